@@ -1,0 +1,48 @@
+"""earzip: archive music as quantised latents of a neural audio VAE, and restore it on demand.
+
+The public names are loaded on first use, so that ``import earzip`` and the commands that need no
+network start without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from earzip.errors import EarzipError
+    from earzip.inspect import read_info
+    from earzip.transcode import (
+        CompressOptions,
+        RestoreOptions,
+        compress_file,
+        restore_file,
+    )
+
+__all__ = [
+    "CompressOptions",
+    "EarzipError",
+    "RestoreOptions",
+    "__version__",
+    "compress_file",
+    "read_info",
+    "restore_file",
+]
+
+_HOMES = {
+    "CompressOptions": "earzip.transcode",
+    "EarzipError": "earzip.errors",
+    "RestoreOptions": "earzip.transcode",
+    "compress_file": "earzip.transcode",
+    "read_info": "earzip.inspect",
+    "restore_file": "earzip.transcode",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("earzip")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'earzip' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Measures of a reconstruction, as published with the εar-VAE."""

@@ -1,0 +1,1 @@
+"""The network: configuration, blocks, VAE. No paths, no files."""

@@ -1,0 +1,1 @@
+"""Bytes, audio files and tags. Never imports torch, click, tqdm or accelerate."""
