@@ -1,0 +1,209 @@
+"""Models by name, by file or by the SHA-256 an archive names; their files, checked and loaded.
+
+A model is two files: ``NAME.json``, its specification, and ``NAME.safetensors``, its weights. They are
+looked for inside the package, then in the folders of ``EARZIP_MODELS`` (separated like PATH), then in
+``earzip/models`` under ``XDG_DATA_HOME`` (default ``~/.local/share``). This module loads torch only
+to build a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earzip.errors import ModelDamagedError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from earzip.codec import Codec
+
+DEFAULT_MODEL = "mini"
+QUALITIES = ("low", "medium", "high")
+_SPEC_FORMAT = 1
+_MAX_SPEC_BYTES = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_EMBEDDED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A quality: what is added to every step exponent, and how values are rounded."""
+
+    exponent: int
+    rounding: float
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What ``NAME.json`` says of a model. Paths are those of its two files."""
+
+    name: str
+    architecture: str
+    config: dict[str, int]
+    geometry: dict[str, int]
+    n_latents: int
+    step_exponents: tuple[int, ...]
+    """Exponent of each latent's step at preset exponent 0; see `earzip.quantizer`."""
+    presets: dict[str, Preset]
+    weights_sha256: str
+    licence: str
+    source: str
+    path: Path
+
+    @property
+    def weights_path(self) -> Path:
+        """The safetensors file beside the specification."""
+        return self.path.with_suffix(".safetensors")
+
+    @cached_property
+    def sha256(self) -> str:
+        """The identity that archives name: of the network, its geometry and its weights."""
+        identity = {
+            "architecture": self.architecture,
+            "config": self.config,
+            "geometry": self.geometry,
+            "weights_sha256": self.weights_sha256,
+        }
+        canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @classmethod
+    def read(cls, path: Path) -> ModelSpec:
+        """Return the specification in ``path``.
+
+        Raises ModelNotFoundError when it is not there and ModelDamagedError when it is malformed.
+        """
+        try:
+            with path.open("rb") as file:
+                text = file.read(_MAX_SPEC_BYTES + 1)
+        except OSError as error:
+            raise ModelNotFoundError(f"cannot read the model: {error.strerror}", path) from error
+        try:
+            if len(text) > _MAX_SPEC_BYTES:
+                raise ValueError(f"more than {_MAX_SPEC_BYTES} bytes")
+            return cls._from_json(json.loads(text), path)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelDamagedError(f"not a model specification: {error!r}", path) from error
+
+    @classmethod
+    def _from_json(cls, data: dict[str, Any], path: Path) -> ModelSpec:
+        if data["format"] != _SPEC_FORMAT:
+            raise ValueError(f"format {data['format']!r}, this version reads {_SPEC_FORMAT}")
+        if not _SHA256.fullmatch(data["weights_sha256"]):
+            raise ValueError("weights_sha256 is not 64 hexadecimal digits")
+        exponents = tuple(data["step_exponents"])
+        if len(exponents) != data["n_latents"] or not all(type(e) is int for e in exponents):
+            raise ValueError(f"step_exponents must be {data['n_latents']} integers")
+        presets = {name: Preset(**preset) for name, preset in data["presets"].items()}
+        if set(presets) != set(QUALITIES):
+            raise ValueError(f"presets must be {', '.join(QUALITIES)}")
+        return cls(
+            name=data["name"],
+            architecture=data["architecture"],
+            config=data["config"],
+            geometry=data["geometry"],
+            n_latents=data["n_latents"],
+            step_exponents=exponents,
+            presets=presets,
+            weights_sha256=data["weights_sha256"],
+            licence=data["licence"],
+            source=data["source"],
+            path=path,
+        )
+
+
+def model_folders() -> list[Path]:
+    """Return the folders that models are looked for in, in order."""
+    named = [Path(p) for p in os.environ.get("EARZIP_MODELS", "").split(os.pathsep) if p]
+    data_home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return [_EMBEDDED, *named, data_home / "earzip" / "models"]
+
+
+def list_models() -> list[ModelSpec]:
+    """Return every model that is installed; the first of a name wins.
+
+    Raises ModelDamagedError for a malformed specification among them.
+    """
+    found: dict[str, ModelSpec] = {}
+    for folder in model_folders():
+        for path in sorted(folder.glob("*.json")):
+            spec = ModelSpec.read(path)
+            found.setdefault(spec.name, spec)
+    return list(found.values())
+
+
+def find_model(name_or_path: str) -> ModelSpec:
+    """Return the model of that name, or in that ``.json`` file; ModelNotFoundError if there is none."""
+    if name_or_path.endswith(".json"):
+        return ModelSpec.read(Path(name_or_path))
+    for spec in list_models():
+        if spec.name == name_or_path:
+            return spec
+    names = ", ".join(spec.name for spec in list_models())
+    raise ModelNotFoundError(f"no model {name_or_path!r} is installed; installed: {names}")
+
+
+def find_model_of_archive(name: str, sha256: str) -> ModelSpec:
+    """Return the model an archive names by ``sha256``; ModelNotFoundError if it is not installed."""
+    for folder in model_folders():
+        for path in sorted(folder.glob("*.json")):
+            spec = ModelSpec.read(path)
+            if spec.sha256 == sha256:
+                return spec
+    raise ModelNotFoundError(
+        f"needs model {name!r} with SHA-256 {sha256}, which is not installed; "
+        f"put its .json and .safetensors files into {model_folders()[-1]}"
+    )
+
+
+def verify_model(spec: ModelSpec) -> None:
+    """Check the weights against the specification; ModelNotFoundError or ModelDamagedError."""
+    try:
+        with spec.weights_path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelNotFoundError(f"cannot read the weights: {error.strerror}", spec.weights_path) from error
+    if digest != spec.weights_sha256:
+        raise ModelDamagedError(
+            f"weights have SHA-256 {digest}, the specification says {spec.weights_sha256}",
+            spec.weights_path,
+        )
+
+
+def load_codec(
+    spec: ModelSpec, *, device: str = "cpu", threads: int | None = None, batch_size: int | None = None
+) -> Codec:
+    """Return the codec of ``spec`` on ``device``, its weights checked and in float32.
+
+    Raises ModelNotFoundError or ModelDamagedError; see `earzip.codec.Codec` for the options.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from earzip.codec import Codec, Geometry
+    from earzip.model.config import SpectralConfig
+    from earzip.model.spectral import SpectralVae
+
+    verify_model(spec)
+    if spec.architecture != "spectral":
+        raise ModelDamagedError(f"unknown architecture {spec.architecture!r}", spec.path)
+    try:
+        geometry = Geometry(**spec.geometry)
+        vae = SpectralVae(SpectralConfig.from_json(spec.config))
+        vae.load_state_dict({k: v.float() for k, v in load_file(spec.weights_path).items()})
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelDamagedError(f"weights do not fit the specification: {error}", spec.path) from error
+    vae.requires_grad_(False)
+    return Codec(
+        vae.eval().to(device),
+        geometry,
+        spec.n_latents,
+        device=device,
+        threads=threads,
+        batch_size=batch_size,
+    )

@@ -1,0 +1,235 @@
+"""One track to latents and back, in windows of fixed geometry and bounded memory.
+
+    frames   ...  |  context  |        core of window i        |  context  |  ...
+    window i      [-----------|--------------------------------|-----------]
+                                       kept ^                       cut ^
+
+A model's context is at least as wide as what its networks can see, so a kept frame or sample does not
+depend on where windows begin: there is nothing to cross-fade. On a CPU every window is one forward
+pass on one thread, whatever the batch size and the number of threads, so the same audio gives the same
+bytes; threads work on different windows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from earzip.model.spectral import Posterior
+
+Audio = NDArray[np.float32]
+Latents = NDArray[np.float32]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_CUDA_BATCH = 16
+
+
+class Vae(Protocol):
+    """What the codec asks of a network. Audio ``[B, 2, F·hop]``, latents ``[B, D, F]``, float32."""
+
+    def encode(self, audio: Tensor) -> Posterior:
+        """Return the posterior of ``audio``."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the audio of ``latents``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a track is cut into windows; part of the model and of the archive format."""
+
+    hop: int
+    """Samples a frame."""
+    lead: int
+    """Zero samples set before a track, so that its first frame lies whole inside the windows."""
+    core: int
+    """Frames of a window that are kept; also the frames of an archive's segment."""
+    encoder_context: int
+    """Frames on each side of the core that the encoder sees."""
+    decoder_context: int
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return the frames of a track of ``n_samples``; none for an empty track."""
+        return -(-(n_samples + 2 * self.lead) // self.hop) if n_samples else 0
+
+    def n_segments(self, n_samples: int) -> int:
+        """Return the windows, and so the segments, of a track of ``n_samples``."""
+        return -(-self.n_frames(n_samples) // self.core)
+
+    def segments_of(self, first_sample: int, last_sample: int) -> range:
+        """Return the windows whose cores hold samples ``[first_sample, last_sample)``."""
+        span = self.core * self.hop
+        return range(
+            (first_sample + self.lead) // span,
+            (last_sample - 1 + self.lead) // span + 1 if last_sample > first_sample else 0,
+        )
+
+
+class Codec:
+    """A network with its geometry, on one device.
+
+    ``threads`` is the number of windows computed side by side on a CPU (default: the cores this
+    process may use); ``batch_size`` the windows of one pass on a GPU, where the last batch is padded
+    to full size because results may depend on it.
+    """
+
+    def __init__(
+        self,
+        vae: Vae,
+        geometry: Geometry,
+        n_latents: int,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.vae = vae
+        self.geometry = geometry
+        self.n_latents = n_latents
+        self.device = torch.device(device)
+        self.threads = threads or len(os.sched_getaffinity(0))
+        on_cpu = self.device.type == "cpu"
+        self._batch = 1 if on_cpu else (batch_size or _CUDA_BATCH)
+        self._in_flight = 2 * self.threads if on_cpu else 2
+        self._pool = ThreadPoolExecutor(self.threads if on_cpu else 1, initializer=_one_thread)
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def encode(self, blocks: Iterable[Audio]) -> Iterator[Latents]:
+        """Yield the posterior mean of each window's core, ``[D, F]``, F = core but for the last.
+
+        ``blocks``: float32 ``[2, T]`` pieces of one track, ±1, 44.1 kHz, in order, of any lengths.
+        """
+        return _ordered(self._pool, self._encode_windows, self._windows(blocks), self._batch, self._in_flight)
+
+    def decode(self, read: Callable[[int], Latents], n_samples: int, segments: range) -> Iterator[Audio]:
+        """Yield the samples of each of ``segments``, ``[2, T]``, cut to the track's ``n_samples``.
+
+        ``read(i)`` returns the latents ``[D, F]`` of segment i; it is called once for each segment
+        and for one neighbour on each side, in order.
+        """
+        windows = self._latent_windows(read, n_samples, segments)
+        g = self.geometry
+        cores = _ordered(self._pool, self._decode_windows, windows, self._batch, self._in_flight)
+        for i, core in zip(segments, cores, strict=True):
+            start = i * g.core * g.hop - g.lead
+            yield core[:, max(0, -start) : min(g.core * g.hop, n_samples - start)]
+
+    def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
+        """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each."""
+        g = self.geometry
+        margin = g.encoder_context * g.hop
+        core, size = g.core * g.hop, (g.core + 2 * g.encoder_context) * g.hop
+        pending = [np.zeros((2, margin + g.lead), np.float32)]
+        held = margin + g.lead
+        n_samples = 0
+        done = 0  # frames handed out
+        for block in blocks:
+            n_samples += block.shape[1]
+            pending.append(block)
+            held += block.shape[1]
+            # One sample more than a window: only then is its core known to be full.
+            while held > size:
+                joined = np.concatenate(pending, 1)
+                yield joined[:, :size], g.core
+                done += g.core
+                pending = [joined[:, core:]]
+                held -= core
+        left = g.n_frames(n_samples) - done
+        joined = np.concatenate(pending, 1)
+        while left > 0:
+            window = joined[:, :size]
+            yield np.pad(window, ((0, 0), (0, size - window.shape[1]))), min(left, g.core)
+            joined = joined[:, core:]
+            left -= g.core
+
+    def _latent_windows(
+        self, read: Callable[[int], Latents], n_samples: int, segments: range
+    ) -> Iterator[Latents]:
+        """Yield windows of latents ``[D, core + 2·context]``, zeros beyond the track's ends."""
+        g = self.geometry
+        n_segments = g.n_segments(n_samples)
+        context = g.decoder_context
+        nothing = np.zeros((self.n_latents, 0), np.float32)
+
+        def segment(i: int) -> Latents:
+            return read(i) if 0 <= i < n_segments else nothing
+
+        before, now = (segment(segments.start - 1), segment(segments.start)) if segments else (nothing,) * 2
+        for i in segments:
+            after = segment(i + 1)
+            window = np.zeros((self.n_latents, g.core + 2 * context), np.float32)
+            left = before[:, -context:]
+            right = after[:, :context]
+            window[:, context - left.shape[1] : context] = left
+            window[:, context : context + now.shape[1]] = now
+            window[:, context + g.core : context + g.core + right.shape[1]] = right
+            yield window
+            before, now = now, after
+
+    def _encode_windows(self, windows: list[tuple[Audio, int]]) -> list[Latents]:
+        context = self.geometry.encoder_context
+        mean = self._run(lambda x: self.vae.encode(x).mean, [audio for audio, _ in windows])
+        return [m[:, context : context + n] for m, (_, n) in zip(mean, windows, strict=False)]
+
+    def _decode_windows(self, windows: list[Latents]) -> list[Audio]:
+        g = self.geometry
+        margin = g.decoder_context * g.hop
+        return [a[:, margin : margin + g.core * g.hop] for a in self._run(self.vae.decode, windows)]
+
+    def _run(self, network: Callable[[Tensor], Tensor], windows: list[Audio]) -> list[Audio]:
+        """Return the network's output for each window; the batch is padded with zeros."""
+        batch = np.zeros((self._batch, *windows[0].shape), np.float32)
+        for row, window in zip(batch, windows, strict=False):
+            row[:] = window
+        with torch.inference_mode():
+            output = network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
+        return list(output[: len(windows)])
+
+
+def _one_thread() -> None:
+    # Windows run side by side, one thread each: two threads in one small window gain nothing, and a
+    # sum split among threads could round differently from run to run.
+    torch.set_num_threads(1)
+
+
+def _ordered(
+    pool: ThreadPoolExecutor,
+    work: Callable[[list[_In]], list[_Out]],
+    items: Iterable[_In],
+    batch_size: int,
+    in_flight: int,
+) -> Iterator[_Out]:
+    """Yield the results of ``work`` on batches of ``items``, in order, ``in_flight`` batches ahead."""
+    waiting: deque[Future[list[_Out]]] = deque()
+    batch: list[_In] = []
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) < batch_size:
+                continue
+            waiting.append(pool.submit(work, batch))
+            batch = []
+            if len(waiting) >= in_flight:
+                yield from waiting.popleft().result()
+        if batch:
+            waiting.append(pool.submit(work, batch))
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

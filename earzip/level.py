@@ -1,0 +1,63 @@
+"""The level of a track, by which it is brought to the models' working level.
+
+A quantiser with fixed steps hears a quiet track as coarser than a loud one. So a track is amplified
+to one reference level before it is encoded and attenuated by as much after decoding; the gain stands
+in the archive. The level is a root mean square over blocks of 400 ms with the two gates of ITU-R
+BS.1770 (absolute at −70 dBFS, relative at −10 dB), without its frequency weighting.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+REFERENCE_LEVEL_DB = -20.0
+"""Level in dBFS RMS that the models work at."""
+GAIN_LIMIT_DB = 40.0
+_BLOCK = 17_640  # samples: 400 ms at 44.1 kHz
+_ABSOLUTE_GATE = 10 ** (-70 / 10)
+_RELATIVE_GATE = 10 ** (-10 / 10)
+
+
+class LevelMeter:
+    """Measures the gated level of audio that arrives in blocks, in flat memory."""
+
+    def __init__(self) -> None:
+        self._powers: list[float] = []
+        self._sum = 0.0
+        self._count = 0
+
+    def add(self, audio: NDArray[np.float32]) -> None:
+        """Take in ``audio``: float32 ``[2, T]``, 44.1 kHz."""
+        position = 0
+        while position < audio.shape[1]:
+            part = audio[:, position : position + _BLOCK - self._count]
+            self._sum += float(np.sum(np.square(part, dtype=np.float64)))
+            self._count += part.shape[1]
+            position += part.shape[1]
+            if self._count == _BLOCK:
+                self._powers.append(self._sum / (2 * _BLOCK))
+                self._sum, self._count = 0.0, 0
+
+    def level_db(self) -> float:
+        """Return the gated level in dBFS RMS; −inf for silence.
+
+        Audio shorter than a block is one block.
+        """
+        powers = self._powers
+        if not powers and self._count:
+            powers = [self._sum / (2 * self._count)]
+        loud = np.array([power for power in powers if power > _ABSOLUTE_GATE])
+        if not loud.size:
+            return -math.inf
+        return 10 * math.log10(float(loud[loud > loud.mean() * _RELATIVE_GATE].mean()))
+
+
+def gain_to_reference_db(level_db: float) -> float:
+    """Return the gain in dB, in steps of 0.1 and within ±40, to the reference level; 0 for silence."""
+    if not math.isfinite(level_db):
+        return 0.0
+    gain_db = REFERENCE_LEVEL_DB - level_db
+    return round(10 * min(max(gain_db, -GAIN_LIMIT_DB), GAIN_LIMIT_DB)) / 10

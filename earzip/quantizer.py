@@ -1,0 +1,40 @@
+"""Latents to integers and back.
+
+A channel's step is a power of two to a sixteenth: ``step = 2 ** (exponent / 16)``. A model knows the
+exponent of each channel at which its decoder was trained (its mean posterior scale); a quality preset
+adds one number to all of them. The exponents that were used stand in the archive, so that latents
+can be read without the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPS_PER_OCTAVE = 16
+MAX_SYMBOL = 32_767
+
+Latents = NDArray[np.float32]
+Symbols = NDArray[np.int32]
+
+
+def step_sizes(exponents: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the steps ``2 ** (exponents / 16)``, float32 ``[D]``."""
+    return np.exp2(exponents.astype(np.float64) / STEPS_PER_OCTAVE).astype(np.float32)
+
+
+def quantize(latents: Latents, exponents: NDArray[np.int32], rounding: float = 0.5) -> Symbols:
+    """Return the integers of ``latents`` ``[D, F]``, int32 within ±32767.
+
+    A magnitude of s steps becomes ``floor(s + rounding)``. With ``rounding`` below a half, values
+    near the middle between two integers go to the smaller, which costs fewer bits for the noise it
+    adds (a dead zone); any reader dequantises both alike.
+    """
+    scaled = latents / step_sizes(exponents)[:, None]
+    magnitude = np.floor(np.abs(scaled) + np.float32(rounding))
+    return (np.sign(scaled) * np.minimum(magnitude, MAX_SYMBOL)).astype(np.int32)
+
+
+def dequantize(symbols: Symbols, exponents: NDArray[np.int32]) -> Latents:
+    """Return the latents of ``symbols`` ``[D, F]``: float32, each an integer times its step."""
+    return symbols.astype(np.float32) * step_sizes(exponents)[:, None]

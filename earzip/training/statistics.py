@@ -1,0 +1,76 @@
+"""Statistics of music that a `SpectralVae` starts from: coefficient RMS, KLT, envelope PCA."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from earzip.model.config import SAMPLE_RATE
+from earzip.model.spectral import LinearStatistics, SpectralVae
+from earzip.training.data import CropSource
+from earzip.training.kweighting import k_weighting_response
+
+_RMS_FLOOR = 1e-5
+_SMOOTHING_BINS = 5
+_FIRST_STEP = 0.5
+
+
+def measure_statistics(vae: SpectralVae, crops: CropSource, n_batches: int) -> LinearStatistics:
+    """Return the statistics over ``n_batches`` batches of ``crops``, in the units of ``vae``.
+
+    The KLT is that of K-weighted coefficients with frames equalised half-way in loudness, so that
+    loud frames do not take all of it; it is then whitened.
+    """
+    c = vae.config
+    coefficients = torch.cat([_coefficients(vae, crops, step) for step in range(n_batches)])
+    rms = _smoothed(coefficients.square().mean(0).sqrt().view(2, c.hop))
+    f_hz = (torch.arange(c.hop) + 0.5) * (SAMPLE_RATE / 2 / c.hop)
+    weight = k_weighting_response(f_hz).abs().repeat(2)
+    weighted = coefficients.double() * weight
+    equalised = weighted / (weighted.square().mean(1, keepdim=True).sqrt() + 1e-4).sqrt()
+    values, vectors = _principal(equalised, c.n_waveform)
+    flat_rms = rms.double().flatten()
+    analysis = vectors.t() * weight * flat_rms
+    normalised = coefficients.double() / flat_rms
+    spread = (normalised @ analysis.t()).std(0)
+
+    energies = vae.log_band_energies_of(normalised.float()).double()
+    mean = energies.mean(0)
+    envelope_values, envelope_vectors = _principal(energies - mean, c.n_envelope)
+    deviation = envelope_values.sqrt()
+    # Finer steps where the weighted energy is: half-way to the equal noise of reverse water-filling.
+    waveform_scale = (0.7 * _FIRST_STEP * (values[0] / values) ** 0.25).clamp(max=2.5)
+    scale = torch.cat([waveform_scale, torch.full((c.n_envelope,), _FIRST_STEP)])
+    return LinearStatistics(
+        rms=rms.float(),
+        analysis=(analysis / spread[:, None]).float(),
+        synthesis=(vectors / weight[:, None] / flat_rms[:, None] * spread).float(),
+        envelope_mean=mean.float(),
+        envelope_analysis=(envelope_vectors / deviation).t().float(),
+        envelope_synthesis=(envelope_vectors * deviation).float(),
+        scale=scale.float(),
+    )
+
+
+@torch.no_grad()
+def _coefficients(vae: SpectralVae, crops: CropSource, step: int) -> Tensor:
+    """Return the mid and side MDCT coefficients of a batch, ``[frames, 2·hop]``."""
+    audio = torch.from_numpy(crops.batch(step))
+    mid_side = torch.stack([audio[:, 0] + audio[:, 1], audio[:, 0] - audio[:, 1]], 1) * math.sqrt(0.5)
+    coefficients: Tensor = vae.mdct(mid_side)
+    return coefficients.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _smoothed(rms: Tensor) -> Tensor:
+    log = torch.log(rms + 1e-7)[:, None]
+    padded = torch.nn.functional.pad(log, (_SMOOTHING_BINS // 2,) * 2, mode="replicate")
+    smooth = torch.nn.functional.avg_pool1d(padded, _SMOOTHING_BINS, 1)[:, 0]
+    return smooth.exp().clamp(min=_RMS_FLOOR)
+
+
+def _principal(x: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return the ``n`` largest eigenvalues of the covariance of ``x`` and their vectors as columns."""
+    values, vectors = torch.linalg.eigh(x.t() @ x / len(x))
+    return values.flip(0)[:n].clamp(min=1e-12), vectors.flip(1)[:, :n]
