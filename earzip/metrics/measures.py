@@ -78,20 +78,33 @@ def _auraloss(sizes: tuple[int, ...], mel: bool) -> torch.nn.Module:
         hop_sizes=[n // 4 for n in sizes],
         win_lengths=list(sizes),
         sample_rate=SAMPLE_RATE,
-        perceptual_weighting=True,
         **options,
     )
     return loss
 
 
+@lru_cache(maxsize=1)
+def _perceptual_weighting() -> torch.nn.Module:
+    import auraloss
+
+    weighting: torch.nn.Module = auraloss.perceptual.FIRFilter(filter_type="aw", fs=SAMPLE_RATE)
+    return weighting
+
+
+def _distance(estimate: Tensor, original: Tensor, sizes: tuple[int, ...], mel: bool) -> float:
+    # Its option perceptual_weighting would filter both signals again for every FFT size.
+    x, y = _perceptual_weighting()(estimate[:, None], original[:, None])
+    return float(_auraloss(sizes, mel)(x.transpose(0, 1), y.transpose(0, 1)))
+
+
 def stft_distance(estimate: Tensor, original: Tensor) -> float:
     """Multi-resolution STFT distance, FFT sizes 4096 to 128, perceptually weighted."""
-    return float(_auraloss(_STFT_SIZES, False)(estimate[None], original[None]))
+    return _distance(estimate, original, _STFT_SIZES, mel=False)
 
 
 def mel_distance(estimate: Tensor, original: Tensor) -> float:
     """Multi-resolution distance over 64 mel bands, FFT sizes 4096 to 512, perceptually weighted."""
-    return float(_auraloss(_MEL_SIZES, True)(estimate[None], original[None]))
+    return _distance(estimate, original, _MEL_SIZES, mel=True)
 
 
 def _spectra(audio: Tensor, n_fft: int) -> Tensor:

@@ -40,7 +40,9 @@ def plain_loss(x: Tensor, y: Tensor, n_fft: int, w: LossWeights, mid_side: bool)
     b = (rotate(spectrum_y).abs().square() + FLOOR).sqrt()
     reference = rotate(spectrum_y).abs().square().sum((1, 2, 3)) + 1e-3
     total = w.log_magnitude * (a / b).log().abs().mean()
-    total = total + w.convergence * (((a - b).square().sum((1, 2, 3)) / reference + 1e-8).sqrt()).mean()
+    total = (
+        total + w.convergence * (((a - b).square().sum((1, 2, 3)) / reference + 1e-8).sqrt()).mean()
+    )
     if n_fft >= 512:
         filters = mel_filters(n_fft, 64, torch.float64, x.device)
         p, q = filters @ a, filters @ b
@@ -87,16 +89,21 @@ def test_written_gradients_equal_autograd(term: str, n_fft: int, mid_side: bool)
         assert not got.any()
         return
     (expected,) = torch.autograd.grad(plain, x)
-    torch.testing.assert_close(got, expected, rtol=1e-7, atol=1e-12 + 1e-9 * float(expected.abs().max()))
+    torch.testing.assert_close(
+        got, expected, rtol=1e-7, atol=1e-12 + 1e-9 * float(expected.abs().max())
+    )
 
 
 def test_terms_have_their_defined_values() -> None:
     x, y = signals()
     _, values = spectral_loss(x, y, 2048, LossWeights(), False)
     w = LossWeights()
-    total = sum(0.5 * getattr(w, name) * values[name] for name in ("log_magnitude", "convergence", "mel"))
+    total = sum(
+        0.5 * getattr(w, name) * values[name] for name in ("log_magnitude", "convergence", "mel")
+    )
     total += sum(
-        getattr(w, name) * values[name] for name in ("complex_convergence", "complex_bands", "phase")
+        getattr(w, name) * values[name]
+        for name in ("complex_convergence", "complex_bands", "phase")
     )
     torch.testing.assert_close(total, plain_loss(x, y, 2048, w, False).detach())
 

@@ -1,0 +1,1 @@
+"""Music for training and testing, gathered from Debian, PyPI and npm packages."""

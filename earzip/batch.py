@@ -1,0 +1,288 @@
+"""Many files, one after the other: claimed, worked on, recorded. One bad file never stops a run."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from filecmp import cmp
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from earzip.batch_plan import CLAIM_SUFFIX, Bystander, Job, Plan
+from earzip.errors import EarzipError, LockedError, SourceError, TargetError
+from earzip.formats.atomic import atomic_path, reap_stale
+from earzip.options import Progress
+from earzip.report import FileRecord, FileStatus, Report
+
+Work = Callable[[Job, Progress], FileRecord]
+"""Does one job, tells the seconds of audio done as it goes, returns the record."""
+OnRecord = Callable[[FileRecord, Job | None], None]
+"""Told of each record, and of the job that it ends, if it ends one."""
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequested(BaseException):
+    """Unwinds the file in hand. Not an Exception: nobody may take it for a fault of the file."""
+
+
+class StopSignal:
+    """While it is entered, the first SIGINT or SIGTERM sets ``requested``; a second one exits 130.
+
+    The request is looked at between blocks of audio rather than raised from the handler: an
+    exception there could come up inside a callback of a C library and be lost.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in _STOP_SIGNALS:
+            # A run in the background of a script is told to ignore SIGINT: so it does.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise `StopRequested` if a signal has come."""
+        if self.requested:
+            raise StopRequested
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            os._exit(130)  # at once, whatever hangs; temporaries are reaped by the next run
+        self.requested = True
+
+
+def run_batch(
+    plan: Plan,
+    work: Work,
+    on_record: OnRecord,
+    *,
+    stop: StopSignal,
+    on_progress: Progress | None = None,
+    max_failures: int | None = None,
+    copy_others: bool = False,
+    force: bool = False,
+) -> Report:
+    """Do the jobs of ``plan`` in order and return the report.
+
+    An `EarzipError` of ``work`` becomes the record of its file. A file whose target another run
+    holds is tried once more after all others. ``copy_others`` copies the bystanders beside the
+    results; ``force`` lets the copies replace files that differ. After ``max_failures`` failed
+    files the run gives up.
+    """
+    run = _Run(plan, work, on_record, stop, on_progress, max_failures)
+    started = time.monotonic()
+    try:
+        run.do_all(copy_others=copy_others, force=force)
+    except StopRequested:
+        run.report.stopped = True
+    except _TooManyFailuresError:
+        run.report.gave_up = True
+    run.report.elapsed_s = time.monotonic() - started
+    return run.report
+
+
+def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> Report:
+    """Return the report of a dry run: what `run_batch` would work on. Nothing is written."""
+    report = Report()
+    records = [
+        *plan.refused,
+        *(FileRecord(FileStatus.PLANNED, job.source, job.target) for job in plan.jobs),
+        *(_planned_copy(b) if copy_others and b.target else _skipped(b) for b in plan.bystanders),
+    ]
+    for record in records:
+        report.add(record)
+        on_record(record, None)
+    return report
+
+
+@contextmanager
+def claim(target: Path) -> Iterator[None]:
+    """Hold ``target`` against other runs, on this machine and on those that share its locks.
+
+    The claim is a lock (flock) on a small hidden file beside the target. The kernel drops it with
+    its owner, kill -9 included; the file is then taken over by the next run. Raises `LockedError`,
+    or `TargetError` where nothing can be written.
+    """
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    path = target.with_name(f".{digest}{CLAIM_SUFFIX}")
+    while True:
+        lock = _open_claim(path, target)
+        try:
+            locked = _try_lock(lock)
+            if not os.fstat(lock).st_nlink:
+                continue  # its owner was done with it and has removed it: look anew
+            if not locked:
+                raise LockedError("another run is writing it", target)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()  # before the lock goes, so that nobody can lock what has no name
+            return
+        finally:
+            os.close(lock)
+
+
+def _open_claim(path: Path, target: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise TargetError(f"cannot be written: {error.strerror or error}", target) from error
+
+
+def _try_lock(file: int) -> bool:
+    """Return whether this process may go on: False if another one holds the lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # no locks on this file system: atomic writes keep the results whole all the same
+    return True
+
+
+class _TooManyFailuresError(Exception):
+    """Ends a run that has met ``max_failures``."""
+
+
+@dataclass
+class _Run:
+    """The state of one run."""
+
+    plan: Plan
+    work: Work
+    on_record: OnRecord
+    stop: StopSignal
+    on_progress: Progress | None
+    max_failures: int | None
+    report: Report = field(default_factory=Report)
+    n_failed: int = 0
+    prepared: set[Path] = field(default_factory=set)
+    """Folders of targets that are there and clear of what killed runs have left."""
+
+    def do_all(self, *, copy_others: bool, force: bool) -> None:
+        self.report.n_undone = len(self.plan.jobs)
+        for record in self.plan.refused:
+            self._put_on_record(record)
+        held = [job for job in self.plan.jobs if not self._do(job, wait_for_turn=True)]
+        for job in held:
+            self._do(job, wait_for_turn=False)
+        for bystander in self.plan.bystanders:
+            self.stop.check()
+            if copy_others and bystander.target is not None:
+                self._put_on_record(self._copy(bystander, bystander.target, force=force))
+            else:
+                self._put_on_record(_skipped(bystander))
+
+    def _do(self, job: Job, *, wait_for_turn: bool) -> bool:
+        """Do ``job`` and put it on record; False if it is locked and may be tried later."""
+        self.stop.check()
+        try:
+            if job.target is None:
+                record = self.work(job, self._advance)
+            else:
+                self._prepare_folder(job.target)
+                with claim(job.target):
+                    record = self.work(job, self._advance)
+        except LockedError as error:
+            if wait_for_turn:
+                return False
+            record = _problem(FileStatus.LOCKED, job.source, job.target, error)
+        except EarzipError as error:
+            record = _problem(FileStatus.FAILED, job.source, job.target, error)
+        self.report.n_undone -= 1
+        self._put_on_record(record, job)
+        return True
+
+    def _advance(self, seconds: float) -> None:
+        self.stop.check()
+        self.report.coded_s += seconds
+        if self.on_progress is not None:
+            self.on_progress(seconds)
+
+    def _put_on_record(self, record: FileRecord, job: Job | None = None) -> None:
+        self.report.add(record)
+        self.on_record(record, job)
+        self.n_failed += record.status in (FileStatus.FAILED, FileStatus.DAMAGED)
+        if self.max_failures is not None and self.n_failed >= self.max_failures:
+            raise _TooManyFailuresError
+
+    def _prepare_folder(self, target: Path) -> None:
+        """Make the folder of ``target``, and clear it of what killed runs have left, once a run."""
+        folder = target.parent
+        if folder in self.prepared:
+            return
+        missing = [folder]
+        while not missing[-1].exists():
+            missing.append(missing[-1].parent)
+        try:
+            # Not mkdir(parents=True), which recurses: folders may be nested deeper than calls.
+            for each in reversed(missing):
+                each.mkdir(exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise TargetError(f"its folder cannot be made: {reason}", target) from error
+        reap_stale(folder)
+        self.prepared.add(folder)
+
+    def _copy(self, bystander: Bystander, target: Path, *, force: bool) -> FileRecord:
+        try:
+            self._prepare_folder(target)
+            with claim(target):
+                status = _copy_file(bystander.source, target, force=force)
+        except LockedError as error:
+            return _problem(FileStatus.LOCKED, bystander.source, target, error)
+        except EarzipError as error:
+            return _problem(FileStatus.FAILED, bystander.source, target, error)
+        return FileRecord(status, bystander.source, target)
+
+
+def _copy_file(source: Path, target: Path, *, force: bool) -> FileStatus:
+    """Copy ``source`` with its times and permissions, unless ``target`` holds the same bytes.
+
+    Raises `SourceError` or `TargetError`; a file that differs is replaced only by ``force``.
+    """
+    try:
+        if target.is_file() and cmp(source, target, shallow=False):
+            return FileStatus.UP_TO_DATE
+        with atomic_path(target, replace=force) as temporary:
+            shutil.copy2(source, temporary)
+    except OSError as error:
+        raise SourceError(f"cannot be copied: {error.strerror or error}", source) from error
+    return FileStatus.COPIED
+
+
+def _problem(
+    status: FileStatus, source: Path, target: Path | None, error: EarzipError
+) -> FileRecord:
+    about_source = error.path is None or error.path == str(source)
+    return FileRecord(status, source, target, error.message if about_source else str(error))
+
+
+def _skipped(bystander: Bystander) -> FileRecord:
+    return FileRecord(FileStatus.SKIPPED, bystander.source, None, bystander.reason)
+
+
+def _planned_copy(bystander: Bystander) -> FileRecord:
+    return FileRecord(FileStatus.PLANNED, bystander.source, bystander.target, "a copy")

@@ -1,0 +1,268 @@
+"""Which files a run works on, and where each result goes: the tree of the sources, mirrored.
+
+    earzip compress Music -o Archive       Music/Artist/song.flac -> Archive/Artist/song.flac.earz
+    earzip compress Music/Artist/song.flac    the result goes beside the source
+
+Planning only looks at names and file types. It opens no file and writes none.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earzip.errors import UsageError
+from earzip.formats.atomic import TEMPORARY_SUFFIX
+from earzip.report import FileRecord, FileStatus
+
+ARCHIVE_SUFFIX = ".earz"
+CLAIM_SUFFIX = ".earzip-claim"
+"""Ends the names of the lock files that runs keep beside a target while they write it."""
+
+_FolderId = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to work on. ``target`` is None for commands that write nothing."""
+
+    source: Path
+    target: Path | None
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Bystander:
+    """A file that the command does not work on, and why; ``target``: where a copy would go."""
+
+    source: Path
+    target: Path | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a command works on in a folder, and what it calls its results.
+
+    ``takes`` is asked about the names in folders; a file that is named by the user is taken
+    whatever its name, unless ``refuses`` gives a reason.
+    """
+
+    takes: Callable[[str], bool]
+    otherwise: str
+    """Why the others are not taken, in a few words."""
+    target_name: Callable[[str], str] | None = None
+    refuses: Callable[[str], str | None] = lambda _name: None
+
+
+@dataclass
+class Plan:
+    """A run: the jobs in order, the files left aside, and those that are refused from the start."""
+
+    jobs: list[Job] = field(default_factory=list)
+    bystanders: list[Bystander] = field(default_factory=list)
+    refused: list[FileRecord] = field(default_factory=list)
+
+    def refuse(self, source: Path, message: str, target: Path | None = None) -> None:
+        """Put ``source`` on record as failed."""
+        self.refused.append(FileRecord(FileStatus.FAILED, source, target, message))
+
+
+def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None = None) -> Plan:
+    """Return the plan for ``paths``: files and folders, which are walked to their ends.
+
+    Results go under the folder ``output``, those of a folder in the same tree as their sources, or
+    beside each source if it is None. What cannot be worked on is refused in the plan, not raised;
+    `UsageError` if ``output`` is a file.
+    """
+    if output is not None and output.exists() and not output.is_dir():
+        raise UsageError("is a file, expected a folder for the results", output)
+    plan = Plan()
+    for path in paths:
+        if path.is_dir():
+            _Walk(selection, path, output, plan).run()
+        else:
+            _take_named(path, selection, output, plan)
+    _refuse_shared_targets(plan)
+    return plan
+
+
+def is_output_file(paths: Sequence[Path], output: Path, suffixes: Iterable[str]) -> bool:
+    """Return whether ``output`` names the result of the only file, not a folder for results."""
+    only_file = len(paths) == 1 and not paths[0].is_dir()
+    return only_file and output.suffix.lower() in suffixes and not output.is_dir()
+
+
+def archive_name(source_name: str) -> str:
+    """Return what the archive of a file is called: ``song.flac`` -> ``song.flac.earz``."""
+    return source_name + ARCHIVE_SUFFIX
+
+
+def name_without_archive_suffix(name: str) -> str:
+    """Return the name of the file that was archived, the inverse of `archive_name`."""
+    return name[: -len(ARCHIVE_SUFFIX)] if is_archive_name(name) else name
+
+
+def is_archive_name(name: str) -> bool:
+    """Return whether ``name`` is that of an archive."""
+    return name.lower().endswith(ARCHIVE_SUFFIX)
+
+
+def restored_name(archive: str, container: str) -> str:
+    """Return what the file restored from the archive of that name is called.
+
+    ``a.flac.earz`` becomes ``a.flac``; in another container, or from another, the extension is
+    appended: ``a.mp3.earz`` becomes ``a.mp3.flac``, so that no two archives share a name.
+    """
+    name = name_without_archive_suffix(archive)
+    return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
+
+
+def _take_named(path: Path, selection: Selection, output: Path | None, plan: Plan) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return plan.refuse(path, error.strerror or str(error))
+    if not stat.S_ISREG(status.st_mode):
+        return plan.refuse(path, "is not a regular file")
+    reason = selection.refuses(path.name)
+    if reason is not None:
+        return plan.refuse(path, reason)
+    target = _target(selection, path.parent if output is None else output, path.name)
+    plan.jobs.append(Job(path, target, status.st_size))
+    return None
+
+
+def _target(selection: Selection, folder: Path, name: str) -> Path | None:
+    return None if selection.target_name is None else folder / selection.target_name(name)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder on the way: where its results go, and the folders it was reached through."""
+
+    path: Path
+    target: Path
+    above: frozenset[_FolderId]
+    hidden: bool
+
+
+class _Walk:
+    """The files under one folder, in the order of their names; links are followed."""
+
+    def __init__(self, selection: Selection, root: Path, output: Path | None, plan: Plan) -> None:
+        self._selection = selection
+        self._root = root
+        self._output = output
+        self._output_id = None if output is None or not output.exists() else _folder_id(output)
+        self._plan = plan
+
+    def run(self) -> None:
+        target = self._root if self._output is None else self._output
+        # A stack, because folders may be nested deeper than Python calls can be.
+        stack = [_Folder(self._root, target, frozenset({_folder_id(self._root)}), hidden=False)]
+        while stack:
+            folder = stack.pop()
+            try:
+                with os.scandir(folder.path) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self._plan.refuse(folder.path, f"the folder cannot be listed: {reason}")
+                continue
+            subfolders = [self._visit(folder, entry) for entry in entries]
+            stack += [subfolder for subfolder in reversed(subfolders) if subfolder]
+
+    def _visit(self, folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
+        """Plan what ``entry`` is; return it if it is a folder to go into."""
+        path = folder.path / entry.name
+        if entry.name.endswith((TEMPORARY_SUFFIX, CLAIM_SUFFIX)):
+            return None  # of a run at work, or killed
+        hidden = folder.hidden or entry.name.startswith(".")
+        try:
+            status = entry.stat()
+        except OSError as error:  # a link to nowhere, or to itself
+            if hidden or not self._selection.takes(entry.name):
+                self._leave_aside(folder, path, hidden, copyable=False)
+            else:
+                self._plan.refuse(path, error.strerror or str(error))
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            return self._enter(folder, path, (status.st_dev, status.st_ino), hidden)
+        regular = stat.S_ISREG(status.st_mode)
+        if hidden or not self._selection.takes(entry.name):
+            self._leave_aside(folder, path, hidden, copyable=regular)
+        elif regular:
+            target = _target(self._selection, folder.target, entry.name)
+            self._plan.jobs.append(Job(path, target, status.st_size))
+        else:
+            self._plan.refuse(path, "is not a regular file")
+        return None
+
+    def _enter(
+        self, folder: _Folder, path: Path, folder_id: _FolderId, hidden: bool
+    ) -> _Folder | None:
+        if folder_id == self._output_id:
+            self._plan.bystanders.append(Bystander(path, None, "the folder of the results"))
+            return None
+        if folder_id in folder.above:
+            self._plan.bystanders.append(Bystander(path, None, "a link to a folder above it"))
+            return None
+        return _Folder(path, folder.target / path.name, folder.above | {folder_id}, hidden)
+
+    def _leave_aside(self, folder: _Folder, path: Path, hidden: bool, *, copyable: bool) -> None:
+        reason = "hidden" if hidden else self._selection.otherwise
+        target = folder.target / path.name if copyable and self._output is not None else None
+        self._plan.bystanders.append(Bystander(path, target, reason))
+
+
+def _folder_id(folder: Path) -> _FolderId:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _refuse_shared_targets(plan: Plan) -> None:
+    """Keep one of jobs that are the same, refuse all of those that differ and share a target."""
+    places = _Places()
+    by_target: dict[str, list[Job]] = {}
+    free: list[Job] = []
+    for job in plan.jobs:
+        if job.target is None:
+            free.append(job)
+        else:
+            by_target.setdefault(places.of(job.target), []).append(job)
+    plan.jobs = free
+    for jobs in by_target.values():
+        first = jobs[0]
+        other = next((j for j in jobs if places.of(j.source) != places.of(first.source)), None)
+        if other is None:
+            plan.jobs.append(first)
+            continue
+        for job in jobs:
+            rival = other if job is first else first
+            plan.refuse(job.source, f"has the same target as {rival.source}", job.target)
+    bystanders, plan.bystanders = plan.bystanders, []
+    for bystander in bystanders:
+        if places.of(bystander.source) in by_target:
+            continue  # what an earlier run left beside the source
+        if bystander.target is not None and places.of(bystander.target) in by_target:
+            plan.refuse(bystander.source, "has the same target as a result", bystander.target)
+        else:
+            plan.bystanders.append(bystander)
+
+
+class _Places:
+    """Names of files whatever links lead to their folders."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return the path of ``path`` with the links before its last part resolved."""
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = self._folders[path.parent] = os.path.realpath(path.parent)
+        return f"{folder}/{path.name}"

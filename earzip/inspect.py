@@ -1,0 +1,108 @@
+"""What an archive says of itself and whether its bytes are whole, without a network and torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from earzip.formats.archive import ArchiveReader, ArchiveSizes, Damage, verify_structure
+from earzip.formats.archive_header import Header
+from earzip.formats.archive_tags import TagPart
+
+
+@dataclass(frozen=True)
+class ArchiveInfo:
+    """Everything about an archive but its sound, its raw tag blocks and its pictures' data."""
+
+    path: Path
+    format_version: str  # "1.0"
+    header: Header
+    sizes: ArchiveSizes
+    tags: TagPart | None
+    picture_bytes: tuple[int, ...]
+    """The size of each picture that the tags describe; a picture used twice is stored once."""
+
+    @property
+    def kbps(self) -> float:
+        """Kilobits per second of everything but pictures; 0 for an empty track."""
+        duration_s = self.header.duration_s
+        bits = 8 * (self.sizes.total - self.sizes.pictures)
+        return bits / duration_s / 1000 if duration_s else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary that json.dumps takes; names carry their units."""
+        header = self.header
+        return {
+            "path": os.fspath(self.path),
+            "format_version": self.format_version,
+            "duration_s": header.duration_s,
+            "n_samples": header.n_samples,
+            "n_frames": header.n_frames,
+            "n_segments": header.n_segments,
+            "kbps": round(self.kbps, 3),
+            "bytes": {"total": self.sizes.total, **asdict(self.sizes)},
+            "encoder": asdict(header.encoder),
+            "model": asdict(header.model),
+            "geometry": asdict(header.geometry),
+            "quantizer": asdict(header.quantizer),
+            "symbols": header.symbols,
+            "gain_db": header.gain_centibels / 10,
+            "settings": header.settings,
+            "source": asdict(header.source),
+            "tags": self.tags.payload if self.tags else None,
+            "raw_tag_bytes": [len(block) for block in self.tags.blocks] if self.tags else [],
+            "picture_bytes": list(self.picture_bytes),
+        }
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What `verify_archive` found."""
+
+    path: Path
+    damages: tuple[Damage, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong with the archive's bytes."""
+        return not self.damages
+
+    @property
+    def lost_segments(self) -> tuple[int, ...]:
+        """Numbers of the segments whose sound is lost; the rest can be restored."""
+        return tuple(d.segment for d in self.damages if d.segment is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary that json.dumps takes."""
+        return {
+            "path": os.fspath(self.path),
+            "status": "ok" if self.is_whole else "damaged",
+            "damages": [asdict(damage) for damage in self.damages],
+        }
+
+
+def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
+    """Return what the archive at ``path`` says of itself. Sound and pictures are not read.
+
+    Raises `ArchiveError`, or the kind of it that says why the file cannot be used.
+    """
+    with ArchiveReader(path) as reader:
+        return ArchiveInfo(
+            path=reader.path,
+            format_version=f"{reader.prefix.major}.{reader.prefix.minor}",
+            header=reader.header,
+            sizes=reader.sizes,
+            tags=reader.tags,
+            picture_bytes=tuple(reader.picture_sizes()),
+        )
+
+
+def verify_archive(path: str | os.PathLike[str]) -> VerifyResult:
+    """Return what is wrong with the bytes of the archive at ``path``, every part checked.
+
+    Raises `ArchiveError` for a file that cannot be read, and `UnsupportedArchiveError` for one
+    that needs a newer earzip.
+    """
+    return VerifyResult(Path(path), tuple(verify_structure(path)))

@@ -1,0 +1,107 @@
+"""What can be asked of a transcode, and what is said of it afterwards: plain data, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from earzip.checkpoints import DEFAULT_MODEL, QUALITIES
+from earzip.errors import UsageError
+
+Progress = Callable[[float], None]
+"""Called with the seconds of audio done since the last call."""
+Status = Literal["written", "up_to_date"]
+Container = Literal["flac", "wav"]
+Bits = Literal[16, 24, "float"]
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """How to encode. ``model`` is a name or a ``.json`` path, ``quality`` low, medium or high."""
+
+    model: str = DEFAULT_MODEL
+    quality: str = "medium"
+    force: bool = False
+    """Replace a target that is not an archive of the same source."""
+
+    def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise UsageError(f"quality is {self.quality!r}, expected one of {', '.join(QUALITIES)}")
+
+
+@dataclass(frozen=True)
+class CompressResult:
+    """What became of one source."""
+
+    status: Status
+    source: Path
+    target: Path
+    duration_s: float
+    source_bytes: int
+    archive_bytes: int
+    picture_bytes: int
+    truncated: str | None = None
+    """Why the source is taken to be cut short; it was archived as far as it decodes."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def kbps(self) -> float:
+        """Kilobits per second of everything but pictures; 0 for an empty track."""
+        bits = 8 * (self.archive_bytes - self.picture_bytes)
+        return bits / self.duration_s / 1000 if self.duration_s else 0.0
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """How to decode."""
+
+    container: Container = "flac"
+    bits: Bits | None = None
+    """None: 24 for lossless sources, 16 for lossy ones."""
+    dither: bool = True
+    """TPDF, at 16 bit only."""
+    start_s: float | None = None
+    end_s: float | None = None
+    as_source: bool = False
+    """Give the source's own rate, exact frame count, and mono if it was mono."""
+    keep_going: bool = False
+    """Fill damaged segments with silence instead of failing."""
+    force: bool = False
+    """Replace a target that was not restored from this archive."""
+
+    def __post_init__(self) -> None:
+        if self.container == "flac" and self.bits == "float":
+            raise UsageError("FLAC holds integers: float samples need the container wav")
+        if (self.start_s or 0.0) < 0 or (
+            self.end_s is not None and self.end_s <= (self.start_s or 0.0)
+        ):
+            raise UsageError(f"start {self.start_s or 0} s and end {self.end_s} s are not a range")
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What became of one archive."""
+
+    status: Status
+    archive: Path
+    target: Path
+    duration_s: float
+    n_samples: int
+    """Frames of the restored file at its own rate."""
+    n_overs: int = 0
+    """Samples beyond full scale: saturated in integer output, kept in float."""
+    lost_segments: tuple[int, ...] = ()
+    tag_losses: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LatentsResult:
+    """What became of one archive whose latents were extracted."""
+
+    archive: Path
+    target: Path
+    n_latents: int
+    n_frames: int

@@ -1,0 +1,132 @@
+"""What became of the files of a run: a record of each, counts, and the exit code they make."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes")
+"""Figures of records that a report adds up."""
+
+_SEVERITY = (1, 75, 4, 3)  # the most severe first; 130 ends a process without a report
+
+
+class FileStatus(StrEnum):
+    """What became of one file; the values stand in the JSON records."""
+
+    WRITTEN = "written"
+    UP_TO_DATE = "up_to_date"
+    COPIED = "copied"
+    INTACT = "intact"
+    READ = "read"
+    PLANNED = "planned"
+    """A dry run would have worked on it."""
+    SKIPPED = "skipped"
+    """Not a file that the command works on."""
+    INCOMPLETE = "incomplete"
+    """Written, with silence where the archive is damaged."""
+    DAMAGED = "damaged"
+    FAILED = "failed"
+    LOCKED = "locked"
+    """Another run is writing its target."""
+
+
+_EXIT_CODES = {
+    FileStatus.INCOMPLETE: 3,
+    FileStatus.FAILED: 3,
+    FileStatus.DAMAGED: 4,
+    FileStatus.LOCKED: 75,
+}
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What became of one file.
+
+    ``message`` is the reason of a status that is not a success. ``figures`` are the command's own
+    facts, JSON-able: durations in seconds (``…_s``), sizes in bytes (``…_bytes``).
+    """
+
+    status: FileStatus
+    source: Path
+    target: Path | None = None
+    message: str | None = None
+    warnings: tuple[str, ...] = ()
+    figures: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a run of this file alone."""
+        return _EXIT_CODES.get(self.status, 0)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object of this record."""
+        return {
+            "type": "file",
+            "status": self.status.value,
+            "source": str(self.source),
+            "target": None if self.target is None else str(self.target),
+            "message": self.message,
+            "warnings": list(self.warnings),
+            **self.figures,
+        }
+
+
+@dataclass
+class Report:
+    """Counts and totals of a run; the problems keep their records."""
+
+    counts: Counter[FileStatus] = field(default_factory=Counter)
+    totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALLED, 0))
+    problems: list[FileRecord] = field(default_factory=list)
+    n_warnings: int = 0
+    n_undone: int = 0
+    """Files that were planned and not begun, or abandoned."""
+    stopped: bool = False
+    """A signal ended the run early."""
+    gave_up: bool = False
+    """Too many files failed."""
+    coded_s: float = 0.0
+    """Seconds of audio that went through the network or were checked in this run."""
+    elapsed_s: float = 0.0
+
+    def add(self, record: FileRecord) -> None:
+        """Count ``record``."""
+        self.counts[record.status] += 1
+        self.n_warnings += len(record.warnings)
+        if record.exit_code:
+            self.problems.append(record)
+        for name in TOTALLED:
+            value = record.figures.get(name)
+            if isinstance(value, int | float):
+                self.totals[name] += value
+
+    @property
+    def n_files(self) -> int:
+        """Files that have a record."""
+        return self.counts.total()
+
+    @property
+    def exit_code(self) -> int:
+        """The most severe of: 1 gave up, 75 stopped or locked, 4 damage, 3 failed, 0."""
+        codes = {record.exit_code for record in self.problems}
+        codes |= {1} if self.gave_up else set()
+        codes |= {75} if self.stopped else set()
+        return next((code for code in _SEVERITY if code in codes), 0)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object of the summary; every status and every total is there."""
+        return {
+            "type": "summary",
+            "files": self.n_files,
+            **{status.value: self.counts[status] for status in FileStatus},
+            **self.totals,
+            "coded_s": self.coded_s,
+            "warnings": self.n_warnings,
+            "undone": self.n_undone,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "exit_code": self.exit_code,
+        }

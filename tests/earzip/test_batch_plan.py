@@ -1,0 +1,234 @@
+"""Which files a run works on, and where their results go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from earzip.batch_plan import (
+    Plan,
+    Selection,
+    archive_name,
+    is_output_file,
+    name_without_archive_suffix,
+    plan_batch,
+    restored_name,
+)
+from earzip.errors import UsageError
+from earzip.report import FileStatus
+
+COMPRESS = Selection(
+    takes=lambda name: name.lower().endswith((".flac", ".mp3")),
+    otherwise="not sound",
+    target_name=archive_name,
+    refuses=lambda name: "is an archive already" if name.endswith(".earz") else None,
+)
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    root = tmp_path / "music"
+    for name in ("b.flac", "a/2.mp3", "a/1.FLAC", "a/deep/er/3.flac"):
+        _touch(root / name)
+    return root
+
+
+def _touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"sound")
+    return path
+
+
+def _targets(plan: Plan, below: Path) -> list[str]:
+    return [str(job.target.relative_to(below)) for job in plan.jobs if job.target]
+
+
+def _reasons(plan: Plan) -> dict[str, str]:
+    return {bystander.source.name: bystander.reason for bystander in plan.bystanders}
+
+
+def test_the_tree_of_a_folder_is_mirrored_in_the_order_of_names(music, tmp_path):
+    plan = plan_batch([music], COMPRESS, tmp_path / "out")
+    assert _targets(plan, tmp_path / "out") == [
+        "b.flac.earz", "a/1.FLAC.earz", "a/2.mp3.earz", "a/deep/er/3.flac.earz",
+    ]  # fmt: skip
+    assert not plan.bystanders
+    assert not plan.refused
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_output_results_go_beside_their_sources(music):
+    plan = plan_batch([music, music / "b.flac"], COMPRESS)
+    assert _targets(plan, music) == [
+        "b.flac.earz", "a/1.FLAC.earz", "a/2.mp3.earz", "a/deep/er/3.flac.earz",
+    ]  # fmt: skip
+
+
+def test_named_files_go_directly_under_the_output(music, tmp_path):
+    plan = plan_batch([music / "a" / "2.mp3"], COMPRESS, tmp_path / "out")
+    assert _targets(plan, tmp_path / "out") == ["2.mp3.earz"]
+
+
+def test_a_named_file_is_taken_whatever_its_name(tmp_path):
+    plan = plan_batch([_touch(tmp_path / "take.dat")], COMPRESS)
+    assert _targets(plan, tmp_path) == ["take.dat.earz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.flac", "No such file or directory"),
+        ("pipe.flac", "is not a regular file"),
+        ("song.flac.earz", "is an archive already"),
+    ],
+)
+def test_a_named_file_that_cannot_be_a_source_is_refused(tmp_path, name, message):
+    _touch(tmp_path / "song.flac.earz")
+    os.mkfifo(tmp_path / "pipe.flac")
+    plan = plan_batch([tmp_path / name], COMPRESS)
+    assert [(r.status, r.message) for r in plan.refused] == [(FileStatus.FAILED, message)]
+    assert not plan.jobs
+
+
+def test_sidecars_and_hidden_files_are_left_aside_with_the_place_of_a_copy(music, tmp_path):
+    for name in ("a/cover.jpg", "a/.nfo", ".trash/x.flac", "a/.hidden.flac"):
+        _touch(music / name)
+    plan = plan_batch([music], COMPRESS, tmp_path / "out")
+    assert len(plan.jobs) == 4
+    assert _reasons(plan) == {
+        "cover.jpg": "not sound",
+        ".nfo": "hidden",
+        "x.flac": "hidden",
+        ".hidden.flac": "hidden",
+    }
+    cover = next(b for b in plan.bystanders if b.source.name == "cover.jpg")
+    assert cover.target == tmp_path / "out" / "a" / "cover.jpg"
+
+
+def test_a_hidden_folder_that_is_named_is_searched(tmp_path):
+    _touch(tmp_path / ".music" / "x.flac")
+    assert len(plan_batch([tmp_path / ".music"], COMPRESS).jobs) == 1
+
+
+def test_a_link_to_a_folder_above_ends_the_walk(music):
+    (music / "a" / "loop").symlink_to(music)
+    (music / "a" / "self").symlink_to("self")
+    plan = plan_batch([music], COMPRESS)
+    assert len(plan.jobs) == 4
+    assert _reasons(plan) == {"loop": "a link to a folder above it", "self": "not sound"}
+
+
+def test_linked_folders_and_files_are_followed(music, tmp_path):
+    _touch(tmp_path / "elsewhere" / "4.flac")
+    (music / "linked").symlink_to(tmp_path / "elsewhere")
+    (music / "z.flac").symlink_to(tmp_path / "elsewhere" / "4.flac")
+    plan = plan_batch([music], COMPRESS, tmp_path / "out")
+    assert {"linked/4.flac.earz", "z.flac.earz"} < set(_targets(plan, tmp_path / "out"))
+
+
+def test_a_broken_link_and_a_pipe_named_like_sound_are_refused(music):
+    (music / "gone.flac").symlink_to("nowhere")
+    os.mkfifo(music / "pipe.flac")
+    plan = plan_batch([music], COMPRESS)
+    assert {(r.source.name, r.message) for r in plan.refused} == {
+        ("gone.flac", "No such file or directory"),
+        ("pipe.flac", "is not a regular file"),
+    }
+
+
+def test_the_output_inside_a_source_is_not_searched(music):
+    _touch(music / "out" / "old.flac")
+    plan = plan_batch([music], COMPRESS, music / "out")
+    assert len(plan.jobs) == 4
+    assert _reasons(plan) == {"out": "the folder of the results"}
+
+
+def test_results_of_an_earlier_run_beside_their_sources_are_not_mentioned(music):
+    _touch(music / "b.flac.earz")
+    _touch(music / "other.earz")
+    _touch(music / f".b.flac.earz.{'0' * 16}.earzip-tmp")
+    assert _reasons(plan_batch([music], COMPRESS)) == {"other.earz": "not sound"}
+
+
+def test_two_sources_with_one_target_are_both_refused(tmp_path):
+    one, two = _touch(tmp_path / "1" / "a.flac"), _touch(tmp_path / "2" / "a.flac")
+    free = _touch(tmp_path / "2" / "b.flac")
+    plan = plan_batch([tmp_path / "1", tmp_path / "2"], COMPRESS, tmp_path / "out")
+    assert [job.source for job in plan.jobs] == [free]
+    assert [(r.source, r.message) for r in plan.refused] == [
+        (one, f"has the same target as {two}"),
+        (two, f"has the same target as {one}"),
+    ]
+
+
+def test_a_copy_never_takes_the_place_of_a_result(music, tmp_path):
+    _touch(music / "b.flac.earz")
+    plan = plan_batch([music], COMPRESS, tmp_path / "out")
+    assert len(plan.jobs) == 4
+    assert [r.message for r in plan.refused] == ["has the same target as a result"]
+
+
+def test_one_file_reached_through_two_names_of_its_folder_is_done_once(music, tmp_path):
+    (tmp_path / "link").symlink_to(music)
+    plan = plan_batch([music, tmp_path / "link"], COMPRESS)
+    assert len(plan.jobs) == 4
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_cannot_be_listed_is_refused_and_the_others_go_on(music):
+    (music / "a").chmod(0)
+    plan = plan_batch([music], COMPRESS)
+    (music / "a").chmod(0o755)
+    assert [r.message for r in plan.refused] == ["the folder cannot be listed: Permission denied"]
+    assert len(plan.jobs) == 1
+
+
+def test_an_output_that_is_a_file_is_a_usage_error(music, tmp_path):
+    with pytest.raises(UsageError, match="expected a folder"):
+        plan_batch([music], COMPRESS, _touch(tmp_path / "out"))
+
+
+def test_folders_nested_deeper_than_python_calls_are_walked(tmp_path):
+    folders = [tmp_path / "d"]
+    for _ in range(sys.getrecursionlimit() + 100):
+        folders.append(folders[-1] / "d")
+    for folder in folders:
+        folder.mkdir()
+    song = _touch(folders[-1] / "x.flac")
+    assert len(plan_batch([tmp_path], COMPRESS).jobs) == 1
+    song.unlink()  # pytest's own cleaning would recurse
+    for folder in reversed(folders):
+        folder.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("archive", "container", "restored"),
+    [
+        ("a.flac.earz", "flac", "a.flac"),
+        ("a.mp3.earz", "flac", "a.mp3.flac"),
+        ("a.mp3.earz", "wav", "a.mp3.wav"),
+        ("a.wav.earz", "wav", "a.wav"),
+        ("a.wav.earz", "flac", "a.wav.flac"),
+        ("A.FLAC.EARZ", "flac", "A.FLAC"),
+        ("a", "flac", "a.flac"),
+    ],
+)
+def test_restored_files_are_named_after_their_archives(archive, container, restored):
+    assert restored_name(archive, container) == restored
+
+
+def test_an_archives_name_leads_back_to_its_source():
+    assert name_without_archive_suffix(archive_name("a.flac")) == "a.flac"
+
+
+def test_only_a_single_file_may_name_its_output(tmp_path):
+    song = _touch(tmp_path / "a.flac")
+    assert is_output_file([song], tmp_path / "x.EARZ", {".earz"})
+    assert not is_output_file([song, song], tmp_path / "x.earz", {".earz"})
+    assert not is_output_file([tmp_path], tmp_path / "x.earz", {".earz"})
+    assert not is_output_file([song], tmp_path / "x", {".earz"})
+    (tmp_path / "d.earz").mkdir()
+    assert not is_output_file([song], tmp_path / "d.earz", {".earz"})
