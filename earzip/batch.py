@@ -87,8 +87,8 @@ def run_batch(
 
     An `EarzipError` of ``work`` becomes the record of its file. A file whose target another run
     holds is tried once more after all others. ``copy_others`` copies the bystanders beside the
-    results; ``force`` lets the copies replace files that differ. After ``max_failures`` failed
-    files the run gives up.
+    results; ``force`` lets the copies replace files that differ. Once
+    ``max_failures`` files have failed the run gives up on the rest.
     """
     run = _Run(plan, work, on_record, stop, on_progress, max_failures)
     started = time.monotonic()
@@ -189,7 +189,7 @@ class _Run:
         for job in held:
             self._do(job, wait_for_turn=False)
         for bystander in self.plan.bystanders:
-            self.stop.check()
+            self._require_go()
             if copy_others and bystander.target is not None:
                 self._put_on_record(self._copy(bystander, bystander.target, force=force))
             else:
@@ -197,7 +197,7 @@ class _Run:
 
     def _do(self, job: Job, *, wait_for_turn: bool) -> bool:
         """Do ``job`` and put it on record; False if it is locked and may be tried later."""
-        self.stop.check()
+        self._require_go()
         try:
             if job.target is None:
                 record = self.work(job, self._advance)
@@ -215,6 +215,11 @@ class _Run:
         self._put_on_record(record, job)
         return True
 
+    def _require_go(self) -> None:
+        self.stop.check()
+        if self.max_failures is not None and self.n_failed >= self.max_failures:
+            raise _TooManyFailuresError
+
     def _advance(self, seconds: float) -> None:
         self.stop.check()
         self.report.coded_s += seconds
@@ -225,8 +230,6 @@ class _Run:
         self.report.add(record)
         self.on_record(record, job)
         self.n_failed += record.status in (FileStatus.FAILED, FileStatus.DAMAGED)
-        if self.max_failures is not None and self.n_failed >= self.max_failures:
-            raise _TooManyFailuresError
 
     def _prepare_folder(self, target: Path) -> None:
         """Make the folder of ``target``, and clear it of what killed runs have left, once a run."""
@@ -234,10 +237,10 @@ class _Run:
         if folder in self.prepared:
             return
         missing = [folder]
-        while not missing[-1].exists():
-            missing.append(missing[-1].parent)
         try:
             # Not mkdir(parents=True), which recurses: folders may be nested deeper than calls.
+            while not missing[-1].exists():
+                missing.append(missing[-1].parent)
             for each in reversed(missing):
                 each.mkdir(exist_ok=True)
         except OSError as error:

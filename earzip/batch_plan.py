@@ -214,7 +214,8 @@ class _Walk:
         return _Folder(path, folder.target / path.name, folder.above | {folder_id}, hidden)
 
     def _leave_aside(self, folder: _Folder, path: Path, hidden: bool, *, copyable: bool) -> None:
-        reason = "hidden" if hidden else self._selection.otherwise
+        refused = self._selection.refuses(path.name)
+        reason = "hidden" if hidden else refused or self._selection.otherwise
         target = folder.target / path.name if copyable and self._output is not None else None
         self._plan.bystanders.append(Bystander(path, target, reason))
 

@@ -24,7 +24,7 @@ COMPRESS = Selection(
     takes=lambda name: name.lower().endswith((".flac", ".mp3")),
     otherwise="not sound",
     target_name=archive_name,
-    refuses=lambda name: "is an archive already" if name.endswith(".earz") else None,
+    refuses=lambda name: "already an archive" if name.endswith(".earz") else None,
 )
 
 
@@ -82,7 +82,7 @@ def test_a_named_file_is_taken_whatever_its_name(tmp_path):
     [
         ("missing.flac", "No such file or directory"),
         ("pipe.flac", "is not a regular file"),
-        ("song.flac.earz", "is an archive already"),
+        ("song.flac.earz", "already an archive"),
     ],
 )
 def test_a_named_file_that_cannot_be_a_source_is_refused(tmp_path, name, message):
@@ -150,7 +150,7 @@ def test_results_of_an_earlier_run_beside_their_sources_are_not_mentioned(music)
     _touch(music / "b.flac.earz")
     _touch(music / "other.earz")
     _touch(music / f".b.flac.earz.{'0' * 16}.earzip-tmp")
-    assert _reasons(plan_batch([music], COMPRESS)) == {"other.earz": "not sound"}
+    assert _reasons(plan_batch([music], COMPRESS)) == {"other.earz": "already an archive"}
 
 
 def test_two_sources_with_one_target_are_both_refused(tmp_path):

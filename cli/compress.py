@@ -1,0 +1,122 @@
+"""``earzip compress``: sound files into archives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from earzip.batch import Work
+from earzip.batch_plan import (
+    ARCHIVE_SUFFIX,
+    Job,
+    Selection,
+    archive_name,
+    is_archive_name,
+    name_without_archive_suffix,
+)
+from earzip.checkpoints import DEFAULT_MODEL, QUALITIES, find_model
+from earzip.cli.options import (
+    EXIT_CODES,
+    NetworkOptions,
+    RunOptions,
+    network_options,
+    output_option,
+    paths_argument,
+    run_options,
+)
+from earzip.cli.piping import STDIO, plan_run
+from earzip.cli.run import run_command
+from earzip.errors import UsageError
+from earzip.options import CompressOptions, CompressResult, Progress
+from earzip.report import FileRecord, FileStatus
+
+
+@click.command(epilog=EXIT_CODES, short_help="Sound files into archives.")
+@paths_argument
+@output_option(
+    "Folder for the archives, in the same tree as their sources; or, for one source, a file that "
+    "ends in .earz, or - for standard output.  [default: beside each source]"
+)
+@click.option(
+    "--quality",
+    type=click.Choice(QUALITIES),
+    default="medium",
+    show_default=True,
+    help="About 6, 12 or 24 kbps.",
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="The model to encode with: a name of `earzip models list`, or a .json file.",
+)
+@run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
+@network_options
+def compress(
+    *,
+    paths: tuple[Path, ...],
+    output: Path | None,
+    quality: str,
+    model: str,
+    run: RunOptions,
+    network: NetworkOptions,
+) -> int:
+    """Write an archive of each sound file: song.flac becomes song.flac.earz.
+
+    A PATH is a file, a folder (searched to its end for sound files) or - for standard input.
+    Archives that are up to date are skipped. A file that cannot be read is named and the others go
+    on. Sources are never touched.
+    """
+    from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
+
+    if run.copy_other and output in (None, STDIO):
+        raise UsageError("--copy-other needs a folder to copy to: -o DIR")
+    options = CompressOptions(model=model, quality=quality, force=run.force)
+    selection = Selection(
+        takes=lambda name: Path(name).suffix.lower() in AUDIO_EXTENSIONS,
+        otherwise="not sound",
+        target_name=archive_name,
+        refuses=lambda name: "already an archive" if is_archive_name(name) else None,
+    )
+
+    @contextmanager
+    def open_work() -> Iterator[Work]:
+        from earzip.transcode import CodecPool, compress_file  # noqa: PLC0415  # loads torch
+
+        with closing(CodecPool(**asdict(network))) as codecs:
+            codec = codecs.of_model(find_model(model))
+
+            def work(job: Job, on_progress: Progress) -> FileRecord:
+                assert job.target is not None
+                result = compress_file(
+                    job.source, job.target, options, codec=codec, on_progress=on_progress
+                )
+                return _record(result)
+
+            yield work
+
+    stdin_name = name_without_archive_suffix(output.name) if output and output != STDIO else "stdin"
+    with plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=stdin_name) as planned:
+        return run_command(planned, open_work, run)
+
+
+def _record(result: CompressResult) -> FileRecord:
+    return FileRecord(
+        FileStatus(result.status),
+        result.source,
+        result.target,
+        warnings=result.warnings,
+        figures={
+            "duration_s": result.duration_s,
+            "source_bytes": result.source_bytes,
+            "archive_bytes": result.archive_bytes,
+            "picture_bytes": result.picture_bytes,
+            "kbps": round(result.kbps, 3),
+            "truncated": result.truncated,
+        },
+    )

@@ -1,0 +1,106 @@
+"""The configuration file: defaults of options, a TOML table for each command.
+
+    [compress]
+    output = "/mnt/archive"
+    quality = "high"
+
+Keys are the long names of options. `apply_config` gives them to click, which puts the command line
+above them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from earzip.errors import UsageError
+
+
+def default_config_path() -> Path:
+    """Return where the configuration is looked for if the command line does not say."""
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return Path(home or Path.home() / ".config", "earzip", "config.toml")
+
+
+def apply_config(ctx: click.Context, path: Path | None) -> None:
+    """Make the values of the file at ``path`` the defaults of the commands under ``ctx``.
+
+    The default file may be missing, a named one may not. Raises `UsageError`, naming the file and
+    the key, for everything that is not an option of a command or not a value of it.
+    """
+    named = path is not None
+    path = path or default_config_path()
+    try:
+        text = path.read_bytes().decode()
+        tables = tomllib.loads(text)
+    except FileNotFoundError as error:
+        if named:
+            raise UsageError("the configuration file is not there", path) from error
+        return
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"is not TOML: {error}", path) from error
+    assert isinstance(ctx.command, click.Group)
+    ctx.default_map = _commands(ctx, ctx.command, tables, path, "")
+
+
+def _commands(
+    ctx: click.Context, group: click.Group, tables: dict[str, Any], path: Path, prefix: str
+) -> dict[str, Any]:
+    defaults: dict[str, Any] = {}
+    for name, table in tables.items():
+        command = group.get_command(ctx, name)
+        if command is None:
+            names = ", ".join(prefix + known for known in group.list_commands(ctx))
+            raise UsageError(f"{prefix}{name} is not a command; expected one of {names}", path)
+        if not isinstance(table, dict):
+            raise UsageError(f"{prefix}{name} is not a table of options", path)
+        if isinstance(command, click.Group):
+            defaults[name] = _commands(ctx, command, table, path, f"{prefix}{name}.")
+        else:
+            defaults[name] = _options(command, table, path, f"{prefix}{name}.")
+    return defaults
+
+
+def _options(
+    command: click.Command, table: dict[str, Any], path: Path, prefix: str
+) -> dict[str, Any]:
+    options = {
+        spelling.removeprefix("--"): parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for spelling in parameter.opts
+        if spelling.startswith("--")
+    }
+    ctx = click.Context(command, resilient_parsing=True)
+    defaults: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in options:
+            raise UsageError(
+                f"{prefix}{key} is not an option; expected one of {', '.join(sorted(options))}",
+                path,
+            )
+        option = options[key]
+        assert option.name is not None
+        defaults[option.name] = _value(ctx, option, value, path, prefix + key)
+    return defaults
+
+
+def _value(ctx: click.Context, option: click.Option, value: Any, path: Path, key: str) -> Any:
+    """Return ``value`` in the form in which click takes a default, checked as the option checks."""
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise UsageError(f"{key} is {value!r}, expected true or false", path)
+        return value
+    if isinstance(value, bool | dict | list):
+        raise UsageError(f"{key} is {value!r}, expected a string or a number", path)
+    try:
+        option.process_value(ctx, str(value))
+    except click.BadParameter as error:
+        raise UsageError(f"{key}: {error.message}", path) from error
+    return str(value)

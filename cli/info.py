@@ -1,0 +1,96 @@
+"""``earzip info``: what archives say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from earzip.batch_plan import Job, Selection, is_archive_name, plan_batch
+from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
+from earzip.cli.output import clock, count, size
+from earzip.cli.piping import PlannedRun
+from earzip.cli.run import run_command
+from earzip.options import Progress
+from earzip.report import FileRecord, FileStatus
+
+
+@click.command(epilog=EXIT_CODES, short_help="Show what archives hold.")
+@paths_argument
+@run_options("as_json")
+def info(*, paths: tuple[Path, ...], run: RunOptions) -> int:
+    """Show what archives hold: sound, source, model, tags and pictures.
+
+    A PATH is an archive or a folder, searched to its end for archives. Needs no model.
+    """
+    plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
+    plan.bystanders.clear()
+    return run_command(PlannedRun(plan), lambda: nullcontext(_read), run, describe=_describe)
+
+
+def _read(job: Job, _on_progress: Progress) -> FileRecord:
+    from earzip.inspect import read_info  # noqa: PLC0415  # loads numpy
+
+    archive = read_info(job.source).to_json()
+    return FileRecord(FileStatus.READ, job.source, figures={"archive": archive})
+
+
+def _describe(record: FileRecord) -> Iterator[str]:
+    archive: Any = record.figures["archive"]
+    source, n_bytes = archive["source"], archive["bytes"]
+    yield (
+        f"sound     {clock(archive['duration_s'])}, {count(archive['n_samples'], 'sample')}, "
+        f"{archive['kbps']:.2f} kbps without pictures"
+    )
+    parts = ", ".join(f"{part} {size(n_bytes[part])}" for part in _PARTS)
+    yield f"file      {size(n_bytes['total'])}: {parts}; format {archive['format_version']}"
+    yield f"source    {_source(source)}"
+    if source["truncated"]:
+        yield f"truncated {source['truncated']}"
+    model = archive["model"]
+    quality = archive["quantizer"]["quality"]
+    yield f"model     {model['name']} {model['sha256'][:16]}, quality {quality}"
+    encoder = archive["encoder"]
+    yield (
+        f"encoder   {encoder['name']} {encoder['version']}, torch {encoder['torch']}, "
+        f"{encoder['device']} {encoder['dtype']}"
+    )
+    yield from _tags(archive["tags"] or {}, archive["picture_bytes"])
+
+
+_PARTS = ("sound", "overhead", "tags", "pictures")
+
+
+def _source(source: dict[str, Any]) -> str:
+    kind = "float" if source["is_float"] else "lossless" if source["lossless"] else "lossy"
+    return (
+        f"{source['name'] or '-'}: {source['container']} {source['codec']} ({kind}), "
+        f"{source['sample_rate']} Hz, {count(source['channels'], 'channel')} "
+        f"({source['downmix']}), {count(source['n_frames'], 'frame')}, {size(source['n_bytes'])}"
+    )
+
+
+def _tags(tags: dict[str, Any], picture_bytes: list[int]) -> Iterator[str]:
+    """Yield a line for each value; the archive's structure is checked, the view in it is not."""
+    fields = tags.get("fields")
+    for name, values in fields.items() if isinstance(fields, dict) else ():
+        for value in values if isinstance(values, list) else ():
+            yield f"tag       {name}: {_shortened(str(value))}"
+    pictures = tags.get("pictures")
+    facts = pictures if isinstance(pictures, list) else []
+    for picture, n_bytes in zip(facts, picture_bytes, strict=False):
+        mime = picture.get("mime") if isinstance(picture, dict) else None
+        yield f"picture   {mime}, {size(n_bytes)}"
+    chapters = tags.get("chapters")
+    if isinstance(chapters, list):
+        yield f"chapters  {len(chapters)}"
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}… ({len(value)} characters)"
+
+
+_MAX_SHOWN = 160  # of lyrics and cue sheets; --json gives all of it

@@ -1,0 +1,83 @@
+"""The command ``earzip``: the one place where an EarzipError becomes text and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from earzip.cli.config import apply_config
+from earzip.cli.options import EXIT_CODES
+from earzip.cli.output import printable
+from earzip.errors import EarzipError
+
+PROGRAM = "earzip"
+_COMMANDS = ("compress", "restore", "verify", "info", "latents", "models", "completion")
+_STOPPED = 75
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for; ends with earzip's exit codes.
+
+    The module ``earzip.cli.NAME`` holds the command NAME. Commands return their exit code.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order of a user's work, as the help shows them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the command of that name, or None."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"earzip.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def main(  # type: ignore[override]  # always ends the process
+        self, args: Sequence[str] | None = None, **_extra: Any
+    ) -> NoReturn:
+        """Run the command line ``args`` (default: this process's) and exit."""
+        for stream in (sys.stdout, sys.stderr):
+            # Names of files may hold bytes that are no text, and terminals may lack characters.
+            getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+        try:
+            code = super().main(args, prog_name=PROGRAM, standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:  # Ctrl-C outside of a run over files
+            click.echo(f"{PROGRAM}: stopped", err=True)
+            sys.exit(_STOPPED)
+        except EarzipError as error:
+            click.echo(f"{PROGRAM}: {printable(str(error))}", err=True)
+            sys.exit(error.exit_code)
+        sys.exit(code or 0)
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
+@click.version_option(package_name="earzip", prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Take defaults of options from this TOML file.  "
+    "[default: $XDG_CONFIG_HOME/earzip/config.toml]",
+)
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    """Archive music as quantised latents of a neural audio VAE, and restore it on demand.
+
+    Compression is lossy: keep your masters. Every tag and picture is kept as it is.
+    """
+    apply_config(ctx, config)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    # Outside of a run over files SIGTERM ends the process as Ctrl-C does: temporaries go.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cli.main()

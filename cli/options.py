@@ -1,0 +1,148 @@
+"""Arguments and options that several commands share, and the times that users write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+Function = Callable[..., Any]
+
+EXIT_CODES = """\b
+Exit codes (the most severe wins):
+  0    all done
+  1    fatal error
+  2    the command line is wrong
+  3    finished, but some files failed
+  4    verify found damage
+  75   stopped early or locked: run again to go on
+  130  interrupted for the second time
+"""
+
+PATH = click.Path(path_type=Path, allow_dash=True)
+
+paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
+
+
+def output_option(help_text: str) -> Callable[[Function], Function]:
+    """Return the option -o, of which each command says what it means."""
+    return click.option("-o", "--output", metavar="OUT", type=PATH, help=help_text)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a command goes through its files; see `run_options`."""
+
+    force: bool = False
+    copy_other: bool = False
+    dry_run: bool = False
+    max_failures: int | None = None
+    as_json: bool = False
+
+
+_RUN_OPTIONS = {
+    "force": click.option(
+        "--force", is_flag=True, help="Replace files that are in the way. Never a source."
+    ),
+    "copy_other": click.option(
+        "--copy-other",
+        is_flag=True,
+        help="Copy files that are not worked on (covers, logs, cue sheets) into the tree of -o.",
+    ),
+    "dry_run": click.option(
+        "--dry-run", is_flag=True, help="Say what would be worked on; read and write no file."
+    ),
+    "max_failures": click.option(
+        "--max-failures",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Give up with exit code 1 once N files have failed.",
+    ),
+    "as_json": click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print JSON Lines on stdout: one record a file, then a summary.",
+    ),
+}
+
+
+def run_options(*names: str) -> Callable[[Function], Function]:
+    """Add the options of these names to a command, which gets them as ``run``, a `RunOptions`."""
+    return _gathered("run", RunOptions, {name: _RUN_OPTIONS[name] for name in names})
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Where the network runs; the arguments of `earzip.transcode.CodecPool`."""
+
+    device: str
+    threads: int | None
+    batch_size: int | None
+
+
+_NETWORK_OPTIONS = {
+    "device": click.option(
+        "--device",
+        metavar="NAME",
+        default="auto",
+        show_default=True,
+        help="Where the network runs: auto, cpu, cuda or cuda:N.",
+    ),
+    "threads": click.option(
+        "--threads",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="CPU threads.  [default: the cores this process may use]",
+    ),
+    "batch_size": click.option(
+        "--batch-size",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Windows of sound in one pass on a GPU.",
+    ),
+}
+
+
+def _gathered(
+    name: str, record: type, options: Mapping[str, Callable[[Function], Function]]
+) -> Callable[[Function], Function]:
+    """Return a decorator that adds ``options`` to a command and passes them on as one record."""
+
+    def decorate(command: Function) -> Function:
+        @wraps(command)
+        def with_record(**arguments: Any) -> Any:
+            values = {option: arguments.pop(option) for option in options}
+            return command(**{name: record(**values)}, **arguments)
+
+        decorated: Function = with_record
+        for add_option in reversed(list(options.values())):
+            decorated = add_option(decorated)
+        return decorated
+
+    return decorate
+
+
+network_options = _gathered("network", NetworkOptions, _NETWORK_OPTIONS)
+"""Adds --device, --threads and --batch-size to a command: ``network``, a `NetworkOptions`."""
+
+
+def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds of a time in a track: ``90.5`` or ``[h:]m:s``; an option's callback."""
+    if value is None:
+        return None
+    found = _TIME.fullmatch(value)
+    if not found:
+        raise click.BadParameter(f"{value!r} is neither seconds (90.5) nor [h:]m:s (1:30.5)")
+    hours, minutes, seconds = found["h"], found["m"], float(found["s"])
+    if (minutes and seconds >= 60) or (hours and int(minutes) >= 60):
+        raise click.BadParameter(f"{value!r} has 60 or more after a larger unit")
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + seconds
+
+
+_TIME = re.compile(r"(?:(?:(?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+(?:\.\d*)?|\.\d+)", re.ASCII)

@@ -1,0 +1,149 @@
+"""Records and summaries as text for people or as JSON Lines for programs.
+
+Results go to stdout; failures, warnings and the summary to stderr, in both forms.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import click
+
+from earzip.report import FileRecord, FileStatus, Report
+
+Describe = Callable[[FileRecord], Iterator[str]]
+"""Gives the lines that stand indented under a record's own."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
+_STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
+_QUIET = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line, safe for a terminal: control characters are spelt out."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as ``m:ss`` or ``h:mm:ss``."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"
+
+
+def size(n_bytes: float) -> str:
+    """Return a size in decimal units: ``812 B``, ``3.42 MB``."""
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        n_bytes /= 1000
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
+    return f"{n_bytes / 1000:.3g} TB"
+
+
+def count(n: int, noun: str) -> str:
+    """Return ``1 file`` or ``2 files``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+@dataclass
+class Printer:
+    """Prints what a run reports, in the form the user asked for."""
+
+    as_json: bool
+    describe: Describe | None = None
+    results_to_stderr: bool = False
+    """stdout carries the result itself."""
+    aside: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered around each print: takes the progress bar out of the way."""
+
+    def record(self, record: FileRecord) -> None:
+        """Print what became of one file."""
+        with self.aside():
+            self._result(record)
+            if record.exit_code:
+                _problem(record)
+            for warning in record.warnings:
+                _to_stderr(f"warning: {record.source}: {warning}")
+
+    def summary(self, report: Report) -> None:
+        """Print the counts; and in a long run the problems once more."""
+        if self.as_json:
+            click.echo(json.dumps(report.to_json()))
+        if report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
+            click.echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
+            for record in report.problems:
+                _problem(record)
+        if set(report.counts) != {FileStatus.READ}:
+            click.echo(_summary(report), err=True)
+        if report.stopped:
+            _to_stderr(f"stopped with {count(report.n_undone, 'file')} to go; run again to go on")
+        if report.gave_up:
+            _to_stderr(f"too many failures: gave up with {count(report.n_undone, 'file')} to go")
+
+    def _result(self, record: FileRecord) -> None:
+        if self.as_json:
+            click.echo(json.dumps(record.to_json()))
+        elif record.status not in _QUIET:
+            shown = record.source if record.target is None else record.target
+            note = f" ({record.message})" if record.message else _note(record)
+            word = f"{_STATUS_WORDS[record.status]:<12}"
+            if record.status is FileStatus.READ:
+                word = ""  # what is read follows
+            click.echo(f"{word}{printable(str(shown))}{note}", err=self.results_to_stderr)
+            for detail in self.describe(record) if self.describe else ():
+                indent = " " * (len(word) or 2)
+                click.echo(f"{indent}{printable(detail)}", err=self.results_to_stderr)
+
+
+def _note(record: FileRecord) -> str:
+    """Return the figures that every command calls the same, in brackets."""
+    figures = record.figures
+    notes = []
+    if isinstance(seconds := figures.get("duration_s"), int | float):
+        notes.append(clock(seconds))
+    if isinstance(n_bytes := figures.get("archive_bytes"), int):
+        notes.append(size(n_bytes))
+    if isinstance(kbps := figures.get("kbps"), int | float):
+        notes.append(f"{kbps:.1f} kbps")
+    return f" ({', '.join(notes)})" if notes else ""
+
+
+def _summary(report: Report) -> str:
+    counts = [f"{report.counts[s]} {_STATUS_WORDS[s]}" for s in FileStatus if report.counts[s]]
+    parts = [", ".join(counts) or "nothing to do"]
+    totals = report.totals
+    if totals["duration_s"]:
+        parts.append(f"{clock(totals['duration_s'])} of audio")
+    if totals["archive_bytes"]:
+        parts.append(_sizes(totals))
+    if report.coded_s and report.elapsed_s:
+        speed = report.coded_s / report.elapsed_s
+        parts.append(f"{clock(report.elapsed_s)} at {speed:.3g} × real time")
+    return "; ".join(parts)
+
+
+def _sizes(totals: dict[str, float]) -> str:
+    """Return what went in and what came out, with and without pictures."""
+    source, archive = totals["source_bytes"], totals["archive_bytes"]
+    pictures = totals["picture_bytes"]
+    text = f"{size(source)} → {size(archive)}"
+    if pictures:
+        text += f" with pictures, {size(archive - pictures)} without"
+    if totals["duration_s"]:
+        text += f" ({8 * (archive - pictures) / totals['duration_s'] / 1000:.1f} kbps)"
+    return text
+
+
+def _problem(record: FileRecord) -> None:
+    _to_stderr(f"{_STATUS_WORDS[record.status]}: {record.source}: {record.message}")
+
+
+def _to_stderr(text: str) -> None:
+    click.echo(f"earzip: {printable(text)}", err=True)

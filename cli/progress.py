@@ -1,0 +1,94 @@
+"""A progress bar on stderr, counted in seconds of audio; only where somebody sees it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from earzip.cli.output import clock
+
+_REDRAW_S = 0.1
+
+
+class ProgressBar:
+    """How far a run has come. A context manager; does nothing if stderr is not a terminal.
+
+    How long the audio is that is still to come is not known before it is read. It is taken to have
+    as many seconds a byte as the files that are done; those that took no work count as none. Where
+    no audio goes through at all, files are counted.
+    """
+
+    def __init__(self, n_files: int, n_bytes: int) -> None:
+        self._n_files = n_files
+        self._n_bytes = n_bytes  # of the files that are, or may be, work
+        self._files_done = 0
+        self._bytes_done = 0
+        self._seconds_done = 0.0
+        self._seconds_of_done_files = 0.0
+        self._started = time.monotonic()
+        self._drawn = 0.0
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from tqdm import tqdm  # noqa: PLC0415  # most runs of most commands show no bar
+
+            form = "{percentage:3.0f} % |{bar}| {desc}"
+            self._bar = tqdm(total=1.0, bar_format=form, dynamic_ncols=True, leave=False)
+            self._show()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, seconds: float) -> None:
+        """Count ``seconds`` more of audio as done."""
+        self._seconds_done += seconds
+        self._show()
+
+    def file_done(self, n_bytes: int) -> None:
+        """Count a file of ``n_bytes`` as done."""
+        self._files_done += 1
+        if self._seconds_done > self._seconds_of_done_files:
+            self._bytes_done += n_bytes
+        else:
+            self._n_bytes -= n_bytes
+        self._seconds_of_done_files = self._seconds_done
+        self._show()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar off the screen while something else is printed."""
+        if self._bar is None:
+            yield
+        else:
+            with self._bar.external_write_mode(file=sys.stderr):
+                yield
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self._bar is None or now - self._drawn < _REDRAW_S:
+            return
+        self._drawn = now
+        text = f"{self._files_done}/{self._n_files} files"
+        fraction = self._files_done / self._n_files if self._n_files else 1.0
+        if self._seconds_done:
+            speed = self._seconds_done / (now - self._started)
+            text += f", {clock(self._seconds_done)} of audio, {speed:.3g} × real time"
+            fraction = 0.0
+            if self._bytes_done:
+                total = self._seconds_of_done_files * self._n_bytes / self._bytes_done
+                fraction = min(1.0, self._seconds_done / total)
+                text += f", {clock(max(0.0, total - self._seconds_done) / speed)} to go"
+        self._bar.n = fraction
+        self._bar.set_description_str(text)

@@ -1,0 +1,158 @@
+"""``earzip restore``: archives into sound files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import click
+
+from earzip.batch import Work
+from earzip.batch_plan import Job, Selection, is_archive_name, is_output_file, restored_name
+from earzip.cli.options import (
+    EXIT_CODES,
+    NetworkOptions,
+    RunOptions,
+    network_options,
+    output_option,
+    parse_time,
+    paths_argument,
+    run_options,
+)
+from earzip.cli.piping import STDIO, plan_run
+from earzip.cli.run import run_command
+from earzip.errors import UsageError
+from earzip.options import Bits, Container, Progress, RestoreOptions, RestoreResult
+from earzip.report import FileRecord, FileStatus
+
+_CONTAINERS = ("flac", "wav")
+_SUFFIXES = {".flac", ".wav"}
+
+
+@click.command(epilog=EXIT_CODES, short_help="Archives into FLAC or WAV files.")
+@paths_argument
+@output_option(
+    "Folder for the restored files, in the same tree as their archives; or, for one archive, a "
+    "file that ends in .flac or .wav, or - for standard output.  [default: beside each archive]"
+)
+@click.option(
+    "--format",
+    "container",
+    type=click.Choice(_CONTAINERS),
+    help="What to write.  [default: what -o FILE ends in, else flac]",
+)
+@click.option(
+    "--bits",
+    type=click.Choice(["16", "24", "float"]),
+    help="Sample format.  [default: 24 for lossless sources, 16 for lossy ones]",
+)
+@click.option("--no-dither", is_flag=True, help="Round to 16 bit without dither.")
+@click.option(
+    "--start", metavar="TIME", callback=parse_time, help="Begin here: seconds or [h:]m:s."
+)
+@click.option("--end", metavar="TIME", callback=parse_time, help="End here.")
+@click.option(
+    "--as-source",
+    is_flag=True,
+    help="Give the source's own sample rate and frame count, and mono if it was mono.",
+)
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Put silence where an archive is damaged, list the places, and exit with 3.",
+)
+@run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
+@network_options
+def restore(
+    *,
+    paths: tuple[Path, ...],
+    output: Path | None,
+    container: str | None,
+    bits: str | None,
+    no_dither: bool,
+    start: float | None,
+    end: float | None,
+    as_source: bool,
+    keep_going: bool,
+    run: RunOptions,
+    network: NetworkOptions,
+) -> int:
+    """Write a FLAC or WAV file from each archive, with its tags and pictures.
+
+    A PATH is an archive, a folder (searched to its end for archives) or - for standard input.
+    song.flac.earz becomes song.flac, and song.mp3.earz becomes song.mp3.flac: 44.1 kHz stereo of
+    exactly the source's length.
+    """
+    if run.copy_other and output in (None, STDIO):
+        raise UsageError("--copy-other needs a folder to copy to: -o DIR")
+    chosen = _container(paths, output, container)
+    options = RestoreOptions(
+        container=chosen,
+        bits=cast(Bits | None, int(bits) if bits in ("16", "24") else bits),
+        dither=not no_dither,
+        start_s=start,
+        end_s=end,
+        as_source=as_source,
+        keep_going=keep_going,
+        force=run.force,
+    )
+    selection = Selection(
+        takes=is_archive_name,
+        otherwise="not an archive",
+        target_name=lambda name: restored_name(name, chosen),
+    )
+
+    @contextmanager
+    def open_work() -> Iterator[Work]:
+        from earzip.transcode import CodecPool, restore_file  # noqa: PLC0415  # loads torch
+
+        with closing(CodecPool(**asdict(network))) as codecs:
+
+            def work(job: Job, on_progress: Progress) -> FileRecord:
+                assert job.target is not None
+                result = restore_file(
+                    job.source, job.target, options, codecs=codecs, on_progress=on_progress
+                )
+                return _record(result)
+
+            yield work
+
+    with plan_run(paths, output, selection, _SUFFIXES, stdin_name="stdin.earz") as planned:
+        return run_command(planned, open_work, run, describe=_describe)
+
+
+def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container:
+    """Return what to write; `UsageError` if --format and the name of the output contradict."""
+    named = None
+    if output is not None and is_output_file(paths, output, _SUFFIXES):
+        named = output.suffix.lower().removeprefix(".")
+    if asked and named and asked != named:
+        raise UsageError(f"--format {asked} contradicts the name of the output", output)
+    return cast(Container, asked or named or "flac")
+
+
+def _record(result: RestoreResult) -> FileRecord:
+    lost = result.lost_segments
+    return FileRecord(
+        FileStatus.INCOMPLETE if lost else FileStatus(result.status),
+        result.archive,
+        result.target,
+        message=f"damaged: silence in place of {len(lost)} segments" if lost else None,
+        warnings=result.warnings,
+        figures={
+            "duration_s": result.duration_s,
+            "n_samples": result.n_samples,
+            "n_overs": result.n_overs,
+            "lost_segments": list(lost),
+            "tag_losses": list(result.tag_losses),
+        },
+    )
+
+
+def _describe(record: FileRecord) -> Iterator[str]:
+    losses = record.figures.get("tag_losses")
+    assert isinstance(losses, list)
+    yield from (f"tags: {loss}" for loss in losses)

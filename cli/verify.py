@@ -1,0 +1,83 @@
+"""``earzip verify``: whether archives are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from earzip.batch import Work
+from earzip.batch_plan import Job, Selection, is_archive_name, plan_batch
+from earzip.cli.options import (
+    EXIT_CODES,
+    NetworkOptions,
+    RunOptions,
+    network_options,
+    paths_argument,
+    run_options,
+)
+from earzip.cli.piping import PlannedRun
+from earzip.cli.run import run_command
+from earzip.options import Progress
+from earzip.report import FileRecord, FileStatus
+
+
+@click.command(epilog=EXIT_CODES, short_help="Check archives for damage.")
+@paths_argument
+@click.option(
+    "--decode", is_flag=True, help="Also run the decoder over all of the sound, writing nothing."
+)
+@run_options("max_failures", "as_json")
+@network_options
+def verify(
+    *,
+    paths: tuple[Path, ...],
+    decode: bool,
+    run: RunOptions,
+    network: NetworkOptions,
+) -> int:
+    """Check every byte of archives against their checksums, and their structure.
+
+    A PATH is an archive or a folder, searched to its end for archives. Only --decode needs the
+    model.
+    """
+    selection = Selection(takes=is_archive_name, otherwise="not an archive")
+    plan = plan_batch(paths, selection)
+    plan.bystanders.clear()
+
+    @contextmanager
+    def open_decoder() -> Iterator[Work]:
+        from earzip.transcode import CodecPool, decode_check  # noqa: PLC0415  # loads torch
+
+        with closing(CodecPool(**asdict(network))) as codecs:
+
+            def work(job: Job, on_progress: Progress) -> FileRecord:
+                record = _check_structure(job, on_progress)
+                if record.status is not FileStatus.INTACT:
+                    return record
+                problems = decode_check(job.source, codecs=codecs, on_progress=on_progress)
+                return _record(job.source, problems)
+
+            yield work
+
+    open_work = open_decoder if decode else lambda: nullcontext(_check_structure)
+    return run_command(PlannedRun(plan), open_work, run)
+
+
+def _check_structure(job: Job, _on_progress: Progress) -> FileRecord:
+    from earzip.inspect import verify_archive  # noqa: PLC0415  # loads numpy
+
+    damages = verify_archive(job.source).damages
+    return _record(job.source, [f"{damage.part}: {damage.message}" for damage in damages])
+
+
+def _record(archive: Path, problems: list[str]) -> FileRecord:
+    return FileRecord(
+        FileStatus.DAMAGED if problems else FileStatus.INTACT,
+        archive,
+        message="; ".join(problems) or None,
+        figures={"damages": problems},
+    )

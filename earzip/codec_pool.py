@@ -1,0 +1,46 @@
+"""Codecs of a run, each model loaded once."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from earzip.checkpoints import ModelSpec, load_codec
+from earzip.codec import Codec
+
+
+class CodecPool:
+    """Codecs on one device; see `earzip.codec.Codec` for the options. A context manager."""
+
+    def __init__(
+        self, *, device: str = "cpu", threads: int | None = None, batch_size: int | None = None
+    ) -> None:
+        self._device = device
+        self._threads = threads
+        self._batch_size = batch_size
+        self._codecs: dict[str, Codec] = {}
+
+    def of_model(self, spec: ModelSpec) -> Codec:
+        """Return the codec of ``spec``; raises as `earzip.checkpoints.load_codec` does."""
+        if spec.sha256 not in self._codecs:
+            self._codecs[spec.sha256] = load_codec(
+                spec, device=self._device, threads=self._threads, batch_size=self._batch_size
+            )
+        return self._codecs[spec.sha256]
+
+    def close(self) -> None:
+        """End the codecs' threads."""
+        for codec in self._codecs.values():
+            codec.close()
+        self._codecs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,282 @@
+"""One source file to one archive."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earzip.checkpoints import ModelSpec, find_model
+from earzip.codec import Codec
+from earzip.codec_pool import CodecPool
+from earzip.errors import ArchiveError, SourceError, TagError, TargetError
+from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter
+from earzip.formats.archive_header import (
+    EncoderRecord,
+    GeometryRecord,
+    Header,
+    ModelRecord,
+    QuantizerRecord,
+    SourceRecord,
+    portable_name,
+)
+from earzip.formats.audio import open_source
+from earzip.formats.resample import SAMPLE_RATE, stereo_44k
+from earzip.formats.source_reader import SourceReader
+from earzip.formats.symbols import SYMBOL_CODING, pack
+from earzip.formats.tags import TagSet, read_tags
+from earzip.level import LevelMeter, gain_to_reference_db
+from earzip.options import CompressOptions, CompressResult, Progress
+from earzip.quantizer import quantize
+
+Audio = NDArray[np.float32]
+
+_HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """A model and a preset: what an archive is made with, and whether an older one was."""
+
+    spec: ModelSpec
+    quality: str
+
+    @property
+    def exponents(self) -> NDArray[np.int32]:
+        """The exponent of each latent's step."""
+        added = self.spec.presets[self.quality].exponent
+        return np.array(self.spec.step_exponents, np.int32) + np.int32(added)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with everything that changes an archive's sound."""
+        preset = self.spec.presets[self.quality]
+        facts = [SYMBOL_CODING, self.spec.sha256, preset.rounding, *self.exponents.tolist()]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def compress_file(
+    source: Path,
+    target: Path,
+    options: CompressOptions | None = None,
+    *,
+    codecs: CodecPool | None = None,
+    source_name: str | None = None,
+    on_progress: Progress | None = None,
+) -> CompressResult:
+    """Archive ``source`` as ``target``; return what was done.
+
+    A target that is an archive of the same bytes, made with the same model and settings, is left as
+    it is; one of the same bytes made with others is replaced; any other file is refused without
+    ``options.force``. The archive gets the source's time of modification. ``source_name`` stands in
+    the archive instead of the source's own name ("" for none). Raises SourceError, TargetError,
+    ModelNotFoundError or ModelDamagedError.
+    """
+    options = options or CompressOptions()
+    settings = _Settings(find_model(options.model), options.quality)
+    _refuse_same_file(source, target)
+    digest, before = _hash(source)
+    replace = os.path.lexists(target)
+    if done := _existing(source, target, digest, settings, options.force):
+        return done
+    with ExitStack() as stack:
+        pool = codecs or stack.enter_context(CodecPool())
+        encoding = _Encoding(source, target, settings, pool.of_model(settings.spec), replace, on_progress)
+        name = portable_name(source) if source_name is None else source_name
+        return encoding.run(digest, before, name)
+
+
+def _refuse_same_file(source: Path, target: Path) -> None:
+    try:
+        same = target.samefile(source)
+    except OSError:  # one of them is not there: not the same, and reading the source will tell
+        return
+    if same:
+        raise TargetError("is the source itself, which is never overwritten", target)
+
+
+def _hash(source: Path) -> tuple[str, os.stat_result]:
+    """Return the SHA-256 of a file and its state before it was read."""
+    try:
+        with source.open("rb") as file:
+            before = os.fstat(file.fileno())
+            digest = hashlib.sha256()
+            while block := file.read(_HASH_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror}", source) from error
+    return digest.hexdigest(), before
+
+
+def _existing(
+    source: Path, target: Path, sha256: str, settings: _Settings, force: bool
+) -> CompressResult | None:
+    """Return the result for a target that is up to date, None for one that may be (re)written."""
+    if not os.path.lexists(target):
+        return None
+    try:
+        with ArchiveReader(target) as reader:
+            header, sizes = reader.header, reader.sizes
+    except ArchiveError as error:
+        if force:
+            return None
+        raise TargetError(
+            "exists and is not an archive of this source; --force replaces it", target
+        ) from error
+    if header.source.sha256 != sha256:
+        if force:
+            return None
+        raise TargetError(
+            f"exists and is the archive of another file, {header.source.name!r} with SHA-256 "
+            f"{header.source.sha256[:16]}…; --force replaces it",
+            target,
+        )
+    if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
+        return None
+    return _result("up_to_date", source, target, header, sizes, ())
+
+
+def _result(
+    status: str, source: Path, target: Path, header: Header, sizes: ArchiveSizes, warnings: tuple[str, ...]
+) -> CompressResult:
+    return CompressResult(
+        status="written" if status == "written" else "up_to_date",
+        source=source,
+        target=target,
+        duration_s=header.duration_s,
+        source_bytes=header.source.n_bytes,
+        archive_bytes=sizes.total,
+        picture_bytes=sizes.pictures,
+        truncated=header.source.truncated,
+        warnings=warnings,
+    )
+
+
+@dataclass
+class _Encoding:
+    """The encoding of one file."""
+
+    source: Path
+    target: Path
+    settings: _Settings
+    codec: Codec
+    replace: bool
+    """Whether the target was there, and may be replaced."""
+    on_progress: Progress | None
+
+    def run(self, sha256: str, before: os.stat_result, name: str) -> CompressResult:
+        gain_db = gain_to_reference_db(self._level_db())
+        tags, warnings = self._tags()
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        exponents = self.settings.exponents
+        rounding = self.settings.spec.presets[self.settings.quality].rounding
+        with ArchiveWriter(self.target, replace=self.replace) as writer:
+            with open_source(self.source) as reader:
+                amplified = _amplified(self._counted(stereo_44k(reader)), gain_db)
+                for latents in self.codec.encode(amplified):
+                    writer.add_segment(*pack(quantize(latents, exponents, rounding)))
+            self._require_unchanged(before)
+            header = Header(
+                encoder=EncoderRecord(
+                    name="earzip",
+                    version=version("earzip"),
+                    torch=str(torch.__version__),
+                    device=self.codec.device.type,
+                    dtype="float32",
+                ),
+                model=ModelRecord(
+                    self.settings.spec.name, self.settings.spec.sha256, self.codec.n_latents
+                ),
+                geometry=GeometryRecord(sample_rate=SAMPLE_RATE, **vars(self.codec.geometry)),
+                quantizer=QuantizerRecord(self.settings.quality, tuple(exponents.tolist())),
+                symbols=SYMBOL_CODING,
+                gain_centibels=round(10 * gain_db),
+                n_samples=self._n_samples,
+                source=_source_record(reader, sha256, before, name),
+                settings=self.settings.digest,
+            )
+            payload, blocks = tags.to_payload()
+            empty = tags == TagSet()
+            sizes = writer.finish(
+                header,
+                tags=None if empty else payload,
+                blocks=blocks,
+                pictures=[picture.data for picture in tags.pictures],
+            )
+        os.utime(self.target, ns=(before.st_mtime_ns, before.st_mtime_ns))
+        warnings += _layout_warnings(reader)
+        return _result("written", self.source, self.target, header, sizes, tuple(warnings))
+
+    def _level_db(self) -> float:
+        """Return the level of the whole track; the first of two passes over it."""
+        meter = LevelMeter()
+        with open_source(self.source) as reader:
+            for block in stereo_44k(reader):
+                meter.add(block)
+        return meter.level_db()
+
+    def _tags(self) -> tuple[TagSet, list[str]]:
+        try:
+            tags = read_tags(self.source)
+        except TagError as error:
+            return TagSet(), [f"tags cannot be read and are not archived: {error.message}"]
+        return tags, list(tags.problems)
+
+    def _counted(self, blocks: Iterable[Audio]) -> Iterator[Audio]:
+        self._n_samples = 0
+        for block in blocks:
+            self._n_samples += block.shape[1]
+            yield block
+            if self.on_progress:
+                self.on_progress(block.shape[1] / SAMPLE_RATE)
+
+    def _require_unchanged(self, before: os.stat_result) -> None:
+        try:
+            after = self.source.stat()
+        except OSError as error:
+            raise SourceError(f"cannot be read: {error.strerror}", self.source) from error
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise SourceError("changed while it was read", self.source)
+
+
+def _amplified(blocks: Iterable[Audio], gain_db: float) -> Iterator[Audio]:
+    gain = np.float32(10 ** (gain_db / 20))
+    for block in blocks:
+        yield block * gain
+
+
+def _source_record(
+    reader: SourceReader, sha256: str, before: os.stat_result, name: str
+) -> SourceRecord:
+    facts = reader.facts
+    return SourceRecord(
+        name=name,
+        sha256=sha256,
+        n_bytes=before.st_size,
+        mtime_ns=before.st_mtime_ns,
+        container=facts.container,
+        codec=facts.codec,
+        sample_rate=facts.sample_rate,
+        channels=facts.channels,
+        bit_depth=facts.bit_depth,
+        is_float=facts.is_float,
+        lossless=facts.lossless,
+        n_frames=facts.n_frames,
+        downmix=reader.downmix,
+        truncated=reader.truncated,
+    )
+
+
+def _layout_warnings(reader: SourceReader) -> list[str]:
+    if reader.facts.channels <= 2:
+        return []
+    return [f"{reader.facts.channels} channels were mixed down to stereo ({reader.downmix})"]

@@ -1,0 +1,24 @@
+"""One file: what the batch and the Python API call."""
+
+from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
+from earzip.options import (
+    CompressOptions,
+    CompressResult,
+    LatentsResult,
+    RestoreOptions,
+    RestoreResult,
+)
+from earzip.restoration import decode_check, restore_file
+
+__all__ = [
+    "CodecPool",
+    "CompressOptions",
+    "CompressResult",
+    "LatentsResult",
+    "RestoreOptions",
+    "RestoreResult",
+    "compress_file",
+    "decode_check",
+    "restore_file",
+]

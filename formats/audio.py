@@ -1,0 +1,93 @@
+"""Sound files as blocks of float32, whatever their format: the one way in."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+import soundfile
+
+from earzip.errors import SourceError
+from earzip.formats.resample import SAMPLE_RATE, n_samples_at, resample_to, stereo_44k
+from earzip.formats.sndfile_source import open_with_sndfile
+from earzip.formats.source_reader import SourceFacts, SourceReader
+
+__all__ = [
+    "AUDIO_EXTENSIONS",
+    "SAMPLE_RATE",
+    "SourceFacts",
+    "SourceReader",
+    "n_samples_at",
+    "open_source",
+    "resample_to",
+    "stereo_44k",
+]
+
+# Those that only PyAV reads are listed without it too: such files are named, not passed over.
+# fmt: off
+AUDIO_EXTENSIONS = frozenset({
+    ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg",
+    ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
+    ".aac", ".ac3", ".ape", ".m4a", ".m4b", ".mka", ".mpc", ".tak", ".tta", ".wma", ".wv",
+})
+# fmt: on
+
+
+def open_source(path: str | os.PathLike[str]) -> SourceReader:
+    """Return the opened sound file, a context manager; its name does not matter, only its content.
+
+    SourceError if it is not there, is empty, or is not sound that can be read.
+    """
+    path = os.fspath(path)
+    try:
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115, PTH123
+    except OSError as error:
+        raise SourceError(error.strerror or str(error), path) from error
+    try:
+        return _open(path, file)
+    except OSError as error:
+        file.close()
+        raise SourceError(error.strerror or str(error), path) from error
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open the file; a named pipe would otherwise wait for someone to write into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _open(path: str, file: BinaryIO) -> SourceReader:
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError("not a regular file", path)
+    if status.st_size == 0:
+        raise SourceError("the file is empty", path)
+    try:
+        return open_with_sndfile(path, file, status.st_size)
+    except soundfile.LibsndfileError as error:
+        return _open_with_av(path, file, status.st_size, error)
+
+
+def _open_with_av(
+    path: str, file: BinaryIO, size: int, refusal: soundfile.LibsndfileError
+) -> SourceReader:
+    why = refusal.error_string.rstrip(".")
+    try:
+        import av.error  # noqa: PLC0415
+
+        from earzip.formats.av_source import AvSource  # noqa: PLC0415
+    except ImportError as error:
+        raise SourceError(
+            f"libsndfile cannot read it ({why}); m4a, AAC, WMA, APE and more are read by PyAV, "
+            f"which is not installed: pip install 'earzip[av]'",
+            path,
+        ) from error
+    try:
+        return AvSource(path, file, size)
+    except av.error.FFmpegError as error:
+        raise SourceError(
+            f"not sound that libsndfile ({why}) or FFmpeg ({error.strerror}) can read", path
+        ) from error

@@ -1,0 +1,233 @@
+"""WAV, RF64 and FLAC files from blocks of float32."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from earzip.errors import TargetError, UsageError
+from earzip.formats.wav_header import wav_header, wav_padding
+
+Container = Literal["wav", "flac"]
+Bits = Literal[16, 24, "float"]
+
+FLAC_MAX_SAMPLE_RATE = 655_350
+_DITHER_SEED = 0x6561727A6970  # "earzip": restoring twice gives the same bytes
+_EMPTY_MD5 = bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
+
+
+class AudioWriter:
+    """A WAV or FLAC file of exactly ``n_samples`` samples per channel, written in blocks.
+
+    Samples beyond ±1 are counted in ``n_overs`` as they are written; integer formats saturate them
+    and float keeps them. ``dither`` adds triangular noise of ±1 LSB at 16 bit, always the same, and
+    whatever the block sizes. One channel is the mean of left and right.
+
+    The file at ``path`` is overwritten, nothing is synced: see ``atomic.py``. Leaving the ``with``
+    block without an exception finishes the file; it must then have all its samples.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        container: Container,
+        sample_rate: int,
+        channels: Literal[1, 2],
+        bits: Bits,
+        dither: bool,
+        n_samples: int,
+    ) -> None:
+        """Open the file. UsageError for a FLAC of float samples or above 655,350 Hz."""
+        self._path = os.fspath(path)
+        if container == "flac" and bits == "float":
+            raise UsageError("FLAC has no float samples: take WAV, or 16 or 24 bits", self._path)
+        if container == "flac" and sample_rate > FLAC_MAX_SAMPLE_RATE:
+            raise UsageError(f"FLAC has no sample rate of {sample_rate} Hz: take WAV", self._path)
+        self._channels = channels
+        self._bits = bits
+        self._n_samples = n_samples
+        self._n_written = 0
+        self.n_overs = 0
+        self._dither = np.random.PCG64(_DITHER_SEED) if dither and bits == 16 else None
+        try:
+            self._file = Path(self._path).open("wb")  # noqa: SIM115
+        except OSError as error:
+            raise self._target_error(error) from error
+        sink = _WavSink if container == "wav" else _FlacSink
+        try:
+            self._sink = sink(self._file, sample_rate, channels, bits, n_samples)
+        except OSError as error:
+            self._file.close()
+            raise self._target_error(error) from error
+
+    def write(self, block: npt.NDArray[np.float32]) -> None:
+        """Append float32 ``[2, T]``. TargetError if the disk is full or fails."""
+        assert block.shape[0] == 2, f"{block.shape[0]} channels"
+        assert np.isfinite(block).all(), "samples that are not finite"
+        self._n_written += block.shape[1]
+        assert self._n_written <= self._n_samples, f"more than {self._n_samples} samples"
+        if self._channels == 1:
+            block = block.mean(axis=0, keepdims=True)
+        self.n_overs += int(np.count_nonzero(np.abs(block) > 1))
+        try:
+            self._sink.write(self._to_stored(np.ascontiguousarray(block.T)))
+        except OSError as error:
+            raise self._target_error(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._sink.close()
+            self._file.close()
+        except OSError as failure:
+            with contextlib.suppress(OSError):  # what is still buffered fails once more
+                self._file.close()
+            if kind is None:
+                raise self._target_error(failure) from failure
+        if kind is None:
+            missing = self._n_samples - self._n_written
+            assert missing == 0, f"{missing} of {self._n_samples} samples were not written"
+
+    def _to_stored(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+        """Return ``[T, C]`` as float32, int16, or int32 with 24 bits in the upper bytes."""
+        if self._bits == "float":
+            return frames
+        scaled = frames.astype(np.float64) * (1 << (self._bits - 1))
+        if self._dither is not None:
+            # The raw output of PCG64 is the part of numpy's random numbers that never changes.
+            raw = self._dither.random_raw(frames.size).reshape(frames.shape)
+            scaled += ((raw >> 32).astype(np.float64) - (raw & 0xFFFF_FFFF)) * 2.0**-32
+        limit = 1 << (self._bits - 1)
+        whole = np.clip(np.rint(scaled), -limit, limit - 1)
+        return whole.astype(np.int16) if self._bits == 16 else whole.astype(np.int32) << 8
+
+    def _target_error(self, error: OSError) -> TargetError:
+        return TargetError(error.strerror or str(error), self._path)
+
+
+class _WavSink:
+    """The samples as they are, between header and padding."""
+
+    def __init__(
+        self, file: BinaryIO, sample_rate: int, channels: int, bits: Bits, n_samples: int
+    ) -> None:
+        self._file = file
+        self._is_24_bit = bits == 24
+        width = 32 if bits == "float" else bits
+        self._padding = wav_padding(channels=channels, bits=width, n_frames=n_samples)
+        self._file.write(
+            wav_header(
+                sample_rate=sample_rate,
+                channels=channels,
+                bits=width,
+                is_float=bits == "float",
+                n_frames=n_samples,
+            )
+        )
+
+    def write(self, frames: npt.NDArray[np.generic]) -> None:
+        little = frames.astype(frames.dtype.newbyteorder("<"), copy=False)
+        if self._is_24_bit:
+            upper = np.ascontiguousarray(little).view(np.uint8).reshape(-1, 4)[:, 1:]
+            self._file.write(upper.tobytes())
+        else:
+            self._file.write(little.tobytes())
+
+    def close(self) -> None:
+        self._file.write(self._padding)
+
+
+class _FlacSink:
+    """libFLAC through soundfile, with the file's errors kept."""
+
+    def __init__(
+        self, file: BinaryIO, sample_rate: int, channels: int, bits: Bits, n_samples: int
+    ) -> None:
+        self._sound = None
+        if n_samples == 0:  # libsndfile leaves the file empty where nothing is written
+            assert bits != "float"
+            file.write(_empty_flac(sample_rate, channels, bits))
+            return
+        self._guard = _ErrorKeeper(file)
+        with self._guard:
+            self._sound = soundfile.SoundFile(
+                self._guard, "w", sample_rate, channels, f"PCM_{bits}", format="FLAC"
+            )
+
+    def write(self, frames: npt.NDArray[np.generic]) -> None:
+        if self._sound is None or not len(frames):
+            return
+        with self._guard:
+            self._sound.write(frames)
+
+    def close(self) -> None:
+        if self._sound is not None:
+            with self._guard:
+                self._sound.close()
+
+
+class _ErrorKeeper:
+    """A file for soundfile, whose C callbacks print exceptions and lose them.
+
+    As a context it raises the first OSError of the file in place of what soundfile made of it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        if self._error is None:
+            try:
+                return self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:  # seeking flushes
+            self._error = self._error or error
+            return 0
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def _empty_flac(sample_rate: int, channels: int, bits: int) -> bytes:
+    """Return a FLAC file without frames: the magic and a STREAMINFO (RFC 9639, section 8.2)."""
+    block_size, frame_size = 4096, 0
+    facts = sample_rate << 44 | (channels - 1) << 41 | (bits - 1) << 36
+    streaminfo = struct.pack(">HH", block_size, block_size) + frame_size.to_bytes(6, "big")
+    streaminfo += struct.pack(">Q", facts) + _EMPTY_MD5
+    is_last, kind = 0x80, 0
+    return b"fLaC" + bytes([is_last | kind]) + len(streaminfo).to_bytes(3, "big") + streaminfo

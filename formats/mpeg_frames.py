@@ -1,0 +1,324 @@
+"""The frames of an MPEG audio file (MP3, MP2), found by walking their headers.
+
+mpg123, behind libsndfile, estimates the length of a file without a Xing header from its first
+frames, and libsndfile then reads that much and no more: a file that begins loud and goes on quiet
+loses most of its sound. Where a Xing header promises less than the file holds (joined files) the
+rest is lost too. So the frames are counted here, and the decoder is handed a header that tells the
+truth. The same count shows a file that was cut.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from earzip.errors import SourceError
+from earzip.formats.span_file import Span
+
+_MPEG_1, _MPEG_2, _MPEG_25 = 3, 2, 0  # the two version bits of a header
+_LAYER_1, _LAYER_2, _LAYER_3 = 3, 2, 1  # the two layer bits
+_LOW_RATE_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_KBPS = {
+    (True, _LAYER_1): tuple(range(32, 449, 32)),
+    (True, _LAYER_2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, _LAYER_3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, _LAYER_1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, _LAYER_2): _LOW_RATE_KBPS,
+    (False, _LAYER_3): _LOW_RATE_KBPS,
+}
+_RATE_DIVISOR = {_MPEG_1: 1, _MPEG_2: 2, _MPEG_25: 4}
+_MAX_LEADING_JUNK = 1 << 16
+_PROBE_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """The four header bytes of a frame, read: ``length`` in bytes, ``n_samples`` per channel."""
+
+    version: int
+    layer: int
+    sample_rate: int
+    length: int
+    n_samples: int
+    side_info: int
+
+    def continues(self, other: FrameHeader) -> bool:
+        """Whether both can be frames of one stream (mono and stereo may alternate)."""
+        mine = (self.version, self.layer, self.sample_rate)
+        return mine == (other.version, other.layer, other.sample_rate)
+
+
+@dataclass
+class MpegStream:
+    """Where the sound of an MPEG audio file lies.
+
+    ``spans`` are the (offset, length) of runs of whole frames, the Xing frame left out.
+    ``promised`` is the Xing header's count of frames, ``cut_bytes`` the size of an incomplete last
+    frame, ``skipped_bytes`` what lies between frames and is no tag.
+    """
+
+    first_header: FrameHeader
+    first_bytes: bytes
+    info: bytes | None
+    info_at: int = 0
+    promised: int | None = None
+    n_frames: int = 0
+    cut_bytes: int = 0
+    skipped_bytes: int = 0
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def truncated(self) -> str | None:
+        """Why the file holds less than it should, or None."""
+        if self.promised is not None:
+            # Some encoders count the Xing frame itself: one frame less, ended cleanly, is whole.
+            missing = self.promised - self.n_frames
+            if missing > 1 or (missing == 1 and self.cut_bytes):
+                return (
+                    f"its Xing header promises {self.promised} frames, {self.n_frames} whole "
+                    f"frames are there"
+                )
+            return None
+        if self.cut_bytes:
+            return f"it ends inside a frame, after {self.n_frames} whole frames"
+        if self.skipped_bytes:
+            return f"{self.skipped_bytes} bytes between its frames are not MPEG audio"
+        return None
+
+    @property
+    def n_samples_without_xing(self) -> int | None:
+        """Samples per channel in a stream of layer I or II; None for MP3.
+
+        An MP3's Xing header tells the decoder its length and the samples to leave out at the ends.
+        """
+        has_xing = self.first_header.layer == _LAYER_3
+        return None if has_xing else self.n_frames * self.first_header.n_samples
+
+    def decoder_input(self) -> list[Span]:
+        """Return what a decoder should see: a true Xing header, whole frames, nothing else."""
+        if self.info is not None and self.promised == self.n_frames:
+            header = self.info
+        elif self.info is not None and self.promised is not None:
+            header = self._corrected_info(self.info)
+        elif self.first_header.layer == _LAYER_3:
+            header = self._new_info()
+        else:  # Xing headers are of layer III alone; layers I and II have a constant rate
+            header = b""
+        return [header, *self.spans]
+
+    def _corrected_info(self, info: bytes) -> bytes:
+        frame = bytearray(info)
+        at = self.info_at + 4
+        (flags,) = struct.unpack_from(">I", frame, at)
+        struct.pack_into(">I", frame, at + 4, self.n_frames)
+        at += 8
+        if flags & 2:
+            struct.pack_into(">I", frame, at, len(frame) + sum(length for _, length in self.spans))
+        at += 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
+        # LAME's end padding belongs to a last frame that is not the last one, or is not there.
+        if at + 24 <= len(frame):
+            frame[at + 22] &= 0xF0
+            frame[at + 23] = 0
+        return bytes(frame)
+
+    def _new_info(self) -> bytes:
+        first = bytearray(self.first_bytes)
+        first[1] |= 1  # no CRC
+        first[2] = (first[2] & 0x0D) | 0x90  # bit rate 9, no padding: room in every version
+        header = parse_header(bytes(first))
+        assert header is not None
+        frame = bytes(first) + bytes(header.side_info) + b"Info" + struct.pack(">2I", 1, 0)
+        frame = frame[:-4] + struct.pack(">I", self.n_frames)
+        return frame.ljust(header.length, b"\0")
+
+
+def parse_header(head: bytes) -> FrameHeader | None:
+    """Return the header in the first four bytes of ``head``, None if they are none.
+
+    Free-format frames count as none: their length is not in the header.
+    """
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
+    rate_index, bitrate_index = head[2] >> 2 & 3, head[2] >> 4
+    if version == 1 or layer == 0 or rate_index == 3 or bitrate_index in (0, 15):
+        return None
+    kbps = _KBPS[version == _MPEG_1, layer][bitrate_index - 1]
+    sample_rate = (44_100, 48_000, 32_000)[rate_index] // _RATE_DIVISOR[version]
+    padding = head[2] >> 1 & 1
+    if layer == _LAYER_1:
+        n_samples, length = 384, (12_000 * kbps // sample_rate + padding) * 4
+    else:
+        n_samples = 576 if layer == _LAYER_3 and version != _MPEG_1 else 1152
+        length = n_samples // 8 * 1000 * kbps // sample_rate + padding
+    mono = head[3] >> 6 == 3
+    side_info = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}[
+        version == _MPEG_1, mono
+    ]
+    return FrameHeader(version, layer, sample_rate, length, n_samples, side_info)
+
+
+def find_mpeg_stream(file: BinaryIO, size: int) -> MpegStream | None:
+    """Return the MPEG audio stream of a file of ``size`` bytes, None if there is none.
+
+    SourceError if its sample rate or layer changes on the way.
+    """
+    end = _sound_end(file, size)
+    start = _first_frame(file, end)
+    if start is None:
+        return None
+    file.seek(start)
+    first_bytes = file.read(4)
+    header = parse_header(first_bytes)
+    assert header is not None
+    stream = MpegStream(header, first_bytes, None)
+    file.seek(start)
+    _take_info(stream, file.read(header.length))
+    _walk(file, stream, start + (header.length if stream.info is not None else 0), end)
+    return stream
+
+
+def _take_info(stream: MpegStream, frame: bytes) -> None:
+    """Note the Xing, Info or VBRI header of the first frame, if it is one."""
+    xing_at = 4 + stream.first_header.side_info
+    for at in (xing_at, xing_at + 2):  # two bytes of CRC may stand before it
+        if frame[at : at + 4] in (b"Xing", b"Info"):
+            stream.info, stream.info_at = frame, at
+            if len(frame) >= at + 12 and frame[at + 7] & 1:
+                stream.promised = int.from_bytes(frame[at + 8 : at + 12], "big")
+            return
+    if frame[36:40] == b"VBRI" and len(frame) >= 54:
+        stream.info = frame
+        stream.info_at = 36
+
+
+def _walk(file: BinaryIO, stream: MpegStream, position: int, end: int) -> None:
+    """Follow the frames from ``position``, noting runs, junk and an incomplete last frame."""
+    known: dict[bytes, int] = {}  # length by header; parsing each of a million is slow
+    run_start = position
+    while position < end:
+        file.seek(position)
+        head = file.read(4)
+        length = known.get(head)
+        if length is None:
+            header = parse_header(head)
+            if header is not None and header.continues(stream.first_header):
+                length = known[head] = header.length
+        if length is not None and position + length <= end:
+            stream.n_frames += 1
+            position += length
+            continue
+        if position > run_start:
+            stream.spans.append((run_start, position - run_start))
+        following = _resume(file, stream.first_header, position, end)
+        if following is None:
+            stream.cut_bytes = end - position if length is not None else 0
+            return
+        if not _is_tag(file, position):
+            stream.skipped_bytes += following - position
+        position = run_start = following
+    if position > run_start:
+        stream.spans.append((run_start, position - run_start))
+
+
+def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int | None:
+    """Return where frames begin again after what stands at ``position``, or None."""
+    position += _id3_size(file, position) or 1
+    while (candidate := _next_sync(file, position, end)) is not None:
+        header = _frames_begin(file, candidate, end)
+        if header is not None:
+            if header.continues(like):
+                return candidate
+            raise SourceError(
+                f"its sample rate or layer changes from {like.sample_rate} Hz to "
+                f"{header.sample_rate} Hz at byte {candidate}"
+            )
+        position = candidate + 1
+    return None
+
+
+def _first_frame(file: BinaryIO, end: int) -> int | None:
+    position = 0
+    while skip := _id3_size(file, position):
+        position += skip
+    while True:  # encoders leave zeros after the tag, sometimes more than the tag says
+        file.seek(position)
+        block = file.read(1 << 16)
+        rest = block.lstrip(b"\0")
+        position += len(block) - len(rest)
+        if rest or not block:
+            break
+    limit = position + _MAX_LEADING_JUNK
+    while (candidate := _next_sync(file, position, min(end, limit))) is not None:
+        if _frames_begin(file, candidate, end) is not None:
+            return candidate
+        position = candidate + 1
+    return None
+
+
+def _next_sync(file: BinaryIO, position: int, end: int) -> int | None:
+    while position < end:
+        file.seek(position)
+        block = file.read(min(1 << 16, end - position))
+        at = block.find(b"\xff")
+        if at >= 0:
+            return position + at
+        if not block:
+            return None
+        position += len(block)
+    return None
+
+
+def _frames_begin(file: BinaryIO, position: int, end: int) -> FrameHeader | None:
+    """Return the header at ``position`` if whole frames follow each other from there.
+
+    Three in a row, or as many as there are up to ``end``: a lone header is found by chance in any
+    megabyte.
+    """
+    first = None
+    for _ in range(_PROBE_FRAMES):
+        file.seek(position)
+        header = parse_header(file.read(4))
+        if header is None or (first is not None and not header.continues(first)):
+            return None
+        position += header.length
+        if position >= end:  # a cut frame counts after a whole one
+            return first if position > end else first or header
+        first = first or header
+    return first
+
+
+def _id3_size(file: BinaryIO, position: int) -> int:
+    """Bytes of the ID3v2 tag at ``position``, 0 if there is none."""
+    file.seek(position)
+    head = file.read(10)
+    if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
+        return 0
+    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+    return size + (20 if head[5] & 0x10 else 10)
+
+
+def _is_tag(file: BinaryIO, position: int) -> bool:
+    file.seek(position)
+    return file.read(8).startswith((b"ID3", b"TAG", b"APETAGEX"))
+
+
+def _sound_end(file: BinaryIO, size: int) -> int:
+    """Return where the tags at the end of the file begin: ID3v1, APEv2, Lyrics3v2, in any order."""
+    end = size
+    while True:
+        file.seek(max(0, end - 160))
+        tail = file.read(min(end, 160))
+        if tail[-128:-125] == b"TAG":
+            end -= 128
+        elif tail[-32:-24] == b"APETAGEX":
+            length, _items, flags = struct.unpack_from("<3I", tail, len(tail) - 20)
+            length += 32 * (flags >> 31)
+            if not 32 <= length <= end:
+                return end
+            end -= length
+        elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
+            end = max(0, end - int(tail[-15:-9]) - 15)
+        else:
+            return end

@@ -1,0 +1,211 @@
+"""Sound files through libsndfile: WAV, RF64, W64, AIFF, CAF, FLAC, MP3, Ogg Vorbis and Opus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from earzip.errors import SourceError
+from earzip.formats.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
+from earzip.formats.mpeg_frames import find_mpeg_stream
+from earzip.formats.ogg_pages import walk_ogg
+from earzip.formats.pcm_chunks import SoundChunk, find_sound_chunk
+from earzip.formats.source_reader import BLOCK_FRAMES, SourceFacts, SourceReader
+from earzip.formats.span_file import Span, SpanFile
+
+_FLAC_COMMENTS = 4  # type of a metadata block
+_FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})", re.IGNORECASE)
+_UNKNOWN_LENGTH = 1 << 62  # libsndfile says 2**63 - 1 for a FLAC that does not know its length
+
+
+class SndfileSource(SourceReader):
+    """A file, or the links of a chained Ogg file one after the other, decoded by libsndfile."""
+
+    def __init__(
+        self,
+        path: str,
+        file: BinaryIO,
+        inputs: list[SpanFile],
+        *,
+        truncated: str | None = None,
+        channel_mask: int | None = None,
+        n_declared: int | None = None,
+    ) -> None:
+        """Open the first of ``inputs``; ``soundfile.LibsndfileError`` if libsndfile cannot.
+
+        ``n_declared`` is the true length where libsndfile only estimates it.
+        """
+        self._file = file
+        self._inputs = inputs
+        self._sound = _open_sound(inputs[0])
+        try:
+            declared = n_declared or self._sound.frames
+            if declared >= _UNKNOWN_LENGTH or len(inputs) > 1:
+                declared = None
+            layout = _layout(file, self._sound, channel_mask)
+            super().__init__(path, _facts(self._sound, declared or 0), declared, layout)
+        except BaseException:
+            self._sound.close()
+            raise
+        self.truncated = truncated
+
+    def close(self) -> None:
+        """Release the file."""
+        self._sound.close()
+        self._file.close()
+
+    def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
+        for index, source in enumerate(self._inputs):
+            if index:
+                self._open_next(source)
+            try:
+                yield from self._decode_one(source)
+            except soundfile.LibsndfileError as error:
+                if self.facts.lossless:
+                    raise self._error(
+                        f"it is damaged after {self.n_frames_read} of {self._n_declared} frames: "
+                        f"{_reason(error)}"
+                    ) from error
+                stop = f"decoding stops after {self.n_frames_read} frames: {_reason(error)}"
+                self.truncated = self.truncated or stop
+                return
+        if self.facts.container == "FLAC" and self._missing():
+            # A FLAC knows its length exactly and each frame has its checksum, so one that is short
+            # is refused like one with a broken frame.
+            raise self._error(
+                f"it is cut: it declares {self._n_declared} frames, {self.n_frames_read} are there"
+            )
+
+    def _decode_one(self, source: SpanFile) -> Iterator[npt.NDArray[np.float32]]:
+        while True:
+            buffer = np.empty((BLOCK_FRAMES, self.facts.channels), np.float32)
+            n_read = self._sound.buffer_read_into(buffer, "float32")
+            if source.error is not None:
+                raise self._error(f"cannot be read: {source.error.strerror}") from source.error
+            if not n_read:
+                return
+            yield np.ascontiguousarray(buffer[:n_read].T)
+
+    def _open_next(self, source: SpanFile) -> None:
+        self._sound.close()
+        try:
+            self._sound = _open_sound(source)
+        except soundfile.LibsndfileError as error:
+            raise self._error(
+                f"the stream after {self.n_frames_read} frames: {_reason(error)}"
+            ) from error
+        mine = (self.facts.sample_rate, self.facts.channels)
+        if (self._sound.samplerate, self._sound.channels) != mine:
+            raise self._error(
+                f"after {self.n_frames_read} frames it changes from {mine[0]} Hz, {mine[1]} "
+                f"channels to {self._sound.samplerate} Hz, {self._sound.channels} channels"
+            )
+
+
+def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
+    """Return the source, with what is known beforehand of sound that is missing.
+
+    ``soundfile.LibsndfileError`` if libsndfile cannot read the file.
+    """
+    file.seek(0)
+    head = file.read(4)
+    whole: list[Span] = [(0, size)]
+    if head == b"OggS":
+        pages = walk_ogg(file, size)
+        links: list[list[Span]] = [[(link.start, link.end - link.start)] for link in pages.links]
+        inputs = [SpanFile(file, link) for link in links or [whole]]
+        return SndfileSource(path, file, inputs, truncated=pages.truncated)
+    chunk = find_sound_chunk(file, size)
+    if chunk is not None:
+        source = SpanFile(file, _finished(chunk, size))
+        return SndfileSource(
+            path, file, [source], truncated=chunk.truncated, channel_mask=chunk.channel_mask
+        )
+    if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+        mpeg = _open_mpeg(path, file, size)
+        if mpeg is not None:
+            return mpeg
+    try:
+        source_reader = SndfileSource(path, file, [SpanFile(file, whole)])
+    except soundfile.LibsndfileError:
+        mpeg = _open_mpeg(path, file, size)
+        if mpeg is None:
+            raise
+        return mpeg
+    return source_reader
+
+
+def _open_mpeg(path: str, file: BinaryIO, size: int) -> SndfileSource | None:
+    try:
+        stream = find_mpeg_stream(file, size)
+    except SourceError as error:
+        raise SourceError(error.message, path) from error
+    if stream is None:
+        return None
+    if not stream.n_frames:
+        raise SourceError("an MPEG audio file without a whole frame", path)
+    source = SpanFile(file, stream.decoder_input())
+    n_declared = stream.n_samples_without_xing
+    return SndfileSource(path, file, [source], truncated=stream.truncated, n_declared=n_declared)
+
+
+def _finished(chunk: SoundChunk, size: int) -> list[Span]:
+    """Return the file, a never finished header's size made "unknown": libsndfile then reads on."""
+    if not chunk.unfinished:
+        return [(0, size)]
+    return [(0, chunk.size_at), b"\xff\xff\xff\xff", (chunk.start, size - chunk.start)]
+
+
+def _open_sound(source: SpanFile) -> soundfile.SoundFile:
+    source.seek(0)
+    sound = soundfile.SoundFile(source)
+    # soundfile seeks to where it already is after every read of a seekable file. On MP3 without a
+    # Xing header and on some Opus and FLAC files that changes or loses samples, so it must not.
+    sound._info.seekable = 0
+    return sound
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    text: str = error.error_string
+    return re.sub(r"^Error : ", "", text).rstrip(".")
+
+
+def _facts(sound: soundfile.SoundFile, n_frames: int) -> SourceFacts:
+    container, subtype = sound.format.replace("WAVEX", "WAV"), sound.subtype
+    is_float = subtype in ("FLOAT", "DOUBLE")
+    lossless = is_float or subtype.startswith(("PCM_", "ALAC_"))
+    bit_depth = None
+    if lossless:
+        bit_depth = {"FLOAT": 32, "DOUBLE": 64}.get(subtype) or int(re.sub(r"\D", "", subtype))
+    codec = "FLAC" if container == "FLAC" else subtype
+    return SourceFacts(
+        container, codec, sound.samplerate, sound.channels, bit_depth, is_float, lossless, n_frames
+    )
+
+
+def _layout(file: BinaryIO, sound: soundfile.SoundFile, mask: int | None) -> Layout:
+    if sound.format == "FLAC" and sound.channels > 2:
+        mask = _flac_mask(file)
+    named = layout_from_mask(mask, sound.channels) if mask else None
+    defaults = VORBIS_LAYOUTS if sound.format == "OGG" else DEFAULT_LAYOUTS
+    return named or defaults.get(sound.channels, ())
+
+
+def _flac_mask(file: BinaryIO) -> int | None:
+    """Return the mask that flac and ffmpeg put in a comment where the layout is not the usual."""
+    file.seek(0)
+    position = 4 if file.read(4) == b"fLaC" else None
+    while position is not None:
+        file.seek(position)
+        head = file.read(4)
+        length = int.from_bytes(head[1:], "big")
+        if len(head) < 4 or head[0] & 0x7F == _FLAC_COMMENTS:
+            found = _FLAC_MASK.search(file.read(length))
+            return int(found[1], 16) if found else None
+        position = None if head[0] & 0x80 else position + 4 + length
+    return None

@@ -1,0 +1,127 @@
+"""What the readers of sound files have in common: facts, blocks of float32, what was missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from earzip.errors import SourceError
+from earzip.formats.downmix import MAX_CHANNELS, Layout, can_downmix, downmix_name
+
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
+BLOCK_FRAMES = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceFacts:
+    """Format of a source file.
+
+    ``container`` and ``codec`` are upper-case names ("WAV", "PCM_24"; "OGG", "VORBIS").
+    ``bit_depth`` is the width of one stored sample in bits; None where the codec stores no samples
+    (MP3, Vorbis, …) or the decoder does not tell. ``is_float`` is about the stored samples, not
+    about what a lossy decoder hands out. ``n_frames`` counts samples per channel at
+    ``sample_rate``.
+    """
+
+    container: str
+    codec: str
+    sample_rate: int
+    channels: int
+    bit_depth: int | None
+    is_float: bool
+    lossless: bool
+    n_frames: int
+
+
+class SourceReader(ABC):
+    """A sound file being read once, from its beginning to its end.
+
+    ``facts.n_frames`` is what the file declares (0 where it does not) until ``blocks`` has ended,
+    and then what was decoded. ``truncated`` says after the end why the file holds less sound than
+    it should, None if all is there. ``layout`` names the channels' speaker positions.
+    """
+
+    def __init__(
+        self, path: str, facts: SourceFacts, n_declared: int | None, layout: Layout
+    ) -> None:
+        self.path = path
+        self.facts = facts
+        self.layout = layout
+        self.truncated: str | None = None
+        self.n_frames_read = 0
+        self._n_declared = n_declared
+        self._started = False
+        self._check_format()
+
+    @property
+    def downmix(self) -> str:
+        """What ``stereo_44k`` does to the channels, for the archive's header."""
+        return downmix_name(self.layout)
+
+    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield float32 ``[C, T]`` at the source's rate; can be called once.
+
+        SourceError if the file cannot be decoded: a lossless file that is damaged, any file of
+        which nothing can be decoded, NaN or infinite samples.
+        """
+        assert not self._started, "a source is read once"
+        self._started = True
+        for block in self._decode():
+            finite = np.isfinite(block).all(axis=0)
+            if not finite.all():
+                frame = self.n_frames_read + int(np.argmin(finite))
+                raise self._error(f"sample {frame} is not a finite number")
+            self.n_frames_read += block.shape[1]
+            yield block
+        self._finish()
+
+    @abstractmethod
+    def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the blocks, set ``truncated`` where decoding ends early."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _error(self, message: str) -> SourceError:
+        return SourceError(message, self.path)
+
+    def _check_format(self) -> None:
+        rate, channels = self.facts.sample_rate, self.facts.channels
+        if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+            raise self._error(
+                f"its sample rate is {rate} Hz, {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} can be read"
+            )
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise self._error(f"it has {channels} channels, up to {MAX_CHANNELS} can be read")
+        if not can_downmix(self.layout):
+            raise self._error(f"its channels {' '.join(self.layout)} have no place in stereo")
+
+    def _missing(self) -> int:
+        """Frames that the file declares and that were not decoded."""
+        return max(0, (self._n_declared or 0) - self.n_frames_read)
+
+    def _finish(self) -> None:
+        if self._missing():
+            reason = f"it declares {self._n_declared} frames, {self.n_frames_read} can be decoded"
+            self.truncated = self.truncated or reason
+        if self.truncated and self.n_frames_read == 0:
+            raise self._error(f"nothing in it can be decoded: {self.truncated}")
+        self.facts = dataclasses.replace(self.facts, n_frames=self.n_frames_read)

@@ -1,0 +1,56 @@
+"""Tag blocks as they are found in a file, read with every size checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from earzip.formats.tags_model import MAX_TAG_BYTES, Chapter
+
+MAX_PARTS = 20_000  # chunks, atoms, pages or blocks looked at in one file
+
+
+@dataclass
+class Found:
+    """The tag blocks of a file by precedence, as (kind, bytes), and what could not be taken."""
+
+    blocks: list[tuple[str, bytes]] = field(default_factory=list)
+    chapters: list[Chapter] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, file: BinaryIO, kind: str, offset: int, size: int) -> None:
+        """Read a block; one that is too large or runs past the end becomes a problem."""
+        held = sum(len(data) for _, data in self.blocks)
+        if held + size > MAX_TAG_BYTES:
+            self.problems.append(
+                f"the {kind} block of {size} bytes is not archived: "
+                f"tags may take {MAX_TAG_BYTES} bytes"
+            )
+            return
+        file.seek(offset)
+        data = file.read(size)
+        if len(data) < size:
+            self.problems.append(f"the {kind} block says {size} bytes, has {len(data)}")
+        self.blocks.append((kind, data))
+
+
+def iff_chunks(
+    file: BinaryIO, start: int, end: int, byteorder: str, sizes: dict[bytes, int] | None = None
+) -> Iterator[tuple[bytes, int, int]]:
+    """Id, start and size of each RIFF or AIFF chunk's data, at most MAX_PARTS.
+
+    ``sizes`` gives 64-bit sizes (RF64) and may be filled while iterating.
+    """
+    little = byteorder == "little"
+    position = start
+    for _ in range(MAX_PARTS):
+        file.seek(position)
+        header = file.read(8)
+        if len(header) < 8 or position >= end:
+            return
+        size = int.from_bytes(header[4:], "little" if little else "big")
+        if size == 0xFFFFFFFF and sizes:
+            size = sizes.get(header[:4], size)
+        yield header[:4], position + 8, size
+        position += 8 + size + size % 2

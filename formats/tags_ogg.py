@@ -1,0 +1,101 @@
+"""Tags of Ogg files: the comment packet of the first audio stream, assembled from its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from earzip.errors import TagError
+from earzip.formats.tags_found import MAX_PARTS, Found
+from earzip.formats.tags_model import MAX_TAG_BYTES
+
+_HEADER = 27
+_CONTINUED, _FIRST = 1, 2
+_FLAC_MAGIC = b"\x7fFLAC"
+_AUDIO_MAGICS = (b"\x01vorbis", b"OpusHead", b"Speex   ", _FLAC_MAGIC)
+_MAX_FLAC_PACKETS = 1_000
+
+
+def find_ogg_tags(file: BinaryIO) -> Found:
+    """The comment packet of an Ogg Vorbis, Opus or Speex file, or the blocks of Ogg FLAC.
+
+    Chained streams behind the first have tags of their own, which are not read.
+    """
+    found = Found()
+    serial, magic = _audio_stream(file)
+    if serial is None:
+        return found
+    packets = _packets(file, serial)
+    try:
+        next(packets)
+        if magic == _FLAC_MAGIC:
+            _take_flac_blocks(found, packets)
+        else:
+            found.blocks.append(("ogg-comment", next(packets)))
+    except TagError as error:
+        found.problems.append(f"the Ogg comment packet is not archived: {error.message}")
+    except StopIteration:
+        found.problems.append("the Ogg comment packet is missing")
+    return found
+
+
+def _take_flac_blocks(found: Found, packets: Iterator[bytes]) -> None:
+    kinds = {4: "flac-comment", 6: "flac-picture"}
+    held = 0
+    for _, packet in zip(range(_MAX_FLAC_PACKETS), packets, strict=False):
+        if packet[:1] in (b"", b"\xff"):  # the first audio frame
+            return
+        held += len(packet)
+        if held > MAX_TAG_BYTES:
+            raise TagError(f"more than {MAX_TAG_BYTES} bytes of tags")
+        if kind := kinds.get(packet[0] & 0x7F):
+            found.blocks.append((kind, packet[4:]))
+        if packet[0] & 0x80:
+            return
+
+
+def _audio_stream(file: BinaryIO) -> tuple[int | None, bytes]:
+    for flags, serial, segments, start in _pages(file):
+        if not flags & _FIRST:
+            break
+        file.seek(start)
+        head = file.read(min(sum(segments), 8))
+        for magic in _AUDIO_MAGICS:
+            if head.startswith(magic):
+                return serial, magic
+    return None, b""
+
+
+def _packets(file: BinaryIO, serial: int) -> Iterator[bytes]:
+    """The packets of one stream in order. Raises TagError for one past MAX_TAG_BYTES."""
+    parts: list[bytes] = []
+    length = 0
+    for _, page_serial, segments, start in _pages(file):
+        if page_serial != serial:
+            continue
+        file.seek(start)
+        body = file.read(sum(segments))
+        position = 0
+        for size in segments:
+            parts.append(body[position : position + size])
+            position += size
+            length += size
+            if length > MAX_TAG_BYTES:
+                raise TagError(f"more than {MAX_TAG_BYTES} bytes")
+            if size < 255:
+                yield b"".join(parts)
+                parts, length = [], 0
+
+
+def _pages(file: BinaryIO) -> Iterator[tuple[int, int, bytes, int]]:
+    """Flags, serial number, segment sizes and body offset of each page from the file's start."""
+    position = 0
+    for _ in range(MAX_PARTS):
+        file.seek(position)
+        header = file.read(_HEADER)
+        if len(header) < _HEADER or header[:4] != b"OggS":
+            return
+        segments = file.read(header[26])
+        start = position + _HEADER + len(segments)
+        yield header[5], int.from_bytes(header[14:18], "little"), segments, start
+        position = start + sum(segments)

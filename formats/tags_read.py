@@ -1,0 +1,188 @@
+"""Reading tags: blocks found in any container, kept as they are and seen in neutral terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from earzip.errors import TagError
+from earzip.formats.tags_ape import find_ape_tag, parse_ape
+from earzip.formats.tags_asf import HEADER_GUID, find_asf_tags, parse_asf
+from earzip.formats.tags_cuesheet import parse_cuesheet
+from earzip.formats.tags_flac import find_flac_tags
+from earzip.formats.tags_found import Found
+from earzip.formats.tags_id3 import parse_id3v1, parse_id3v2
+from earzip.formats.tags_model import (
+    KINDS,
+    MAX_CHAPTERS,
+    MAX_PICTURES,
+    MAX_TEXT_BYTES,
+    MAX_VALUES,
+    BlockView,
+    Picture,
+    TagSet,
+)
+from earzip.formats.tags_mp4 import find_mp4_tags, parse_mp4_chapters, parse_mp4_items
+from earzip.formats.tags_ogg import find_ogg_tags
+from earzip.formats.tags_picture import decode_flac_picture, encode_flac_picture
+from earzip.formats.tags_raw import cut_pictures
+from earzip.formats.tags_riff import (
+    find_aiff_tags,
+    find_wav_tags,
+    parse_aiff_text,
+    parse_riff_info,
+)
+from earzip.formats.tags_vorbis import parse_comments, picture_spans
+
+_V1_SIZE = 128
+_MAX_RAW_ONLY = 200  # names kept of what has no neutral counterpart
+_MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+_APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats of which APEv2 is the own tag
+_COMMENT_KINDS = ("flac-comment", "ogg-comment")
+
+
+def _parse_flac_picture(block: bytes) -> BlockView:
+    return BlockView(pictures=[decode_flac_picture(block)])
+
+
+PARSERS: dict[str, Callable[[bytes], BlockView]] = {
+    "aiff-text": parse_aiff_text,
+    "apev2": parse_ape,
+    "asf-objects": parse_asf,
+    "flac-comment": parse_comments,
+    "flac-cuesheet": parse_cuesheet,
+    "flac-picture": _parse_flac_picture,
+    "id3v1": parse_id3v1,
+    "id3v2": parse_id3v2,
+    "mp4-chpl": parse_mp4_chapters,
+    "mp4-ilst": parse_mp4_items,
+    "ogg-comment": parse_comments,
+    "riff-info": parse_riff_info,
+}
+
+
+def read_tags(path: Path) -> TagSet:
+    """All tags of a file of any format, recognised by its content.
+
+    What is malformed or too large is described in ``problems``; a malformed block is kept as raw
+    bytes nevertheless. Raises TagError only if the file itself cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            found = _find(file)
+    except OSError as error:
+        raise TagError(f"tags cannot be read: {error.strerror}", path) from error
+    return _tag_set(found)
+
+
+def _find(file: BinaryIO) -> Found:
+    head = file.read(16)
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        found = find_wav_tags(file)
+    elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        found = find_aiff_tags(file)
+    elif head[:4] == b"OggS":
+        found = find_ogg_tags(file)
+    elif head == HEADER_GUID:
+        found = find_asf_tags(file)
+    elif head[4:8] in _MP4_ATOMS:
+        found = find_mp4_tags(file)
+    else:
+        found = _find_around_audio(file, head)
+    return found
+
+
+def _syncsafe(field: bytes) -> int:
+    return sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(field))
+
+
+def _find_around_audio(file: BinaryIO, head: bytes) -> Found:
+    """ID3v2 at the start; then FLAC, or APEv2 and ID3v1 at the end (MP3, AAC, APE, WavPack)."""
+    id3_size = 10 + _syncsafe(head[6:10]) if head[:3] == b"ID3" else 0
+    file.seek(id3_size)
+    if file.read(4) == b"fLaC":
+        found = find_flac_tags(file, id3_size)
+        if id3_size:
+            found.take(file, "id3v2", 0, id3_size)
+        return found
+    found = Found()
+    if id3_size:
+        found.take(file, "id3v2", 0, id3_size)
+    end = file.seek(0, 2)
+    v1_start = max(0, end - _V1_SIZE)
+    file.seek(v1_start)
+    v1 = file.read(_V1_SIZE)
+    has_v1 = len(v1) == _V1_SIZE and v1[:3] == b"TAG"
+    if has_v1:
+        found.blocks.append(("id3v1", v1))
+    find_ape_tag(file, v1_start if has_v1 else end, found)
+    if head[:4] in _APE_FIRST:
+        found.blocks.sort(key=lambda block: block[0] != "apev2")
+    return found
+
+
+def _tag_set(found: Found) -> TagSet:
+    tags = TagSet(problems=list(found.problems))
+    kept: list[tuple[str, bytes, bool]] = []
+    for kind, block in found.blocks:
+        family, name = KINDS[kind]
+        sound = True
+        try:
+            view = PARSERS[kind](block)
+            _merge_bounded(tags, view, same_family=family == tags.family)
+        except TagError as error:
+            tags.problems.append(f"the {name} is malformed: {error.message}")
+            view = BlockView(raw_only=["everything (it is malformed)"])
+            sound = False
+        else:
+            tags.family = family if tags.family == "none" else tags.family
+        if view.raw_only:
+            names = list(dict.fromkeys(view.raw_only))
+            more = [f"{len(names) - _MAX_RAW_ONLY} more"] if len(names) > _MAX_RAW_ONLY else []
+            tags.raw_only.setdefault(kind, []).extend(names[:_MAX_RAW_ONLY] + more)
+        # A FLAC picture block that its neutral form gives again byte for byte is not kept twice.
+        if kind != "flac-picture" or view.pictures[:1] != [_exact_picture(block)]:
+            kept.append((kind, block, sound))
+    try:
+        _merge_bounded(tags, BlockView(chapters=found.chapters), same_family=True)
+    except TagError as error:
+        tags.problems.append(f"the chapters are not archived: {error.message}")
+    data = [picture.data for picture in tags.pictures]
+    for kind, block, sound in kept[:MAX_PICTURES]:
+        spans = picture_spans(block) if sound and kind in _COMMENT_KINDS else ()
+        tags.raw.append(cut_pictures(kind, block, data, spans))
+    return tags
+
+
+def _exact_picture(block: bytes) -> Picture | None:
+    """The picture of a FLAC block, if encoding it gives the block again."""
+    try:
+        picture = decode_flac_picture(block)
+    except TagError:
+        return None
+    return picture if encode_flac_picture(picture) == block else None
+
+
+def _merge_bounded(tags: TagSet, view: BlockView, *, same_family: bool) -> None:
+    """Merge what an archive can hold: the longest fields beyond that are left to the raw block.
+
+    Raises TagError if it is too much otherwise.
+    """
+    room = MAX_TEXT_BYTES - tags.text_bytes()
+    over = view.text_bytes() - room
+    sizes = {name: sum(len(v.encode()) for v in (name, *view.fields[name])) for name in view.fields}
+    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+        if over <= 0:
+            break
+        del view.fields[name]
+        over -= sizes[name]
+        view.raw_only.append(f"field {name[:80]!r} of {sizes[name]} bytes")
+    if (
+        over > 0
+        or sum(map(len, [*tags.fields.values(), *view.fields.values()])) > MAX_VALUES
+        or len(tags.pictures) + len(view.pictures) > MAX_PICTURES
+        or len(view.chapters) > MAX_CHAPTERS
+    ):
+        raise TagError("it has too many values, pictures or chapters")
+    tags.merge(view, same_family=same_family)

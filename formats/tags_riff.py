@@ -1,0 +1,174 @@
+"""Tags of WAV and AIFF files: chunks with ID3, RIFF INFO or AIFF text, found and written.
+
+mutagen reads the ID3 chunk's contents only, neither RIFF INFO nor RF64.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from earzip.errors import TagError
+from earzip.formats.tags_found import Found, iff_chunks
+from earzip.formats.tags_model import MAX_VALUES, BlockView
+from earzip.formats.tags_names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
+
+_ID3_IDS = (b"ID3 ", b"id3 ")
+# Chunks of a recording rather than of tags. They hold positions in the source's own samples.
+_OTHER_METADATA = (b"bext", b"cue ", b"iXML", b"smpl", b"inst", b"cart", b"axml", b"_PMX", b"MARK")
+_MAX_RIFF = 0xFFFFFFFF + 8
+
+
+def find_wav_tags(file: BinaryIO) -> Found:
+    """The ID3 and INFO chunks of a RIFF, RF64 or BW64 file."""
+    found = Found()
+    others = []
+    sizes: dict[bytes, int] = {}
+    info = None
+    for chunk, start, size in iff_chunks(file, 12, _end(file), "little", sizes):
+        if chunk == b"ds64" and size >= 16:
+            file.seek(start + 8)
+            sizes[b"data"] = int.from_bytes(file.read(8), "little")
+        elif chunk in _ID3_IDS and not found.blocks:
+            found.take(file, "id3v2", start, size)
+        elif chunk == b"LIST" and info is None and size >= 4:
+            file.seek(start)
+            info = (start, size) if file.read(4) == b"INFO" else None
+        elif chunk in _OTHER_METADATA:
+            others.append(chunk.decode("ascii").strip())
+    if info:
+        found.take(file, "riff-info", *info)
+    if others:
+        found.problems.append(f"these chunks are not archived: {', '.join(others)}")
+    return found
+
+
+def find_aiff_tags(file: BinaryIO) -> Found:
+    """The ID3 chunk of an AIFF or AIFF-C file, and its text chunks as one block."""
+    found = Found()
+    texts: list[bytes] = []
+    others = []
+    for chunk, start, size in iff_chunks(file, 12, _end(file), "big"):
+        if chunk in _ID3_IDS and not found.blocks:
+            found.take(file, "id3v2", start, size)
+        elif chunk.decode("latin-1") in AIFF_TEXT_IDS and len(texts) < 1000:
+            file.seek(start)
+            text = file.read(min(size, 1 << 16))
+            texts.append(chunk + struct.pack(">I", len(text)) + text + bytes(len(text) % 2))
+        elif chunk in _OTHER_METADATA:
+            others.append(chunk.decode("ascii").strip())
+    if texts:
+        found.blocks.append(("aiff-text", b"".join(texts)))
+    if others:
+        found.problems.append(f"these chunks are not archived: {', '.join(others)}")
+    return found
+
+
+def _end(file: BinaryIO) -> int:
+    return file.seek(0, 2)
+
+
+def parse_riff_info(block: bytes) -> BlockView:
+    """A LIST chunk's data of type INFO in neutral terms. Raises TagError if it is cut short.
+
+    The encoding is not stated anywhere: UTF-8 if it is valid, else Windows-1252.
+    """
+    view = BlockView()
+    if block[:4] != b"INFO":
+        raise TagError("the INFO list's type is missing")
+    for chunk, value in _info_entries(block[4:], "little"):
+        if not value:
+            continue
+        if chunk in RIFF_INFO_TRACK_IDS:
+            number, total = split_pair(value)
+            view.add("tracknumber", *filter(None, [number]))
+            view.add("tracktotal", *filter(None, [total]))
+        else:
+            view.add(RIFF_INFO_IDS.get(chunk, f"riff_{chunk.strip()}"), value)
+    return view
+
+
+def parse_aiff_text(block: bytes) -> BlockView:
+    """AIFF text chunks, one behind the other, in neutral terms. Raises TagError."""
+    view = BlockView()
+    for chunk, value in _info_entries(block, "big"):
+        if value:
+            view.add(AIFF_TEXT_IDS.get(chunk, f"aiff_{chunk.strip()}"), value)
+    return view
+
+
+def _info_entries(data: bytes, byteorder: str) -> list[tuple[str, str]]:
+    entries: list[tuple[str, str]] = []
+    position = 0
+    while position + 8 <= len(data) and len(entries) < MAX_VALUES:
+        chunk = data[position : position + 4].decode("latin-1")
+        (size,) = struct.unpack_from("<I" if byteorder == "little" else ">I", data, position + 4)
+        value = data[position + 8 : position + 8 + size]
+        if len(value) < size:
+            raise TagError(f"the {chunk!r} entry says {size} bytes, has {len(value)}")
+        entries.append((chunk, _decode(value.split(b"\0")[0])))
+        position += 8 + size + size % 2
+    return entries
+
+
+def _decode(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("cp1252", "replace")
+
+
+@dataclass(frozen=True)
+class WavFacts:
+    """What a WAV file's chunks say: frames, rate and where its RIFF size stands."""
+
+    n_frames: int
+    sample_rate: int
+    is_rf64: bool
+    has_tags: bool
+
+    @property
+    def duration_ms(self) -> int:
+        """The track's length, rounded."""
+        return round(self.n_frames * 1000 / self.sample_rate)
+
+
+def read_wav_facts(file: BinaryIO) -> WavFacts:
+    """Facts of a WAV file that earzip wrote. Raises TagError if it is none."""
+    form = file.read(12)
+    if form[:4] not in (b"RIFF", b"RF64") or form[8:] != b"WAVE":
+        raise TagError("it is not a WAV file")
+    sample_rate = align = data_size = 0
+    has_tags = False
+    sizes: dict[bytes, int] = {}
+    for chunk, start, size in iff_chunks(file, 12, _end(file), "little", sizes):
+        file.seek(start)
+        if chunk == b"ds64":
+            sizes[b"data"] = int.from_bytes(file.read(16)[8:], "little")
+        elif chunk == b"fmt " and size >= 16:
+            sample_rate, align = struct.unpack("<4xI4xH", file.read(14))
+        elif chunk == b"data":
+            data_size = size
+        has_tags |= chunk in _ID3_IDS or chunk == b"LIST"
+    if not sample_rate or not align:
+        raise TagError("its format chunk is missing")
+    return WavFacts(data_size // align, sample_rate, form[:4] == b"RF64", has_tags)
+
+
+def append_wav_chunks(file: BinaryIO, facts: WavFacts, chunks: list[tuple[bytes, bytes]]) -> None:
+    """Append chunks to a WAV file open for update, and correct its size. Raises TagError.
+
+    A plain RIFF file that would pass 4 GiB is refused before anything is written.
+    """
+    tail = b"".join(
+        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
+    )
+    end = _end(file)
+    tail = bytes(end % 2) + tail
+    if not facts.is_rf64 and end + len(tail) > _MAX_RIFF:
+        raise TagError("there is no room for tags below the 4 GiB that a WAV file may have")
+    file.write(tail)
+    size = end + len(tail) - 8
+    file.seek(20 if facts.is_rf64 else 4)  # RF64: in the ds64 chunk, which comes first
+    file.write(struct.pack("<Q" if facts.is_rf64 else "<I", size))

@@ -1,0 +1,214 @@
+"""Writing tags to restored FLAC and WAV files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from mutagen.flac import StreamInfo
+from mutagen.id3 import ID3
+
+from earzip.errors import TagError, TargetError
+from earzip.formats.tags_compare import losses_between, raw_only_losses
+from earzip.formats.tags_cuesheet import cuesheet_for, parse_cuesheet
+from earzip.formats.tags_flac import (
+    COMMENT,
+    CUESHEET,
+    MAX_BLOCK,
+    PICTURE,
+    open_flac,
+    save_flac,
+)
+from earzip.formats.tags_id3 import load_id3, parse_id3v2, save_id3
+from earzip.formats.tags_id3_build import add_view
+from earzip.formats.tags_model import Picture, TagSet, TagView
+from earzip.formats.tags_picture import decode_flac_picture, encode_flac_picture
+from earzip.formats.tags_read import PARSERS
+from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
+from earzip.formats.tags_vorbis import (
+    CHANNEL_MASK_KEY,
+    PICTURE_KEY,
+    comment_key,
+    comments_from_view,
+    join_comments,
+    parse_comments,
+    picture_spans,
+    split_comments,
+)
+
+_FLAC = "a FLAC file"
+_WAV = "a WAV file"
+
+
+def write_tags(path: Path, tags: TagSet) -> list[str]:
+    """Write tags to a FLAC or WAV file just written, without tags yet; a sentence for each loss.
+
+    Raises TagError if the file is of another format or already tagged, TargetError if the disk
+    refuses.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic == b"fLaC":
+            return _write_flac(path, tags)
+        with path.open("r+b") as file:
+            return _write_wav(file, tags)
+    except TagError as error:
+        raise TagError(f"tags cannot be written: {error.message}", path) from error
+    except OSError as error:
+        raise TargetError(f"tags cannot be written: {error.strerror}", path) from error
+
+
+def _readable(tags: TagSet, *kinds: str) -> list[tuple[str, bytes]]:
+    """The raw blocks of these kinds that can be read; ``raw_only`` names the others."""
+    blocks = []
+    for raw in tags.raw:
+        if raw.kind in kinds:
+            block = raw.join([picture.data for picture in tags.pictures])
+            try:
+                PARSERS[raw.kind](block)
+            except TagError:
+                continue
+            blocks.append((raw.kind, block))
+    return blocks
+
+
+def _write_flac(path: Path, tags: TagSet) -> list[str]:
+    file = open_flac(path)
+    # The vendor string names the library that encoded this file, not the source.
+    vendor = getattr(file.tags, "vendor", "earzip").encode()
+    native = _readable(tags, "flac-comment", "ogg-comment")[:1]
+    comments = [c for kind, block in native for c in _native_comments(kind, block, file.info)]
+    sheets = _readable(tags, "flac-cuesheet")[:1]
+    bodies = [body for _, sheet in sheets if (body := cuesheet_for(sheet, file.info))]
+    sheet_view = parse_cuesheet(sheets[0][1]) if bodies else TagView()
+    known: TagView = parse_comments(join_comments(vendor, comments))
+    known.merge(sheet_view, same_family=True)
+    comments += comments_from_view(tags, known)
+    comment_block = join_comments(vendor, _fitting(comments, MAX_BLOCK - len(vendor) - 8))
+    got: TagView = parse_comments(comment_block)
+    pictures = [
+        (picture, body)
+        for picture, body in _picture_blocks(tags, got.pictures)
+        if len(body) <= MAX_BLOCK
+    ]
+    blocks = [(COMMENT, comment_block), *((CUESHEET, body) for body in bodies)]
+    save_flac(file, path, blocks + [(PICTURE, body) for _, body in pictures])
+    got.pictures += [picture for picture, _ in pictures]
+    got.merge(sheet_view, same_family=True)
+    losses = losses_between(tags, got, _FLAC)
+    if sheets and not bodies:
+        losses.append(f"the cue sheet block does not span {_FLAC} of this length")
+    kinds = {kind for kind, _ in native + sheets}
+    return losses + raw_only_losses(tags.raw_only, kinds, _FLAC)
+
+
+def _fitting(comments: list[bytes], room: int) -> list[bytes]:
+    """The comments without the longest ones, so that they take at most ``room`` bytes."""
+    over = sum(4 + len(comment) for comment in comments) - room
+    dropped = set()
+    for index in sorted(range(len(comments)), key=lambda i: len(comments[i]), reverse=True):
+        if over <= 0:
+            break
+        dropped.add(index)
+        over -= 4 + len(comments[index])
+    return [comment for index, comment in enumerate(comments) if index not in dropped]
+
+
+def _native_comments(kind: str, block: bytes, info: StreamInfo) -> list[bytes]:
+    """The source's own comments, less those that do not belong into this FLAC file.
+
+    Pictures of Ogg files become FLAC picture blocks. A channel mask of another number of channels
+    than the file has would be wrong.
+    """
+    pictures = {span.start for span in picture_spans(block)} if kind == "ogg-comment" else set()
+    comments = []
+    for start, end in split_comments(block)[1]:
+        comment = block[start:end]
+        key = comment_key(comment)
+        if key == PICTURE_KEY and start + len(key) + 1 in pictures:
+            continue
+        if key != CHANNEL_MASK_KEY or _n_channels(comment) == info.channels:
+            comments.append(comment)
+    return comments
+
+
+def _n_channels(comment: bytes) -> int:
+    try:
+        return int(comment.partition(b"=")[2], 0).bit_count()
+    except ValueError:
+        return 0
+
+
+def _picture_blocks(tags: TagSet, in_comments: list[Picture]) -> list[tuple[Picture, bytes]]:
+    """Pictures to write as blocks, with their bodies, the source's own where it was kept."""
+    exact = [(decode_flac_picture(block), block) for _, block in _readable(tags, "flac-picture")]
+    left = list(in_comments)
+    blocks = []
+    for picture in tags.pictures:
+        if picture in left:
+            left.remove(picture)
+            continue
+        raw = next((entry for entry in exact if entry[0] == picture), None)
+        if raw:
+            exact.remove(raw)
+        blocks.append((picture, raw[1] if raw else encode_flac_picture(picture)))
+    return blocks
+
+
+def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
+    facts = read_wav_facts(file)
+    if facts.has_tags:
+        raise TagError("the file has tags already")
+    native = _readable(tags, "id3v2", "id3v1", "riff-info")
+    firsts = dict(reversed(native))
+    id3, losses = _id3_tag(tags, firsts, facts.duration_ms)
+    info = firsts.get("riff-info")
+    chunks = []
+    got = TagView()
+    if id3 is not None:
+        chunks.append((b"id3 ", id3))
+        got.merge(parse_id3v2(id3), same_family=True)
+    if info is not None:
+        chunks.append((b"LIST", info))
+        got.merge(PARSERS["riff-info"](info), same_family=True)
+    if chunks:
+        append_wav_chunks(file, facts, chunks)
+    return (
+        losses
+        + losses_between(tags, got, _WAV)
+        + raw_only_losses(tags.raw_only, firsts.keys(), _WAV)
+    )
+
+
+def _id3_tag(
+    tags: TagSet, native: dict[str, bytes], duration_ms: int
+) -> tuple[bytes | None, list[str]]:
+    """The ID3 tag for a WAV file: the source's own, byte for byte, unless something is added to it.
+
+    ID3v1 fields that an ID3v2 tag lacks are added as mutagen does on reading both.
+    """
+    v2, v1 = native.get("id3v2"), native.get("id3v1")
+    known = TagView()
+    for kind, block in native.items():
+        known.merge(PARSERS[kind](block), same_family=True)
+    extra = (
+        bool(tags.fields.keys() - known.fields.keys())
+        or len(tags.pictures) > len(known.pictures)
+        or bool(tags.chapters and not known.chapters)
+    )
+    if not extra and (v1 is None or (v2 and load_id3(v2).keys() == load_id3(v2, v1).keys())):
+        return v2, []
+    source = load_id3(v2, v1) if v2 or v1 else ID3()
+    frames = dict(source.items())
+    add_view(source, tags, known, duration_ms)
+    tag = save_id3(source)
+    again = load_id3(tag)
+    losses = [
+        f"frame {key[:80]!r} is changed in {_WAV}; the archive keeps it"
+        for key, frame in frames.items()
+        if key not in again or vars(again[key]) != vars(frame)
+    ]
+    remaining = parse_id3v2(tag).raw_only
+    lost = [name for name in tags.raw_only.get("id3v2", []) if name not in remaining]
+    return tag, losses + raw_only_losses({"id3v2": lost}, (), _WAV)

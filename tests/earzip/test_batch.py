@@ -1,0 +1,301 @@
+"""Running many files: one bad file never stops a run, a signal does, and nothing is half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from earzip.batch import StopSignal, Work, claim, plan_only, run_batch
+from earzip.batch_plan import Bystander, Job, Plan
+from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
+from earzip.formats.atomic import atomic_write
+from earzip.options import Progress
+from earzip.report import FileRecord, FileStatus, Report
+
+
+def _job(folder: Path, name: str) -> Job:
+    return Job(folder / name, folder / "out" / f"{name}.earz", 5)
+
+
+def _write(job: Job, on_progress: Progress) -> FileRecord:
+    """Stand in for compress_file."""
+    assert job.target is not None
+    with atomic_write(job.target) as file:
+        file.write(b"half")
+        on_progress(1.0)
+        file.write(b"whole")
+    return FileRecord(FileStatus.WRITTEN, job.source, job.target, figures={"duration_s": 1.0})
+
+
+def _run(
+    plan: Plan, work: Work = _write, **options: object
+) -> tuple[Report, list[tuple[str, FileStatus, str | None]]]:
+    records: list[FileRecord] = []
+    stop = options.pop("stop", None) or StopSignal()
+    report = run_batch(plan, work, lambda r, _job: records.append(r), stop=stop, **options)  # type: ignore[arg-type]
+    return report, [(r.source.name, r.status, r.message) for r in records]
+
+
+def _files_below(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return Plan(jobs=[_job(tmp_path, name) for name in ("a", "b", "c", "d")])
+
+
+def _failing(names: str, error: Callable[[Job], Exception]) -> Work:
+    def work(job: Job, on_progress: Progress) -> FileRecord:
+        if job.source.name in names:
+            raise error(job)
+        return _write(job, on_progress)
+
+    return work
+
+
+def test_every_job_is_done_and_counted(plan, tmp_path):
+    report, records = _run(plan)
+    assert [(name, status) for name, status, _ in records] == [
+        (name, FileStatus.WRITTEN) for name in "abcd"
+    ]
+    assert _files_below(tmp_path / "out") == ["a.earz", "b.earz", "c.earz", "d.earz"]
+    assert (report.exit_code, report.coded_s, report.n_undone) == (0, 4.0, 0)
+    assert report.totals["duration_s"] == 4.0
+
+
+def test_a_file_that_fails_is_named_with_its_reason_and_the_others_go_on(plan):
+    work = _failing("b", lambda job: SourceError("the file is empty", job.source))
+    report, records = _run(plan, work)
+    assert records[1] == ("b", FileStatus.FAILED, "the file is empty")
+    assert [status for _, status, _ in records].count(FileStatus.WRITTEN) == 3
+    assert report.exit_code == 3
+
+
+def test_an_error_about_another_file_names_that_file(plan):
+    _, records = _run(plan, _failing("a", lambda job: TargetError("exists already", job.target)))
+    assert records[0][2] == f"{plan.jobs[0].target}: exists already"
+
+
+def test_damage_met_while_restoring_is_a_failed_file(plan):
+    report, _ = _run(plan, _failing("a", lambda job: DamagedArchiveError("bad", job.source)))
+    assert report.exit_code == 3
+
+
+def test_a_bug_is_not_taken_for_a_bad_file(plan):
+    with pytest.raises(ZeroDivisionError):
+        _run(plan, _failing("c", lambda job: ZeroDivisionError()))
+
+
+def test_files_refused_by_the_plan_are_on_record_first(plan, tmp_path):
+    plan.refuse(tmp_path / "x", "is not a regular file")
+    report, records = _run(plan)
+    assert records[0] == ("x", FileStatus.FAILED, "is not a regular file")
+    assert (report.n_files, report.exit_code) == (5, 3)
+
+
+@pytest.mark.parametrize(("max_failures", "n_done", "exit_code"), [(1, 1, 1), (2, 2, 1), (4, 4, 3)])
+def test_too_many_failures_end_the_run(plan, max_failures, n_done, exit_code):
+    work = _failing("abcd", lambda job: SourceError("bad", job.source))
+    report, records = _run(plan, work, max_failures=max_failures)
+    assert len(records) == n_done
+    assert (report.exit_code, report.n_undone) == (exit_code, 4 - n_done)
+
+
+def test_a_folder_that_cannot_be_made_fails_its_files_only(plan, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    plan.jobs.insert(0, Job(tmp_path / "x", tmp_path / "file" / "x.earz", 5))
+    report, records = _run(plan)
+    assert records[0][1] is FileStatus.FAILED
+    assert "its folder cannot be made: " in records[0][2]
+    assert (report.counts[FileStatus.WRITTEN], report.exit_code) == (4, 3)
+
+
+def test_what_a_killed_run_has_left_is_removed_from_the_folders_of_targets(plan, tmp_path):
+    stale = tmp_path / "out" / f".a.earz.{'0' * 16}.earzip-tmp"
+    stale.parent.mkdir()
+    stale.write_bytes(b"half")
+    _run(plan)
+    assert not stale.exists()
+
+
+# ---- claims
+
+
+def test_a_claim_leaves_nothing_behind(tmp_path):
+    with claim(tmp_path / "a"):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_claimed_target_is_locked_for_others_only_while_it_is_held(tmp_path):
+    with claim(tmp_path / "a"):
+        with pytest.raises(LockedError, match="another run is writing it"), claim(tmp_path / "a"):
+            pass
+        with claim(tmp_path / "b"):
+            pass
+    with claim(tmp_path / "a"):
+        pass
+
+
+def test_the_claim_of_a_killed_process_is_taken_over(tmp_path):
+    hold = "import sys,time,pathlib; from earzip.batch import claim\n"
+    hold += "with claim(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path / "a"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(LockedError), claim(tmp_path / "a"):
+        pass
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    with claim(tmp_path / "a"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_in_a_missing_folder_is_a_target_error(tmp_path):
+    with pytest.raises(TargetError, match="cannot be written"), claim(tmp_path / "no" / "a"):
+        pass
+
+
+def test_a_locked_file_is_tried_again_after_the_others(plan):
+    order: list[str] = []
+
+    def work(job: Job, on_progress: Progress) -> FileRecord:
+        order.append(job.source.name)
+        if order == ["a"]:
+            raise LockedError("another run is writing it", job.target)
+        return _write(job, on_progress)
+
+    report, _ = _run(plan, work)
+    assert order == ["a", "b", "c", "d", "a"]
+    assert (report.exit_code, report.counts[FileStatus.WRITTEN]) == (0, 4)
+
+
+def test_a_file_that_stays_locked_is_on_record(plan):
+    with_lock = plan.jobs[1].target
+    with_lock.parent.mkdir()
+    with claim(with_lock):
+        report, records = _run(plan)
+    assert records[-1][:2] == ("b", FileStatus.LOCKED)
+    assert (report.exit_code, len(records)) == (75, 4)
+
+
+# ---- signals
+
+
+def _stopping(name: str) -> Work:
+    def work(job: Job, on_progress: Progress) -> FileRecord:
+        if job.source.name == name:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return _write(job, on_progress)
+
+    return work
+
+
+def test_the_first_signal_abandons_the_file_in_hand_and_ends_the_run(plan, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignal() as stop:
+        report, records = _run(plan, _stopping("c"), stop=stop)
+    assert [name for name, _, _ in records] == ["a", "b"]
+    assert _files_below(tmp_path / "out") == ["a.earz", "b.earz"]
+    assert (report.stopped, report.n_undone, report.exit_code) == (True, 2, 75)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_stopped_run_can_be_run_again_to_the_end(plan, tmp_path):
+    with StopSignal() as stop:
+        _run(plan, _stopping("b"), stop=stop)
+    assert _run(plan)[0].exit_code == 0
+    assert _files_below(tmp_path / "out") == ["a.earz", "b.earz", "c.earz", "d.earz"]
+
+
+def test_the_second_signal_ends_the_process_at_once():
+    hang = "import time; from earzip.batch import StopSignal\n"
+    hang += "with StopSignal(): print('ready', flush=True); [time.sleep(0.05) for _ in range(999)]"
+    process = subprocess.Popen([sys.executable, "-c", hang], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    process.stdout.close()
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ---- bystanders
+
+
+@pytest.fixture
+def with_cover(plan: Plan, tmp_path: Path) -> Plan:
+    cover = tmp_path / "cover.jpg"
+    cover.write_bytes(b"picture")
+    os.utime(cover, (1_000_000_000, 1_000_000_000))
+    plan.bystanders.append(Bystander(cover, tmp_path / "out" / "cover.jpg", "not sound"))
+    return plan
+
+
+def test_bystanders_are_listed(with_cover, tmp_path):
+    report, records = _run(with_cover)
+    assert records[-1] == ("cover.jpg", FileStatus.SKIPPED, "not sound")
+    assert report.exit_code == 0
+    assert not (tmp_path / "out" / "cover.jpg").exists()
+
+
+def test_copied_bystanders_keep_their_bytes_and_times(with_cover, tmp_path):
+    _, records = _run(with_cover, copy_others=True)
+    copy = tmp_path / "out" / "cover.jpg"
+    assert records[-1][1] is FileStatus.COPIED
+    assert (copy.read_bytes(), copy.stat().st_mtime) == (b"picture", 1_000_000_000)
+    _, records = _run(with_cover, copy_others=True)
+    assert records[-1][1] is FileStatus.UP_TO_DATE
+
+
+def test_a_copy_never_replaces_another_file_unless_forced(with_cover, tmp_path):
+    copy = tmp_path / "out" / "cover.jpg"
+    copy.parent.mkdir()
+    copy.write_bytes(b"another")
+    report, records = _run(with_cover, copy_others=True)
+    assert records[-1] == ("cover.jpg", FileStatus.FAILED, f"{copy}: exists already")
+    assert (report.exit_code, copy.read_bytes()) == (3, b"another")
+    _run(with_cover, copy_others=True, force=True)
+    assert copy.read_bytes() == b"picture"
+
+
+def test_a_bystander_that_cannot_be_read_is_a_failed_file(plan, tmp_path):
+    plan.bystanders.append(Bystander(tmp_path / "gone", tmp_path / "out" / "gone", "not sound"))
+    _, records = _run(plan, copy_others=True)
+    assert records[-1] == (
+        "gone", FileStatus.FAILED, "cannot be copied: No such file or directory",
+    )  # fmt: skip
+    assert not (tmp_path / "out" / "gone").exists()
+
+
+def test_a_dry_run_writes_nothing(with_cover, tmp_path):
+    records: list[FileRecord] = []
+    report = plan_only(with_cover, lambda r, _job: records.append(r), copy_others=True)
+    assert [r.status for r in records] == [FileStatus.PLANNED] * 5
+    assert records[-1].message == "a copy"
+    assert report.exit_code == 0
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,170 @@
+"""Small archives for tests, and the means to take them apart and to build wrong ones."""
+
+import hashlib
+import json
+import os
+import random
+import struct
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from earzip.formats.archive import ArchiveSizes, ArchiveWriter
+from earzip.formats.archive_frames import compress_frame, decompress_frame
+from earzip.formats.archive_header import (
+    EncoderRecord,
+    GeometryRecord,
+    Header,
+    ModelRecord,
+    QuantizerRecord,
+    SourceRecord,
+)
+
+TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
+BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]
+COVER = b"\xff\xd8\xff\xe0" + bytes(range(200))
+BOOKLET = b"\x89PNG" + bytes(range(100))
+PICTURES = [COVER, BOOKLET, COVER]
+
+
+def sample_header(n_samples: int = 8192, *, n_latents: int = 8, core: int = 4) -> Header:
+    exponents = random.Random(n_latents).choices(range(-60, -10), k=n_latents)
+    return Header(
+        encoder=EncoderRecord("earzip", "0.1.0", "2.13.0", "cpu", "float32"),
+        model=ModelRecord("mini", hashlib.sha256(b"weights").hexdigest(), n_latents),
+        geometry=GeometryRecord(44_100, 1024, 512, core, 8, 8),
+        quantizer=QuantizerRecord("medium", tuple(exponents)),
+        symbols="packed-1",
+        gain_centibels=-15,
+        n_samples=n_samples,
+        source=SourceRecord(
+            name="01 - A Song.flac",
+            sha256=hashlib.sha256(b"source").hexdigest(),
+            n_bytes=31_234_567,
+            mtime_ns=1_700_000_000_123_456_789,
+            container="FLAC",
+            codec="PCM_16",
+            sample_rate=44_100,
+            channels=2,
+            bit_depth=16,
+            is_float=False,
+            lossless=True,
+            n_frames=n_samples,
+            downmix="stereo",
+            truncated=None,
+        ),
+        settings="0123456789abcdef",
+    )
+
+
+def with_samples(header: Header, n_samples: int) -> Header:
+    return replace(header, n_samples=n_samples, source=replace(header.source, n_frames=n_samples))
+
+
+def segment_of(header: Header, i: int) -> bytes:
+    """Return bytes such as a real segment may have: not random, not empty, of its own."""
+    noise = random.Random(i)
+    n_bytes = header.model.n_latents * header.segment_frames(i)
+    return bytes(noise.choices(range(4), k=n_bytes)) + i.to_bytes(4, "little")
+
+
+def write_sample(path: Path, header: Header | None = None, **finish: Any) -> ArchiveSizes:
+    """Write an archive of ``header`` with two tag blocks and three pictures, two of them equal."""
+    header = header or sample_header()
+    finish = finish or {"tags": TAGS, "blocks": BLOCKS, "pictures": PICTURES}
+    with ArchiveWriter(path) as writer:
+        for i in range(header.n_segments):
+            writer.add_segment(segment_of(header, i))
+        return writer.finish(header, **finish)
+
+
+def checksum(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:8]
+
+
+@dataclass
+class Pieces:
+    """An archive taken apart, to be put together with right checksums whatever was changed."""
+
+    header: bytes  # JSON
+    parts: list[tuple[int, bytes]]  # kind, stored bytes
+    magic: bytes = b"\x89EARZ\r\n\x1a"
+    major: int = 1
+    minor: int = 0
+    header_frame: bytes | None = None  # instead of the JSON's own
+    index: bytes | None = None  # instead of the parts' own
+    sizes: dict[str, int] = field(default_factory=dict)  # instead of the true ones
+    trailer: bytes = b""  # beyond what the prefix counts
+
+    @classmethod
+    def of(cls, path: Path) -> "Pieces":
+        data = path.read_bytes()
+        n_header, _, n_index = struct.unpack_from("<IQI", data, 12)
+        header = decompress_frame(data[52 : 52 + n_header], max_bytes=1 << 20, dictionary=True)
+        offset = 52 + n_header + n_index
+        parts = []
+        for (word,) in struct.iter_unpack("<I8x", data[52 + n_header : offset]):
+            parts.append((word >> 28, data[offset : offset + (word & 0xFFFFFFF)]))
+            offset += word & 0xFFFFFFF
+        return cls(header, parts)
+
+    def change_header(self, key: str, value: object) -> None:
+        """Set the header's field ``key`` ("geometry.hop") or, with the value `...`, remove it."""
+        members = json.loads(self.header)
+        *outer, last = key.split(".")
+        inner = members
+        for name in outer:
+            inner = inner[name]
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+        self.header = canonical(members)
+
+    def change_part(self, kind: int, stored: bytes) -> None:
+        """Replace the first part of ``kind``."""
+        at = [k for k, _ in self.parts].index(kind)
+        self.parts[at] = (kind, stored)
+
+    def to_bytes(self) -> bytes:
+        frame = self.header_frame
+        if frame is None:
+            frame = compress_frame(self.header, dictionary=True)
+        index = self.index
+        if index is None:
+            index = b"".join(
+                struct.pack("<I8s", kind << 28 | len(stored), checksum(stored))
+                for kind, stored in self.parts
+            )
+        parts = b"".join(stored for _, stored in self.parts)
+        sizes = {"header": len(frame), "index": len(index)}
+        sizes["file"] = 52 + len(frame) + len(index) + len(parts)
+        sizes |= self.sizes
+        prefix = self.magic + struct.pack("<HHI", self.major, self.minor, sizes["header"])
+        prefix += struct.pack("<QI", sizes["file"], sizes["index"])
+        prefix += checksum(frame) + checksum(index)
+        return prefix + checksum(prefix) + frame + index + parts + self.trailer
+
+    def write(self, path: Path) -> Path:
+        path.write_bytes(self.to_bytes())
+        return path
+
+
+def canonical(value: object) -> bytes:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def tag_part(json_text: bytes, blocks: bytes = b"", n_json: int | None = None) -> bytes:
+    """Return a tag part before compression."""
+    return struct.pack("<I", len(json_text) if n_json is None else n_json) + json_text + blocks
+
+
+def flip_bit(path: Path, byte: int, bit: int) -> None:
+    """Flip a bit of the file in place."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        value = os.pread(descriptor, 1, byte)[0]
+        os.pwrite(descriptor, bytes([value ^ 1 << bit]), byte)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,121 @@
+"""SPEC.md against the files: a reader that knows nothing but what stands there."""
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from earzip.formats import archive_header, archive_layout
+from earzip.formats.archive_dictionary import DICTIONARY
+from earzip.formats.archive_layout import PartKind
+from tests.formats.archive_samples import (
+    BLOCKS,
+    PICTURES,
+    TAGS,
+    sample_header,
+    segment_of,
+    write_sample,
+)
+
+SPEC = Path(archive_layout.__file__).with_name("SPEC.md").read_text("utf-8")
+
+
+def spec_dictionary() -> bytes:
+    block = SPEC.split("<!-- dictionary -->")[1].split("```")[1]
+    return "".join(block.splitlines()).encode()
+
+
+def test_the_dictionary_is_the_one_in_use() -> None:
+    assert spec_dictionary() == DICTIONARY
+    assert f"{len(DICTIONARY):,} bytes" in SPEC
+    assert hashlib.sha256(DICTIONARY).hexdigest() in SPEC
+
+
+def test_every_field_of_the_header_is_listed() -> None:
+    members = json.loads(sample_header().to_bytes())
+    names = {
+        f"{record}.{key}" if isinstance(value, dict) else record
+        for record, value in members.items()
+        for key in (value if isinstance(value, dict) else [record])
+    }
+    header = SPEC.split("## Header")[1].split("## Symbols")[0]
+    listed = {line.split("`")[1] for line in header.splitlines() if line.startswith("| `")}
+    assert listed == names | {"critical"}
+
+
+def test_numbers_of_the_specification_are_those_of_the_code() -> None:
+    assert f"at most {archive_layout.MAX_HEADER_BYTES >> 20} MiB" in SPEC
+    assert f"{archive_layout.MAX_INDEX_BYTES // 12:,} parts" in SPEC
+    assert f"At most {archive_layout.MAX_OTHER_PARTS:,} parts" in SPEC
+    assert f"1 byte to {archive_layout.MAX_TAGS_BYTES >> 20} MiB" in SPEC
+    assert f"that is at most {archive_layout.MAX_SEGMENT_BYTES >> 20} MiB" in SPEC
+    assert archive_header.MAX_SAMPLES == 2**36
+    for coding in archive_header.SYMBOL_CODINGS:
+        assert f"| `symbols` | `{coding}` |" in SPEC
+    for kind in PartKind:
+        assert f"| {kind.value} | {kind.name.lower()} |" in SPEC
+
+
+def test_a_reader_written_from_the_specification_reads_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "song.earz"
+    write_sample(path)
+    data = path.read_bytes()
+
+    prepared = zstandard.ZstdCompressionDict(
+        spec_dictionary(), dict_type=zstandard.DICT_TYPE_RAWCONTENT
+    )
+    with_dictionary = zstandard.ZstdDecompressor(dict_data=prepared)
+
+    def check(stored: bytes, checksum: bytes) -> bytes:
+        assert hashlib.sha256(stored).digest()[:8] == checksum
+        return stored
+
+    assert data[:8] == bytes.fromhex("89 45 41 52 5A 0D 0A 1A")
+    check(data[:44], data[44:52])
+    major, minor = struct.unpack_from("<HH", data, 8)
+    assert (major, minor) == (1, 0)
+    (n_header,) = struct.unpack_from("<I", data, 12)
+    (n_file,) = struct.unpack_from("<Q", data, 16)
+    (n_index,) = struct.unpack_from("<I", data, 24)
+    assert n_file == len(data)
+    stored_header = check(data[52 : 52 + n_header], data[28:36])
+    index = check(data[52 + n_header : 52 + n_header + n_index], data[36:44])
+    header = json.loads(with_dictionary.decompress(stored_header))
+
+    offset = 52 + n_header + n_index
+    parts: dict[int, list[bytes]] = {1: [], 2: [], 3: []}
+    for i in range(0, n_index, 12):
+        (word,) = struct.unpack_from("<I", index, i)
+        stored = data[offset : offset + (word & 0x0FFFFFFF)]
+        parts[word >> 28].append(check(stored, index[i + 4 : i + 12]))
+        offset += len(stored)
+    assert offset == n_file
+
+    expected = sample_header()
+    geometry = header["geometry"]
+    frames = -(-(header["samples"] + 2 * geometry["lead"]) // geometry["hop"])
+    assert len(parts[1]) == -(-frames // geometry["core"])
+    for i, stored in enumerate(parts[1]):
+        assert zstandard.ZstdDecompressor().decompress(stored) == segment_of(expected, i)
+    base = header["quantizer"]["base"]
+    steps = bytes.fromhex(header["quantizer"]["steps"])
+    assert tuple(base + step for step in steps) == expected.quantizer.step_exponents
+
+    tags = with_dictionary.decompress(parts[2][0])
+    (n_json,) = struct.unpack_from("<I", tags)
+    members = json.loads(tags[4 : 4 + n_json])
+    assert members["payload"] == TAGS
+    rest = tags[4 + n_json :]
+    for size, block in zip(members["blocks"], BLOCKS, strict=True):
+        assert rest[:size] == block
+        rest = rest[size:]
+    assert rest == b""
+    assert [parts[3][i] for i in members["pictures"]] == PICTURES
+
+
+@pytest.mark.parametrize("heading", ["Symbols", "From latents to sound", "Dictionary"])
+def test_headings_that_others_point_to_are_there(heading: str) -> None:
+    assert f"\n## {heading}\n" in SPEC
