@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from earzip.batch_plan import CLAIM_SUFFIX, Bystander, Job, Plan
-from earzip.errors import EarzipError, LockedError, SourceError, TargetError
+from earzip.errors import EarzipError, LockedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_path, reap_stale
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus, Report
@@ -160,6 +160,23 @@ def _try_lock(file: int) -> bool:
     except OSError:
         pass  # no locks on this file system: atomic writes keep the results whole all the same
     return True
+
+
+def choose_device(name: str) -> str:
+    """Return the device to run the network on; ``auto``: a GPU if there is one, else the CPU.
+
+    Raises `UsageError` for one that is not there. Loads torch.
+    """
+    import torch  # noqa: PLC0415  # commands without a network do without it
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"device {name!r} cannot be used: {reason}") from error
+    return name
 
 
 class _TooManyFailuresError(Exception):

@@ -127,7 +127,7 @@ class Codec:
         cores = _ordered(self._pool, self._decode_windows, windows, self._batch, self._in_flight)
         for i, core in zip(segments, cores, strict=True):
             start = i * g.core * g.hop - g.lead
-            yield core[:, max(0, -start) : min(g.core * g.hop, n_samples - start)]
+            yield core[:, max(0, -start) : max(0, min(g.core * g.hop, n_samples - start))]
 
     def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
         """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each."""

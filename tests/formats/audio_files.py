@@ -30,7 +30,7 @@ def music(n_frames, channels=2, rate=RATE, seed=0):
 
 
 def write_wav(path, sound, rate=RATE, subtype="PCM_16", **options):
-    """``sound`` [C, T], rounded to the nearest of the subtype; the extension names the container."""
+    """``sound`` [C, T], rounded to the subtype; the extension names the container."""
     if subtype.startswith("PCM_"):  # libsndfile would round down
         bits = int(subtype.strip("PCM_U"))
         limit = 1 << (bits - 1)

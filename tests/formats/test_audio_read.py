@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import mutagen.apev2
 import mutagen.id3
@@ -89,7 +90,7 @@ def test_lossless_containers_give_the_same_samples(tmp_path, name, subtype):
         ("fast.m4a", ["-c:a", "aac", "-b:a", "192k", "-movflags", "faststart"], "MP4", "AAC"),
     ],
 )
-def test_lossy_files_are_gapless(tmp_path, clip, name, options, container, codec):
+def test_lossy_files_are_gapless(tmp_path, clip, *, name, options, container, codec):
     reference, _ = read_source(clip)
     got, source = read_source(encode(clip, tmp_path / name, *options))
     assert got.shape == reference.shape
@@ -134,7 +135,7 @@ def test_opus_is_gapless(tmp_path, rate):
     ],
 )
 def test_what_libsndfile_cannot_read_pyav_does(
-    tmp_path, clip, name, options, container, codec, lossless
+    tmp_path, clip, *, name, options, container, codec, lossless
 ):
     pytest.importorskip("av")
     reference, _ = read_source(clip)
@@ -299,9 +300,7 @@ def test_32_bit_flac_is_read_by_pyav(tmp_path):
     stored = np.random.default_rng(0).integers(-(2**31), 2**31, 30_000).astype("<i4")
     command = "flac --silent --force-raw-format --endian=little --sign=signed --channels=1 --bps=32"
     command += " --sample-rate=44100 - -o"
-    subprocess.run(
-        [*command.split(), tmp_path / "a.flac"], check=True, input=stored.tobytes()
-    )
+    subprocess.run([*command.split(), tmp_path / "a.flac"], check=True, input=stored.tobytes())
     got, source = read_source(tmp_path / "a.flac")
     np.testing.assert_allclose(got[0], stored / 2**31, atol=2.0**-24)
     assert (source.facts.container, source.facts.bit_depth) == ("FLAC", 32)
@@ -313,7 +312,9 @@ def test_all_links_of_a_chained_ogg_are_read(tmp_path, codec):
     lengths = (48_000, 30_000, 5_000)
     parts, expected = b"", []
     for number, n_frames in enumerate(lengths):
-        wav = write_wav(tmp_path / f"{number}.wav", music(n_frames, seed=number, rate=48_000), 48_000)
+        wav = write_wav(
+            tmp_path / f"{number}.wav", music(n_frames, seed=number, rate=48_000), 48_000
+        )
         ogg = encode(wav, tmp_path / f"{number}.ogg", "-c:a", codec)
         parts += ogg.read_bytes()
         expected.append(read_source(ogg)[0])
@@ -421,7 +422,10 @@ def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "playlist",
-    ["#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile {}\n"],
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {}\n",
+    ],
 )
 def test_a_playlist_may_not_open_other_files(tmp_path, clip, playlist):
     pytest.importorskip("av")
@@ -496,7 +500,9 @@ def test_no_samples_in_opus_and_flac(tmp_path):
 @needs_ffmpeg
 def test_a_wav_from_a_pipe_is_whole(tmp_path, clip):
     for muxer in ("wav", "aiff", "au"):
-        done = ffmpeg("-i", clip, "-f", muxer, "-c:a", "pcm_s16le" if muxer[0] == "w" else "pcm_s16be", "-")
+        done = ffmpeg(
+            "-i", clip, "-f", muxer, "-c:a", "pcm_s16le" if muxer[0] == "w" else "pcm_s16be", "-"
+        )
         path = tmp_path / muxer
         path.write_bytes(done.stdout)
         got, source = read_source(path)
@@ -529,12 +535,13 @@ def test_a_source_is_read_once(tmp_path):
 
 def test_no_file_stays_open(tmp_path, clip):
     (tmp_path / "text.flac").write_text("text")
-    before = os.listdir("/proc/self/fd")
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
     for _ in range(3):
         read_source(clip)
         with pytest.raises(SourceError):
             open_source(tmp_path / "text.flac")
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(list(descriptors.iterdir())) == before
 
 
 def test_extensions_are_lower_case_with_a_dot():

@@ -1,5 +1,6 @@
 """Writing WAV, RF64 and FLAC: every sample, saturation, dither, errors."""
 
+import collections
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,9 +13,7 @@ from earzip.errors import TargetError, UsageError
 from earzip.formats import wav_header
 from earzip.formats.audio import open_source
 from earzip.formats.audio_write import AudioWriter
-
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
-needs_flac = pytest.mark.skipif(shutil.which("flac") is None, reason="needs flac")
+from tests.formats.audio_files import needs_ffmpeg, needs_flac
 
 KINDS = [("wav", 16), ("wav", 24), ("wav", "float"), ("flac", 16), ("flac", 24)]
 
@@ -24,7 +23,9 @@ def noise(n_samples, seed=0, level=0.3):
     return (rng.uniform(-level, level, (2, n_samples))).astype(np.float32)
 
 
-def write(path, sound, *, container="wav", bits=16, channels=2, dither=False, rate=44_100, step=999):
+def write(
+    path, sound, *, container="wav", bits=16, channels=2, dither=False, rate=44_100, step=999
+):
     n_samples = sound.shape[1]
     with AudioWriter(
         path,
@@ -222,10 +223,8 @@ def test_a_real_file_past_4_gib_is_read_to_its_last_sample(tmp_path):
         for _ in range(n_blocks):
             writer.write(block)
     assert path.stat().st_size > 1 << 32
-    last = None
     with open_source(path) as source:
-        for last in source.blocks():
-            pass
+        (last,) = collections.deque(source.blocks(), maxlen=1)
         assert source.truncated is None
         assert source.facts.n_frames == n_blocks << 20
     np.testing.assert_allclose(last, block[:, -last.shape[1] :], atol=2.0**-15)
@@ -271,9 +270,8 @@ def test_a_wrong_number_of_samples_is_our_bug(tmp_path, container):
 def test_an_exception_inside_is_not_hidden_by_missing_samples(tmp_path):
     facts = {"sample_rate": 44_100, "channels": 2, "bits": 16, "dither": False}
     writer = AudioWriter(tmp_path / "out", container="flac", n_samples=10, **facts)
-    with pytest.raises(ZeroDivisionError), writer:
-        writer.write(noise(7))
-        _ = 1 / 0
+    with pytest.raises(TypeError), writer:
+        writer.write(*[noise(7)] * 2)
 
 
 def test_any_file_name_can_be_written(tmp_path):

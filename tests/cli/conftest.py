@@ -1,0 +1,80 @@
+"""The command line in this process, and small sounds to give it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from earzip.cli.main import cli
+
+
+@dataclass
+class Outcome:
+    """What a command has left: its exit code and what it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    stdout_bytes: bytes
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The JSON Lines on stdout."""
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of each source by its name."""
+        files = [record for record in self.records if record["type"] == "file"]
+        return {Path(record["source"]).name: record["status"] for record in files}
+
+
+Earzip = Callable[..., Outcome]
+
+
+@pytest.fixture
+def earzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Earzip:
+    """Run the command line with these arguments, without the user's own configuration."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-data"))
+
+    def run(*arguments: object, stdin: bytes = b"") -> Outcome:
+        result = CliRunner().invoke(cli, [str(a) for a in arguments], input=stdin)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(
+            result.exit_code,
+            result.stdout_bytes.decode(errors="replace"),
+            result.stderr,
+            result.stdout_bytes,
+        )
+
+    return run
+
+
+def write_sound(path: Path, seconds: float = 0.5, rate: int = 44_100, channels: int = 2) -> Path:
+    """Write a tone, in the format that the name of ``path`` says; return ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    t = np.arange(round(seconds * rate)) / rate
+    tone = 0.25 * np.sin(2 * np.pi * 440 * t)
+    soundfile.write(path, np.stack([tone] * channels, 1), rate)
+    return path
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """Return a folder of three sounds in two folders, a file that is none, and a cover."""
+    root = tmp_path / "music"
+    write_sound(root / "one.flac")
+    write_sound(root / "album" / "two.wav", 0.3, 48_000, 1)
+    write_sound(root / "album" / "three.mp3")
+    (root / "album" / "cover.jpg").write_bytes(b"\xff\xd8picture")
+    (root / "album" / "text.flac").write_text("no music")
+    return root

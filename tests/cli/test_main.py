@@ -1,0 +1,160 @@
+"""The group: help, laziness, errors and their exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from earzip.cli.main import cli
+from earzip.errors import LockedError, ModelNotFoundError
+
+COMMANDS = ["compress", "restore", "verify", "info", "latents", "models", "completion"]
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.smoke
+def test_help_takes_less_than_a_third_of_a_second_of_cpu():
+    before = _children_cpu_s()
+    subprocess.run([sys.executable, "-m", "earzip", "--help"], check=True, capture_output=True)
+    assert _children_cpu_s() - before < 0.3
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("arguments", "modules"),
+    [
+        (["--help"], ["torch", "soundfile", "numpy", "tqdm"]),
+        (["compress", "--help"], ["torch", "soundfile", "numpy", "tqdm"]),
+        (["models", "list"], ["torch", "soundfile", "numpy", "tqdm"]),
+        (["compress", "--dry-run", "."], ["torch", "tqdm"]),
+        (["info", "."], ["torch", "tqdm"]),
+        (["verify", "."], ["torch", "tqdm"]),
+    ],
+)
+def test_commands_load_only_what_they_need(tmp_path, arguments, modules):
+    (tmp_path / "x.earz").write_bytes(b"no archive")
+    (tmp_path / "x.flac").write_bytes(b"no sound")
+    program = (
+        "import sys; from earzip.cli.main import cli\n"
+        f"try: cli.main({arguments})\n"
+        f"except SystemExit: sys.exit(' '.join(m for m in {modules} if m in sys.modules) or 0)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS[:5], "models verify"])
+def test_help_states_the_exit_codes(earzip, command):
+    help_text = earzip(*command.split(), "--help").stdout
+    for code in (0, 1, 2, 3, 4, 75, 130):
+        assert re.search(rf"^ +{code} {{2,}}\w", help_text, re.MULTILINE), code
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS, "models list", "models verify"])
+def test_help_fits_a_terminal_of_80_columns(earzip, command):
+    lines = earzip(*command.split(), "--help").stdout.splitlines()
+    # The fish line of `completion` is a command to copy: it cannot be broken.
+    assert [line for line in lines if len(line) > 80 and ".fish" not in line] == []
+
+
+def test_the_version_is_told(earzip):
+    assert re.fullmatch(r"earzip \d+\.\d+\.\d+\S*\n", earzip("--version").stdout)
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["compress"], ["compress", "--nonsense", "x"]])
+def test_a_wrong_command_line_ends_with_2(earzip, arguments):
+    outcome = earzip(*arguments)
+    assert outcome.exit_code == 2
+    assert "Usage: earzip" in outcome.stderr
+    assert not outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [(ModelNotFoundError("no such model"), 1), (LockedError("busy", "a\n.earz"), 75)],
+)
+def test_an_earzip_error_is_one_line_and_its_exit_code(earzip, monkeypatch, error, exit_code):
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: failing)
+    outcome = earzip("info")
+    assert outcome.exit_code == exit_code
+    assert outcome.stderr == f"earzip: {error}\n".replace("a\n", "a\\n")
+
+
+def test_an_interrupt_outside_of_a_run_asks_to_run_again(earzip, monkeypatch):
+    @click.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: interrupted)
+    assert earzip("info").exit_code == 75
+
+
+def test_a_bug_keeps_its_traceback(earzip, monkeypatch):
+    @click.command()
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: broken)
+    with pytest.raises(ZeroDivisionError):
+        earzip("info")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_are_no_text_are_printed_all_the_same(tmp_path, encoding):
+    folder = os.fsencode(tmp_path)
+    with open(folder + b"/\xff\xe4\n\x1b[31m.flac", "wb"):  # noqa: PTH123  # a name in bytes
+        pass
+    for arguments in (["--json"], []):
+        run = subprocess.run(
+            [sys.executable, "-m", "earzip", "compress", "--dry-run", ".", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "XDG_CONFIG_HOME": str(tmp_path)},
+        )
+        assert b"planned" in run.stdout
+        assert b"\x1b" not in run.stdout
+        assert len(run.stdout.splitlines()) == (2 if arguments else 1)
+
+
+def test_output_into_a_closed_pipe_ends_quietly(tmp_path):
+    for i in range(2000):
+        (tmp_path / f"{i:0100}.flac").touch()
+    command = f"{sys.executable} -m earzip compress --dry-run {tmp_path} | head -1"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_names_the_program(earzip, shell):
+    outcome = earzip("completion", shell)
+    assert outcome.exit_code == 0
+    assert "_EARZIP_COMPLETE" in outcome.stdout
+
+
+def test_bash_completes_commands_and_options():
+    program = str(Path(sys.executable).with_name("earzip"))
+    script = (
+        f'PATH="{Path(program).parent}:$PATH"; eval "$(earzip completion bash)"\n'
+        "COMP_WORDS=(earzip restore --for); COMP_CWORD=2\n"
+        '_earzip_completion earzip; echo "${COMPREPLY[@]}"'
+    )
+    run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["--format", "--force"]

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+MODELS = Path(__file__).parent / "data" / "models"
+
+
+@pytest.fixture(autouse=True)
+def _no_models_but_ours(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no test find the models or the configuration of whoever runs it."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.delenv("EARZIP_MODELS", raising=False)
+
+
+@pytest.fixture
+def tiny_model(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a random-weight model that works in milliseconds."""
+    monkeypatch.setenv("EARZIP_MODELS", str(MODELS))
+    return "tiny"
+
+
+def tones(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
+    """Music enough for a codec: stereo chords that fade, ``[2, n_samples]`` within ±0.5."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(n_samples) / 44_100
+    audio = np.zeros((2, n_samples))
+    for _ in range(8):
+        f_hz, pan = rng.uniform(80, 1500), rng.uniform(0, 1)
+        tone = np.sin(2 * np.pi * f_hz * t + rng.uniform(0, 6)) * np.exp(-t % 0.7)
+        audio += np.stack([pan * tone, (1 - pan) * tone])
+    return (0.06 * audio).astype(np.float32)
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    """A FLAC of 70,001 samples, 24 bit."""
+    path = tmp_path / "song.flac"
+    soundfile.write(path, tones(70_001).T, 44_100, subtype="PCM_24")
+    return path

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from earzip.checkpoints import find_model, load_codec
+from earzip.codec import Codec, Geometry
+from tests.conftest import tones
+
+Audio = NDArray[np.float32]
+
+
+def blocks(audio: Audio, size: int) -> list[Audio]:
+    return [audio[:, i : i + size] for i in range(0, audio.shape[1], size)]
+
+
+@pytest.fixture
+def codec(tiny_model: str) -> Codec:
+    return load_codec(find_model(tiny_model), threads=1)
+
+
+def encode(codec: Codec, audio: Audio, size: int = 5000) -> list[Audio]:
+    return list(codec.encode(blocks(audio, size)))
+
+
+def decode(codec: Codec, segments: list[Audio], n_samples: int, which: range | None = None) -> Audio:
+    which = range(len(segments)) if which is None else which
+    pieces = codec.decode(lambda i: segments[i], n_samples, which)
+    return np.concatenate([np.zeros((2, 0), np.float32), *pieces], 1)
+
+
+def whole_track(codec: Codec, audio: Audio) -> tuple[Audio, Audio]:
+    """Latents and sound of ``audio`` coded in one piece, with the zeros around it that windows see."""
+    g = codec.geometry
+    n_frames = g.n_frames(audio.shape[1])
+    around = g.encoder_context
+    padded = np.zeros((2, (n_frames + 2 * around) * g.hop), np.float32)
+    start = around * g.hop + g.lead
+    padded[:, start : start + audio.shape[1]] = audio
+    with torch.inference_mode():
+        mean = codec.vae.encode(torch.from_numpy(padded)[None]).mean[0, :, around : around + n_frames]
+        c = g.decoder_context
+        latents = torch.nn.functional.pad(mean, (c, c))
+        sound = codec.vae.decode(latents[None])[0].numpy()
+    start = c * g.hop + g.lead
+    return mean.numpy(), sound[:, start : start + audio.shape[1]]
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 127, 128, 129, 256, 16_127, 16_128, 16_129, 50_000])
+def test_windows_equal_the_track_in_one_piece(codec: Codec, n_samples: int) -> None:
+    audio = tones(n_samples)
+    segments = encode(codec, audio)
+    assert len(segments) == codec.geometry.n_segments(n_samples)
+    got = decode(codec, segments, n_samples)
+    assert got.shape == audio.shape
+    if n_samples:
+        latents, sound = whole_track(codec, audio)
+        np.testing.assert_allclose(np.concatenate(segments, 1), latents, atol=1e-5)
+        np.testing.assert_allclose(got, sound, atol=1e-5)
+
+
+def test_first_and_last_samples_are_as_good_as_the_rest(codec: Codec) -> None:
+    n = np.arange(40_000)
+    audio = tones(40_000) * np.minimum(1, np.minimum(n, n[::-1]) / 400).astype(np.float32)
+    error = np.abs(decode(codec, encode(codec, audio), 40_000) - audio).max(0)
+    assert error[:128].max() <= np.percentile(error, 99.9)
+    assert error[-128:].max() <= np.percentile(error, 99.9)
+
+
+@pytest.mark.parametrize("size", [1, 333, 16_384, 10**6])
+def test_latents_do_not_depend_on_the_blocks(codec: Codec, size: int) -> None:
+    audio = tones(33_000 if size > 1 else 300)
+    for a, b in zip(encode(codec, audio), encode(codec, audio, size), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("threads", "batch_size"), [(2, None), (3, 4), (1, 16)])
+def test_results_do_not_depend_on_threads_or_batch(
+    tiny_model: str, codec: Codec, threads: int, batch_size: int
+) -> None:
+    audio = tones(120_000)
+    other = load_codec(find_model(tiny_model), threads=threads, batch_size=batch_size)
+    first, second = encode(codec, audio), encode(other, audio)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(decode(codec, first, 120_000), decode(other, first, 120_000))
+
+
+def test_a_range_of_segments_decodes_as_in_the_whole(codec: Codec) -> None:
+    segments = encode(codec, tones(80_000))
+    span = codec.geometry.core * codec.geometry.hop
+    whole = decode(codec, segments, 80_000)
+    part = decode(codec, segments, 80_000, range(2, 4))
+    start = 2 * span - codec.geometry.lead
+    np.testing.assert_array_equal(part, whole[:, start : start + part.shape[1]])
+
+
+def test_only_a_few_windows_are_held(codec: Codec) -> None:
+    """A generator of an hour is not read further than the windows in flight."""
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield tones(16_384)
+
+    latents = codec.encode(endless())  # type: ignore[arg-type]
+    next(latents)
+    assert taken <= 8
+    latents.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("lead", "hop"), [(512, 1024), (0, 1024), (128, 256)])
+def test_every_sample_has_a_frame(lead: int, hop: int) -> None:
+    geometry = Geometry(hop, lead, 4, 1, 1)
+    for n in range(3 * hop + 2):
+        n_frames = geometry.n_frames(n)
+        assert n_frames * hop >= n + 2 * lead or n == 0
+        assert (n_frames - 1) * hop < n + 2 * lead
+        assert geometry.segments_of(0, n) == range(geometry.n_segments(n - lead) if n > lead else min(n, 1))

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+
+from earzip.quantizer import MAX_SYMBOL, dequantize, quantize, step_sizes
+
+
+def test_a_round_trip_is_within_half_a_step() -> None:
+    rng = np.random.default_rng(0)
+    exponents = rng.integers(-80, 40, 32).astype(np.int32)
+    latents = rng.normal(0, 3, (32, 100)).astype(np.float32)
+    error = np.abs(dequantize(quantize(latents, exponents), exponents) - latents)
+    assert (error <= 0.5001 * step_sizes(exponents)[:, None]).all()
+
+
+def test_a_dead_zone_only_lowers_magnitudes() -> None:
+    latents = np.linspace(-4, 4, 1001, dtype=np.float32)[None]
+    zero = np.zeros(1, np.int32)
+    plain, dead = quantize(latents, zero), quantize(latents, zero, 0.3)
+    assert (np.abs(dead) <= np.abs(plain)).all()
+    assert (dead != plain).any()
+    np.testing.assert_array_equal(dead, -quantize(-latents, zero, 0.3))
+
+
+def test_steps_double_every_sixteen() -> None:
+    steps = step_sizes(np.array([-16, 0, 16], np.int32))
+    np.testing.assert_array_equal(steps, np.float32([0.5, 1, 2]))
+
+
+def test_extremes_saturate() -> None:
+    latents = np.array([[1e9, -1e9, 0.0]], np.float32)
+    got = quantize(latents, np.zeros(1, np.int32))
+    np.testing.assert_array_equal(got, [[MAX_SYMBOL, -MAX_SYMBOL, 0]])
