@@ -26,7 +26,7 @@ class Clip:
     files: tuple[Path, ...]
 
     def load(self) -> Samples:
-        """The sound, float32 `[T, 2]` at 44.1 kHz."""
+        """Return the sound, float32 `[T, 2]` at 44.1 kHz."""
         parts = []
         for file in self.files:
             samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
@@ -35,7 +35,7 @@ class Clip:
         return np.concatenate(parts)
 
     def wav(self, folder: Path) -> Path:
-        """A WAV file of the clip: its own, or one of 24 bits written into `folder`."""
+        """Return a WAV file of the clip: its own, or one of 24 bits written into `folder`."""
         if len(self.files) == 1:
             return self.files[0]
         joined = folder / f"{self.files[0].stem}.wav"
@@ -44,7 +44,7 @@ class Clip:
 
 
 def read_clips(root: Path, tiers: Sequence[str]) -> list[Clip]:
-    """Clips of `tiers`, in the order of `ROOT/tiers/tiers.json`, those under 20 s joined."""
+    """Return the clips of `tiers` in the order of `tiers.json`, those under 20 s joined."""
     folder = root / "tiers"
     listed = json.loads((folder / "tiers.json").read_text(encoding="utf-8"))
     clips = []
@@ -59,7 +59,7 @@ def read_clips(root: Path, tiers: Sequence[str]) -> list[Clip]:
 
 
 def join(durations_s: Sequence[float], shortest_s: float = SHORTEST_S) -> list[list[int]]:
-    """Indices of the durations that make up each file: one long enough, or short ones in turn.
+    """Return the indices of the durations in each file: one long enough, or short ones in turn.
 
     Short ones left over at the end go to the last joined file; alone, they are too short a file.
     """
@@ -82,17 +82,21 @@ def join(durations_s: Sequence[float], shortest_s: float = SHORTEST_S) -> list[l
 
 
 def sound_sha256(sound: Samples) -> str:
-    """SHA-256 of the samples, whatever file they lie in."""
+    """Return the SHA-256 of the samples, whatever file they lie in."""
     return hashlib.sha256(np.ascontiguousarray(sound, "<f4").tobytes()).hexdigest()
 
 
 def lag(decoded: Samples, original: Samples, span: int = 1 << 18) -> int:
-    """Samples by which `decoded` comes late, from the cross-correlation of their middle.
+    """Return by how many samples `decoded` comes late, from the cross-correlation of the middle.
 
     Both are float32 `[T, 2]`; `span` samples are compared, so lags up to half of that are found.
     """
     start = max(0, (len(original) - span) // 2)
-    x, y = (sound[start : start + span].sum(1, dtype=np.float64) for sound in (decoded, original))
+    # Of differences, because the bass has a blunt peak, and Opus's high-pass at 3 Hz shifts it.
+    x, y = (
+        np.diff(sound[start : start + span].sum(1, dtype=np.float64))
+        for sound in (decoded, original)
+    )
     size = 2 * span
     product = np.fft.rfft(x, size) * np.fft.rfft(y, size).conj()
     best = int(np.argmax(np.fft.irfft(product, size)))

@@ -8,16 +8,20 @@ import subprocess
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import soundfile
 
 import earzip
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from earzip.checkpoints import ModelSpec
-
-if TYPE_CHECKING:
-    from earzip.transcode import CodecPool
+from earzip.transcode import (
+    CodecPool,
+    CompressOptions,
+    RestoreOptions,
+    compress_file,
+    restore_file,
+)
 
 
 class Coder(Protocol):
@@ -38,7 +42,7 @@ class Coder(Protocol):
     def code(self, wav: Path, folder: Path) -> tuple[int, Samples]:
         """Bytes of the coded file, and the decoded sound (float32 `[T, 2]`, 44.1 kHz).
 
-        `folder` is empty and takes the files in between.
+        `folder` takes the files in between.
         """
 
 
@@ -107,23 +111,16 @@ class EarzipCoder:
     def code(self, wav: Path, folder: Path) -> tuple[int, Samples]:
         """See `Coder`. The bytes are all of the archive but its pictures."""
         archive, restored = folder / f"{wav.name}.earz", folder / "restored.wav"
-        codecs = _codec_pool()
-        done = earzip.compress_file(
-            wav,
-            archive,
-            earzip.CompressOptions(model=str(self.spec.path), quality=self.quality),
-            codec=codecs.of_model(self.spec),
-        )
-        options = earzip.RestoreOptions(container="wav", bits="float")
-        earzip.restore_file(archive, restored, options, codecs=codecs)
+        encoding = CompressOptions(model=str(self.spec.path), quality=self.quality)
+        done = compress_file(wav, archive, encoding, codecs=_codec_pool())
+        decoding = RestoreOptions(container="wav", bits="float")
+        restore_file(archive, restored, decoding, codecs=_codec_pool())
         return done.archive_bytes - done.picture_bytes, _read(restored)
 
 
 @cache
 def _codec_pool() -> CodecPool:
-    from earzip.transcode import CodecPool  # noqa: PLC0415  # Opus is measured without it
-
-    return CodecPool(device="cpu", threads=1, batch_size=None)
+    return CodecPool(threads=1)
 
 
 def _read(wav: Path) -> Samples:

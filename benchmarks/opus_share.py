@@ -58,9 +58,7 @@ def opus_kbps(score: float, ladder: Sequence[Point], measure: str) -> tuple[floa
     return points[-1].kbps, "above"
 
 
-def share_of_opus(
-    ours: Sequence[Point], ladders: Sequence[Sequence[Point]], measure: str
-) -> Share:
+def share_of_opus(ours: Sequence[Point], ladders: Sequence[Sequence[Point]], measure: str) -> Share:
     """Share by `measure` of the clips `ours`, each with Opus's points on the same clip."""
     logs = []
     clamps = []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ from earzip.batch_plan import (
     is_archive_name,
     name_without_archive_suffix,
 )
-from earzip.checkpoints import DEFAULT_MODEL, QUALITIES, find_model
+from earzip.checkpoints import DEFAULT_MODEL, QUALITIES, find_model, verify_model
 from earzip.cli.options import (
     EXIT_CODES,
     NetworkOptions,
@@ -88,29 +87,42 @@ def compress(
     def open_work() -> Iterator[Work]:
         from earzip.transcode import CodecPool, compress_file  # noqa: PLC0415  # loads torch
 
-        with closing(CodecPool(**asdict(network))) as codecs:
-            codec = codecs.of_model(find_model(model))
+        # What is wrong with the model is wrong with every file: said once, before them.
+        verify_model(find_model(model))
+        with CodecPool(**network.resolved()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 assert job.target is not None
                 result = compress_file(
-                    job.source, job.target, options, codec=codec, on_progress=on_progress
+                    job.source,
+                    job.target,
+                    options,
+                    codecs=codecs,
+                    source_name=_name_of_stdin(output) if job.source in planned.piped else None,
+                    on_progress=on_progress,
                 )
                 return _record(result)
 
             yield work
 
-    stdin_name = name_without_archive_suffix(output.name) if output and output != STDIO else "stdin"
-    with plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=stdin_name) as planned:
+    with plan_run(paths, output, selection, {ARCHIVE_SUFFIX}) as planned:
         return run_command(planned, open_work, run)
 
 
+def _name_of_stdin(output: Path | None) -> str:
+    """Return the name that the archive gives its source: what the archive's own name says."""
+    return name_without_archive_suffix(output.name) if output and output != STDIO else ""
+
+
 def _record(result: CompressResult) -> FileRecord:
+    cut_short: tuple[str, ...] = ()
+    if result.truncated:
+        cut_short = (f"cut short, archived as far as it decodes: {result.truncated}",)
     return FileRecord(
         FileStatus(result.status),
         result.source,
         result.target,
-        warnings=result.warnings,
+        warnings=result.warnings + cut_short,
         figures={
             "duration_s": result.duration_s,
             "source_bytes": result.source_bytes,

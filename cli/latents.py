@@ -51,7 +51,7 @@ def latents(
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.transcode import extract_latents  # noqa: PLC0415  # loads numpy
+        from earzip.latents import extract_latents  # noqa: PLC0415  # loads numpy
 
         def work(job: Job, _on_progress: Progress) -> FileRecord:
             assert job.target is not None
@@ -65,6 +65,6 @@ def latents(
 
         yield work
 
-    with plan_run(paths, output, selection, {_SUFFIX}, stdin_name="stdin.earz") as planned:
+    with plan_run(paths, output, selection, {_SUFFIX}) as planned:
         planned.plan.bystanders.clear()
         return run_command(planned, open_work, run)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+
+from earzip.batch import choose_device
 
 Function = Callable[..., Any]
 
@@ -84,6 +86,10 @@ class NetworkOptions:
     device: str
     threads: int | None
     batch_size: int | None
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the arguments, with the device that ``auto`` stands for. Loads torch."""
+        return {**asdict(self), "device": choose_device(self.device)}
 
 
 _NETWORK_OPTIONS = {

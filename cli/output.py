@@ -117,7 +117,7 @@ def _note(record: FileRecord) -> str:
 
 def _summary(report: Report) -> str:
     counts = [f"{report.counts[s]} {_STATUS_WORDS[s]}" for s in FileStatus if report.counts[s]]
-    parts = [", ".join(counts) or "nothing to do"]
+    parts = [", ".join(counts) or ("nothing done" if report.n_undone else "nothing to do")]
     totals = report.totals
     if totals["duration_s"]:
         parts.append(f"{clock(totals['duration_s'])} of audio")
@@ -125,7 +125,9 @@ def _summary(report: Report) -> str:
         parts.append(_sizes(totals))
     if report.coded_s and report.elapsed_s:
         speed = report.coded_s / report.elapsed_s
-        parts.append(f"{clock(report.elapsed_s)} at {speed:.3g} × real time")
+        took = report.elapsed_s
+        took_text = clock(took) if took >= 60 else f"{took:.1f} s"
+        parts.append(f"{took_text} at {speed:.3g} × real time")
     return "; ".join(parts)
 
 

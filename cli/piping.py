@@ -39,14 +39,11 @@ def plan_run(
     output: Path | None,
     selection: Selection,
     output_suffixes: Collection[str],
-    *,
-    stdin_name: str,
 ) -> Iterator[PlannedRun]:
     """Give the plan for ``paths``, and when the block is done write to stdout what goes there.
 
     ``output`` is the folder of the results; or the only result, if there is one source and
-    ``output`` ends in one of ``output_suffixes`` or is ``-``. ``stdin_name``: what the file is
-    called that standard input goes to. Raises `UsageError`.
+    ``output`` ends in one of ``output_suffixes`` or is ``-``. Raises `UsageError`.
     """
     if STDIO not in (*paths, output):
         yield PlannedRun(_plan_files(paths, output, selection, output_suffixes))
@@ -57,7 +54,7 @@ def plan_run(
     with TemporaryDirectory(prefix="earzip-") as folder:
         source, target = paths[0], output
         if source == STDIO:
-            source = Path(folder, stdin_name)
+            source = Path(folder, "stdin")
             _spool_stdin(source)
             piped[source] = STDIO
         if target == STDIO:

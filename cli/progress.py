@@ -37,9 +37,13 @@ class ProgressBar:
         if sys.stderr.isatty():
             from tqdm import tqdm  # noqa: PLC0415  # most runs of most commands show no bar
 
-            form = "{percentage:3.0f} % |{bar}| {desc}"
-            self._bar = tqdm(total=1.0, bar_format=form, dynamic_ncols=True, leave=False)
-            self._show()
+            self._bar = tqdm(
+                desc=f"0/{self._n_files} files",
+                total=1.0,
+                bar_format="{percentage:3.0f} % |{bar}| {desc}",
+                dynamic_ncols=True,
+                leave=False,
+            )
         return self
 
     def __exit__(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -109,7 +108,7 @@ def restore(
     def open_work() -> Iterator[Work]:
         from earzip.transcode import CodecPool, restore_file  # noqa: PLC0415  # loads torch
 
-        with closing(CodecPool(**asdict(network))) as codecs:
+        with CodecPool(**network.resolved()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 assert job.target is not None
@@ -120,7 +119,7 @@ def restore(
 
             yield work
 
-    with plan_run(paths, output, selection, _SUFFIXES, stdin_name="stdin.earz") as planned:
+    with plan_run(paths, output, selection, _SUFFIXES) as planned:
         return run_command(planned, open_work, run, describe=_describe)
 
 
@@ -153,6 +152,6 @@ def _record(result: RestoreResult) -> FileRecord:
 
 
 def _describe(record: FileRecord) -> Iterator[str]:
-    losses = record.figures.get("tag_losses")
+    losses = record.figures.get("tag_losses", [])
     assert isinstance(losses, list)
     yield from (f"tags: {loss}" for loss in losses)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -52,7 +51,7 @@ def verify(
     def open_decoder() -> Iterator[Work]:
         from earzip.transcode import CodecPool, decode_check  # noqa: PLC0415  # loads torch
 
-        with closing(CodecPool(**asdict(network))) as codecs:
+        with CodecPool(**network.resolved()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 record = _check_structure(job, on_progress)

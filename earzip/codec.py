@@ -53,7 +53,7 @@ class Geometry:
     hop: int
     """Samples a frame."""
     lead: int
-    """Zero samples set before a track, so that its first frame lies whole inside the windows."""
+    """Samples set before and behind a track, so that its first and last frames cover it twice."""
     core: int
     """Frames of a window that are kept; also the frames of an archive's segment."""
     encoder_context: int
@@ -130,32 +130,38 @@ class Codec:
             yield core[:, max(0, -start) : max(0, min(g.core * g.hop, n_samples - start))]
 
     def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
-        """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each."""
+        """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each.
+
+        The track is mirrored at its ends: against silence, a track that begins or ends in the midst
+        of sound, as those of a live album do, would be coded with an edge, and joins would click.
+        """
         g = self.geometry
-        margin = g.encoder_context * g.hop
-        core, size = g.core * g.hop, (g.core + 2 * g.encoder_context) * g.hop
-        pending = [np.zeros((2, margin + g.lead), np.float32)]
-        held = margin + g.lead
-        n_samples = 0
+        margin, core = g.encoder_context * g.hop, g.core * g.hop
+        before, after, size = margin + g.lead, margin + 2 * g.hop, core + 2 * margin
+        source = iter(blocks)
+        pending = [_first_samples(source, before)]
+        n_samples = pending[0].shape[1]
+        if not n_samples:
+            return
+        pending[0] = np.pad(pending[0], ((0, 0), (before, 0)), mode="symmetric")
+        held = before + n_samples
         done = 0  # frames handed out
-        for block in blocks:
+        for block in source:
             n_samples += block.shape[1]
             pending.append(block)
             held += block.shape[1]
-            # One sample more than a window: only then is its core known to be full.
-            while held > size:
+            while held >= size:
                 joined = np.concatenate(pending, 1)
                 yield joined[:, :size], g.core
                 done += g.core
                 pending = [joined[:, core:]]
                 held -= core
-        left = g.n_frames(n_samples) - done
-        joined = np.concatenate(pending, 1)
-        while left > 0:
-            window = joined[:, :size]
+        rest = np.pad(np.concatenate(pending, 1), ((0, 0), (0, after)), mode="symmetric")
+        while (left := g.n_frames(n_samples) - done) > 0:
+            window = rest[:, :size]
             yield np.pad(window, ((0, 0), (0, size - window.shape[1]))), min(left, g.core)
-            joined = joined[:, core:]
-            left -= g.core
+            rest = rest[:, core:]
+            done += g.core
 
     def _latent_windows(
         self, read: Callable[[int], Latents], n_samples: int, segments: range
@@ -199,6 +205,17 @@ class Codec:
         with torch.inference_mode():
             output = network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
         return list(output[: len(windows)])
+
+
+def _first_samples(source: Iterator[Audio], n_samples: int) -> Audio:
+    """Return blocks from ``source`` joined, at least ``n_samples`` samples if it has as many."""
+    taken = [np.zeros((2, 0), np.float32)]
+    while sum(block.shape[1] for block in taken) < n_samples:
+        block = next(source, None)
+        if block is None:
+            break
+        taken.append(block)
+    return np.concatenate(taken, 1)
 
 
 def _one_thread() -> None:

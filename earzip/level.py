@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 REFERENCE_LEVEL_DB = -20.0
 """Level in dBFS RMS that the models work at."""
-GAIN_LIMIT_DB = 40.0
+GAIN_LIMIT_DB = 60.0
 _BLOCK = 17_640  # samples: 400 ms at 44.1 kHz
 _ABSOLUTE_GATE = 10 ** (-70 / 10)
 _RELATIVE_GATE = 10 ** (-10 / 10)
@@ -50,13 +50,15 @@ class LevelMeter:
         if not powers and self._count:
             powers = [self._sum / (2 * self._count)]
         loud = np.array([power for power in powers if power > _ABSOLUTE_GATE])
+        if not loud.size:  # all of it is below the gate: then that is the track
+            loud = np.array([power for power in powers if power > 0])
         if not loud.size:
             return -math.inf
         return 10 * math.log10(float(loud[loud > loud.mean() * _RELATIVE_GATE].mean()))
 
 
 def gain_to_reference_db(level_db: float) -> float:
-    """Return the gain in dB, in steps of 0.1 and within ±40, to the reference level; 0 for silence."""
+    """Return the gain in dB, in steps of 0.1 and within ±60, to the reference level; 0 for silence."""
     if not math.isfinite(level_db):
         return 0.0
     gain_db = REFERENCE_LEVEL_DB - level_db

@@ -41,7 +41,7 @@ def open_source(path: str | os.PathLike[str]) -> SourceReader:
     """
     path = os.fspath(path)
     try:
-        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115, PTH123
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
     except OSError as error:
         raise SourceError(error.strerror or str(error), path) from error
     try:

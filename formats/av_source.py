@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import BinaryIO
 
 import av
@@ -78,7 +79,7 @@ class AvSource(SourceReader):
             self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
         self._frames = self._decode_frames()
         self._stop: str | None = None
-        self._packets_end = 0
+        self._packets_end_s = Fraction(0)
         # The header may state another rate or channel count than the decoder delivers (HE-AAC).
         first = next(self._frames, None)
         if first is None:
@@ -125,8 +126,7 @@ class AvSource(SourceReader):
             for packet in self._container.demux(self._stream):
                 yield from packet.decode()
                 if packet.pts is not None and packet.duration is not None:
-                    end = (packet.pts + packet.duration) * packet.time_base
-                    self._packets_end = round(end * self._first.sample_rate)
+                    self._packets_end_s = (packet.pts + packet.duration) * packet.time_base
                 if packet.is_corrupt:
                     self._stop = self._stop or "a packet is cut"
         except av.error.FFmpegError as error:
@@ -177,8 +177,9 @@ class AvSource(SourceReader):
                 held = []
             frame = next(self._frames, None)
         # The packets' durations are exact, but only ffmpeg leaves the padding out of them.
-        n_more = 0 if end is None else self._packets_end - end
-        if 0 < n_more <= _EDIT_LIST_UNIT_S * self.facts.sample_rate and held:
+        rate = self.facts.sample_rate
+        n_more = 0 if end is None else round(self._packets_end_s * rate) - end
+        if held and 0 < n_more <= _EDIT_LIST_UNIT_S * rate:
             yield np.concatenate(held, axis=1)[:, :n_more]
 
     def _check_unchanged(self, frame: av.AudioFrame, n_done: int) -> None:

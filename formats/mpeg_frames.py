@@ -213,7 +213,10 @@ def _walk(file: BinaryIO, stream: MpegStream, position: int, end: int) -> None:
             stream.spans.append((run_start, position - run_start))
         following = _resume(file, stream.first_header, position, end)
         if following is None:
-            stream.cut_bytes = end - position if length is not None else 0
+            # Of a cut frame there may be less than a header.
+            rest = head[: min(2, end - position)]
+            if length is not None or (end - position < 4 and stream.first_bytes.startswith(rest)):
+                stream.cut_bytes = end - position
             return
         if not _is_tag(file, position):
             stream.skipped_bytes += following - position

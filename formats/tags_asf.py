@@ -28,9 +28,11 @@ _UNICODE, _BYTES, _BOOL, _DWORD, _QWORD, _WORD = range(6)
 def find_asf_tags(file: BinaryIO) -> Found:
     """The content description and metadata objects of an ASF file, one behind the other."""
     found = Found()
+    file_end = file.seek(0, 2)
     file.seek(16)
+    end = min(file_end, int.from_bytes(file.read(8), "little"))
     objects: list[bytes] = []
-    _take_objects(file, 30, int.from_bytes(file.read(8), "little"), objects, found)
+    _take_objects(file, 30, end, objects, found)
     if objects:
         found.blocks.append(("asf-objects", b"".join(objects)))
     return found
@@ -39,10 +41,10 @@ def find_asf_tags(file: BinaryIO) -> Found:
 def _take_objects(file: BinaryIO, start: int, end: int, objects: list[bytes], found: Found) -> None:
     position = start
     for _ in range(MAX_PARTS):
+        if position + _OBJECT_HEADER > end:
+            return
         file.seek(position)
         header = file.read(_OBJECT_HEADER)
-        if position + _OBJECT_HEADER > end or len(header) < _OBJECT_HEADER:
-            return
         guid, size = header[:16], int.from_bytes(header[16:], "little")
         if size < _OBJECT_HEADER or position + size > end:
             found.problems.append(f"an ASF header object says {size} bytes")

@@ -22,7 +22,10 @@ def losses_between(wanted: TagView, got: TagView, target: str) -> list[str]:
     have = _comparable(got.fields)
     for name, values in _comparable(wanted.fields).items():
         if name not in have:
-            losses.append(f"field {name!r} cannot be carried by {target}; the archive keeps it")
+            empty = "" if any(values) else ", which is empty,"
+            losses.append(
+                f"field {name!r}{empty} cannot be carried by {target}; the archive keeps it"
+            )
         elif have[name] != values:
             losses.append(
                 f"field {name!r} is changed in {target}: {_quote(values)} "

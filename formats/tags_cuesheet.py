@@ -47,7 +47,6 @@ def cuesheet_for(block: bytes, target: StreamInfo) -> bytes | None:
     """The CUESHEET body for a file of another rate; None if it does not span that file.
 
     Offsets are scaled and rounded. An unchanged rate and length give the source's bytes.
-    Raises TagError if the block is malformed.
     """
     info, sheet = _load(block)
     if (info.sample_rate, info.total_samples) == (target.sample_rate, target.total_samples):
@@ -72,8 +71,8 @@ def cuesheet_for(block: bytes, target: StreamInfo) -> bytes | None:
     sheet.lead_in_samples = 0
     try:
         return bytes(sheet.write())
-    except struct.error as error:
-        raise TagError("the cue sheet's offsets are out of range") from error
+    except struct.error:
+        return None  # an offset behind the sheet's own end, scaled past 64 bits
 
 
 def _load(block: bytes) -> tuple[StreamInfo, CueSheet]:

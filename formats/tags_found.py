@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from earzip.formats.tags_model import MAX_TAG_BYTES, Chapter
+from earzip.formats.tags_model import MAX_PICTURES, MAX_TAG_BYTES, Chapter
 
 MAX_PARTS = 20_000  # chunks, atoms, pages or blocks looked at in one file
 
@@ -18,20 +18,21 @@ class Found:
     blocks: list[tuple[str, bytes]] = field(default_factory=list)
     chapters: list[Chapter] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    _n_bytes: int = 0
 
     def take(self, file: BinaryIO, kind: str, offset: int, size: int) -> None:
         """Read a block; one that is too large or runs past the end becomes a problem."""
-        held = sum(len(data) for _, data in self.blocks)
-        if held + size > MAX_TAG_BYTES:
+        if self._n_bytes + size > MAX_TAG_BYTES or len(self.blocks) >= MAX_PICTURES:
             self.problems.append(
                 f"the {kind} block of {size} bytes is not archived: "
-                f"tags may take {MAX_TAG_BYTES} bytes"
+                f"{MAX_TAG_BYTES} bytes in {MAX_PICTURES} blocks are the limit"
             )
             return
         file.seek(offset)
         data = file.read(size)
         if len(data) < size:
             self.problems.append(f"the {kind} block says {size} bytes, has {len(data)}")
+        self._n_bytes += len(data)
         self.blocks.append((kind, data))
 
 
@@ -45,10 +46,10 @@ def iff_chunks(
     little = byteorder == "little"
     position = start
     for _ in range(MAX_PARTS):
+        if position + 8 > end:
+            return
         file.seek(position)
         header = file.read(8)
-        if len(header) < 8 or position >= end:
-            return
         size = int.from_bytes(header[4:], "little" if little else "big")
         if size == 0xFFFFFFFF and sizes:
             size = sizes.get(header[:4], size)

@@ -6,9 +6,9 @@ which may be hostile, and believes nothing.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from reprlib import repr  # noqa: A004  (what archives hold may be megabytes long)
 from typing import Any
 
 from earzip.errors import TagError
@@ -145,14 +145,15 @@ class TagSet(TagView):
     ) -> TagSet:
         """The TagSet that ``to_payload`` described; ``pictures`` are the bytes, in order.
 
-        Raises TagError for any unknown key, wrong type, value out of range or count that does not
-        match, before anything of an unchecked size is allocated.
+        Raises TagError for a wrong type, a value out of range or a count that does not match,
+        before anything of an unchecked size is allocated. Keys that a later minor version of the
+        format may add beside the known ones are ignored.
         """
-        top = _object(
-            payload, {"family"}, {"fields", "pictures", "chapters", "raw", "raw_only"}, "tags"
-        )
+        if not isinstance(payload, dict) or "family" not in payload:
+            raise TagError("tags are not an object with a family")
+        top: dict[str, Any] = payload
         if top["family"] not in FAMILIES:
-            raise TagError(f"tag family {repr(top['family'])} is unknown")
+            raise TagError(f"tag family {reprlib.repr(top['family'])} is unknown")
         described = _list(top.get("pictures", []), MAX_PICTURES, "pictures")
         if len(described) != len(pictures) or sum(map(len, pictures)) > _MAX_PICTURE_BYTES:
             raise TagError(f"tags describe {len(described)} pictures, {len(pictures)} are stored")
@@ -234,7 +235,7 @@ def _raw_payload(block: RawBlock) -> dict[str, Any]:
 def _raw_from_payload(item: object, blob: bytes, pictures: Sequence[bytes]) -> RawBlock:
     entry = _object(item, {"kind"}, {"cuts"}, "raw block")
     if _text(entry["kind"], "raw block kind") not in KINDS:
-        raise TagError(f"raw tag block kind {repr(entry['kind'])} is unknown")
+        raise TagError(f"raw tag block kind {reprlib.repr(entry['kind'])} is unknown")
     cuts = []
     position = 0
     for each in _list(entry.get("cuts", []), MAX_PICTURES, "cuts"):
@@ -257,12 +258,12 @@ def _names(value: object, what: str, allowed: set[str] | None = None) -> dict[st
     total = 0
     for name, entries in value.items():
         if not _text(name, what) or (allowed is not None and name not in allowed):
-            raise TagError(f"{what} has an unknown name {repr(name)}")
-        values = _list(entries, MAX_VALUES, f"{what} {repr(name)}")
+            raise TagError(f"{what} has an unknown name {reprlib.repr(name)}")
+        values = _list(entries, MAX_VALUES, f"{what} {reprlib.repr(name)}")
         total += len(values)
         if not values or total > MAX_VALUES:
-            raise TagError(f"{what} {repr(name)} has {len(values)} values of {total}")
-        names[name] = [_text(entry, f"{what} {repr(name)}") for entry in values]
+            raise TagError(f"{what} {reprlib.repr(name)} has {len(values)} values of {total}")
+        names[name] = [_text(entry, f"{what} {reprlib.repr(name)}") for entry in values]
     return names
 
 
@@ -272,7 +273,7 @@ def _object(value: object, required: set[str], optional: set[str], what: str) ->
     if missing := required - value.keys():
         raise TagError(f"{what} lacks {sorted(missing)}")
     if unknown := value.keys() - required - optional:
-        raise TagError(f"{what} has unknown keys {repr(sorted(map(str, unknown)))}")
+        raise TagError(f"{what} has unknown keys {reprlib.repr(sorted(map(str, unknown)))}")
     return value
 
 
@@ -284,7 +285,7 @@ def _list(value: object, limit: int, what: str) -> list[Any]:
 
 def _integer(value: object, highest: int, what: str) -> int:
     if type(value) is not int or not 0 <= value <= highest:
-        raise TagError(f"{what} is {repr(value)}, expected 0 to {highest}")
+        raise TagError(f"{what} is {reprlib.repr(value)}, expected 0 to {highest}")
     return value
 
 

@@ -37,7 +37,7 @@ def find_mp4_tags(file: BinaryIO) -> Found:
     """The item list and Nero chapters of an MP4 file, and the chapters of its chapter track."""
     found = Found()
     walk = _Walk(file)
-    moov = walk.find(0, file.seek(0, 2), b"moov")
+    moov = walk.find(0, walk.end, b"moov")
     if not moov:
         return found
     udta = walk.find(*moov, b"udta")
@@ -65,6 +65,7 @@ class _Walk:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
+        self.end = file.seek(0, 2)
         self._left = MAX_PARTS
 
     def children(self, start: int, end: int) -> Iterator[Atom]:
@@ -132,6 +133,8 @@ def _text_samples(walk: _Walk, start: int, end: int) -> list[Chapter]:
     for offset, size, duration in zip(
         offsets, sizes, _durations(tables.get(b"stts", b"")), strict=False
     ):
+        if offset > walk.end:
+            raise TagError(f"a chapter's title lies at byte {offset} of {walk.end}")
         walk.file.seek(offset)
         sample = walk.file.read(min(size, _MAX_TITLE))
         length = int.from_bytes(sample[:2], "big")

@@ -37,6 +37,7 @@ from earzip.formats.tags_vorbis import parse_comments, picture_spans
 
 _V1_SIZE = 128
 _MAX_RAW_ONLY = 200  # names kept of what has no neutral counterpart
+_MAX_PROBLEMS = 20
 _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats of which APEv2 is the own tag
 _COMMENT_KINDS = ("flac-comment", "ogg-comment")
@@ -73,7 +74,7 @@ def read_tags(path: Path) -> TagSet:
             found = _find(file)
     except OSError as error:
         raise TagError(f"tags cannot be read: {error.strerror}", path) from error
-    return _tag_set(found)
+    return tag_set(found)
 
 
 def _find(file: BinaryIO) -> Found:
@@ -122,7 +123,8 @@ def _find_around_audio(file: BinaryIO, head: bytes) -> Found:
     return found
 
 
-def _tag_set(found: Found) -> TagSet:
+def tag_set(found: Found) -> TagSet:
+    """What the blocks say together, by precedence, and the blocks less their pictures."""
     tags = TagSet(problems=list(found.problems))
     kept: list[tuple[str, bytes, bool]] = []
     for kind, block in found.blocks:
@@ -149,9 +151,12 @@ def _tag_set(found: Found) -> TagSet:
     except TagError as error:
         tags.problems.append(f"the chapters are not archived: {error.message}")
     data = [picture.data for picture in tags.pictures]
-    for kind, block, sound in kept[:MAX_PICTURES]:
+    for kind, block, sound in kept:
         spans = picture_spans(block) if sound and kind in _COMMENT_KINDS else ()
         tags.raw.append(cut_pictures(kind, block, data, spans))
+    if len(tags.problems) > _MAX_PROBLEMS:
+        n_more = len(tags.problems) - _MAX_PROBLEMS
+        tags.problems[_MAX_PROBLEMS:] = [f"{n_more} more problems with the tags"]
     return tags
 
 

@@ -17,7 +17,7 @@ from earzip.formats.tags_names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TR
 _ID3_IDS = (b"ID3 ", b"id3 ")
 # Chunks of a recording rather than of tags. They hold positions in the source's own samples.
 _OTHER_METADATA = (b"bext", b"cue ", b"iXML", b"smpl", b"inst", b"cart", b"axml", b"_PMX", b"MARK")
-_MAX_RIFF = 0xFFFFFFFF + 8
+MAX_RIFF = 0xFFFFFFFF + 8
 
 
 def find_wav_tags(file: BinaryIO) -> Found:
@@ -164,9 +164,11 @@ def append_wav_chunks(file: BinaryIO, facts: WavFacts, chunks: list[tuple[bytes,
     tail = b"".join(
         name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
     )
+    if not tail:
+        return
     end = _end(file)
     tail = bytes(end % 2) + tail
-    if not facts.is_rf64 and end + len(tail) > _MAX_RIFF:
+    if not facts.is_rf64 and end + len(tail) > MAX_RIFF:
         raise TagError("there is no room for tags below the 4 GiB that a WAV file may have")
     file.write(tail)
     size = end + len(tail) - 8

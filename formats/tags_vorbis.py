@@ -81,7 +81,7 @@ def parse_comments(block: bytes) -> BlockView:
         key = comment_key(block[start:end])
         value_start = start + len(key) + 1
         if not key:
-            view.raw_only.append(f"comment {number}, which has no valid key")
+            view.raw_only.append(f"comment {number}, which has no valid key,")
         elif cover := covers.get(value_start):
             view.pictures.append(
                 decode_flac_picture(cover.head + cover.picture)

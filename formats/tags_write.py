@@ -44,7 +44,7 @@ def write_tags(path: Path, tags: TagSet) -> list[str]:
     """Write tags to a FLAC or WAV file just written, without tags yet; a sentence for each loss.
 
     Raises TagError if the file is of another format or already tagged, TargetError if the disk
-    refuses.
+    refuses. Tags that cannot be written are losses, not errors: the sound is what is restored.
     """
     try:
         with path.open("rb") as file:
@@ -62,14 +62,13 @@ def write_tags(path: Path, tags: TagSet) -> list[str]:
 def _readable(tags: TagSet, *kinds: str) -> list[tuple[str, bytes]]:
     """The raw blocks of these kinds that can be read; ``raw_only`` names the others."""
     blocks = []
-    for raw in tags.raw:
-        if raw.kind in kinds:
-            block = raw.join([picture.data for picture in tags.pictures])
+    for kind in kinds:
+        for block in tags.raw_bytes(kind):
             try:
-                PARSERS[raw.kind](block)
+                PARSERS[kind](block)
             except TagError:
                 continue
-            blocks.append((raw.kind, block))
+            blocks.append((kind, block))
     return blocks
 
 
@@ -162,23 +161,22 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
         raise TagError("the file has tags already")
     native = _readable(tags, "id3v2", "id3v1", "riff-info")
     firsts = dict(reversed(native))
-    id3, losses = _id3_tag(tags, firsts, facts.duration_ms)
     info = firsts.get("riff-info")
     chunks = []
     got = TagView()
-    if id3 is not None:
-        chunks.append((b"id3 ", id3))
-        got.merge(parse_id3v2(id3), same_family=True)
-    if info is not None:
-        chunks.append((b"LIST", info))
-        got.merge(PARSERS["riff-info"](info), same_family=True)
-    if chunks:
+    try:
+        id3, losses = _id3_tag(tags, firsts, facts.duration_ms)
+        if id3 is not None:
+            chunks.append((b"id3 ", id3))
+            got.merge(parse_id3v2(id3), same_family=True)
+        if info is not None:
+            chunks.append((b"LIST", info))
+            got.merge(PARSERS["riff-info"](info), same_family=True)
         append_wav_chunks(file, facts, chunks)
-    return (
-        losses
-        + losses_between(tags, got, _WAV)
-        + raw_only_losses(tags.raw_only, firsts.keys(), _WAV)
-    )
+    except TagError as error:
+        return [f"the tags cannot be carried by {_WAV}: {error.message}; the archive keeps them"]
+    losses += losses_between(tags, got, _WAV)
+    return losses + raw_only_losses(tags.raw_only, firsts.keys(), _WAV)
 
 
 def _id3_tag(

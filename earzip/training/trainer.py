@@ -68,7 +68,8 @@ class TrainingConfig:
             raise UsageError(f"not a training configuration: {error}", path) from error
 
 
-_RATE_STEERING = 0.005  # of the log of the weight, a step: slow beside the batches' scatter
+# Steering of the rate's weight: proportional to the smoothed error, which damps it, and to its integral.
+_RATE_PROPORTIONAL, _RATE_INTEGRAL, _RATE_SMOOTHING = 2.0, 0.002, 0.02
 
 
 def quantise_straight_through(latents: Tensor, step: Tensor) -> Tensor:
@@ -96,6 +97,7 @@ class Trainer:
         self.optimizer = _optimizer(config, self.vae, self.prior)
         self.step = 0
         self.log_rate_weight = math.log(config.first_rate_weight)
+        self.rate_error = 0.0
         self.checkpoint = folder / "checkpoint.safetensors"
         if self.checkpoint.exists():
             self._resume()
@@ -151,7 +153,8 @@ class Trainer:
         frame_bits = self.prior.bits(posterior.mean + noise * step, step).sum(1).mean(1)
         rate = (frame_bits * step_scale.flatten()).mean()
         distortion, values = self.loss(decoded, audio, draw)
-        total = distortion + math.exp(self.log_rate_weight) * rate
+        weight = math.exp(self.log_rate_weight + _RATE_PROPORTIONAL * self.rate_error)
+        total = distortion + weight * rate
         total.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), config.clip)
         torch.nn.utils.clip_grad_norm_(self.prior.parameters(), config.clip)
@@ -164,11 +167,12 @@ class Trainer:
         kbps = bits_to_kbps(float(unit_bits), config.model.hop, SAMPLE_RATE)
         self._steer_rate(kbps)
         record = {name: float(value) for name, value in values.items()}
-        return record | {"kbps": kbps, "norm": float(norm), "rate_weight": math.exp(self.log_rate_weight)}
+        return record | {"kbps": kbps, "norm": float(norm), "rate_weight": weight}
 
     def _steer_rate(self, kbps: float) -> None:
         error = max(-1.0, min(1.0, kbps / self.config.target_kbps - 1))
-        self.log_rate_weight += _RATE_STEERING * error
+        self.rate_error += _RATE_SMOOTHING * (error - self.rate_error)
+        self.log_rate_weight += _RATE_INTEGRAL * error
 
     def _set_learning_rate(self) -> None:
         c = self.config
@@ -183,6 +187,7 @@ class Trainer:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
         meta = {"step": str(self.step), "log_rate_weight": repr(self.log_rate_weight)}
+        meta["rate_error"] = repr(self.rate_error)
         partial = self.checkpoint.with_suffix(".partial")
         save_file({k: v.contiguous() for k, v in tensors.items()}, partial, meta)
         partial.replace(self.checkpoint)
@@ -200,6 +205,7 @@ class Trainer:
         meta = _metadata(self.checkpoint)
         self.step = int(meta["step"])
         self.log_rate_weight = float(meta["log_rate_weight"])
+        self.rate_error = float(meta.get("rate_error",0))
 
 
 def save_weights(vae: SpectralVae, path: Path) -> None:

@@ -40,13 +40,11 @@ Earzip = Callable[..., Outcome]
 
 
 @pytest.fixture
-def earzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Earzip:
-    """Run the command line with these arguments, without the user's own configuration."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-data"))
+def earzip() -> Earzip:
+    """Run the command line with these arguments."""
 
     def run(*arguments: object, stdin: bytes = b"") -> Outcome:
-        result = CliRunner().invoke(cli, [str(a) for a in arguments], input=stdin)
+        result = CliRunner(mix_stderr=False).invoke(cli, [str(a) for a in arguments], input=stdin)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Outcome(

@@ -40,8 +40,12 @@ def test_short_and_silent_audio() -> None:
     assert level_of() == -math.inf
 
 
+def test_a_track_below_the_gate_has_a_level() -> None:
+    assert level_of(sine(88_200, 1e-4)) == pytest.approx(-83.01, abs=0.01)
+
+
 def test_gain_is_bounded_and_in_tenths() -> None:
     assert gain_to_reference_db(-math.inf) == 0
     assert gain_to_reference_db(-23.456) == 3.5
-    assert gain_to_reference_db(-69) == 40
-    assert gain_to_reference_db(30) == -40
+    assert gain_to_reference_db(-99) == 60
+    assert gain_to_reference_db(50) == -60

@@ -59,6 +59,13 @@ def read_source(path):
     return np.concatenate([empty, *blocks], axis=1), source
 
 
+def packet_starts(path):
+    """Byte offset of every packet (frame), by ffprobe."""
+    command = ["ffprobe", "-v", "error", "-show_entries", "packet=pos", "-of", "csv=p=0", path]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [int(line.strip(",")) for line in done.stdout.split()]
+
+
 def cut(path, target, n_bytes):
     target.write_bytes(path.read_bytes()[:n_bytes])
     return target

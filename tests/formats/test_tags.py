@@ -1,5 +1,6 @@
 """Tags in and out, format by format, with mutagen as the judge."""
 
+import resource
 import shutil
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
 from earzip.errors import TagError, TargetError
+from earzip.formats import tags_riff
 from earzip.formats.tags import Chapter, Picture, TagSet, read_tags, write_tags
 from tests.formats.tag_files import (
     BACK,
@@ -533,7 +535,7 @@ def test_odd_values_are_changed_as_little_as_possible_and_named(tmp_path):
     assert frames["TXXX:DATE"] == "circa 1970"
     assert frames["USLT::eng"] == "la"
     assert len(losses) == 3
-    for what in ("'empty' cannot", "'two' is changed", "picture 1 (image/png, "):
+    for what in ("'empty', which is empty, cannot", "'two' is changed", "picture 1 (image/png, "):
         assert any(what in loss for loss in losses)
 
 
@@ -605,6 +607,27 @@ def test_missing_files_and_other_formats_are_refused(tmp_path):
     tagged = tagged_id3(tmp_path / "tagged.wav")
     with pytest.raises(TagError, match="tags already"):
         write_tags(tagged, TagSet(fields={"title": ["x"]}))
+
+
+@pytest.mark.parametrize("name", ["out.wav", "out.flac"])
+def test_a_full_disk_is_a_target_error(tmp_path, name):
+    target = blank(tmp_path / name)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (target.stat().st_size + 100, limits[1]))
+    try:
+        with pytest.raises(TargetError, match=rf"{name}: tags cannot be written"):
+            write_tags(target, TagSet(fields={"title": ["x" * 10_000]}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_wav_file_without_room_below_4_gib_is_left_alone(tmp_path, monkeypatch):
+    target = blank(tmp_path / "out.wav")
+    before = target.read_bytes()
+    monkeypatch.setattr(tags_riff, "MAX_RIFF", len(before) + 20)
+    (loss,) = write_tags(target, TagSet(fields={"title": ["x"]}))
+    assert "no room for tags" in loss
+    assert target.read_bytes() == before
 
 
 def test_mp3_to_mp4_names_are_the_same_neutral_names(files):

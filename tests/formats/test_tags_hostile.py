@@ -58,7 +58,7 @@ def nested(depth):
     return frames
 
 
-BOMB = struct.pack(">I", 1000) + zlib.compress(bytes(200 << 20), 9)
+BOMB = struct.pack(">I", 1000) + zlib.compress(bytes(64 << 20))
 ID3_ATTACKS = {
     "compressed picture, 2.3": lambda: id3(3, frame(b"APIC", BOMB, 3, 0x0080)),
     "compressed picture, 2.4": lambda: id3(4, frame(b"APIC", BOMB, 4, 0x0009)),
@@ -108,8 +108,6 @@ def test_a_small_compressed_frame_is_read():
     body = b"\3" + "Größe ".encode() * 20
     for version, flags, size in ((3, 0x0080, struct.pack(">I", len(body))), (4, 0x0009, bytes(4))):
         tag = id3(version, frame(b"TIT2", size + zlib.compress(body), version, flags))
-        if version == 3:
-            tag = tag.replace(b"\3" + zlib.compress(body)[:0], b"\3")  # UTF-8 is new in 2.4
         assert PARSERS["id3v2"](tag).fields == {"title": ["Größe " * 20]}
 
 
@@ -136,7 +134,6 @@ MALFORMED = {
     "apev2": [
         b"",
         b"APETAGEX",
-        b"APETAGEX" + struct.pack("<IIII", 2000, 32, 1, 0) + bytes(8),
         b"a" * 100_000 + b"APETAGEX" + struct.pack("<IIII", 2000, 32, 1, 0) + bytes(8),
         b"APETAGEX" + struct.pack("<IIII", 2000, 32, 2**32 - 1, 0) + bytes(8),
         b"\xff\xff\xff\xff\0\0\0\0key\0"
@@ -195,57 +192,62 @@ def chapter_track(stsz, stco, stsc=(1, 1), stts=(2, 1000)):
 
 
 FILES = {
-    "atoms by the million": box(b"ftyp") + box(b"moov", box(b"free") * 1_000_000),
-    "atoms in atoms": box(b"ftyp") + b"\0\0\0\x08moov" * 500_000,
-    "an atom of 2^64 bytes": box(b"ftyp") + b"\0\0\0\x01moov" + b"\xff" * 8 + bytes(100),
-    "chapters by the million": chapter_track((0, 10_000_000), (1, 0)),
-    "one size for all chapters": chapter_track((4, 9_999), (1, 0), (1, 9_999), (2**32 - 1, 1)),
-    "chapters behind the end": chapter_track((4, 2), (1, 2**32 - 1)),
-    "chapters that last for ever": chapter_track(
+    "atoms by the million": lambda: box(b"ftyp") + box(b"moov", box(b"free") * 1_000_000),
+    "atoms in atoms": lambda: box(b"ftyp") + b"\0\0\0\x08moov" * 500_000,
+    "an atom of 2^64 bytes": lambda: box(b"ftyp") + b"\0\0\0\x01moov" + b"\xff" * 8 + bytes(100),
+    "chapters by the million": lambda: chapter_track((0, 10_000_000), (1, 0)),
+    "one size for all chapters": lambda: chapter_track(
+        (4, 9_999), (1, 0), (1, 9_999), (2**32 - 1, 1)
+    ),
+    "chapters behind the end": lambda: chapter_track((4, 2), (1, 2**32 - 1)),
+    "chapters that last for ever": lambda: chapter_track(
         (4, 9_999), (1, 0), (1, 9_999), (9_999, 2**32 - 1)
     ),
-    "chunks by the million": b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 1_000_000,
-    "a chunk of 2^64 bytes": b"RF64\xff\xff\xff\xffWAVEds64"
-    + struct.pack("<I", 28)
-    + b"\xff" * 28
-    + b"data\xff\xff\xff\xff" * 2,
-    "an ID3 chunk of gigabytes": b"RIFF\0\0\0\0WAVEid3 \xff\xff\xff\xffID3",
-    "text chunks by the million": b"FORM\0\0\0\0AIFF" + b"NAME\0\0\0\0" * 1_000_000,
-    "pages by the million": (b"OggS\0\x02" + bytes(21)) * 1_000_000,
-    "a packet without end": b"".join(
+    "chunks by the million": lambda: b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 1_000_000,
+    "a chunk of 2^64 bytes": lambda: (
+        b"RF64\xff\xff\xff\xffWAVEds64"
+        + struct.pack("<I", 28)
+        + b"\xff" * 28
+        + b"data\xff\xff\xff\xff" * 2
+    ),
+    "an ID3 chunk of gigabytes": lambda: b"RIFF\0\0\0\0WAVEid3 \xff\xff\xff\xffID3",
+    "text chunks by the million": lambda: b"FORM\0\0\0\0AIFF" + b"NAME\0\0\0\0" * 1_000_000,
+    "pages by the million": lambda: (b"OggS\0\x02" + bytes(21)) * 1_000_000,
+    "a packet without end": lambda: b"".join(
         b"OggS\0"
         + (b"\x02" if i == 0 else b"\0")
         + bytes(20)
         + b"\xff"
         + b"\xff" * 255
         + (b"OpusHead".ljust(65025, b"x"))
-        for i in range(1200)
+        for i in range(1100)
     ),
-    "FLAC blocks by the million": b"fLaC" + b"\x06\0\0\0" * 1_000_000,
-    "a FLAC block past the end": b"fLaC\x84\xff\xff\xff" + bytes(100),
-    "an APEv2 tag before the file": b"APETAGEX"
-    + struct.pack("<IIII", 2000, 2**32 - 1, 1, 0)
-    + bytes(8),
-    "an ID3 tag past the end": b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(1000),
-    "ASF objects by the million": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-    + struct.pack("<QI", 2**63, 1)
-    + b"\1\2"
-    + (bytes(16) + struct.pack("<Q", 24)) * 500_000,
-    "an ASF object of 2^64 bytes": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-    + b"\xff" * 8
-    + bytes(22)
-    + b"\xff" * 8,
-    "nothing": b"",
-    "one byte": b"I",
-    "the word ID3": b"ID3",
-    "zeros": bytes(10_000),
+    "FLAC blocks by the million": lambda: b"fLaC" + b"\x06\0\0\0" * 1_000_000,
+    "a FLAC block past the end": lambda: b"fLaC\x84\xff\xff\xff" + bytes(100),
+    "an APEv2 tag before the file": lambda: (
+        b"APETAGEX" + struct.pack("<IIII", 2000, 2**32 - 1, 1, 0) + bytes(8)
+    ),
+    "an ID3 tag past the end": lambda: b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(1000),
+    "ASF objects by the million": lambda: (
+        bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+        + struct.pack("<QI", 2**63, 1)
+        + b"\1\2"
+        + (bytes(16) + struct.pack("<Q", 24)) * 500_000
+    ),
+    "an ASF object of 2^64 bytes": lambda: (
+        bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + b"\xff" * 8 + bytes(22) + b"\xff" * 8
+    ),
+    "nothing": lambda: b"",
+    "one byte": lambda: b"I",
+    "the word ID3": lambda: b"ID3",
+    "zeros": lambda: bytes(10_000),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_hostile_files_are_read_as_having_no_tags(tmp_path, name):
     path = tmp_path / "hostile"
-    path.write_bytes(FILES[name])
+    path.write_bytes(FILES[name]())
     tags = read_tags(path)
     payload, blobs = tags.to_payload()
     assert TagSet.from_payload(payload, blobs, [picture.data for picture in tags.pictures]) == tags

@@ -1,0 +1,274 @@
+"""The quality benchmark's report: tables in Markdown, and the same figures as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.data.pcm import SAMPLE_RATE
+from benchmarks.opus_share import (
+    HIGHER_IS_BETTER,
+    JUDGED,
+    Share,
+    geometric_mean,
+    share_of_opus,
+)
+from benchmarks.results import Result
+from earzip.metrics.measures import Measures, mean_measures
+
+AIM_QUALITY = "medium"
+AIM_OPUS = "20"
+"""The quality that is to be as good as Opus, and Opus's --bitrate."""
+
+_TITLES = {
+    "si_sdr_db": "SI-SDR dB ↑",
+    "mel": "mel ↓",
+    "stft": "STFT ↓",
+    "icpc": "ICPC % ↑",
+    "ccpc": "CCPC % ↑",
+    "dbtp": "dBTP ↓",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A codec at one setting on all clips of a tier, in the same order for every row."""
+
+    codec: str
+    setting: str
+    version: str
+    results: list[Result]
+
+    @property
+    def name(self) -> str:
+        """Codec and setting."""
+        return f"{self.codec} {self.setting}"
+
+    @property
+    def kbps(self) -> float:
+        """Bytes of all clips over their duration."""
+        seconds = sum(result.n_samples for result in self.results) / SAMPLE_RATE
+        return sum(result.n_bytes for result in self.results) * 8 / seconds / 1000
+
+    @property
+    def means(self) -> Measures:
+        """Unweighted mean over the clips."""
+        return mean_measures([result.measures for result in self.results])
+
+
+@dataclass(frozen=True)
+class Tier:
+    """What is known of a tier."""
+
+    name: str
+    n_clips: int
+    seconds: float
+    rows: list[Row]
+
+    def of(self, codec: str) -> list[Row]:
+        """Rows of a codec."""
+        return [row for row in self.rows if row.codec == codec]
+
+    def row(self, codec: str, setting: str) -> Row | None:
+        """Row of a setting, if it is complete."""
+        return next((row for row in self.of(codec) if row.setting == setting), None)
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """How a measure of earzip compares with Opus's."""
+
+    earzip: float
+    opus: float
+    gain: float
+    """By how much earzip is better; negative where it falls short."""
+    n_clips_short: int
+
+
+def shares(ours: Row, opus: Sequence[Row]) -> dict[str, Share]:
+    """Share of Opus's bits by each judged measure; `opus` is the ladder on the same clips."""
+    found = {}
+    for measure in JUDGED:
+        ladders = [
+            [result.point(measure) for result in results]
+            for results in zip(*(row.results for row in opus), strict=True)
+        ]
+        points = [result.point(measure) for result in ours.results]
+        found[measure] = share_of_opus(points, ladders, measure)
+    return found
+
+
+def shortfalls(ours: Row, opus: Row) -> dict[str, Shortfall]:
+    """Comparison by each judged measure of two rows over the same clips."""
+    found = {}
+    for measure in JUDGED:
+        sign = 1 if measure in HIGHER_IS_BETTER else -1
+        pairs = [
+            (a.point(measure).score, b.point(measure).score)
+            for a, b in zip(ours.results, opus.results, strict=True)
+        ]
+        mean_ours, mean_opus = getattr(ours.means, measure), getattr(opus.means, measure)
+        found[measure] = Shortfall(
+            earzip=mean_ours,
+            opus=mean_opus,
+            gain=sign * (mean_ours - mean_opus),
+            n_clips_short=sum(sign * a < sign * b for a, b in pairs),
+        )
+    return found
+
+
+def to_markdown(tiers: Sequence[Tier]) -> str:
+    """Return the report for people."""
+    versions = dict.fromkeys(f"- {row.name}: {row.version}" for t in tiers for row in t.rows)
+    compact = [line for line in versions if not line.startswith("- opus ")]
+    opus = next((row.version for t in tiers for row in t.of("opus")), None)
+    lines = ["# Quality and rate", ""]
+    lines += [f"- opus: {opus}"] if opus else []
+    lines += [*compact, ""]
+    lines += _rates_section(tiers)
+    if any(tier.of("earzip") and tier.of("opus") for tier in tiers):
+        lines += _share_section(tiers)
+        lines += _shortfall_section(tiers)
+    return "\n".join(lines)
+
+
+def _rates_section(tiers: Sequence[Tier]) -> list[str]:
+    lines = [
+        "## Rates and measures",
+        "",
+        "kbps: all bytes of a tier's files (but pictures) over its duration. Measures: mean over "
+        "the clips; clips under 20 s are joined for every codec.",
+        "",
+    ]
+    for tier in tiers:
+        lines += [f"### {_describe(tier)}", ""]
+        lines += _table(
+            ["codec", "kbps", *_TITLES.values()],
+            [
+                [row.name, f"{row.kbps:.2f}"] + [_figure(m, getattr(row.means, m)) for m in _TITLES]
+                for row in tier.rows
+            ],
+        )
+    late = [
+        f"{row.name} in {tier.name}: {sum(result.lag != 0 for result in row.results)} clips"
+        for tier in tiers
+        for row in tier.rows
+        if any(result.lag for result in row.results)
+    ]
+    stated = f"not for {'; '.join(late)}" if late else "for every clip and setting"
+    return [*lines, f"Lag of the decoded sound by cross-correlation: 0 samples {stated}.", ""]
+
+
+def _share_section(tiers: Sequence[Tier]) -> list[str]:
+    lines = [
+        "## Share of Opus's bits",
+        "",
+        "Rate of each clip over the rate at which Opus scores as well on it (log rate interpolated "
+        "over the score); geometric mean over the clips. In brackets the clips beyond Opus's "
+        "ladder, taken at its end: − worse than its lowest rate, + better than its highest.",
+        "",
+    ]
+    for tier in tiers:
+        opus = tier.of("opus")
+        if not opus or not tier.of("earzip"):
+            continue
+        ladder = ", ".join(sorted((row.setting for row in opus), key=int))
+        lines += [f"### {_describe(tier)}; Opus at {ladder}", ""]
+        rows = []
+        for row in tier.of("earzip"):
+            found = shares(row, opus)
+            mean = geometric_mean([share.share for share in found.values()])
+            cells = [_share_figure(share) for share in found.values()]
+            rows.append([row.name, f"{row.kbps:.2f}", *cells, f"**{mean:.2f}**"])
+        titles = [_TITLES[measure].split()[0] for measure in JUDGED]
+        lines += _table(["codec", "kbps", *titles, "geometric mean"], rows)
+    return lines
+
+
+def _shortfall_section(tiers: Sequence[Tier]) -> list[str]:
+    lines = [
+        f"## earzip {AIM_QUALITY} beside Opus --bitrate {AIM_OPUS}",
+        "",
+        "Mean of earzip, in brackets by how much it is better (+) or worse (−) and on how many "
+        "clips it is worse; bold where it falls short.",
+        "",
+    ]
+    rows = []
+    for tier in tiers:
+        ours, opus = tier.row("earzip", AIM_QUALITY), tier.row("opus", AIM_OPUS)
+        if ours is None or opus is None:
+            continue
+        found = shortfalls(ours, opus)
+        short = [_TITLES[measure].split()[0] for measure in found if found[measure].gain < 0]
+        cells = [_shortfall_figure(measure, found[measure]) for measure in found]
+        rates = [f"{ours.kbps:.2f}", f"{opus.kbps:.2f}"]
+        rows.append([f"{tier.name} ({tier.n_clips})", *rates, *cells, ", ".join(short) or "none"])
+    titles = [_TITLES[measure] for measure in JUDGED]
+    return lines + _table(["tier (clips)", "kbps", "Opus kbps", *titles, "falls short in"], rows)
+
+
+def _describe(tier: Tier) -> str:
+    return f"{tier.name}: {tier.n_clips} clips, {tier.seconds / 60:.1f} min"
+
+
+def _figure(measure: str, value: float, sign: str = "") -> str:
+    if measure in ("icpc", "ccpc"):
+        return f"{100 * value:{sign}.2f}"
+    return f"{value:{sign}.{2 if measure in ('si_sdr_db', 'dbtp') else 3}f}"
+
+
+def _share_figure(share: Share) -> str:
+    beyond = [f"−{share.n_below}"] if share.n_below else []
+    beyond += [f"+{share.n_above}"] if share.n_above else []
+    return f"{share.share:.2f}" + (f" ({', '.join(beyond)})" if beyond else "")
+
+
+def _shortfall_figure(measure: str, found: Shortfall) -> str:
+    gain = _figure(measure, found.gain, "+").replace("-", "−")
+    text = f"{_figure(measure, found.earzip)} ({gain}; {found.n_clips_short})"
+    return f"**{text}**" if found.gain < 0 else text
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    rule = ["---", *["---:"] * (len(titles) - 1)]
+    return [*(f"| {' | '.join(cells)} |" for cells in [titles, rule, *rows]), ""]
+
+
+def to_json(tiers: Sequence[Tier]) -> str:
+    """Return the report for programs."""
+    return json.dumps({tier.name: _tier_json(tier) for tier in tiers}, indent=1) + "\n"
+
+
+def _tier_json(tier: Tier) -> dict[str, Any]:
+    opus = tier.of("opus")
+    found: dict[str, Any] = {
+        "n_clips": tier.n_clips,
+        "seconds": round(tier.seconds, 3),
+        "settings": [
+            {
+                "codec": row.codec,
+                "setting": row.setting,
+                "version": row.version,
+                "kbps": row.kbps,
+                "n_clips_with_lag": sum(result.lag != 0 for result in row.results),
+                **asdict(row.means),
+            }
+            for row in tier.rows
+        ],
+    }
+    if opus and tier.of("earzip"):
+        found["share_of_opus"] = {}
+        for row in tier.of("earzip"):
+            by_measure = shares(row, opus)
+            found["share_of_opus"][row.setting] = {
+                "opus_bitrates": sorted(int(row.setting) for row in opus),
+                "geometric_mean": geometric_mean([s.share for s in by_measure.values()]),
+                **{measure: asdict(share) for measure, share in by_measure.items()},
+            }
+    ours, aim = tier.row("earzip", AIM_QUALITY), tier.row("opus", AIM_OPUS)
+    if ours and aim:
+        compared = shortfalls(ours, aim)
+        found[f"{AIM_QUALITY}_beside_opus_{AIM_OPUS}"] = {m: asdict(s) for m, s in compared.items()}
+    return found

@@ -1,0 +1,84 @@
+"""Results of coding clips, kept as JSON lines so that a run goes on where the last one stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.data.pcm import SAMPLE_RATE
+from benchmarks.opus_share import Point
+from earzip.metrics.measures import Measures
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a result belongs to."""
+
+    codec: str
+    setting: str
+    version: str
+    """Version of the codec, and the model's SHA-256."""
+    clip: str
+    """SHA-256 of the original's samples."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One clip coded at one setting."""
+
+    n_bytes: int
+    n_samples: int
+    lag: int
+    """Samples by which the decoded sound comes late: anything but 0 spoils the measures."""
+    measures: Measures
+
+    @property
+    def kbps(self) -> float:
+        """All bytes over the clip's duration."""
+        return self.n_bytes * 8 / (self.n_samples / SAMPLE_RATE) / 1000
+
+    def point(self, measure: str) -> Point:
+        """Rate and score by `measure`."""
+        return Point(self.kbps, getattr(self.measures, measure))
+
+
+class ResultCache:
+    """A file of results, read once and appended to. Several processes may append to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.results: dict[Key, Result] = {}
+        self._torn = False
+        self._read()
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        text = self.path.read_text(encoding="utf-8")
+        # A line that a crash cut short must not swallow the next one.
+        self._torn = bool(text) and not text.endswith("\n")
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                fields = json.loads(line)
+                measures = Measures(**fields["result"].pop("measures"))
+                key, result = Key(**fields["key"]), Result(**fields["result"], measures=measures)
+            except (ValueError, KeyError, TypeError) as error:
+                print(f"{self.path}:{number}: left out: {error!r}", file=sys.stderr)
+                continue
+            self.results[key] = result
+
+    def add(self, key: Key, result: Result, name: str) -> None:
+        """Keep a result; `name` is for people who read the file."""
+        self.results[key] = result
+        line = json.dumps({"name": name, "key": asdict(key), "result": asdict(result)})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            # One write, so that lines of two processes do not mix.
+            os.write(file, f"{chr(10) if self._torn else ''}{line}\n".encode())
+        finally:
+            os.close(file)
+        self._torn = False

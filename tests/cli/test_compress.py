@@ -1,0 +1,232 @@
+"""``earzip compress`` from its arguments to its archives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from earzip import read_info
+from tests.cli.conftest import write_sound
+
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+ARCHIVES = ["album/three.mp3.earz", "album/two.wav.earz", "one.flac.earz"]
+
+
+def _files_below(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def _compress(earzip, *arguments: object, **options: bytes):
+    return earzip("compress", "--model", "tiny", *arguments, **options)
+
+
+@pytest.mark.smoke
+def test_a_folder_becomes_a_mirrored_tree_of_archives(earzip, music, tmp_path):
+    outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
+    assert outcome.exit_code == 3
+    assert _files_below(tmp_path / "out") == ARCHIVES
+    assert outcome.statuses() == {
+        "one.flac": "written",
+        "three.mp3": "written",
+        "two.wav": "written",
+        "text.flac": "failed",
+        "cover.jpg": "skipped",
+    }
+    record = next(r for r in outcome.records if r["source"] == str(music / "one.flac"))
+    archive = tmp_path / "out" / "one.flac.earz"
+    assert record["archive_bytes"] == archive.stat().st_size
+    assert record["source_bytes"] == (music / "one.flac").stat().st_size
+    assert (record["duration_s"], record["truncated"]) == (0.5, None)
+    assert archive.stat().st_mtime_ns == (music / "one.flac").stat().st_mtime_ns
+    summary = outcome.records[-1]
+    assert (summary["written"], summary["failed"], summary["skipped"]) == (3, 1, 1)
+    assert "earzip: failed: " in outcome.stderr
+    assert "text.flac" in outcome.stderr
+
+
+def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):
+    (music / "album" / "text.flac").unlink()
+    assert _compress(earzip, music, "-o", tmp_path / "out").exit_code == 0
+    before = {p: (tmp_path / "out" / p).stat().st_mtime_ns for p in ARCHIVES}
+    outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
+    assert outcome.exit_code == 0
+    assert outcome.records[-1]["up_to_date"] == 3
+    assert before == {p: (tmp_path / "out" / p).stat().st_mtime_ns for p in ARCHIVES}
+
+
+def test_another_quality_writes_the_archives_anew(earzip, music, tmp_path):
+    song, archive = music / "one.flac", tmp_path / "one.flac.earz"
+    _compress(earzip, song, "-o", tmp_path)
+    outcome = _compress(earzip, song, "-o", tmp_path, "--quality", "low", "--json")
+    assert outcome.records[0]["status"] == "written"
+    assert read_info(archive).header.quantizer.quality == "low"
+
+
+def test_a_foreign_file_is_not_replaced_without_force(earzip, music, tmp_path):
+    archive = tmp_path / "one.flac.earz"
+    archive.write_bytes(b"precious")
+    outcome = _compress(earzip, music / "one.flac", "-o", tmp_path)
+    assert (outcome.exit_code, archive.read_bytes()) == (3, b"precious")
+    assert _compress(earzip, music / "one.flac", "-o", tmp_path, "--force").exit_code == 0
+    assert read_info(archive).header.n_samples == 22_050
+
+
+def test_one_file_may_name_its_archive(earzip, music, tmp_path):
+    target = tmp_path / "new" / "x.earz"
+    assert _compress(earzip, music / "one.flac", "-o", target).exit_code == 0
+    assert read_info(target).header.source.name == "one.flac"
+
+
+def test_sidecars_are_copied_on_request(earzip, music, tmp_path):
+    _compress(earzip, music, "-o", tmp_path / "out", "--copy-other")
+    assert (tmp_path / "out" / "album" / "cover.jpg").read_bytes() == b"\xff\xd8picture"
+    assert "text.flac" not in _files_below(tmp_path / "out")
+
+
+def test_copies_need_a_folder(earzip, music):
+    outcome = _compress(earzip, music, "--copy-other")
+    assert outcome.exit_code == 2
+    assert "-o DIR" in outcome.stderr
+
+
+def test_a_missing_model_is_fatal_before_any_file(earzip, music, tmp_path):
+    outcome = earzip("compress", music, "-o", tmp_path / "out", "--model", "none", "--json")
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert "no model 'none' is installed; installed: " in outcome.stderr
+
+
+def test_a_device_that_is_not_there_is_a_usage_error(earzip, music):
+    outcome = _compress(earzip, music, "--device", "cuda:99")
+    assert outcome.exit_code == 2
+    assert "device 'cuda:99' cannot be used" in outcome.stderr
+
+
+def test_nothing_to_do_is_no_failure(earzip, tmp_path):
+    outcome = _compress(earzip, tmp_path)
+    assert (outcome.exit_code, outcome.stderr) == (0, "nothing to do\n")
+
+
+def test_the_same_sound_gives_the_same_bytes_on_any_number_of_threads(earzip, tmp_path):
+    song = write_sound(tmp_path / "song.flac", 3)
+    for threads in (1, 2):
+        _compress(earzip, song, "-o", tmp_path / f"{threads}", "--threads", threads)
+    one, two = (tmp_path / f"{threads}" / "song.flac.earz" for threads in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
+
+
+# ---- pipes
+
+
+def test_standard_input_goes_to_a_named_archive(earzip, music, tmp_path):
+    target = tmp_path / "x.flac.earz"
+    sound = (music / "one.flac").read_bytes()
+    outcome = _compress(earzip, "-", "-o", target, "--json", stdin=sound)
+    assert outcome.exit_code == 0
+    assert (outcome.records[0]["source"], outcome.records[0]["target"]) == ("-", str(target))
+    header = read_info(target).header
+    assert (header.source.name, header.n_samples) == ("x.flac", 22_050)
+
+
+def test_an_archive_goes_to_standard_output_and_the_results_aside(earzip, music, tmp_path):
+    outcome = _compress(earzip, music / "one.flac", "-o", "-")
+    assert outcome.exit_code == 0
+    archive = tmp_path / "piped.earz"
+    archive.write_bytes(outcome.stdout_bytes)
+    assert read_info(archive).header.source.name == "one.flac"
+    assert outcome.stderr.startswith("written     - (0:00, ")
+
+
+def test_a_pipe_that_brings_no_sound_is_a_failed_file(earzip, tmp_path):
+    outcome = _compress(earzip, "-", "-o", "-", stdin=b"text")
+    assert (outcome.exit_code, outcome.stdout_bytes) == (3, b"")
+    assert outcome.stderr.startswith("earzip: failed: -: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-"], "standard input needs -o FILE, ending in .earz, or -o -"),
+        (["-", "-o", "folder"], "standard input needs -o FILE, ending in .earz, or -o -"),
+        (["-", "x.flac", "-o", "-"], "- stands for one file"),
+        ([".", "-o", "-"], "- stands for one file"),
+        (["-", "-o", "-", "--json"], "--json and the result cannot both go to standard output"),
+        (["-", "-o", "-", "--copy-other"], "--copy-other needs a folder"),
+    ],
+)
+def test_pipes_that_cannot_be_are_usage_errors(earzip, arguments, message):
+    outcome = _compress(earzip, *arguments)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+
+
+# ---- signals
+
+
+def _start(source: Path, target: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "earzip", "compress", source, "-o", target, "--model", "tiny"]
+    return subprocess.Popen(
+        [*map(str, command), "--threads", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_an_interrupt_stops_a_run_without_half_files_and_a_second_run_ends_it(earzip, tmp_path):
+    write_sound(tmp_path / "in" / "1.wav", 0.2)
+    long = write_sound(tmp_path / "in" / "2.wav", 600, 8_000, 1)
+    process = _start(tmp_path / "in", tmp_path / "out")
+    assert process.stdout
+    assert "1.wav.earz" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "earzip: stopped with 1 file to go; run again to go on" in errors
+    assert _files_below(tmp_path / "out") == ["1.wav.earz"]
+    write_sound(long, 0.2)
+    outcome = _compress(earzip, tmp_path / "in", "-o", tmp_path / "out", "--json")
+    assert outcome.statuses() == {"1.wav": "up_to_date", "2.wav": "written"}
+
+
+def test_a_killed_run_leaves_nothing_that_a_second_run_does_not_clear(earzip, tmp_path):
+    write_sound(tmp_path / "in" / "1.wav", 0.2)
+    long = write_sound(tmp_path / "in" / "2.wav", 600, 8_000, 1)
+    process = _start(tmp_path / "in", tmp_path / "out")
+    assert process.stdout
+    process.stdout.readline()
+    time.sleep(0.3)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "out" / "2.wav.earz").exists()
+    write_sound(long, 0.2)
+    assert _compress(earzip, tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
+    assert _files_below(tmp_path / "out") == ["1.wav.earz", "2.wav.earz"]
+
+
+def test_two_runs_over_one_folder_share_the_work(tmp_path):
+    for i in range(12):
+        write_sound(tmp_path / "in" / f"{i:02}.flac", 1)
+    runs = [_start(tmp_path / "in", tmp_path / "out") for _ in range(2)]
+    outputs = [run.communicate(timeout=120) for run in runs]
+    assert {run.returncode for run in runs} <= {0, 75}
+    lines = [line for out, _ in outputs for line in out.splitlines()]
+    assert sum(line.startswith("written") for line in lines) == 12
+    assert len(_files_below(tmp_path / "out")) == 12
+
+
+def test_a_fifo_does_not_hang_a_run(earzip, tmp_path):
+    os.mkfifo(tmp_path / "x.flac")
+    timer = threading.Timer(20, os.kill, (os.getpid(), signal.SIGALRM))
+    timer.start()
+    outcome = _compress(earzip, tmp_path)
+    timer.cancel()
+    assert outcome.exit_code == 3
+    assert "is not a regular file" in outcome.stderr

@@ -1,0 +1,88 @@
+"""The configuration file gives options their defaults, and mistakes in it are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from earzip.cli.config import default_config_path
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.flac"
+    path.write_bytes(b"not looked at in a dry run")
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def test_options_take_their_defaults_from_the_file(earzip, song, config, tmp_path):
+    config.write_text(f'[compress]\noutput = "{tmp_path}/archive"\ndry-run = true\njson = true\n')
+    outcome = earzip("--config", config, "compress", song)
+    assert outcome.records[0]["status"] == "planned"
+    assert outcome.records[0]["target"] == f"{tmp_path}/archive/song.flac.earz"
+
+
+def test_the_command_line_stands_above_the_file(earzip, song, config, tmp_path):
+    config.write_text(f'[compress]\noutput = "{tmp_path}/archive"\n')
+    outcome = earzip(
+        "--config", config, "compress", song, "-o", tmp_path / "b", "--dry-run", "--json"
+    )
+    assert outcome.records[0]["target"] == f"{tmp_path}/b/song.flac.earz"
+
+
+def test_sub_commands_have_tables_in_tables(earzip, config, tiny_model):
+    config.write_text("[models.list]\njson = true\n")
+    names = [model["name"] for model in earzip("--config", config, "models", "list").records]
+    assert tiny_model in names
+
+
+def test_the_default_file_is_read_if_it_is_there(earzip, song, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert default_config_path() == tmp_path / "earzip" / "config.toml"
+    assert earzip("compress", song, "--dry-run").exit_code == 0
+    (tmp_path / "earzip").mkdir()
+    default_config_path().write_text("[compress]\nnonsense = 1\n")
+    assert earzip("compress", song, "--dry-run").exit_code == 2
+
+
+def test_numbers_and_times_may_be_toml_values(earzip, config):
+    config.write_text("[restore]\nbits = 16\nstart = 90.5\nthreads = 2\n")
+    assert earzip("--config", config, "restore", "missing.earz").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[compress]\nqualty = 'high'", "compress.qualty is not an option; expected one of "),
+        ("[compres]\n", "compres is not a command; expected one of compress, restore"),
+        ("[models.lst]\n", "models.lst is not a command; expected one of models.list"),
+        ("quality = 'high'", "quality is not a command"),
+        ("compress = 'high'", "compress is not a table of options"),
+        ("[compress]\npaths = 'x'", "compress.paths is not an option"),
+        ("[compress]\nquality = 'best'", "compress.quality: 'best' is not one of"),
+        ("[compress]\nthreads = 0", "compress.threads: 0 is not in the range"),
+        ("[compress]\nthreads = true", "compress.threads is True, expected a string or a number"),
+        ("[compress]\nforce = 'yes'", "compress.force is 'yes', expected true or false"),
+        ("[restore]\nstart = '1:75'", "restore.start: '1:75' has 60 or more"),
+        ("compress", "is not TOML: "),
+        ("x = '\udcff'", "is not TOML: "),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(earzip, song, config, text, message):
+    config.write_bytes(text.encode(errors="surrogateescape"))
+    outcome = earzip("--config", config, "compress", song, "--dry-run")
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith(f"earzip: {config}: {message}")
+
+
+def test_a_named_file_must_be_there(earzip, song, config):
+    outcome = earzip("--config", config, "compress", song, "--dry-run")
+    assert (outcome.exit_code, outcome.stderr) == (
+        2, f"earzip: {config}: the configuration file is not there\n",
+    )  # fmt: skip

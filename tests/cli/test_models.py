@@ -1,0 +1,57 @@
+"""``earzip models``: what is installed, and whether it is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from earzip.checkpoints import find_model
+
+
+@pytest.fixture
+def own_models(tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of models that a test may damage; it holds `tiny`."""
+    shutil.copytree(os.environ["EARZIP_MODELS"], tmp_path / "models")
+    monkeypatch.setenv("EARZIP_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+def test_models_are_listed_by_name(earzip, own_models):
+    outcome = earzip("models", "list")
+    assert outcome.exit_code == 0
+    sha256 = find_model("tiny").sha256
+    assert any(line.split()[:2] == ["tiny", sha256[:16]] for line in outcome.stdout.splitlines())
+
+
+def test_the_list_as_json_has_the_whole_digest(earzip, own_models):
+    tiny = next(m for m in earzip("models", "list", "--json").records if m["name"] == "tiny")
+    assert tiny["sha256"] == find_model("tiny").sha256
+    assert tiny["path"] == str(own_models / "tiny.json")
+
+
+def test_whole_weights_are_intact(earzip, own_models):
+    outcome = earzip("models", "verify", "tiny", "--json")
+    assert outcome.exit_code == 0
+    assert outcome.statuses() == {"tiny.safetensors": "intact"}
+
+
+def test_damaged_weights_end_with_4(earzip, own_models):
+    weights = own_models / "tiny.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    outcome = earzip("models", "verify", "tiny")
+    assert outcome.exit_code == 4
+    assert outcome.stderr.startswith(f"earzip: damaged: {weights}: weights have SHA-256 ")
+
+
+def test_missing_weights_end_with_3(earzip, own_models):
+    (own_models / "tiny.safetensors").unlink()
+    assert earzip("models", "verify").exit_code == 3
+
+
+def test_a_name_that_is_not_installed_is_fatal(earzip, own_models):
+    assert earzip("models", "verify", "none").exit_code == 1

@@ -1,0 +1,107 @@
+"""What people read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from earzip.cli.output import Printer, clock, count, printable, size
+from earzip.report import FileRecord, FileStatus, Report
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Ænima – 音.flac", "Ænima – 音.flac"),
+        ("a\nb\x1b[2J\x7f\x9b", r"a\nb\x1b[2J\x7f\x9b"),
+        ("\u2028\udcff", r"\u2028\udcff"),
+    ],
+)
+def test_control_characters_are_spelt_out(text, shown):
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0:00"), (59.6, "1:00"), (3599.4, "59:59"), (3600, "1:00:00"), (360_000, "100:00:00")],
+)
+def test_durations(seconds, shown):
+    assert clock(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (355_432, "355 kB"),
+        (999_600, "1 MB"),
+        (3_420_000, "3.42 MB"),
+        (2.5e12, "2.5 TB"),
+    ],
+)
+def test_sizes(n_bytes, shown):
+    assert size(n_bytes) == shown
+
+
+def test_counts():
+    assert (count(1, "file"), count(0, "file")) == ("1 file", "0 files")
+
+
+def _compressed(name: str) -> FileRecord:
+    figures = {
+        "duration_s": 100.0,
+        "source_bytes": 20_000_000,
+        "archive_bytes": 650_000,
+        "picture_bytes": 500_000,
+        "kbps": 12.0,
+    }
+    return FileRecord(FileStatus.WRITTEN, Path(name), Path(f"{name}.earz"), figures=figures)
+
+
+def _failed(name: str) -> FileRecord:
+    return FileRecord(FileStatus.FAILED, Path(name), message="is empty", warnings=("odd",))
+
+
+def test_results_go_to_stdout_and_problems_to_stderr(capsys):
+    printer = Printer(as_json=False)
+    printer.record(_compressed("a.flac"))
+    printer.record(_failed("b\n.flac"))
+    printed = capsys.readouterr()
+    assert printed.out == "written     a.flac.earz (1:40, 650 kB, 12.0 kbps)\n"
+    assert printed.err == ("earzip: failed: b\\n.flac: is empty\nearzip: warning: b\\n.flac: odd\n")
+
+
+def test_the_summary_gives_sizes_with_and_without_pictures(capsys):
+    report = Report(coded_s=200.0, elapsed_s=4.0)
+    for name in "ab":
+        report.add(_compressed(name))
+    Printer(as_json=False).summary(report)
+    assert capsys.readouterr().err == (
+        "2 written; 3:20 of audio; "
+        "40 MB → 1.3 MB with pictures, 300 kB without (12.0 kbps); 4.0 s at 50 × real time\n"
+    )
+
+
+@pytest.mark.parametrize(("n_files", "repeated"), [(20, False), (21, True)])
+def test_a_long_run_names_its_problems_again(capsys, n_files, repeated):
+    report = Report()
+    report.add(_failed("bad"))
+    for i in range(n_files - 1):
+        report.add(_compressed(str(i)))
+    Printer(as_json=False).summary(report)
+    assert ("1 problem in this run:\nearzip: failed: bad" in capsys.readouterr().err) == repeated
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        (Report(stopped=True, n_undone=3), "stopped with 3 files to go; run again to go on"),
+        (Report(gave_up=True, n_undone=1), "too many failures: gave up with 1 file to go"),
+    ],
+)
+def test_an_early_end_says_what_is_left(capsys, report, message):
+    Printer(as_json=False).summary(report)
+    assert capsys.readouterr().err.endswith(f"earzip: {message}\n")

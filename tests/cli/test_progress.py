@@ -1,0 +1,72 @@
+"""The progress bar, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_ADVANCE = """
+import time
+from earzip.cli.progress import ProgressBar
+with ProgressBar(3, 400) as bar:
+    bar.file_done(100)
+    for _ in range(2):
+        time.sleep(0.12)
+        bar.advance(30)
+    bar.file_done(100)
+    with bar.aside():
+        print("aside", flush=True)
+    time.sleep(0.12)
+    bar.advance(20)
+"""
+
+
+def _on_a_terminal(command: list[str], **options: object) -> str:
+    """Return what ``command`` writes to stderr, a terminal, without its escapes."""
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
+    process = subprocess.Popen(command, stderr=follower, **options)
+    os.close(follower)
+    written = b""
+    try:
+        while block := os.read(leader, 4096):
+            written += block
+    except OSError:  # the other end is closed
+        pass
+    os.close(leader)
+    assert process.wait() == 0
+    return _ESCAPES.sub("", written.decode())
+
+
+def test_a_terminal_shows_files_seconds_and_the_time_to_go():
+    shown = _on_a_terminal([sys.executable, "-c", _ADVANCE], stdout=subprocess.DEVNULL)
+    bars = [line.strip() for line in re.split(r"[\r\n]+", shown) if line.strip()]
+    assert bars[0].startswith("0 % |")
+    assert bars[0].endswith("| 0/3 files")
+    # 80 of the 180 seconds that the two files of 300 bytes hold at 60 seconds per 100 bytes.
+    assert re.match(
+        r"44 % \|.*\| 2/3 files, 1:20 of audio, \d+ × real time, 0:0\d to go$", bars[-1]
+    )
+
+
+def test_without_a_terminal_nothing_is_shown():
+    run = subprocess.run(
+        [sys.executable, "-c", _ADVANCE], capture_output=True, text=True, check=True
+    )
+    assert (run.stdout, run.stderr) == ("aside\n", "")
+
+
+def test_results_are_not_mixed_with_the_bar(tmp_path: Path):
+    song = tmp_path / "x.flac"
+    song.touch()
+    command = [sys.executable, "-m", "earzip", "compress", "--dry-run", str(song), "--json"]
+    with (tmp_path / "records").open("wb") as records:
+        shown = _on_a_terminal(command, stdout=records)
+    assert "1 planned" in shown
+    assert len((tmp_path / "records").read_text().splitlines()) == 2

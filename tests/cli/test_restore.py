@@ -1,0 +1,162 @@
+"""``earzip restore`` from its arguments to its sound files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import soundfile
+from mutagen.flac import FLAC
+
+from tests.cli.conftest import write_sound
+
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+@pytest.fixture
+def archives(earzip, music: Path, tmp_path: Path) -> Path:
+    """Return a folder with archives of what `music` holds."""
+    tagged = FLAC(music / "one.flac")
+    tagged["title"] = ["Eins", "One"]
+    tagged.save()
+    (music / "album" / "text.flac").unlink()
+    folder = tmp_path / "archives"
+    earzip("compress", "--model", "tiny", music, "-o", folder, "--copy-other")
+    return folder
+
+
+def _files_below(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.smoke
+def test_a_folder_of_archives_becomes_a_folder_of_sounds(earzip, archives, music, tmp_path):
+    outcome = earzip("restore", archives, "-o", tmp_path / "out", "--json")
+    assert outcome.exit_code == 0
+    assert _files_below(tmp_path / "out") == [
+        "album/three.mp3.flac", "album/two.wav.flac", "one.flac",
+    ]  # fmt: skip
+    restored = tmp_path / "out" / "one.flac"
+    info = soundfile.info(restored)
+    assert (info.frames, info.samplerate, info.channels) == (22_050, 44_100, 2)
+    assert FLAC(restored)["title"] == ["Eins", "One"]
+    assert restored.stat().st_mtime_ns == (music / "one.flac").stat().st_mtime_ns
+    record = next(r for r in outcome.records if r["target"] == str(restored))
+    assert (record["status"], record["n_samples"], record["tag_losses"]) == ("written", 22_050, [])
+    assert outcome.statuses()["cover.jpg"] == "skipped"
+
+
+def test_sidecars_come_back(earzip, archives, tmp_path):
+    earzip("restore", archives, "-o", tmp_path / "out", "--copy-other")
+    assert (tmp_path / "out" / "album" / "cover.jpg").read_bytes() == b"\xff\xd8picture"
+
+
+def test_what_is_restored_already_is_skipped(earzip, archives, tmp_path):
+    earzip("restore", archives, "-o", tmp_path / "out")
+    outcome = earzip("restore", archives, "-o", tmp_path / "out", "--json")
+    assert (outcome.exit_code, outcome.records[-1]["up_to_date"]) == (0, 3)
+
+
+def test_the_source_is_never_replaced(earzip, music, tmp_path):
+    song = music / "one.flac"
+    before = song.read_bytes()
+    earzip("compress", "--model", "tiny", song)
+    assert earzip("restore", f"{song}.earz").exit_code == 3
+    assert song.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", "one.flac PCM_24"),
+        ("--bits 16", "one.flac PCM_16"),
+        ("--format wav", "one.flac.wav PCM_24"),
+        ("--format wav --bits float --no-dither", "one.flac.wav FLOAT"),
+    ],
+)
+def test_formats_and_sample_formats(earzip, archives, tmp_path, options, expected):
+    archive = archives / "one.flac.earz"
+    earzip("restore", archive, "-o", tmp_path / "out", *options.split())
+    (restored,) = (tmp_path / "out").iterdir()
+    assert f"{restored.name} {soundfile.info(restored).subtype}" == expected
+
+
+def test_the_name_of_the_output_chooses_the_format(earzip, archives, tmp_path):
+    target = tmp_path / "new" / "x.WAV"
+    assert earzip("restore", archives / "one.flac.earz", "-o", target).exit_code == 0
+    assert soundfile.info(target).format == "WAV"
+
+
+def test_as_source_gives_rate_frames_and_mono_back(earzip, archives, music, tmp_path):
+    earzip("restore", archives / "album", "-o", tmp_path / "out", "--as-source")
+    info = soundfile.info(tmp_path / "out" / "two.wav.flac")
+    assert (info.samplerate, info.frames, info.channels) == (48_000, 14_400, 1)
+
+
+def test_a_range_is_cut_from_the_whole(earzip, archives, tmp_path):
+    archive = archives / "one.flac.earz"
+    earzip("restore", archive, "-o", tmp_path / "all.wav")
+    earzip("restore", archive, "-o", tmp_path / "part.wav", "--start", "0:00.1", "--end", "0.25")
+    whole, _ = soundfile.read(tmp_path / "all.wav")
+    part, _ = soundfile.read(tmp_path / "part.wav")
+    assert (part == whole[4410:11_025]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bits", "float"], "FLAC holds integers"),
+        (["--format", "wav", "-o", "x.flac"], "--format wav contradicts the name of the output"),
+        (["--start", "2", "--end", "1"], "are not a range"),
+        (["--start", "soon"], "'soon' is neither seconds (90.5) nor [h:]m:s (1:30.5)"),
+        (["--copy-other"], "--copy-other needs a folder"),
+    ],
+)
+def test_contradictions_are_usage_errors(earzip, archives, arguments, message):
+    outcome = earzip("restore", archives / "one.flac.earz", *arguments)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+
+
+def test_an_archive_of_a_model_that_is_not_installed_says_which(earzip, archives, monkeypatch):
+    monkeypatch.delenv("EARZIP_MODELS")
+    outcome = earzip("restore", archives / "one.flac.earz", "--force")
+    assert outcome.exit_code == 3
+    assert "needs model 'tiny' with SHA-256 " in outcome.stderr
+
+
+def test_damage_fails_a_file_or_becomes_silence_by_request(earzip, tmp_path):
+    song = write_sound(tmp_path / "song.wav", 3)
+    earzip("compress", "--model", "tiny", song, "-o", tmp_path)
+    archive = tmp_path / "song.wav.earz"
+    data = bytearray(archive.read_bytes())
+    data[-20] ^= 1  # in the last segment: the sound has no tags
+    archive.write_bytes(data)
+    outcome = earzip("restore", archive, "-o", tmp_path / "x.wav")
+    assert outcome.exit_code == 3
+    assert not (tmp_path / "x.wav").exists()
+    outcome = earzip("restore", archive, "-o", tmp_path / "x.wav", "--keep-going", "--json")
+    record = outcome.records[0]
+    assert (outcome.exit_code, record["status"]) == (3, "incomplete")
+    assert len(record["lost_segments"]) == 1
+    assert "damaged: silence in place of 1 segment" in outcome.stderr
+    sound, _ = soundfile.read(tmp_path / "x.wav")
+    assert len(sound) == 3 * 44_100
+    assert abs(sound[:44_100]).max() > 0.1
+    assert abs(sound[-1000:]).max() == 0
+
+
+# ---- pipes
+
+
+def test_a_sound_goes_to_standard_output(earzip, archives):
+    outcome = earzip("restore", archives / "one.flac.earz", "--format", "wav", "-o", "-")
+    assert outcome.exit_code == 0
+    assert soundfile.info(io.BytesIO(outcome.stdout_bytes)).frames == 22_050
+
+
+def test_an_archive_comes_from_standard_input(earzip, archives, tmp_path):
+    data = (archives / "one.flac.earz").read_bytes()
+    assert earzip("restore", "-", "-o", tmp_path / "x.wav", stdin=data).exit_code == 0
+    assert soundfile.info(tmp_path / "x.wav").frames == 22_050

@@ -1,0 +1,112 @@
+"""``earzip verify`` and ``earzip info``: what is said of archives without their model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import write_sound
+
+
+@pytest.fixture
+def archives(earzip, tiny_model: str, tmp_path: Path) -> Path:
+    folder = tmp_path / "archives"
+    for name in ("a.wav", "b/c.flac"):
+        write_sound(tmp_path / "in" / name)
+    earzip("compress", "--model", tiny_model, tmp_path / "in", "-o", folder)
+    (folder / "cover.jpg").write_bytes(b"picture")
+    return folder
+
+
+def _damage(path: Path, offset: int = -10) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("options", [[], ["--decode"]])
+def test_whole_archives_are_intact(earzip, archives, options):
+    outcome = earzip("verify", archives, "--json", *options)
+    assert outcome.exit_code == 0
+    assert outcome.statuses() == {"a.wav.earz": "intact", "c.flac.earz": "intact"}
+
+
+@pytest.mark.parametrize("options", [[], ["--decode"]])
+def test_damage_is_named_and_ends_with_4(earzip, archives, options):
+    _damage(archives / "a.wav.earz")
+    outcome = earzip("verify", archives, "--json", *options)
+    assert outcome.exit_code == 4
+    assert outcome.statuses() == {"a.wav.earz": "damaged", "c.flac.earz": "intact"}
+    (damage,) = outcome.records[0]["damages"]
+    assert damage.startswith("segment ")
+    assert f"earzip: damaged: {archives / 'a.wav.earz'}: segment " in outcome.stderr
+
+
+def test_an_archive_whose_beginning_is_gone_is_damaged(earzip, archives):
+    archive = archives / "a.wav.earz"
+    archive.write_bytes(bytes(archive.stat().st_size))
+    assert earzip("verify", archive).exit_code == 4
+
+
+def test_a_missing_file_is_a_failure_not_damage(earzip, archives):
+    assert earzip("verify", archives, archives / "gone.earz").exit_code == 3
+
+
+def test_decoding_needs_the_model_and_structure_does_not(earzip, archives, monkeypatch):
+    monkeypatch.delenv("EARZIP_MODELS")
+    assert earzip("verify", archives).exit_code == 0
+    outcome = earzip("verify", archives, "--decode")
+    assert outcome.exit_code == 3
+    assert "needs model 'tiny'" in outcome.stderr
+
+
+def test_info_shows_the_facts(earzip, archives):
+    outcome = earzip("info", archives)
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert outcome.stdout.startswith(
+        f"{archives / 'a.wav.earz'}\n  sound     0:00, 22050 samples, "
+    )
+    assert "a.wav: WAV PCM_16 (lossless), 44100 Hz, 2 channels (stereo), 22050 frames" in (
+        outcome.stdout
+    )
+    assert "tiny" in outcome.stdout
+
+
+def test_info_as_json_has_everything(earzip, archives):
+    outcome = earzip("info", archives / "a.wav.earz", "--json")
+    record, summary = outcome.records
+    assert record["status"] == "read"
+    assert record["archive"]["source"]["name"] == "a.wav"
+    assert record["archive"]["n_samples"] == 22_050
+    assert summary["read"] == 1
+
+
+def test_info_names_what_is_no_archive_and_goes_on(earzip, archives):
+    (archives / "z.earz").write_text("text")
+    outcome = earzip("info", archives)
+    assert outcome.exit_code == 3
+    assert outcome.stdout.count("  model     tiny") == 2
+    assert f"{archives / 'z.earz'}: is not an earzip archive" in outcome.stderr
+
+
+def test_info_keeps_hostile_tags_on_their_line(earzip, tiny_model, tmp_path):
+    from mutagen.flac import FLAC, Picture  # noqa: PLC0415
+
+    song = write_sound(tmp_path / "song.flac")
+    tagged = FLAC(song)
+    tagged["title"] = ["\x1b[2Jevil\nline"]
+    tagged["lyrics"] = ["la " * 500]
+    picture = Picture()
+    picture.mime, picture.data = "image/jpeg", b"x" * 2000
+    tagged.add_picture(picture)
+    tagged.save()
+    earzip("compress", "--model", tiny_model, song)
+    shown = earzip("info", f"{song}.earz").stdout
+    assert "  tag       title: \\x1b[2Jevil\\nline\n" in shown
+    assert "… (1500 characters)\n" in shown
+    assert "  picture   image/jpeg, 2 kB\n" in shown
+    tags = json.loads(earzip("info", "--json", f"{song}.earz").stdout.splitlines()[0])
+    assert tags["archive"]["tags"]["fields"]["lyrics"] == ["la " * 500]

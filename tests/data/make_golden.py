@@ -1,0 +1,41 @@
+"""Makes ``golden/vN.M.earz`` with today's earzip, and the sound it restores to, beside it.
+
+Run once for each version of the format and never again for the same one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import mutagen.flac
+import soundfile
+
+from earzip.transcode import CompressOptions, RestoreOptions, compress_file, restore_file
+from tests.conftest import MODELS, tones
+
+FOLDER = Path(__file__).parent / "golden"
+VERSION = "v1.0"
+
+
+def main() -> None:
+    os.environ["EARZIP_MODELS"] = str(MODELS)
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "golden.flac"
+        soundfile.write(source, tones(40_000).T, 44_100, subtype="PCM_16")
+        tags = mutagen.flac.FLAC(source)
+        tags["title"] = "Golden"
+        picture = mutagen.flac.Picture()
+        picture.type, picture.mime, picture.data = 3, "image/png", b"\x89PNG\r\n\x1a\n golden"
+        tags.add_picture(picture)
+        tags.save()
+        os.utime(source, ns=(0, 0))
+        archive = FOLDER / f"{VERSION}.earz"
+        compress_file(source, archive, CompressOptions(model="tiny"))
+    restore_file(archive, archive.with_suffix(".flac"), RestoreOptions(bits=16, dither=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earzip import read_info
+from earzip.errors import SourceError, TargetError, UsageError
+from earzip.transcode import (
+    CodecPool,
+    CompressOptions,
+    RestoreOptions,
+    compress_file,
+    restore_file,
+)
+from tests.conftest import tones
+
+TINY = CompressOptions(model="tiny")
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+def test_an_archive_records_its_source_and_model(song: Path, tmp_path: Path) -> None:
+    os.utime(song, ns=(1_600_000_000_123_456_789,) * 2)
+    result = compress_file(song, tmp_path / "out" / "song.flac.earz", TINY)
+    assert result.status == "written"
+    assert result.target.stat().st_mtime_ns == 1_600_000_000_123_456_789
+    info = read_info(result.target)
+    header = info.header
+    assert header.n_samples == header.source.n_frames == 70_001
+    assert (header.source.name, header.source.container) == ("song.flac", "FLAC")
+    assert (header.source.bit_depth, header.source.truncated) == (24, None)
+    assert header.model.name == "tiny"
+    assert header.encoder.device == "cpu"
+    assert info.kbps == result.kbps > 0
+
+
+def test_a_second_run_leaves_the_archive_alone(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    first = compress_file(song, target, TINY)
+    state = target.stat().st_ino, target.stat().st_mtime_ns
+    second = compress_file(song, target, TINY)
+    assert second.status == "up_to_date"
+    assert (second.archive_bytes, second.duration_s) == (first.archive_bytes, first.duration_s)
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == state
+
+
+def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    compress_file(song, target, TINY)
+    result = compress_file(song, target, CompressOptions(model="tiny", quality="low"))
+    assert result.status == "written"
+    assert read_info(target).header.quantizer.quality == "low"
+
+
+@pytest.mark.parametrize("content", [b"", b"precious", None])
+def test_what_is_not_ours_is_never_replaced(song: Path, tmp_path: Path, content: bytes | None) -> None:
+    target = tmp_path / "a.earz"
+    if content is None:
+        other = tmp_path / "other.wav"
+        soundfile.write(other, tones(5000, 1).T, 44_100)
+        compress_file(other, target, TINY)
+        content = target.read_bytes()
+    else:
+        target.write_bytes(content)
+    with pytest.raises(TargetError, match="--force replaces it"):
+        compress_file(song, target, TINY)
+    assert target.read_bytes() == content
+    forced = CompressOptions(model="tiny", force=True)
+    assert compress_file(song, target, forced).status == "written"
+
+
+def test_the_source_is_never_overwritten(song: Path) -> None:
+    before = song.read_bytes()
+    with pytest.raises(TargetError, match="the source itself"):
+        compress_file(song, song, CompressOptions(model="tiny", force=True))
+    assert song.read_bytes() == before
+
+
+def test_a_source_that_grows_while_it_is_read_is_refused(song: Path, tmp_path: Path) -> None:
+    def grow(_seconds: float) -> None:
+        with song.open("ab") as file:
+            file.write(b"\0")
+
+    with pytest.raises(SourceError, match="changed while it was read"):
+        compress_file(song, tmp_path / "a.earz", TINY, on_progress=grow)
+    assert not (tmp_path / "a.earz").exists()
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"hello\n" * 99, "not sound")])
+def test_what_is_not_audio_is_refused_and_leaves_nothing(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    source = tmp_path / "text.flac"
+    source.write_bytes(content)
+    with pytest.raises(SourceError, match=message) as caught:
+        compress_file(source, tmp_path / "out" / "a.earz", TINY)
+    assert str(caught.value).startswith(f"{source}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_and_loud_tracks_cost_the_same(tmp_path: Path) -> None:
+    sizes = []
+    for gain in (0.01, 0.1, 1.0):
+        source = tmp_path / f"{gain}.wav"
+        soundfile.write(source, gain * tones(60_000).T, 44_100, subtype="FLOAT")
+        sizes.append(compress_file(source, tmp_path / f"{gain}.earz", TINY).archive_bytes)
+    assert max(sizes) < 1.02 * min(sizes)
+
+
+def test_progress_adds_up_to_the_track(song: Path, tmp_path: Path) -> None:
+    seconds: list[float] = []
+    result = compress_file(song, tmp_path / "a.earz", TINY, on_progress=seconds.append)
+    assert sum(seconds) == pytest.approx(result.duration_s)
+
+
+def test_unknown_quality_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="low, medium, high"):
+        CompressOptions(quality="best")
+
+
+def test_same_bytes_from_any_process_threads_and_batch(song: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from earzip.transcode import *\n"
+        "with CodecPool(threads=int(sys.argv[3]), batch_size=int(sys.argv[4])) as pool:\n"
+        "    compress_file(Path(sys.argv[1]), Path(sys.argv[2]), CompressOptions('tiny'), codecs=pool)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, song, tmp_path / f"{i}.earz", threads, batch])
+        for i, (threads, batch) in enumerate([("1", "1"), ("2", "1"), ("2", "8")])
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    with CodecPool(threads=3) as pool:
+        compress_file(song, tmp_path / "3.earz", TINY, codecs=pool)
+    contents = {(tmp_path / f"{i}.earz").read_bytes() for i in range(4)}
+    assert len(contents) == 1
+
+
+def test_an_album_cut_into_tracks_joins_without_a_click(tmp_path: Path) -> None:
+    """Where tracks join, the error jumps no more than it does elsewhere, or in an uncut encode."""
+    album = tones(150_000)
+    cuts = [50_003, 99_777]
+    wav = RestoreOptions(container="wav", bits="float")
+
+    def coded(name: str, audio: np.ndarray) -> np.ndarray:
+        source, archive, target = (tmp_path / f"{name}{end}" for end in (".wav", ".earz", ".out.wav"))
+        soundfile.write(source, audio.T, 44_100, subtype="FLOAT")
+        compress_file(source, archive)
+        restore_file(archive, target, wav)
+        return soundfile.read(target, dtype="float32")[0].T
+
+    joined = np.concatenate([coded(str(i), a) for i, a in enumerate(np.split(album, cuts, 1))], 1)
+    assert joined.shape == album.shape
+    jump = np.abs(np.diff(joined - album)).max(0)
+    uncut_jump = np.abs(np.diff(coded("uncut", album) - album)).max(0)
+    limit = max(np.percentile(jump, 99.9), uncut_jump.max())
+    assert max(jump[cut - 1] for cut in cuts) <= limit

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mutagen.flac
+import numpy as np
+import pytest
+import soundfile
+from safetensors.numpy import load_file
+
+from earzip.errors import (
+    DamagedArchiveError,
+    ModelNotFoundError,
+    TargetError,
+    UsageError,
+)
+from earzip.formats.archive import ArchiveReader
+from earzip.latents import extract_latents
+from earzip.transcode import (
+    CompressOptions,
+    RestoreOptions,
+    compress_file,
+    decode_check,
+    restore_file,
+)
+from tests.conftest import tones
+
+TINY = CompressOptions(model="tiny")
+GOLDEN = Path(__file__).parent.parent / "data" / "golden"
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+@pytest.fixture
+def archive(song: Path, tmp_path: Path) -> Path:
+    return compress_file(song, tmp_path / "song.flac.earz", TINY).target
+
+
+def sound(path: Path) -> np.ndarray:
+    return soundfile.read(path, dtype="float32", always_2d=True)[0].T
+
+
+def snr_db(got: np.ndarray, original: np.ndarray) -> float:
+    return float(10 * np.log10((original**2).sum() / ((got - original) ** 2).sum()))
+
+
+@pytest.mark.parametrize(
+    ("options", "subtype"),
+    [
+        (RestoreOptions(), "PCM_24"),
+        (RestoreOptions(bits=16), "PCM_16"),
+        (RestoreOptions(container="wav"), "PCM_24"),
+        (RestoreOptions(container="wav", bits="float"), "FLOAT"),
+    ],
+)
+def test_sound_comes_back(archive: Path, tmp_path: Path, options: RestoreOptions, subtype: str) -> None:
+    target = tmp_path / f"out.{options.container}"
+    result = restore_file(archive, target, options)
+    info = soundfile.info(target)
+    assert (info.frames, info.samplerate, info.channels, info.subtype) == (70_001, 44_100, 2, subtype)
+    assert (result.n_samples, result.n_overs) == (70_001, 0)
+    assert snr_db(sound(target), tones(70_001)) > 15
+
+
+def test_level_is_never_changed(tmp_path: Path) -> None:
+    for gain in (0.001, 1.0, 5.0):
+        source = tmp_path / f"{gain}.wav"
+        audio = gain * tones(50_000)
+        soundfile.write(source, audio.T, 44_100, subtype="FLOAT")
+        archive = compress_file(source, tmp_path / f"{gain}.earz", TINY).target
+        target = tmp_path / f"{gain}.out.wav"
+        restore_file(archive, target, RestoreOptions(container="wav", bits="float"))
+        assert snr_db(sound(target), audio) > 15
+
+
+def test_overs_saturate_in_integers_and_are_counted(tmp_path: Path) -> None:
+    source = tmp_path / "loud.wav"
+    soundfile.write(source, 8 * tones(50_000).T, 44_100, subtype="FLOAT")
+    archive = compress_file(source, tmp_path / "loud.earz", TINY).target
+    result = restore_file(archive, tmp_path / "loud.flac")
+    assert result.n_overs > 100
+    got = sound(tmp_path / "loud.flac")
+    peak = np.argmax(np.abs(8 * tones(50_000)[0]))
+    assert abs(got[0, peak]) > 0.99
+    assert np.sign(got[0, peak]) == np.sign(tones(50_000)[0, peak])
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 0.5), (0.3, 1.2), (1.0, None), (1.5, 99.0)])
+def test_a_range_equals_the_same_range_of_the_whole(
+    archive: Path, tmp_path: Path, start: float, end: float | None
+) -> None:
+    wav = {"container": "wav", "bits": "float"}
+    restore_file(archive, tmp_path / "whole.wav", RestoreOptions(**wav))  # type: ignore[arg-type]
+    options = RestoreOptions(**wav, start_s=start, end_s=end)  # type: ignore[arg-type]
+    restore_file(archive, tmp_path / "part.wav", options)
+    last = 70_001 if end is None else min(70_001, round(end * 44_100))
+    whole = sound(tmp_path / "whole.wav")[:, round(start * 44_100) : last]
+    np.testing.assert_array_equal(sound(tmp_path / "part.wav"), whole)
+
+
+def test_a_range_beyond_the_end_is_a_usage_error(archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has 1\.587 s"):
+        restore_file(archive, tmp_path / "part.wav", RestoreOptions(start_s=9))
+    with pytest.raises(UsageError, match="not a range"):
+        RestoreOptions(start_s=2, end_s=1)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(48_000, 1), (96_000, 2), (8_000, 1), (22_050, 2)])
+def test_as_source_gives_rate_length_and_mono(tmp_path: Path, rate: int, channels: int) -> None:
+    t = np.arange(40_001) / rate
+    audio = np.tile(0.2 * np.sin(2 * np.pi * 500 * t), (channels, 1)).astype(np.float32)
+    source = tmp_path / "s.wav"
+    soundfile.write(source, audio.T, rate, subtype="FLOAT")
+    archive = compress_file(source, tmp_path / "s.earz", TINY).target
+    restore_file(archive, tmp_path / "s.flac", RestoreOptions(as_source=True))
+    info = soundfile.info(tmp_path / "s.flac")
+    assert (info.frames, info.samplerate, info.channels) == (40_001, rate, channels)
+    assert snr_db(sound(tmp_path / "s.flac")[:, 2000:-2000], audio[:, 2000:-2000]) > 15
+
+
+def test_an_existing_target_is_kept(archive: Path, song: Path, tmp_path: Path) -> None:
+    before = song.read_bytes()
+    os.utime(song, ns=(1, 1))
+    with pytest.raises(TargetError, match="--force replaces it"):
+        restore_file(archive, song)
+    assert song.read_bytes() == before
+
+
+def test_a_second_restore_is_up_to_date_and_other_bits_are_not(archive: Path, tmp_path: Path) -> None:
+    target = tmp_path / "o.flac"
+    assert restore_file(archive, target).status == "written"
+    state = target.stat().st_ino, target.stat().st_mtime_ns
+    assert restore_file(archive, target).status == "up_to_date"
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == state
+    with pytest.raises(TargetError):
+        restore_file(archive, target, RestoreOptions(bits=16))
+    assert restore_file(archive, target, RestoreOptions(bits=16, force=True)).status == "written"
+
+
+def test_tags_and_time_come_back(song: Path, tmp_path: Path) -> None:
+    tags = mutagen.flac.FLAC(song)
+    tags["artist"] = ["Ada", "Grace"]
+    tags["title"] = "Größe 大"
+    picture = mutagen.flac.Picture()
+    picture.data, picture.mime, picture.type = b"\xff\xd8\xff\xe0 not really", "image/jpeg", 3
+    tags.add_picture(picture)
+    tags.save()
+    os.utime(song, ns=(10**18, 10**18))
+    archive = compress_file(song, tmp_path / "s.earz", TINY).target
+    result = restore_file(archive, tmp_path / "s.flac")
+    got = mutagen.flac.FLAC(tmp_path / "s.flac")
+    assert list(got.tags) == list(tags.tags)
+    assert [p.data for p in got.pictures] == [picture.data]
+    assert result.tag_losses == ()
+    assert (tmp_path / "s.flac").stat().st_mtime_ns == 10**18
+
+
+def damage_segment(archive: Path, i: int) -> None:
+    with ArchiveReader(archive) as reader:
+        sizes = [len(reader._file.read_part(reader._index[j])) for j in range(reader.n_segments)]
+        offset = reader._index[i].offset
+    data = bytearray(archive.read_bytes())
+    data[offset + sizes[i] // 2] ^= 0x10
+    archive.write_bytes(data)
+
+
+def test_damage_stays_in_its_segment(archive: Path, tmp_path: Path) -> None:
+    wav = RestoreOptions(container="wav", bits="float", keep_going=True)
+    restore_file(archive, tmp_path / "whole.wav", wav)
+    damage_segment(archive, 2)
+    with pytest.raises(DamagedArchiveError, match="segment 2"):
+        restore_file(archive, tmp_path / "broken.wav")
+    assert not (tmp_path / "broken.wav").exists()
+    assert [p.split(":")[0] for p in decode_check(archive)] == ["segment 2"]
+    result = restore_file(archive, tmp_path / "saved.wav", wav)
+    assert result.lost_segments == (2,)
+    whole, saved = sound(tmp_path / "whole.wav"), sound(tmp_path / "saved.wav")
+    assert saved.shape == whole.shape
+    span, lead, reach = 64 * 256, 128, 8 * 256
+    start, end = 2 * span - lead, 3 * span - lead
+    assert not saved[:, start:end].any()
+    np.testing.assert_array_equal(saved[:, : start - reach], whole[:, : start - reach])
+    np.testing.assert_array_equal(saved[:, end + reach :], whole[:, end + reach :])
+
+
+def test_a_missing_model_is_named(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EARZIP_MODELS")
+    with pytest.raises(ModelNotFoundError, match=r"needs model 'tiny' with SHA-256 [0-9a-f]{64}") as caught:
+        restore_file(archive, tmp_path / "o.flac")
+    assert caught.value.path == str(archive)
+
+
+def test_latents_are_what_the_decoder_gets(archive: Path, tmp_path: Path) -> None:
+    result = extract_latents(archive, tmp_path / "l.safetensors")
+    latents = load_file(tmp_path / "l.safetensors")["latents"]
+    assert latents.shape == (result.n_latents, result.n_frames) == (52, 275)
+    assert latents.dtype == np.float32
+    assert np.abs(latents).max() > 0.5
+    np.testing.assert_array_equal(latents, np.round(latents * 4) / 4)
+    with pytest.raises(TargetError, match="exists"):
+        extract_latents(archive, tmp_path / "l.safetensors")
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 2, 1000])
+def test_any_length_comes_back(tmp_path: Path, n_samples: int) -> None:
+    source = tmp_path / "s.wav"
+    soundfile.write(source, tones(n_samples).T, 44_100)
+    archive = compress_file(source, tmp_path / "s.earz", TINY).target
+    restore_file(archive, tmp_path / "o.wav", RestoreOptions(container="wav"))
+    assert soundfile.info(tmp_path / "o.wav").frames == n_samples
+    assert decode_check(archive) == []
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.earz")), ids=lambda p: p.stem)
+def test_golden_archives_restore_for_ever(path: Path, tmp_path: Path) -> None:
+    """Archives written by every format version still decode to the sound recorded beside them."""
+    restore_file(path, tmp_path / "o.flac")
+    expected = sound(path.with_suffix(".flac"))
+    np.testing.assert_allclose(sound(tmp_path / "o.flac"), expected, atol=2e-4)
+    assert mutagen.flac.FLAC(tmp_path / "o.flac")["title"] == ["Golden"]
+
+
+def test_there_is_a_golden_archive_of_this_version() -> None:
+    assert (GOLDEN / "v1.0.earz").exists()
