@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -92,19 +92,18 @@ class Printer:
             click.echo(json.dumps(record.to_json()))
         elif record.status not in _QUIET:
             shown = record.source if record.target is None else record.target
-            note = f" ({record.message})" if record.message else _note(record)
+            note = f" ({record.message})" if record.message else _note(record.figures)
             word = f"{_STATUS_WORDS[record.status]:<12}"
             if record.status is FileStatus.READ:
                 word = ""  # what is read follows
-            click.echo(f"{word}{printable(str(shown))}{note}", err=self.results_to_stderr)
+            click.echo(printable(f"{word}{shown}{note}"), err=self.results_to_stderr)
             for detail in self.describe(record) if self.describe else ():
                 indent = " " * (len(word) or 2)
-                click.echo(f"{indent}{printable(detail)}", err=self.results_to_stderr)
+                click.echo(indent + printable(detail), err=self.results_to_stderr)
 
 
-def _note(record: FileRecord) -> str:
-    """Return the figures that every command calls the same, in brackets."""
-    figures = record.figures
+def _note(figures: Mapping[str, object]) -> str:
+    """Return in brackets the figures that every command calls the same."""
     notes = []
     if isinstance(seconds := figures.get("duration_s"), int | float):
         notes.append(clock(seconds))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from earzip.batch_plan import Job, Plan, Selection, is_output_file, plan_batch
+from earzip.batch_plan import Job, Plan, Selection, is_folder, is_output_file, plan_batch
 from earzip.errors import TargetError, UsageError
 
 STDIO = Path("-")
@@ -82,7 +82,7 @@ def _plan_files(
 def _require_one_of_one(
     paths: Sequence[Path], output: Path | None, suffixes: Collection[str]
 ) -> None:
-    if len(paths) != 1 or paths[0].is_dir():
+    if len(paths) != 1 or is_folder(paths[0]):
         raise UsageError("- stands for one file: give one PATH that is no folder")
     if output is None or not (output == STDIO or is_output_file(paths, output, suffixes)):
         endings = " or ".join(sorted(suffixes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -120,7 +121,8 @@ def restore(
             yield work
 
     with plan_run(paths, output, selection, _SUFFIXES) as planned:
-        return run_command(planned, open_work, run, describe=_describe)
+        describe = partial(_describe, kept=bits == "float")
+        return run_command(planned, open_work, run, describe=describe)
 
 
 def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container:
@@ -151,7 +153,11 @@ def _record(result: RestoreResult) -> FileRecord:
     )
 
 
-def _describe(record: FileRecord) -> Iterator[str]:
+def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
+    """Yield what did not come through whole; ``kept``: float samples go beyond full scale."""
+    if n_overs := record.figures.get("n_overs"):
+        fate = "kept" if kept else "saturated; --format wav --bits float keeps them"
+        yield f"level: {n_overs} samples beyond full scale, {fate}"
     losses = record.figures.get("tag_losses", [])
     assert isinstance(losses, list)
     yield from (f"tags: {loss}" for loss in losses)

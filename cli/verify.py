@@ -77,6 +77,16 @@ def _record(archive: Path, problems: list[str]) -> FileRecord:
     return FileRecord(
         FileStatus.DAMAGED if problems else FileStatus.INTACT,
         archive,
-        message="; ".join(problems) or None,
+        message=_in_short(problems),
         figures={"damages": problems},
     )
+
+
+def _in_short(problems: list[str]) -> str | None:
+    """Return the first of ``problems`` as one sentence; the records in JSON have all."""
+    left_out = len(problems) - _MAX_NAMED
+    more = [f"and {left_out} more"] if left_out > 0 else []
+    return "; ".join(problems[:_MAX_NAMED] + more) or None
+
+
+_MAX_NAMED = 5

@@ -107,8 +107,11 @@ def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> 
     report = Report()
     records = [
         *plan.refused,
-        *(FileRecord(FileStatus.PLANNED, job.source, job.target) for job in plan.jobs),
-        *(_planned_copy(b) if copy_others and b.target else _skipped(b) for b in plan.bystanders),
+        *(_planned(job.source, job.target) for job in plan.jobs),
+        *(
+            _planned(b.source, b.target) if copy_others and b.target else _skipped(b)
+            for b in plan.bystanders
+        ),
     ]
     for record in records:
         report.add(record)
@@ -121,13 +124,18 @@ def claim(target: Path) -> Iterator[None]:
     """Hold ``target`` against other runs, on this machine and on those that share its locks.
 
     The claim is a lock (flock) on a small hidden file beside the target. The kernel drops it with
-    its owner, kill -9 included; the file is then taken over by the next run. Raises `LockedError`,
-    or `TargetError` where nothing can be written.
+    its owner, kill -9 included; the file is then taken over by the next run. Where it cannot be
+    made, as on a read-only disk, the target cannot be written either, and nothing is held. Raises
+    `LockedError`.
     """
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     path = target.with_name(f".{digest}{CLAIM_SUFFIX}")
     while True:
-        lock = _open_claim(path, target)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError:
+            yield
+            return
         try:
             locked = _try_lock(lock)
             if not os.fstat(lock).st_nlink:
@@ -142,13 +150,6 @@ def claim(target: Path) -> Iterator[None]:
             return
         finally:
             os.close(lock)
-
-
-def _open_claim(path: Path, target: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise TargetError(f"cannot be written: {error.strerror or error}", target) from error
 
 
 def _try_lock(file: int) -> bool:
@@ -304,5 +305,7 @@ def _skipped(bystander: Bystander) -> FileRecord:
     return FileRecord(FileStatus.SKIPPED, bystander.source, None, bystander.reason)
 
 
-def _planned_copy(bystander: Bystander) -> FileRecord:
-    return FileRecord(FileStatus.PLANNED, bystander.source, bystander.target, "a copy")
+def _planned(source: Path, target: Path | None) -> FileRecord:
+    exists = target is not None and os.path.lexists(target)
+    message = "there is one, left if it is up to date" if exists else None
+    return FileRecord(FileStatus.PLANNED, source, target, message)

@@ -78,11 +78,11 @@ def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None 
     beside each source if it is None. What cannot be worked on is refused in the plan, not raised;
     `UsageError` if ``output`` is a file.
     """
-    if output is not None and output.exists() and not output.is_dir():
+    if output is not None and _status(output) and not is_folder(output):
         raise UsageError("is a file, expected a folder for the results", output)
     plan = Plan()
     for path in paths:
-        if path.is_dir():
+        if is_folder(path):
             _Walk(selection, path, output, plan).run()
         else:
             _take_named(path, selection, output, plan)
@@ -92,8 +92,21 @@ def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None 
 
 def is_output_file(paths: Sequence[Path], output: Path, suffixes: Iterable[str]) -> bool:
     """Return whether ``output`` names the result of the only file, not a folder for results."""
-    only_file = len(paths) == 1 and not paths[0].is_dir()
-    return only_file and output.suffix.lower() in suffixes and not output.is_dir()
+    only_file = len(paths) == 1 and not is_folder(paths[0])
+    return only_file and output.suffix.lower() in suffixes and not is_folder(output)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder at ``path`` that can be looked at. Raises nothing."""
+    status = _status(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # Path.exists and Path.is_dir let some of these through
+        return None
 
 
 def archive_name(source_name: str) -> str:
@@ -157,7 +170,7 @@ class _Walk:
         self._selection = selection
         self._root = root
         self._output = output
-        self._output_id = None if output is None or not output.exists() else _folder_id(output)
+        self._output_id = _folder_id(output) if output is not None and is_folder(output) else None
         self._plan = plan
 
     def run(self) -> None:

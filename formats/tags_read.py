@@ -140,9 +140,9 @@ def tag_set(found: Found) -> TagSet:
         else:
             tags.family = family if tags.family == "none" else tags.family
         if view.raw_only:
-            names = list(dict.fromkeys(view.raw_only))
+            names = list(dict.fromkeys(tags.raw_only.get(kind, []) + view.raw_only))
             more = [f"{len(names) - _MAX_RAW_ONLY} more"] if len(names) > _MAX_RAW_ONLY else []
-            tags.raw_only.setdefault(kind, []).extend(names[:_MAX_RAW_ONLY] + more)
+            tags.raw_only[kind] = names[:_MAX_RAW_ONLY] + more
         # A FLAC picture block that its neutral form gives again byte for byte is not kept twice.
         if kind != "flac-picture" or view.pictures[:1] != [_exact_picture(block)]:
             kept.append((kind, block, sound))

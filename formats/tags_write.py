@@ -21,7 +21,7 @@ from earzip.formats.tags_flac import (
 )
 from earzip.formats.tags_id3 import load_id3, parse_id3v2, save_id3
 from earzip.formats.tags_id3_build import add_view
-from earzip.formats.tags_model import Picture, TagSet, TagView
+from earzip.formats.tags_model import MAX_VALUES, Picture, TagSet, TagView
 from earzip.formats.tags_picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags_read import PARSERS
 from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
@@ -103,7 +103,8 @@ def _write_flac(path: Path, tags: TagSet) -> list[str]:
 
 
 def _fitting(comments: list[bytes], room: int) -> list[bytes]:
-    """The comments without the longest ones, so that they take at most ``room`` bytes."""
+    """Comments that take at most ``room`` bytes and can be read again: the longest are left out."""
+    comments = comments[:MAX_VALUES]
     over = sum(4 + len(comment) for comment in comments) - room
     dropped = set()
     for index in sorted(range(len(comments)), key=lambda i: len(comments[i]), reverse=True):

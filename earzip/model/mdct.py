@@ -29,7 +29,7 @@ class Mdct(nn.Module):
         n = torch.arange(2 * n_bins, dtype=torch.float64)
         window = torch.sin(math.pi * (n + 0.5) / (2 * n_bins))
         k = torch.arange(n_bins // 2, dtype=torch.float64)
-        phase = -math.pi * (4 * k + 1) / (4 * n_bins)
+        phase = -math.pi * (8 * k + 1) / (8 * n_bins)  # an eighth before and an eighth behind the FFT
         # As real pairs: Module.half() and .to(dtype) would spoil a complex buffer.
         twiddle = torch.stack([phase.cos(), phase.sin()], -1)
         self.register_buffer("window", window.float(), persistent=False)

@@ -205,7 +205,7 @@ class Trainer:
         meta = _metadata(self.checkpoint)
         self.step = int(meta["step"])
         self.log_rate_weight = float(meta["log_rate_weight"])
-        self.rate_error = float(meta.get("rate_error",0))
+        self.rate_error = float(meta["rate_error"])
 
 
 def save_weights(vae: SpectralVae, path: Path) -> None:

@@ -44,7 +44,7 @@ def earzip() -> Earzip:
     """Run the command line with these arguments."""
 
     def run(*arguments: object, stdin: bytes = b"") -> Outcome:
-        result = CliRunner(mix_stderr=False).invoke(cli, [str(a) for a in arguments], input=stdin)
+        result = CliRunner().invoke(cli, [str(a) for a in arguments], input=stdin)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Outcome(

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from mutagen.flac import FLAC
 
+from earzip.options import RestoreResult
 from tests.cli.conftest import write_sound
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
@@ -145,6 +146,24 @@ def test_damage_fails_a_file_or_becomes_silence_by_request(earzip, tmp_path):
     assert len(sound) == 3 * 44_100
     assert abs(sound[:44_100]).max() > 0.1
     assert abs(sound[-1000:]).max() == 0
+
+
+def test_overs_and_lost_tags_are_listed_with_their_file(earzip, archives, tmp_path, monkeypatch):
+    def restore_file(archive: Path, target: Path, *_: object, **__: object) -> RestoreResult:
+        losses = ("a picture is lost",)
+        return RestoreResult("written", archive, target, 1.0, 44_100, 7, tag_losses=losses)
+
+    monkeypatch.setattr("earzip.transcode.restore_file", restore_file)
+    archive, target = archives / "one.flac.earz", tmp_path / "x.wav"
+    lines = earzip("restore", archive, "-o", target).stdout.splitlines()
+    assert lines == [
+        f"written     {target} (0:01)",
+        "            level: 7 samples beyond full scale, saturated; "
+        "--format wav --bits float keeps them",
+        "            tags: a picture is lost",
+    ]
+    lines = earzip("restore", archive, "-o", target, "--bits", "float").stdout.splitlines()
+    assert lines[1] == "            level: 7 samples beyond full scale, kept"
 
 
 # ---- pipes

@@ -45,6 +45,19 @@ def test_damage_is_named_and_ends_with_4(earzip, archives, options):
     assert f"earzip: damaged: {archives / 'a.wav.earz'}: segment " in outcome.stderr
 
 
+def test_much_damage_is_named_in_short_and_in_json_in_full(earzip, tiny_model, tmp_path):
+    song = write_sound(tmp_path / "long.wav", 5)
+    earzip("compress", "--model", tiny_model, song)
+    archive = Path(f"{song}.earz")
+    size = archive.stat().st_size
+    for offset in range(size // 4, size, size // 40):
+        _damage(archive, offset)
+    outcome = earzip("verify", archive, "--json")
+    n_damages = len(outcome.records[0]["damages"])
+    assert n_damages > 6
+    assert f"; and {n_damages - 5} more\n" in outcome.stderr
+
+
 def test_an_archive_whose_beginning_is_gone_is_damaged(earzip, archives):
     archive = archives / "a.wav.earz"
     archive.write_bytes(bytes(archive.stat().st_size))

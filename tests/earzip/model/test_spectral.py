@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from earzip.model.config import SpectralConfig
+from earzip.model.spectral import SpectralVae, band_weights
+
+SMALL = SpectralConfig(
+    n_waveform=8, n_envelope=2, width=16, encoder_depth=2, decoder_depth=2, kernel_size=3, hop=64,
+    short_hop=16, n_short_bands=4, n_bands=8, first_envelope_band=3,
+)  # fmt: skip
+
+
+@pytest.fixture
+def vae() -> SpectralVae:
+    torch.manual_seed(0)
+    return SpectralVae(SMALL).eval().requires_grad_(False)
+
+
+def test_shapes_and_scale(vae: SpectralVae) -> None:
+    posterior = vae.encode(torch.randn(3, 2, 20 * 64))
+    assert posterior.mean.shape == posterior.scale.shape == (3, 10, 20)
+    assert (posterior.scale > 0).all()
+    assert vae.decode(posterior.mean).shape == (3, 2, 20 * 64)
+
+
+def test_a_latent_reaches_no_further_than_the_configuration_says(vae: SpectralVae) -> None:
+    latents = torch.randn(1, 10, 40)
+    changed = latents.clone()
+    changed[:, :, 20] += 1
+    frames = (vae.decode(changed) - vae.decode(latents)).abs().amax(1).view(40, 64).amax(1)
+    touched = frames.nonzero().flatten()
+    assert touched.min() >= 20 - SMALL.decoder_reach
+    assert touched.max() <= 20 + SMALL.decoder_reach
+
+
+def test_a_sample_reaches_no_further_than_the_configuration_says(vae: SpectralVae) -> None:
+    audio = torch.randn(1, 2, 40 * 64)
+    changed = audio.clone()
+    changed[:, :, 20 * 64 : 21 * 64] += 1
+    frames = (vae.encode(changed).mean - vae.encode(audio).mean).abs().amax((0, 1))
+    touched = frames.nonzero().flatten()
+    assert touched.min() >= 20 - SMALL.encoder_reach
+    assert touched.max() <= 20 + SMALL.encoder_reach
+
+
+def test_bands_cover_every_bin_once() -> None:
+    weights = band_weights(1024, 40)
+    torch.testing.assert_close(weights.sum(0), torch.ones(1024))
+    assert (weights >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"width": 0}, "positive"),
+        ({"kernel_size": 4}, "odd"),
+        ({"hop": 1000}, "multiple"),
+        ({"n_bands": 5}, "below n_bands"),
+        ({"wdith": 5}, "unknown fields wdith"),
+        ({"width": 1.5}, "integer"),
+        ({"width": True}, "integer"),
+    ],
+)
+def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SpectralConfig.from_json(data)
