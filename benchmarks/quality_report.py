@@ -157,8 +157,8 @@ def _rates_section(tiers: Sequence[Tier]) -> list[str]:
         for row in tier.rows
         if any(result.lag for result in row.results)
     ]
-    stated = f"not for {'; '.join(late)}" if late else "for every clip and setting"
-    return [*lines, f"Lag of the decoded sound by cross-correlation: 0 samples {stated}.", ""]
+    stated = f", but for {'; '.join(late)}" if late else " for every clip and setting"
+    return [*lines, f"Lag of the decoded sound by cross-correlation: 0 samples{stated}.", ""]
 
 
 def _share_section(tiers: Sequence[Tier]) -> list[str]:

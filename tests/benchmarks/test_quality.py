@@ -244,4 +244,4 @@ class TestReport:
     def test_a_lag_is_told(self) -> None:
         late = replace(RESULT, lag=3)
         tier = replace(self.TIER, rows=[quality_report.Row("opus", "20", "1", [RESULT, late])])
-        assert "0 samples not for opus 20 in T1: 1 clips" in quality_report.to_markdown([tier])
+        assert "0 samples, but for opus 20 in T1: 1 clips" in quality_report.to_markdown([tier])
