@@ -64,9 +64,7 @@ def plan_run(
         plan.jobs = [Job(job.source, target, job.n_bytes) for job in plan.jobs]
         yield PlannedRun(plan, piped)
         if output == STDIO and target.exists():
-            with target.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            _write_stdout(target)
 
 
 def _plan_files(
@@ -97,3 +95,14 @@ def _spool_stdin(path: Path) -> None:
             shutil.copyfileobj(sys.stdin.buffer, file)
     except OSError as error:
         raise TargetError(f"standard input cannot be kept: {error.strerror}", path) from error
+
+
+def _write_stdout(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # whoever read it has had enough: click ends the process quietly
+        raise
+    except OSError as error:
+        raise TargetError(f"standard output cannot be written: {error.strerror}") from error

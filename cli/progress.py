@@ -29,7 +29,8 @@ class ProgressBar:
         self._bytes_done = 0
         self._seconds_done = 0.0
         self._seconds_of_done_files = 0.0
-        self._started = time.monotonic()
+        self._started: float | None = None
+        self._seconds_at_start = 0.0
         self._drawn = 0.0
         self._bar: Any = None
 
@@ -58,6 +59,9 @@ class ProgressBar:
     def advance(self, seconds: float) -> None:
         """Count ``seconds`` more of audio as done."""
         self._seconds_done += seconds
+        if self._started is None:  # loading the network says nothing about its speed
+            self._started = time.monotonic()
+            self._seconds_at_start = self._seconds_done
         self._show()
 
     def file_done(self, n_bytes: int) -> None:
@@ -87,12 +91,20 @@ class ProgressBar:
         text = f"{self._files_done}/{self._n_files} files"
         fraction = self._files_done / self._n_files if self._n_files else 1.0
         if self._seconds_done:
-            speed = self._seconds_done / (now - self._started)
-            text += f", {clock(self._seconds_done)} of audio, {speed:.3g} × real time"
+            text += f", {clock(self._seconds_done)} of audio"
+            speed = self._speed(now)
+            text += f", {speed:.3g} × real time" if speed else ""
             fraction = 0.0
             if self._bytes_done:
                 total = self._seconds_of_done_files * self._n_bytes / self._bytes_done
                 fraction = min(1.0, self._seconds_done / total)
-                text += f", {clock(max(0.0, total - self._seconds_done) / speed)} to go"
+                left = max(0.0, total - self._seconds_done)
+                text += f", {clock(left / speed)} to go" if speed else ""
         self._bar.n = fraction
         self._bar.set_description_str(text)
+
+    def _speed(self, now: float) -> float:
+        """Return the seconds of audio a second so far; 0 if it is too early to say."""
+        if self._started is None or now <= self._started:
+            return 0.0
+        return (self._seconds_done - self._seconds_at_start) / (now - self._started)

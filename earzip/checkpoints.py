@@ -167,7 +167,9 @@ def verify_model(spec: ModelSpec) -> None:
         with spec.weights_path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelNotFoundError(f"cannot read the weights: {error.strerror}", spec.weights_path) from error
+        raise ModelNotFoundError(
+            f"cannot read the weights: {error.strerror}", spec.weights_path
+        ) from error
     if digest != spec.weights_sha256:
         raise ModelDamagedError(
             f"weights have SHA-256 {digest}, the specification says {spec.weights_sha256}",
@@ -176,18 +178,23 @@ def verify_model(spec: ModelSpec) -> None:
 
 
 def load_codec(
-    spec: ModelSpec, *, device: str = "cpu", threads: int | None = None, batch_size: int | None = None
+    spec: ModelSpec,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    batch_size: int | None = None,
 ) -> Codec:
     """Return the codec of ``spec`` on ``device``, its weights checked and in float32.
 
     Raises ModelNotFoundError or ModelDamagedError; see `earzip.codec.Codec` for the options.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    # Here, for they load torch, which listing and finding models does without.
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import load_file  # noqa: PLC0415
 
-    from earzip.codec import Codec, Geometry
-    from earzip.model.config import SpectralConfig
-    from earzip.model.spectral import SpectralVae
+    from earzip.codec import Codec, Geometry  # noqa: PLC0415
+    from earzip.model.config import SpectralConfig  # noqa: PLC0415
+    from earzip.model.spectral import SpectralVae  # noqa: PLC0415
 
     verify_model(spec)
     if spec.architecture != "spectral":
@@ -197,7 +204,9 @@ def load_codec(
         vae = SpectralVae(SpectralConfig.from_json(spec.config))
         vae.load_state_dict({k: v.float() for k, v in load_file(spec.weights_path).items()})
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelDamagedError(f"weights do not fit the specification: {error}", spec.path) from error
+        raise ModelDamagedError(
+            f"weights do not fit the specification: {error}", spec.path
+        ) from error
     vae.requires_grad_(False)
     return Codec(
         vae.eval().to(device),

@@ -114,9 +114,13 @@ class Codec:
 
         ``blocks``: float32 ``[2, T]`` pieces of one track, ±1, 44.1 kHz, in order, of any lengths.
         """
-        return _ordered(self._pool, self._encode_windows, self._windows(blocks), self._batch, self._in_flight)
+        return _ordered(
+            self._pool, self._encode_windows, self._windows(blocks), self._batch, self._in_flight
+        )
 
-    def decode(self, read: Callable[[int], Latents], n_samples: int, segments: range) -> Iterator[Audio]:
+    def decode(
+        self, read: Callable[[int], Latents], n_samples: int, segments: range
+    ) -> Iterator[Audio]:
         """Yield the samples of each of ``segments``, ``[2, T]``, cut to the track's ``n_samples``.
 
         ``read(i)`` returns the latents ``[D, F]`` of segment i; it is called once for each segment
@@ -175,7 +179,9 @@ class Codec:
         def segment(i: int) -> Latents:
             return read(i) if 0 <= i < n_segments else nothing
 
-        before, now = (segment(segments.start - 1), segment(segments.start)) if segments else (nothing,) * 2
+        before, now = (
+            (segment(segments.start - 1), segment(segments.start)) if segments else (nothing,) * 2
+        )
         for i in segments:
             after = segment(i + 1)
             window = np.zeros((self.n_latents, g.core + 2 * context), np.float32)

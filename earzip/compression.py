@@ -90,7 +90,9 @@ def compress_file(
         return done
     with ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
-        encoding = _Encoding(source, target, settings, pool.of_model(settings.spec), replace, on_progress)
+        encoding = _Encoding(
+            source, target, settings, pool.of_model(settings.spec), replace, on_progress
+        )
         name = portable_name(source) if source_name is None else source_name
         return encoding.run(digest, before, name)
 
@@ -146,7 +148,12 @@ def _existing(
 
 
 def _result(
-    status: str, source: Path, target: Path, header: Header, sizes: ArchiveSizes, warnings: tuple[str, ...]
+    status: str,
+    source: Path,
+    target: Path,
+    header: Header,
+    sizes: ArchiveSizes,
+    warnings: tuple[str, ...],
 ) -> CompressResult:
     return CompressResult(
         status="written" if status == "written" else "up_to_date",

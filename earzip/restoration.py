@@ -61,7 +61,9 @@ def restore_file(
             if not options.force and _is_restored(target, plan, reader.header):
                 return RestoreResult("up_to_date", archive, target, plan.duration_s, plan.n_out)
             if not options.force:
-                raise TargetError("exists and is not what would be written; --force replaces it", target)
+                raise TargetError(
+                    "exists and is not what would be written; --force replaces it", target
+                )
             if target.exists() and target.samefile(archive):
                 raise TargetError("is the archive itself, which is never overwritten", target)
         with ExitStack() as stack:
@@ -91,7 +93,9 @@ def decode_check(
                 on_progress(block.shape[1] / reader.header.geometry.sample_rate)
         problems += [f"segment {i}: {message}" for i, message in sorted(sound.lost.items())]
         if n_samples != reader.header.n_samples:
-            problems.append(f"{n_samples} samples decode, the header says {reader.header.n_samples}")
+            problems.append(
+                f"{n_samples} samples decode, the header says {reader.header.n_samples}"
+            )
     return problems
 
 
@@ -136,7 +140,9 @@ def _plan(header: Header, options: RestoreOptions, path: Path) -> _Plan:
     if options.end_s is not None:
         end = min(round(options.end_s * rate), end)
     if options.start_s and start >= header.n_samples:
-        raise UsageError(f"has {header.duration_s:.3f} s, the range begins at {options.start_s} s", path)
+        raise UsageError(
+            f"has {header.duration_s:.3f} s, the range begins at {options.start_s} s", path
+        )
     source = header.source
     bits = options.bits or (24 if source.lossless else 16)
     if not options.as_source:

@@ -62,7 +62,9 @@ def pack(symbols: Symbols) -> list[bytes]:
         members = np.flatnonzero(sounding & (level == g))
         if not members.size:
             continue
-        chosen = min(range(len(_PACKINGS)), key=lambda i: _cost_bits(symbols[members], _PACKINGS[i]))
+        chosen = min(
+            range(len(_PACKINGS)), key=lambda i: _cost_bits(symbols[members], _PACKINGS[i])
+        )
         reach = _PACKINGS[chosen].reach
         clipped = np.clip(symbols[members], -reach, reach)
         outliers[members] = symbols[members] - clipped
@@ -137,7 +139,9 @@ def _to_digits(symbols: Symbols, packing: _Packing) -> _Bytes:
 
 def _from_digits(packed: _Bytes, packing: _Packing, n_frames: int) -> Symbols:
     if packed.size and int(packed.max()) >= packing.base**packing.digits:
-        raise DamagedArchiveError(f"segment has a byte that is not {packing.digits} digits of base {packing.base}")
+        raise DamagedArchiveError(
+            f"segment has a byte that is not {packing.digits} digits of base {packing.base}"
+        )
     powers = packing.base ** np.arange(packing.digits)
     digits = packed[:, :, None].astype(np.int32) // powers % packing.base
     flat = digits.reshape(len(packed), -1) - packing.reach
@@ -148,13 +152,17 @@ def _from_digits(packed: _Bytes, packing: _Packing, n_frames: int) -> Symbols:
 
 def _n_groups(value: int) -> int:
     if value > _MAX_GROUPS:
-        raise DamagedArchiveError(f"segment has {value} groups of channels, the limit is {_MAX_GROUPS}")
+        raise DamagedArchiveError(
+            f"segment has {value} groups of channels, the limit is {_MAX_GROUPS}"
+        )
     return int(value)
 
 
 def _packing(index: int) -> _Packing:
     if index >= len(_PACKINGS):
-        raise DamagedArchiveError(f"segment names packing {index}, the last one is {len(_PACKINGS) - 1}")
+        raise DamagedArchiveError(
+            f"segment names packing {index}, the last one is {len(_PACKINGS) - 1}"
+        )
     return _PACKINGS[index]
 
 

@@ -11,7 +11,9 @@ MODELS = Path(__file__).parent / "data" / "models"
 
 
 @pytest.fixture(autouse=True)
-def _no_models_but_ours(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _no_models_but_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Let no test find the models or the configuration of whoever runs it."""
     home = tmp_path_factory.getbasetemp() / "home"
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))

@@ -64,13 +64,15 @@ def si_sdr_db(estimate: Tensor, original: Tensor) -> float:
     x, y = estimate.double().flatten(), original.double().flatten()
     target = (x @ y) / (y @ y).clamp(min=1e-20) * y
     noise = x - target
-    return float(10 * torch.log10((target @ target).clamp(min=1e-20) / (noise @ noise).clamp(min=1e-20)))
+    return float(
+        10 * torch.log10((target @ target).clamp(min=1e-20) / (noise @ noise).clamp(min=1e-20))
+    )
 
 
 @lru_cache(maxsize=2)
 def _auraloss(sizes: tuple[int, ...], mel: bool) -> torch.nn.Module:
     # The published definition is this library's loss, so it is computed by it.
-    import auraloss
+    import auraloss  # noqa: PLC0415  # of the extra eval
 
     options = {"scale": "mel", "n_bins": _N_MELS} if mel else {}
     loss: torch.nn.Module = auraloss.freq.MultiResolutionSTFTLoss(
@@ -85,7 +87,7 @@ def _auraloss(sizes: tuple[int, ...], mel: bool) -> torch.nn.Module:
 
 @lru_cache(maxsize=1)
 def _perceptual_weighting() -> torch.nn.Module:
-    import auraloss
+    import auraloss  # noqa: PLC0415  # of the extra eval
 
     weighting: torch.nn.Module = auraloss.perceptual.FIRFilter(filter_type="aw", fs=SAMPLE_RATE)
     return weighting

@@ -29,7 +29,9 @@ class Mdct(nn.Module):
         n = torch.arange(2 * n_bins, dtype=torch.float64)
         window = torch.sin(math.pi * (n + 0.5) / (2 * n_bins))
         k = torch.arange(n_bins // 2, dtype=torch.float64)
-        phase = -math.pi * (8 * k + 1) / (8 * n_bins)  # an eighth before and an eighth behind the FFT
+        phase = (
+            -math.pi * (8 * k + 1) / (8 * n_bins)
+        )  # an eighth before and an eighth behind the FFT
         # As real pairs: Module.half() and .to(dtype) would spoil a complex buffer.
         twiddle = torch.stack([phase.cos(), phase.sin()], -1)
         self.register_buffer("window", window.float(), persistent=False)
@@ -44,9 +46,11 @@ class Mdct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the coefficients ``[..., F, n_bins]`` of ``x`` ``[..., F·n_bins]``, float32."""
         half = self.n_bins // 2
-        frames = F.pad(x, (half, half)).unfold(-1, 2 * self.n_bins, self.n_bins) if (
-            x.shape[-1] > 0
-        ) else x.new_zeros(*x.shape[:-1], 0, 2 * self.n_bins)
+        frames = (
+            F.pad(x, (half, half)).unfold(-1, 2 * self.n_bins, self.n_bins)
+            if (x.shape[-1] > 0)
+            else x.new_zeros(*x.shape[:-1], 0, 2 * self.n_bins)
+        )
         # F frames need F·n_bins + n_bins samples: half a frame of zeros on each side.
         a, b, c, d = (frames * self.window).split(half, -1)
         return self._dct4(torch.cat([-c.flip(-1) - d, a - b.flip(-1)], -1))
@@ -58,4 +62,4 @@ class Mdct(nn.Module):
         frames = torch.cat([q, -q.flip(-1), -p.flip(-1), -p], -1) * self.window
         left, right = frames.split(self.n_bins, -1)
         overlapped = F.pad(left, (0, 0, 0, 1)) + F.pad(right, (0, 0, 1, 0))
-        return overlapped.flatten(-2)[..., half : -half]
+        return overlapped.flatten(-2)[..., half:-half]

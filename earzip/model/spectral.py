@@ -58,7 +58,9 @@ class ConvNeXtBlock(nn.Module):
 
     def __init__(self, width: int, expansion: int, kernel_size: int, depth: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
+        self.depthwise = nn.Conv1d(
+            width, width, kernel_size, padding=kernel_size // 2, groups=width
+        )
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, expansion * width)
         self.project = nn.Linear(expansion * width, width)
@@ -161,7 +163,13 @@ class SpectralVae(nn.Module):
         nn.init.normal_(self.shape_out.weight, 0, 0.5 / root)
         nn.init.normal_(self.gain_out.weight, 0, 0.05 / root)
         nn.init.zeros_(self.gate_out.weight)
-        for layer in (self.encoder_in, self.encoder_out, self.shape_out, self.gain_out, self.gate_out):
+        for layer in (
+            self.encoder_in,
+            self.encoder_out,
+            self.shape_out,
+            self.gain_out,
+            self.gate_out,
+        ):
             nn.init.zeros_(layer.bias)
 
     @torch.no_grad()

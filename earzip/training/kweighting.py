@@ -22,7 +22,11 @@ def k_weighting_response(f_hz: Tensor, sample_rate: int = SAMPLE_RATE) -> Tensor
     k = math.tan(math.pi * _SHELF_HZ / sample_rate)
     high = 10 ** (_SHELF_GAIN_DB / 20)
     band = high**_SHELF_BAND_EXPONENT
-    numerator = (high + band * k / _SHELF_Q + k * k, 2 * (k * k - high), high - band * k / _SHELF_Q + k * k)
+    numerator = (
+        high + band * k / _SHELF_Q + k * k,
+        2 * (k * k - high),
+        high - band * k / _SHELF_Q + k * k,
+    )
     denominator = (1 + k / _SHELF_Q + k * k, 2 * (k * k - 1), 1 - k / _SHELF_Q + k * k)
     shelf = _ratio(numerator, denominator, z)
     k = math.tan(math.pi * _HIGH_PASS_HZ / sample_rate)

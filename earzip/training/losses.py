@@ -17,6 +17,7 @@ import math
 import random
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -66,7 +67,9 @@ def mel_filters(n_fft: int, n_mels: int, dtype: torch.dtype, device: torch.devic
     """Return triangular filters ``[n_mels, bins]`` on Slaney's mel scale, each row summing to 1."""
 
     def to_hz(mel: Tensor) -> Tensor:
-        return torch.where(mel < 15, mel * 200 / 3, 1000 * torch.exp(math.log(6.4) / 27 * (mel - 15)))
+        return torch.where(
+            mel < 15, mel * 200 / 3, 1000 * torch.exp(math.log(6.4) / 27 * (mel - 15))
+        )
 
     top = 15 + 27 * math.log(SAMPLE_RATE / 2 / 1000) / math.log(6.4)
     edges = to_hz(torch.linspace(0, top, n_mels + 2, dtype=torch.float64))
@@ -80,7 +83,7 @@ def mel_filters(n_fft: int, n_mels: int, dtype: torch.dtype, device: torch.devic
 @lru_cache(maxsize=16)
 def _band_matrix(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     f = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / n_fft
-    edges = zip(_BAND_EDGES_HZ[:-1], _BAND_EDGES_HZ[1:], strict=True)
+    edges = pairwise(_BAND_EDGES_HZ)
     return torch.stack([((f >= low) & (f < high)).to(dtype) for low, high in edges], 1).to(device)
 
 
@@ -120,7 +123,9 @@ class _SpectralTerms:
             log_ratio = (a / b).log()
             difference = a - b
             reference = b.square().sum((1, 2, 3), keepdim=True) + 1e-6
-            convergence = (difference.square().sum((1, 2, 3), keepdim=True) / reference + 1e-6).sqrt()
+            convergence = (
+                difference.square().sum((1, 2, 3), keepdim=True) / reference + 1e-6
+            ).sqrt()
             self.values["mel"] = log_ratio.abs().mean() + 0.5 * convergence.mean()
             over_mel = log_ratio.sign() / a * (w.mel / a.numel())
             over_mel += difference * (0.5 * w.mel / batch / (convergence * reference))

@@ -58,7 +58,9 @@ def measure_statistics(vae: SpectralVae, crops: CropSource, n_batches: int) -> L
 def _coefficients(vae: SpectralVae, crops: CropSource, step: int) -> Tensor:
     """Return the mid and side MDCT coefficients of a batch, ``[frames, 2·hop]``."""
     audio = torch.from_numpy(crops.batch(step))
-    mid_side = torch.stack([audio[:, 0] + audio[:, 1], audio[:, 0] - audio[:, 1]], 1) * math.sqrt(0.5)
+    mid_side = torch.stack([audio[:, 0] + audio[:, 1], audio[:, 0] - audio[:, 1]], 1) * math.sqrt(
+        0.5
+    )
     coefficients: Tensor = vae.mdct(mid_side)
     return coefficients.transpose(1, 2).flatten(2).flatten(0, 1)
 

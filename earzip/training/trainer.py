@@ -102,9 +102,7 @@ class Trainer:
         if self.checkpoint.exists():
             self._resume()
         else:
-            self.vae.initialise(
-                measure_statistics(self.vae, self.crops, config.statistics_batches)
-            )
+            self.vae.initialise(measure_statistics(self.vae, self.crops, config.statistics_batches))
 
     def run(self, log_every: int = 100, checkpoint_every: int = 500) -> None:
         """Train to the end; writes ``weights.safetensors`` and ``weights.json``."""
@@ -254,5 +252,6 @@ def _optimizer(
         {"params": groups["vectors"], "weight_decay": 0.0, "share": 1.0},
         {"params": groups["linear"], "weight_decay": 0.0, "share": config.linear_map_rate},
     ]
-    return torch.optim.AdamW(options, lr=config.learning_rate, betas=(0.9, 0.95), eps=1e-9, fused=True)
-
+    return torch.optim.AdamW(
+        options, lr=config.learning_rate, betas=(0.9, 0.95), eps=1e-9, fused=True
+    )

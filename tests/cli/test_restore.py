@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,6 +175,16 @@ def test_a_sound_goes_to_standard_output(earzip, archives):
     outcome = earzip("restore", archives / "one.flac.earz", "--format", "wav", "-o", "-")
     assert outcome.exit_code == 0
     assert soundfile.info(io.BytesIO(outcome.stdout_bytes)).frames == 22_050
+
+
+def test_a_full_disk_behind_standard_output_is_named(archives):
+    command = [sys.executable, "-m", "earzip", "restore", archives / "one.flac.earz", "-o", "-"]
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 3
+    assert run.stderr.splitlines()[-1] == (
+        "earzip: standard output cannot be written: No space left on device"
+    )
 
 
 def test_an_archive_comes_from_standard_input(earzip, archives, tmp_path):

@@ -25,7 +25,9 @@ def encode(codec: Codec, audio: Audio, size: int = 5000) -> list[Audio]:
     return list(codec.encode(blocks(audio, size)))
 
 
-def decode(codec: Codec, segments: list[Audio], n_samples: int, which: range | None = None) -> Audio:
+def decode(
+    codec: Codec, segments: list[Audio], n_samples: int, which: range | None = None
+) -> Audio:
     which = range(len(segments)) if which is None else which
     pieces = codec.decode(lambda i: segments[i], n_samples, which)
     return np.concatenate([np.zeros((2, 0), np.float32), *pieces], 1)
@@ -40,7 +42,9 @@ def whole_track(codec: Codec, audio: Audio) -> tuple[Audio, Audio]:
     after = size - before - audio.shape[1]
     padded = np.pad(audio, ((0, 0), (before, after)), mode="symmetric")
     with torch.inference_mode():
-        mean = codec.vae.encode(torch.from_numpy(padded)[None]).mean[0, :, around : around + n_frames]
+        mean = codec.vae.encode(torch.from_numpy(padded)[None]).mean[
+            0, :, around : around + n_frames
+        ]
         c = g.decoder_context
         latents = torch.nn.functional.pad(mean, (c, c))
         sound = codec.vae.decode(latents[None])[0].numpy()
@@ -120,4 +124,6 @@ def test_every_sample_has_a_frame(lead: int, hop: int) -> None:
         n_frames = geometry.n_frames(n)
         assert n_frames * hop >= n + 2 * lead or n == 0
         assert (n_frames - 1) * hop < n + 2 * lead
-        assert geometry.segments_of(0, n) == range(geometry.n_segments(n - lead) if n > lead else min(n, 1))
+        assert geometry.segments_of(0, n) == range(
+            geometry.n_segments(n - lead) if n > lead else min(n, 1)
+        )

@@ -58,7 +58,9 @@ def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_p
 
 
 @pytest.mark.parametrize("content", [b"", b"precious", None])
-def test_what_is_not_ours_is_never_replaced(song: Path, tmp_path: Path, content: bytes | None) -> None:
+def test_what_is_not_ours_is_never_replaced(
+    song: Path, tmp_path: Path, content: bytes | None
+) -> None:
     target = tmp_path / "a.earz"
     if content is None:
         other = tmp_path / "other.wav"
@@ -147,7 +149,9 @@ def test_an_album_cut_into_tracks_joins_without_a_click(tmp_path: Path) -> None:
     wav = RestoreOptions(container="wav", bits="float")
 
     def coded(name: str, audio: np.ndarray) -> np.ndarray:
-        source, archive, target = (tmp_path / f"{name}{end}" for end in (".wav", ".earz", ".out.wav"))
+        source, archive, target = (
+            tmp_path / f"{name}{end}" for end in (".wav", ".earz", ".out.wav")
+        )
         soundfile.write(source, audio.T, 44_100, subtype="FLOAT")
         compress_file(source, archive)
         restore_file(archive, target, wav)

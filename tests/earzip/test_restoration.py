@@ -53,11 +53,18 @@ def snr_db(got: np.ndarray, original: np.ndarray) -> float:
         (RestoreOptions(container="wav", bits="float"), "FLOAT"),
     ],
 )
-def test_sound_comes_back(archive: Path, tmp_path: Path, options: RestoreOptions, subtype: str) -> None:
+def test_sound_comes_back(
+    archive: Path, tmp_path: Path, options: RestoreOptions, subtype: str
+) -> None:
     target = tmp_path / f"out.{options.container}"
     result = restore_file(archive, target, options)
     info = soundfile.info(target)
-    assert (info.frames, info.samplerate, info.channels, info.subtype) == (70_001, 44_100, 2, subtype)
+    assert (info.frames, info.samplerate, info.channels, info.subtype) == (
+        70_001,
+        44_100,
+        2,
+        subtype,
+    )
     assert (result.n_samples, result.n_overs) == (70_001, 0)
     assert snr_db(sound(target), tones(70_001)) > 15
 
@@ -126,7 +133,9 @@ def test_an_existing_target_is_kept(archive: Path, song: Path, tmp_path: Path) -
     assert song.read_bytes() == before
 
 
-def test_a_second_restore_is_up_to_date_and_other_bits_are_not(archive: Path, tmp_path: Path) -> None:
+def test_a_second_restore_is_up_to_date_and_other_bits_are_not(
+    archive: Path, tmp_path: Path
+) -> None:
     target = tmp_path / "o.flac"
     assert restore_file(archive, target).status == "written"
     state = target.stat().st_ino, target.stat().st_mtime_ns
@@ -183,9 +192,13 @@ def test_damage_stays_in_its_segment(archive: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved[:, end + reach :], whole[:, end + reach :])
 
 
-def test_a_missing_model_is_named(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_model_is_named(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("EARZIP_MODELS")
-    with pytest.raises(ModelNotFoundError, match=r"needs model 'tiny' with SHA-256 [0-9a-f]{64}") as caught:
+    with pytest.raises(
+        ModelNotFoundError, match=r"needs model 'tiny' with SHA-256 [0-9a-f]{64}"
+    ) as caught:
         restore_file(archive, tmp_path / "o.flac")
     assert caught.value.path == str(archive)
 

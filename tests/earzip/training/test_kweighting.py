@@ -6,7 +6,10 @@ import torch
 from earzip.training.kweighting import k_weight, k_weighting_response
 
 # ITU-R BS.1770-5, annex 1, tables 1 and 2: the two filters at 48 kHz.
-SHELF = ([1.53512485958697, -2.69169618940638, 1.19839281085285], [1.0, -1.69065929318241, 0.73248077421585])
+SHELF = (
+    [1.53512485958697, -2.69169618940638, 1.19839281085285],
+    [1.0, -1.69065929318241, 0.73248077421585],
+)
 HIGH_PASS = ([1.0, -2.0, 1.0], [1.0, -1.99004745483398, 0.99007225036621])
 
 
@@ -14,7 +17,11 @@ def standard_response(f_hz: torch.Tensor) -> torch.Tensor:
     z = torch.exp(-2j * torch.pi * f_hz / 48_000)
     response = torch.ones_like(z)
     for b, a in (SHELF, HIGH_PASS):
-        response = response * sum(c * z**i for i, c in enumerate(b)) / sum(c * z**i for i, c in enumerate(a))
+        response = (
+            response
+            * sum(c * z**i for i, c in enumerate(b))
+            / sum(c * z**i for i, c in enumerate(a))
+        )
     return response
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def plain_loss(x: Tensor, y: Tensor, n_fft: int, w: LossWeights, mid_side: bool)
     total = total + w.complex_convergence * ((error.sum((1, 2, 3)) / whole + 1e-8).sqrt()).mean()
     f = torch.arange(n_fft // 2 + 1) * 44100 / n_fft
     bands = []
-    for low, high in zip(_BAND_EDGES_HZ[:-1], _BAND_EDGES_HZ[1:], strict=True):
+    for low, high in pairwise(_BAND_EDGES_HZ):
         inside = (f >= low) & (f < high)
         top = error[:, :, inside].sum((1, 2, 3))
         bottom = power[:, :, inside].sum((1, 2, 3)) + 1e-3 * whole

@@ -37,7 +37,9 @@ CONFIG = {
 def music(tmp_path: Path) -> Path:
     audio = np.concatenate([tones(200_000, seed) for seed in (1, 2)], 1)
     (np.ascontiguousarray(audio.T) * 32767).astype("<i2").tofile(tmp_path / "music.s16")
-    entries = [{"name": str(i), "start": i * 200_000, "frames": 200_000, "rms_db": -20.0} for i in (0, 1)]
+    entries = [
+        {"name": str(i), "start": i * 200_000, "frames": 200_000, "rms_db": -20.0} for i in (0, 1)
+    ]
     (tmp_path / "music.json").write_text(json.dumps(entries))
     return tmp_path
 
@@ -54,7 +56,9 @@ def losses(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(music: Path, config: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    music: Path, config: Path, tmp_path: Path
+) -> None:
     code = (
         "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
         "from earzip.training.trainer import *\n"
