@@ -32,7 +32,8 @@ def quantize(latents: Latents, exponents: NDArray[np.int32], rounding: float = 0
     """
     scaled = latents / step_sizes(exponents)[:, None]
     magnitude = np.floor(np.abs(scaled) + np.float32(rounding))
-    return (np.sign(scaled) * np.minimum(magnitude, MAX_SYMBOL)).astype(np.int32)
+    symbols: Symbols = (np.sign(scaled) * np.minimum(magnitude, MAX_SYMBOL)).astype(np.int32)
+    return symbols
 
 
 def dequantize(symbols: Symbols, exponents: NDArray[np.int32]) -> Latents:

@@ -150,7 +150,7 @@ def _plan(header: Header, options: RestoreOptions, path: Path) -> _Plan:
     # A whole track has the source's own count, which rounding twice could miss by one.
     whole = (start, end) == (0, header.n_samples)
     n_out = source.n_frames if whole else n_samples_at(end - start, rate, source.sample_rate)
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if source.channels > 2:
         warnings = (f"the source's {source.channels} channels were mixed down and stay stereo",)
     channels = min(source.channels, 2)

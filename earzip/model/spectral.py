@@ -208,7 +208,7 @@ class SpectralVae(nn.Module):
         c = self.config
         energy = self.short_mdct(mid_side).square() @ self.short_band_means.t()
         log_energy = (torch.log10(energy + 1e-9) + 4) * 0.5
-        grouped = log_energy.unflatten(2, (-1, c.hop // c.short_hop)).transpose(1, 2)
+        grouped: Tensor = log_energy.unflatten(2, (-1, c.hop // c.short_hop)).transpose(1, 2)
         return grouped.flatten(2)
 
     def encode(self, audio: Tensor) -> Posterior:

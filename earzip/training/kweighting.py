@@ -54,4 +54,5 @@ def k_weight(audio: Tensor) -> Tensor:
     n = audio.shape[-1]
     n_fft = 1 << (n + 2047).bit_length()
     response = _magnitude(n_fft, audio.device).to(audio.dtype)
-    return torch.fft.irfft(torch.fft.rfft(audio, n_fft) * response, n_fft)[..., :n]
+    weighted: Tensor = torch.fft.irfft(torch.fft.rfft(audio, n_fft) * response, n_fft)
+    return weighted[..., :n]

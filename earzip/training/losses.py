@@ -59,7 +59,8 @@ def stft(audio: Tensor, n_fft: int) -> Tensor:
     flat = torch.stft(
         audio.flatten(0, 1), n_fft, n_fft // 4, n_fft, window, center=True, return_complex=True
     )
-    return flat.unflatten(0, audio.shape[:2])
+    spectrogram: Tensor = flat.unflatten(0, audio.shape[:2])
+    return spectrogram
 
 
 @lru_cache(maxsize=16)
@@ -221,7 +222,8 @@ def correlation_loss(x: Tensor, y: Tensor) -> Tensor:
         n = audio.shape[-1] // _CORRELATION_FRAME * _CORRELATION_FRAME
         left, right = audio[..., :n].unflatten(-1, (-1, _CORRELATION_FRAME)).unbind(1)
         energies = (left.square().sum(-1) + 1e-5) * (right.square().sum(-1) + 1e-5)
-        return (left * right).sum(-1) / energies.sqrt()
+        normalised: Tensor = (left * right).sum(-1) / energies.sqrt()
+        return normalised
 
     return (correlation(x) - correlation(y)).abs().mean()
 
