@@ -57,7 +57,7 @@ def latents(
             assert job.target is not None
             result = extract_latents(job.source, job.target, force=run.force)
             return FileRecord(
-                FileStatus.WRITTEN,
+                FileStatus(result.status),
                 result.archive,
                 result.target,
                 figures={"n_latents": result.n_latents, "n_frames": result.n_frames},

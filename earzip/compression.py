@@ -77,7 +77,8 @@ def compress_file(
 
     A target that is an archive of the same bytes, made with the same model and settings, is left as
     it is; one of the same bytes made with others is replaced; any other file is refused without
-    ``options.force``. The archive gets the source's time of modification. ``source_name`` stands in
+    ``options.force``. The archive gets the source's time of modification. ``source_name`` is for a
+    source that came through a pipe and has neither name nor time of its own: it stands in
     the archive instead of the source's own name ("" for none). Raises SourceError, TargetError,
     ModelNotFoundError or ModelDamagedError.
     """
@@ -90,11 +91,9 @@ def compress_file(
         return done
     with ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
-        encoding = _Encoding(
-            source, target, settings, pool.of_model(settings.spec), replace, on_progress
-        )
-        name = portable_name(source) if source_name is None else source_name
-        return encoding.run(digest, before, name)
+        codec = pool.of_model(settings.spec)
+        encoding = _Encoding(source, target, settings, codec, replace, source_name, on_progress)
+        return encoding.run(digest, before)
 
 
 def _refuse_same_file(source: Path, target: Path) -> None:
@@ -178,9 +177,11 @@ class _Encoding:
     codec: Codec
     replace: bool
     """Whether the target was there, and may be replaced."""
+    piped_name: str | None
+    """The name of a source that came through a pipe; None for a file with a name of its own."""
     on_progress: Progress | None
 
-    def run(self, sha256: str, before: os.stat_result, name: str) -> CompressResult:
+    def run(self, sha256: str, before: os.stat_result) -> CompressResult:
         gain_db = gain_to_reference_db(self._level_db())
         tags, warnings = self._tags()
         self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +209,7 @@ class _Encoding:
                 symbols=SYMBOL_CODING,
                 gain_centibels=round(10 * gain_db),
                 n_samples=self._n_samples,
-                source=_source_record(reader, sha256, before, name),
+                source=self._source_record(reader, sha256, before),
                 settings=self.settings.digest,
             )
             payload, blocks = tags.to_payload()
@@ -219,9 +220,31 @@ class _Encoding:
                 blocks=blocks,
                 pictures=[picture.data for picture in tags.pictures],
             )
-        os.utime(self.target, ns=(before.st_mtime_ns, before.st_mtime_ns))
+        if header.source.mtime_ns is not None:
+            os.utime(self.target, ns=(header.source.mtime_ns, header.source.mtime_ns))
         warnings += _layout_warnings(reader)
         return _result("written", self.source, self.target, header, sizes, tuple(warnings))
+
+    def _source_record(
+        self, reader: SourceReader, sha256: str, before: os.stat_result
+    ) -> SourceRecord:
+        facts, piped = reader.facts, self.piped_name is not None
+        return SourceRecord(
+            name=portable_name(self.source) if self.piped_name is None else self.piped_name,
+            sha256=sha256,
+            n_bytes=before.st_size,
+            mtime_ns=None if piped else before.st_mtime_ns,
+            container=facts.container,
+            codec=facts.codec,
+            sample_rate=facts.sample_rate,
+            channels=facts.channels,
+            bit_depth=facts.bit_depth,
+            is_float=facts.is_float,
+            lossless=facts.lossless,
+            n_frames=facts.n_frames,
+            downmix=reader.downmix,
+            truncated=reader.truncated,
+        )
 
     def _level_db(self) -> float:
         """Return the level of the whole track; the first of two passes over it."""
@@ -259,28 +282,6 @@ def _amplified(blocks: Iterable[Audio], gain_db: float) -> Iterator[Audio]:
     gain = np.float32(10 ** (gain_db / 20))
     for block in blocks:
         yield block * gain
-
-
-def _source_record(
-    reader: SourceReader, sha256: str, before: os.stat_result, name: str
-) -> SourceRecord:
-    facts = reader.facts
-    return SourceRecord(
-        name=name,
-        sha256=sha256,
-        n_bytes=before.st_size,
-        mtime_ns=before.st_mtime_ns,
-        container=facts.container,
-        codec=facts.codec,
-        sample_rate=facts.sample_rate,
-        channels=facts.channels,
-        bit_depth=facts.bit_depth,
-        is_float=facts.is_float,
-        lossless=facts.lossless,
-        n_frames=facts.n_frames,
-        downmix=reader.downmix,
-        truncated=reader.truncated,
-    )
 
 
 def _layout_warnings(reader: SourceReader) -> list[str]:

@@ -23,8 +23,9 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
     """Write the dequantised latents of ``archive`` to the safetensors file ``target``.
 
     It holds one tensor ``latents``, float32 ``[D, F]``, of sound brought to the models' working
-    level; its metadata name the model, hop, sample rate, gain and length. Raises ArchiveError, or
-    TargetError where the target exists (without ``force``) or cannot be written.
+    level; its metadata name the model, hop, sample rate, gain and length. A target that holds just
+    that is left as it is. Raises ArchiveError, or TargetError where another file is in the way
+    (without ``force``) or the target cannot be written.
     """
     with ArchiveReader(archive) as reader:
         header = reader.header
@@ -40,12 +41,22 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
         "gain_db": str(header.gain_centibels / 10),
         "n_samples": str(header.n_samples),
     }
+    content = save({"latents": latents}, metadata)
     if not force and os.path.lexists(target):
-        raise TargetError("exists; --force replaces it", target)
+        if _holds(target, content):
+            return LatentsResult("up_to_date", archive, target, *latents.shape)
+        raise TargetError("exists and holds something else; --force replaces it", target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target, replace=force) as file:
-        file.write(save({"latents": latents}, metadata))
-    return LatentsResult(archive, target, *latents.shape)
+        file.write(content)
+    return LatentsResult("written", archive, target, *latents.shape)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def read_segment(reader: ArchiveReader, i: int) -> Latents:

@@ -101,6 +101,7 @@ class RestoreResult:
 class LatentsResult:
     """What became of one archive whose latents were extracted."""
 
+    status: Status
     archive: Path
     target: Path
     n_latents: int

@@ -210,6 +210,8 @@ def test_latents_are_what_the_decoder_gets(archive: Path, tmp_path: Path) -> Non
     assert latents.dtype == np.float32
     assert np.abs(latents).max() > 0.5
     np.testing.assert_array_equal(latents, np.round(latents * 4) / 4)
+    assert extract_latents(archive, tmp_path / "l.safetensors").status == "up_to_date"
+    (tmp_path / "l.safetensors").write_bytes(b"mine")
     with pytest.raises(TargetError, match="exists"):
         extract_latents(archive, tmp_path / "l.safetensors")
 
