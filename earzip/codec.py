@@ -99,7 +99,7 @@ class Codec:
         self.geometry = geometry
         self.n_latents = n_latents
         self.device = torch.device(device)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _usable_cores()
         on_cpu = self.device.type == "cpu"
         self._batch = 1 if on_cpu else (batch_size or _CUDA_BATCH)
         self._in_flight = 2 * self.threads if on_cpu else 2
@@ -222,6 +222,13 @@ def _first_samples(source: Iterator[Audio], n_samples: int) -> Audio:
             break
         taken.append(block)
     return np.concatenate(taken, 1)
+
+
+def _usable_cores() -> int:
+    """The cores this process may use: fewer than the machine has under taskset, Slurm or Docker."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _one_thread() -> None:
