@@ -164,14 +164,15 @@ def _try_lock(file: int) -> bool:
 
 
 def choose_device(name: str) -> str:
-    """Return the device to run the network on; ``auto``: a GPU if there is one, else the CPU.
+    """Return the device to run the network on; ``auto``: what accelerate takes, a GPU if there is one.
 
     Raises `UsageError` for one that is not there. Loads torch.
     """
     import torch  # noqa: PLC0415  # commands without a network do without it
+    from accelerate import PartialState  # noqa: PLC0415
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return str(PartialState().device)
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
