@@ -20,10 +20,16 @@ import click
 from earzip.errors import UsageError
 
 
-def default_config_path() -> Path:
-    """Return where the configuration is looked for if the command line does not say."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return Path(home or Path.home() / ".config", "earzip", "config.toml")
+def default_config_path() -> Path | None:
+    """Return where the configuration is looked for if the command line does not say.
+
+    None for a user without a home.
+    """
+    try:
+        folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    except RuntimeError:
+        return None
+    return Path(folder, "earzip", "config.toml")
 
 
 def apply_config(ctx: click.Context, path: Path | None) -> None:
@@ -34,6 +40,8 @@ def apply_config(ctx: click.Context, path: Path | None) -> None:
     """
     named = path is not None
     path = path or default_config_path()
+    if path is None:
+        return
     try:
         text = path.read_bytes().decode()
         tables = tomllib.loads(text)
@@ -99,8 +107,11 @@ def _value(ctx: click.Context, option: click.Option, value: Any, path: Path, key
         return value
     if isinstance(value, bool | dict | list):
         raise UsageError(f"{key} is {value!r}, expected a string or a number", path)
+    text = str(value)
+    if isinstance(option.type, click.Path) or option.name == "model":
+        text = os.path.expanduser(text)  # noqa: PTH111  # keeps "-" and "./-" as they are
     try:
-        option.process_value(ctx, str(value))
+        option.process_value(ctx, text)
     except click.BadParameter as error:
         raise UsageError(f"{key}: {error.message}", path) from error
-    return str(value)
+    return text

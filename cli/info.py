@@ -11,7 +11,7 @@ import click
 
 from earzip.batch_plan import Job, Selection, is_archive_name, plan_batch
 from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
-from earzip.cli.output import clock, count, size
+from earzip.cli.output import clock, count, rate, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.options import Progress
@@ -41,10 +41,9 @@ def _read(job: Job, _on_progress: Progress) -> FileRecord:
 def _describe(record: FileRecord) -> Iterator[str]:
     archive: Any = record.figures["archive"]
     source, n_bytes = archive["source"], archive["bytes"]
-    yield (
-        f"sound     {clock(archive['duration_s'])}, {count(archive['n_samples'], 'sample')}, "
-        f"{archive['kbps']:.2f} kbps without pictures"
-    )
+    sound = [clock(archive["duration_s"]), count(archive["n_samples"], "sample")]
+    kbps = rate(archive["kbps"], archive["duration_s"], decimals=2)
+    yield "sound     " + ", ".join(sound + [f"{each} without pictures" for each in kbps])
     parts = ", ".join(f"{part} {size(n_bytes[part])}" for part in _PARTS)
     yield f"file      {size(n_bytes['total'])}: {parts}; format {archive['format_version']}"
     yield f"source    {_source(source)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -45,18 +46,39 @@ class LazyGroup(click.Group):
         for stream in (sys.stdout, sys.stderr):
             # Names of files may hold bytes that are no text, and terminals may lack characters.
             getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+        code = self._run(args)
+        _discard_what_cannot_be_written()
+        sys.exit(code)
+
+    def _run(self, args: Sequence[str] | None) -> int:
         try:
-            code = super().main(args, prog_name=PROGRAM, standalone_mode=False)
+            code: int | None = super().main(args, prog_name=PROGRAM, standalone_mode=False)
+            return code or 0
         except click.ClickException as error:
             error.show()
-            sys.exit(error.exit_code)
+            return error.exit_code
         except click.Abort:  # Ctrl-C outside of a run over files
             click.echo(f"{PROGRAM}: stopped", err=True)
-            sys.exit(_STOPPED)
+            return _STOPPED
         except EarzipError as error:
             click.echo(f"{PROGRAM}: {printable(str(error))}", err=True)
-            sys.exit(error.exit_code)
-        sys.exit(code or 0)
+            return error.exit_code
+        except OSError as error:
+            # Errors of files have become EarzipErrors, or name their file: this one is of a stream.
+            if error.filename is not None:
+                raise
+            click.echo(f"{PROGRAM}: the output cannot be written: {error.strerror}", err=True)
+            return 1
+
+
+def _discard_what_cannot_be_written() -> None:
+    """Keep Python, which flushes once more as it ends, from complaining a second time."""
+    if sys.stdout is None:  # it was closed when the process began
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"max_content_width": 100})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import click
 
 from earzip.batch import choose_device
+from earzip.cli.piping import STDIO
 
 Function = Callable[..., Any]
 
@@ -26,7 +28,36 @@ Exit codes (the most severe wins):
   130  interrupted for the second time
 """
 
-PATH = click.Path(path_type=Path, allow_dash=True)
+
+class PathOrDash(click.Path):
+    """A path; only ``-`` as it stands is `STDIO`: ``./-`` is a file of that name."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_dash=True, path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """Return the path; an absolute one where it would be taken for `STDIO`."""
+        path = Path(value)
+        super().convert(value, param, ctx)
+        return path.absolute() if path == STDIO and value not in ("-", STDIO) else path
+
+
+PATH = PathOrDash()
+
+
+class Count(click.IntRange):
+    """A whole number from 1 up."""
+
+    name = "whole number"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
 
 paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
 
@@ -62,7 +93,7 @@ _RUN_OPTIONS = {
     "max_failures": click.option(
         "--max-failures",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=Count(),
         help="Give up with exit code 1 once N files have failed.",
     ),
     "as_json": click.option(
@@ -103,13 +134,13 @@ _NETWORK_OPTIONS = {
     "threads": click.option(
         "--threads",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=Count(),
         help="CPU threads.  [default: the cores this process may use]",
     ),
     "batch_size": click.option(
         "--batch-size",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=Count(),
         help="Windows of sound in one pass on a GPU.",
     ),
 }
@@ -142,6 +173,8 @@ def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | No
     """Return the seconds of a time in a track: ``90.5`` or ``[h:]m:s``; an option's callback."""
     if value is None:
         return None
+    if len(value) > _MAX_TIME_LENGTH:
+        raise click.BadParameter(f"a time has at most {_MAX_TIME_LENGTH} characters")
     found = _TIME.fullmatch(value)
     if not found:
         raise click.BadParameter(f"{value!r} is neither seconds (90.5) nor [h:]m:s (1:30.5)")
@@ -151,4 +184,5 @@ def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | No
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + seconds
 
 
+_MAX_TIME_LENGTH = 32
 _TIME = re.compile(r"(?:(?:(?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+(?:\.\d*)?|\.\d+)", re.ASCII)

@@ -69,6 +69,8 @@ class Printer:
             self._result(record)
             if record.exit_code:
                 _problem(record)
+            for line in (record.traceback or "").splitlines():
+                click.echo(printable(line), err=True)
             for warning in record.warnings:
                 _to_stderr(f"warning: {record.source}: {warning}")
 
@@ -80,7 +82,8 @@ class Printer:
             click.echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
             for record in report.problems:
                 _problem(record)
-        if set(report.counts) != {FileStatus.READ}:
+        unbegun = not report.counts and report.n_undone  # what ended the run is told below
+        if set(report.counts) != {FileStatus.READ} and not unbegun:
             click.echo(_summary(report), err=True)
         if report.stopped:
             _to_stderr(f"stopped with {count(report.n_undone, 'file')} to go; run again to go on")
@@ -102,21 +105,27 @@ class Printer:
                 click.echo(indent + printable(detail), err=self.results_to_stderr)
 
 
+def rate(kbps: float, duration_s: float, decimals: int = 1) -> list[str]:
+    """Return ``12.3 kbps``, or nothing for less than a second: that is mostly overhead."""
+    return [f"{kbps:.{decimals}f} kbps"] if duration_s >= 1 else []
+
+
 def _note(figures: Mapping[str, object]) -> str:
     """Return in brackets the figures that every command calls the same."""
     notes = []
-    if isinstance(seconds := figures.get("duration_s"), int | float):
+    seconds = figures.get("duration_s")
+    if isinstance(seconds, int | float):
         notes.append(clock(seconds))
     if isinstance(n_bytes := figures.get("archive_bytes"), int):
         notes.append(size(n_bytes))
-    if isinstance(kbps := figures.get("kbps"), int | float):
-        notes.append(f"{kbps:.1f} kbps")
+    if isinstance(kbps := figures.get("kbps"), int | float) and isinstance(seconds, int | float):
+        notes += rate(kbps, seconds)
     return f" ({', '.join(notes)})" if notes else ""
 
 
 def _summary(report: Report) -> str:
     counts = [f"{report.counts[s]} {_STATUS_WORDS[s]}" for s in FileStatus if report.counts[s]]
-    parts = [", ".join(counts) or ("nothing done" if report.n_undone else "nothing to do")]
+    parts = [", ".join(counts) or "nothing to do"]
     totals = report.totals
     if totals["duration_s"]:
         parts.append(f"{clock(totals['duration_s'])} of audio")
@@ -137,8 +146,9 @@ def _sizes(totals: dict[str, float]) -> str:
     text = f"{size(source)} → {size(archive)}"
     if pictures:
         text += f" with pictures, {size(archive - pictures)} without"
-    if totals["duration_s"]:
-        text += f" ({8 * (archive - pictures) / totals['duration_s'] / 1000:.1f} kbps)"
+    if duration_s := totals["duration_s"]:
+        kbps = 8 * (archive - pictures) / duration_s / 1000
+        text += "".join(f" ({each})" for each in rate(kbps, duration_s))
     return text
 
 

@@ -14,7 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from earzip.batch_plan import Job, Plan, Selection, is_folder, is_output_file, plan_batch
+from earzip.batch_plan import (
+    ARCHIVE_SUFFIX,
+    Job,
+    Plan,
+    Selection,
+    is_folder,
+    is_output_file,
+    plan_batch,
+)
 from earzip.errors import TargetError, UsageError
 
 STDIO = Path("-")
@@ -31,6 +39,12 @@ class PlannedRun:
     def to_stdout(self) -> bool:
         """Whether a result goes to standard output."""
         return any(job.target in self.piped for job in self.plan.jobs)
+
+    def fetch(self) -> None:
+        """Read standard input to its end, if it is a source. Only for a run that does its work."""
+        for job in self.plan.jobs:
+            if job.source in self.piped:
+                _spool_stdin(job.source)
 
 
 @contextmanager
@@ -53,15 +67,16 @@ def plan_run(
     piped: dict[Path, Path] = {}
     with TemporaryDirectory(prefix="earzip-") as folder:
         source, target = paths[0], output
-        if source == STDIO:
-            source = Path(folder, "stdin")
-            _spool_stdin(source)
-            piped[source] = STDIO
         if target == STDIO:
             target = Path(folder, "out", "stdout")
             piped[target] = STDIO
-        plan = plan_batch([source], selection, target.parent)
-        plan.jobs = [Job(job.source, target, job.n_bytes) for job in plan.jobs]
+        if source == STDIO:
+            source = Path(folder, "stdin")
+            piped[source] = STDIO
+            plan = Plan([Job(source, target, 0)])
+        else:
+            plan = plan_batch([source], selection, target.parent)
+            plan.jobs = [Job(job.source, target, job.n_bytes) for job in plan.jobs]
         yield PlannedRun(plan, piped)
         if output == STDIO and target.exists():
             _write_stdout(target)
@@ -71,10 +86,22 @@ def _plan_files(
     paths: Sequence[Path], output: Path | None, selection: Selection, suffixes: Collection[str]
 ) -> Plan:
     if output is None or not is_output_file(paths, output, suffixes):
+        if output is not None and is_output_file(paths, output, _sound_suffixes()):
+            endings = " or ".join(sorted(suffixes))
+            raise UsageError(
+                f"a file for the result ends in {endings}; a folder of this name must be there",
+                output,
+            )
         return plan_batch(paths, selection, output)
     plan = plan_batch(paths, selection, output.parent)
     plan.jobs = [Job(job.source, output, job.n_bytes) for job in plan.jobs]
     return plan
+
+
+def _sound_suffixes() -> Collection[str]:
+    from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
+
+    return {*AUDIO_EXTENSIONS, ARCHIVE_SUFFIX}
 
 
 def _require_one_of_one(
@@ -85,6 +112,10 @@ def _require_one_of_one(
     if output is None or not (output == STDIO or is_output_file(paths, output, suffixes)):
         endings = " or ".join(sorted(suffixes))
         raise UsageError(f"standard input needs -o FILE, ending in {endings}, or -o -")
+    if paths[0] == STDIO and sys.stdin is None:
+        raise UsageError("standard input is closed")
+    if output == STDIO and sys.stdout is None:
+        raise UsageError("standard output is closed")
     if output == STDIO and sys.stdout.isatty():
         raise UsageError("the result is binary and standard output is a terminal; redirect it")
 

@@ -62,7 +62,7 @@ _SUFFIXES = {".flac", ".wav"}
 @click.option(
     "--keep-going",
     is_flag=True,
-    help="Put silence where an archive is damaged, list the places, and exit with 3.",
+    help="Put silence where an archive is damaged, leave out damaged tags, and exit with 3.",
 )
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
 @network_options
@@ -136,21 +136,34 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
 
 
 def _record(result: RestoreResult) -> FileRecord:
-    lost = result.lost_segments
     return FileRecord(
-        FileStatus.INCOMPLETE if lost else FileStatus(result.status),
+        FileStatus.INCOMPLETE if result.is_incomplete else FileStatus(result.status),
         result.archive,
         result.target,
-        message=f"damaged: silence in place of {len(lost)} segments" if lost else None,
+        message=_damage(result),
         warnings=result.warnings,
         figures={
             "duration_s": result.duration_s,
             "n_samples": result.n_samples,
             "n_overs": result.n_overs,
-            "lost_segments": list(lost),
+            "lost_segments": list(result.lost_segments),
+            "lost_pictures": list(result.lost_pictures),
+            "lost_tags": result.lost_tags,
             "tag_losses": list(result.tag_losses),
         },
     )
+
+
+def _damage(result: RestoreResult) -> str | None:
+    """Return what damage has cost in one sentence, or None."""
+    lost = []
+    if n := len(result.lost_segments):
+        lost.append(f"silence in place of {n} segment{'s' * (n != 1)}")
+    if n := len(result.lost_pictures):
+        lost.append(f"{n} picture{'s' * (n != 1)} lost")
+    if result.lost_tags:
+        lost.append("tags lost")
+    return f"damaged: {', '.join(lost)}" if lost else None
 
 
 def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:

@@ -33,6 +33,8 @@ def run_command(
     """
     if options.as_json and planned.to_stdout:
         raise UsageError("--json and the result cannot both go to standard output")
+    if not options.dry_run:
+        planned.fetch()
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
     with StopSignal() as stop, ProgressBar(len(plan.jobs), n_bytes) as bar:

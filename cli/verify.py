@@ -41,7 +41,8 @@ def verify(
     """Check every byte of archives against their checksums, and their structure.
 
     A PATH is an archive or a folder, searched to its end for archives. Only --decode needs the
-    model.
+    model. A file that is no archive at all has failed (3); one that is named .earz and is empty or
+    begins with zeros is damaged (4), as what a crash has left.
     """
     selection = Selection(takes=is_archive_name, otherwise="not an archive")
     plan = plan_batch(paths, selection)
@@ -58,7 +59,7 @@ def verify(
                 if record.status is not FileStatus.INTACT:
                     return record
                 problems = decode_check(job.source, codecs=codecs, on_progress=on_progress)
-                return _record(job.source, problems)
+                return _record(job.source, problems, record.figures["lost_segments"])
 
             yield work
 
@@ -69,16 +70,17 @@ def verify(
 def _check_structure(job: Job, _on_progress: Progress) -> FileRecord:
     from earzip.inspect import verify_archive  # noqa: PLC0415  # loads numpy
 
-    damages = verify_archive(job.source).damages
-    return _record(job.source, [f"{damage.part}: {damage.message}" for damage in damages])
+    result = verify_archive(job.source)
+    problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
+    return _record(job.source, problems, list(result.lost_segments))
 
 
-def _record(archive: Path, problems: list[str]) -> FileRecord:
+def _record(archive: Path, problems: list[str], lost_segments: object) -> FileRecord:
     return FileRecord(
         FileStatus.DAMAGED if problems else FileStatus.INTACT,
         archive,
         message=_in_short(problems),
-        figures={"damages": problems},
+        figures={"damages": problems, "lost_segments": lost_segments},
     )
 
 

@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from earzip.inspect import read_info
     from earzip.transcode import (
         CompressOptions,
+        CompressResult,
         RestoreOptions,
+        RestoreResult,
         compress_file,
         restore_file,
     )
 
 __all__ = [
     "CompressOptions",
+    "CompressResult",
     "EarzipError",
     "RestoreOptions",
+    "RestoreResult",
     "__version__",
     "compress_file",
     "read_info",
@@ -31,9 +35,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CompressOptions": "earzip.transcode",
+    "CompressOptions": "earzip.options",
+    "CompressResult": "earzip.options",
     "EarzipError": "earzip.errors",
-    "RestoreOptions": "earzip.transcode",
+    "RestoreOptions": "earzip.options",
+    "RestoreResult": "earzip.options",
     "compress_file": "earzip.transcode",
     "read_info": "earzip.inspect",
     "restore_file": "earzip.transcode",

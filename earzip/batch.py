@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ Work = Callable[[Job, Progress], FileRecord]
 OnRecord = Callable[[FileRecord, Job | None], None]
 """Told of each record, and of the job that it ends, if it ends one."""
 
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -85,10 +88,11 @@ def run_batch(
 ) -> Report:
     """Do the jobs of ``plan`` in order and return the report.
 
-    An `EarzipError` of ``work`` becomes the record of its file. A file whose target another run
-    holds is tried once more after all others. ``copy_others`` copies the bystanders beside the
-    results; ``force`` lets the copies replace files that differ. Once
-    ``max_failures`` files have failed the run gives up on the rest.
+    An `EarzipError` of ``work`` becomes the record of its file, and so does a bug, with its
+    traceback: a night's run does not end at the one file that brings it out. A file whose target
+    another run holds is tried once more after all others. ``copy_others`` copies the bystanders
+    beside the results; ``force`` lets the copies replace files that differ. Once ``max_failures``
+    files have failed the run gives up on the rest.
     """
     run = _Run(plan, work, on_record, stop, on_progress, max_failures)
     started = time.monotonic()
@@ -166,8 +170,11 @@ def _try_lock(file: int) -> bool:
 def choose_device(name: str) -> str:
     """Return the device to run the network on; ``auto``: what accelerate takes, a GPU if there is one.
 
-    Raises `UsageError` for one that is not there. Loads torch.
+    Raises `UsageError` for one that is not there, or that is neither a CPU nor a CUDA GPU. Loads
+    torch.
     """
+    if not _DEVICE.fullmatch(name):
+        raise UsageError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
     import torch  # noqa: PLC0415  # commands without a network do without it
     from accelerate import PartialState  # noqa: PLC0415
 
@@ -230,6 +237,8 @@ class _Run:
             record = _problem(FileStatus.LOCKED, job.source, job.target, error)
         except EarzipError as error:
             record = _problem(FileStatus.FAILED, job.source, job.target, error)
+        except Exception as error:  # recorded with its traceback, and exit code 1
+            record = _bug(job, error)
         self.report.n_undone -= 1
         self._put_on_record(record, job)
         return True
@@ -300,6 +309,12 @@ def _problem(
 ) -> FileRecord:
     about_source = error.path is None or error.path == str(source)
     return FileRecord(status, source, target, error.message if about_source else str(error))
+
+
+def _bug(job: Job, error: Exception) -> FileRecord:
+    message = f"internal error: {type(error).__name__}: {error}"
+    where = "".join(traceback.format_exception(error))
+    return FileRecord(FileStatus.FAILED, job.source, job.target, message, traceback=where)
 
 
 def _skipped(bystander: Bystander) -> FileRecord:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,12 +160,17 @@ class _Folder:
 
     path: Path
     target: Path
+    id: _FolderId
     above: frozenset[_FolderId]
     hidden: bool
 
 
 class _Walk:
-    """The files under one folder, in the order of their names; links are followed."""
+    """The files under one folder, in the order of their names.
+
+    Links to folders are followed last, and each folder is visited once: under its own name if it
+    has one here. Folders that link to each other would else be walked in every order there is.
+    """
 
     def __init__(self, selection: Selection, root: Path, output: Path | None, plan: Plan) -> None:
         self._selection = selection
@@ -172,13 +178,20 @@ class _Walk:
         self._output = output
         self._output_id = _folder_id(output) if output is not None and is_folder(output) else None
         self._plan = plan
+        # Apart for hidden folders: what was left aside there is worked on where it is not hidden.
+        self._visited: dict[tuple[_FolderId, bool], Path] = {}
 
     def run(self) -> None:
         target = self._root if self._output is None else self._output
         # A stack, because folders may be nested deeper than Python calls can be.
-        stack = [_Folder(self._root, target, frozenset({_folder_id(self._root)}), hidden=False)]
+        stack = deque([_Folder(self._root, target, _folder_id(self._root), frozenset(), False)])
         while stack:
             folder = stack.pop()
+            known_as = self._visited.setdefault((folder.id, folder.hidden), folder.path)
+            if known_as != folder.path:
+                reason = f"already visited as {known_as}"
+                self._plan.bystanders.append(Bystander(folder.path, None, reason))
+                continue
             try:
                 with os.scandir(folder.path) as found:
                     entries = sorted(found, key=lambda entry: entry.name)
@@ -186,8 +199,13 @@ class _Walk:
                 reason = error.strerror or str(error)
                 self._plan.refuse(folder.path, f"the folder cannot be listed: {reason}")
                 continue
-            subfolders = [self._visit(folder, entry) for entry in entries]
-            stack += [subfolder for subfolder in reversed(subfolders) if subfolder]
+            links: list[_Folder] = []
+            own: list[_Folder] = []
+            for entry in entries:
+                if subfolder := self._visit(folder, entry):
+                    (links if entry.is_symlink() else own).append(subfolder)
+            stack.extend(reversed(own))
+            stack.extendleft(links)
 
     def _visit(self, folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
         """Plan what ``entry`` is; return it if it is a folder to go into."""
@@ -221,10 +239,11 @@ class _Walk:
         if folder_id == self._output_id:
             self._plan.bystanders.append(Bystander(path, None, "the folder of the results"))
             return None
-        if folder_id in folder.above:
+        above = folder.above | {folder.id}
+        if folder_id in above:
             self._plan.bystanders.append(Bystander(path, None, "a link to a folder above it"))
             return None
-        return _Folder(path, folder.target / path.name, folder.above | {folder_id}, hidden)
+        return _Folder(path, folder.target / path.name, folder_id, above, hidden)
 
     def _leave_aside(self, folder: _Folder, path: Path, hidden: bool, *, copyable: bool) -> None:
         refused = self._selection.refuses(path.name)

@@ -2,8 +2,8 @@
 
 A model is two files: ``NAME.json``, its specification, and ``NAME.safetensors``, its weights. They are
 looked for inside the package, then in the folders of ``EARZIP_MODELS`` (separated like PATH), then in
-``earzip/models`` under ``XDG_DATA_HOME`` (default ``~/.local/share``). This module loads torch only
-to build a network.
+``earzip/models`` under ``XDG_DATA_HOME`` (default ``~/.local/share``). A malformed specification in
+a folder hides no other one. This module loads torch only to build a network.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earzip.errors import ModelDamagedError, ModelNotFoundError
+from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
 
 if TYPE_CHECKING:
     from earzip.codec import Codec
@@ -26,7 +28,18 @@ DEFAULT_MODEL = "mini"
 QUALITIES = ("low", "medium", "high")
 _SPEC_FORMAT = 1
 _MAX_SPEC_BYTES = 1 << 20
+_MAX_LATENTS = 4096
+_MAX_EXPONENT = 1024
+_MAX_FRAMES = 65_536
+_GEOMETRY = {  # the smallest and the greatest value of each, as in an archive's header
+    "hop": (1, 65_536),
+    "lead": (0, 1 << 20),
+    "core": (1, _MAX_FRAMES),
+    "encoder_context": (0, _MAX_FRAMES),
+    "decoder_context": (0, _MAX_FRAMES),
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EMBEDDED = Path(__file__).parent / "weights"
 
 
@@ -87,7 +100,7 @@ class ModelSpec:
             if len(text) > _MAX_SPEC_BYTES:
                 raise ValueError(f"more than {_MAX_SPEC_BYTES} bytes")
             return cls._from_json(json.loads(text), path)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelDamagedError(f"not a model specification: {error!r}", path) from error
 
     @classmethod
@@ -96,12 +109,25 @@ class ModelSpec:
             raise ValueError(f"format {data['format']!r}, this version reads {_SPEC_FORMAT}")
         if not _SHA256.fullmatch(data["weights_sha256"]):
             raise ValueError("weights_sha256 is not 64 hexadecimal digits")
+        if not _NAME.fullmatch(data["name"]):
+            raise ValueError(f"name is {data['name']!r}, expected a word")
+        _require_integer("n_latents", data["n_latents"], 1, _MAX_LATENTS)
         exponents = tuple(data["step_exponents"])
-        if len(exponents) != data["n_latents"] or not all(type(e) is int for e in exponents):
+        if len(exponents) != data["n_latents"]:
             raise ValueError(f"step_exponents must be {data['n_latents']} integers")
+        for exponent in exponents:
+            _require_integer("step_exponents", exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
         presets = {name: Preset(**preset) for name, preset in data["presets"].items()}
         if set(presets) != set(QUALITIES):
             raise ValueError(f"presets must be {', '.join(QUALITIES)}")
+        for preset in presets.values():
+            _require_integer("exponent", preset.exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
+            if not 0 <= preset.rounding <= 1:
+                raise ValueError(f"rounding is {preset.rounding!r}, expected 0 to 1")
+        _require_geometry(data["geometry"])
+        for key in ("architecture", "licence", "source"):
+            if not isinstance(data[key], str):
+                raise ValueError(f"{key} is {data[key]!r}, expected a text")
         return cls(
             name=data["name"],
             architecture=data["architecture"],
@@ -117,44 +143,71 @@ class ModelSpec:
         )
 
 
+def _require_geometry(geometry: dict[str, Any]) -> None:
+    if set(geometry) != set(_GEOMETRY):
+        raise ValueError(f"geometry must be {', '.join(_GEOMETRY)}")
+    for key, (least, most) in _GEOMETRY.items():
+        _require_integer(key, geometry[key], least, most)
+    for key in ("encoder_context", "decoder_context"):
+        if geometry[key] > geometry["core"]:
+            raise ValueError(f"{key} is {geometry[key]}, wider than the core")
+
+
+def _require_integer(what: str, value: object, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{what} is {value!r}, expected an integer from {least} to {most}")
+
+
 def model_folders() -> list[Path]:
     """Return the folders that models are looked for in, in order."""
     named = [Path(p) for p in os.environ.get("EARZIP_MODELS", "").split(os.pathsep) if p]
-    data_home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return [_EMBEDDED, *named, data_home / "earzip" / "models"]
+    folders = [_EMBEDDED, *named]
+    if data_home := os.environ.get("XDG_DATA_HOME"):
+        folders.append(Path(data_home, "earzip", "models"))
+    else:
+        with suppress(RuntimeError):  # a user without a home
+            folders.append(Path.home() / ".local" / "share" / "earzip" / "models")
+    return folders
 
 
-def list_models() -> list[ModelSpec]:
-    """Return every model that is installed; the first of a name wins.
-
-    Raises ModelDamagedError for a malformed specification among them.
-    """
-    found: dict[str, ModelSpec] = {}
+def _installed() -> Iterator[ModelSpec | EarzipError]:
+    """Yield each specification in the folders, or why it is none, in the order of looking."""
     for folder in model_folders():
         for path in sorted(folder.glob("*.json")):
-            spec = ModelSpec.read(path)
+            try:
+                yield ModelSpec.read(path)
+            except (ModelNotFoundError, ModelDamagedError) as error:
+                yield error
+
+
+def list_models() -> tuple[list[ModelSpec], list[EarzipError]]:
+    """Return every model that is installed, the first of a name, and what is wrong with others."""
+    found: dict[str, ModelSpec] = {}
+    problems: list[EarzipError] = []
+    for spec in _installed():
+        if isinstance(spec, ModelSpec):
             found.setdefault(spec.name, spec)
-    return list(found.values())
+        else:
+            problems.append(spec)
+    return list(found.values()), problems
 
 
 def find_model(name_or_path: str) -> ModelSpec:
     """Return the model of that name, or in that ``.json`` file; ModelNotFoundError if there is none."""
     if name_or_path.endswith(".json"):
         return ModelSpec.read(Path(name_or_path))
-    for spec in list_models():
-        if spec.name == name_or_path:
+    for spec in _installed():
+        if isinstance(spec, ModelSpec) and spec.name == name_or_path:
             return spec
-    names = ", ".join(spec.name for spec in list_models())
+    names = ", ".join(spec.name for spec in list_models()[0])
     raise ModelNotFoundError(f"no model {name_or_path!r} is installed; installed: {names}")
 
 
 def find_model_of_archive(name: str, sha256: str) -> ModelSpec:
     """Return the model an archive names by ``sha256``; ModelNotFoundError if it is not installed."""
-    for folder in model_folders():
-        for path in sorted(folder.glob("*.json")):
-            spec = ModelSpec.read(path)
-            if spec.sha256 == sha256:
-                return spec
+    for spec in _installed():
+        if isinstance(spec, ModelSpec) and spec.sha256 == sha256:
+            return spec
     raise ModelNotFoundError(
         f"needs model {name!r} with SHA-256 {sha256}, which is not installed; "
         f"put its .json and .safetensors files into {model_folders()[-1]}"

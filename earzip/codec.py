@@ -32,6 +32,7 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _CUDA_BATCH = 16
+_MAX_DEFAULT_THREADS = 16  # each takes some 150 MB for a window of `mini`
 
 
 class Vae(Protocol):
@@ -81,7 +82,7 @@ class Codec:
     """A network with its geometry, on one device.
 
     ``threads`` is the number of windows computed side by side on a CPU (default: the cores this
-    process may use); ``batch_size`` the windows of one pass on a GPU, where the last batch is padded
+    process may use, at most 16); ``batch_size`` the windows of one pass on a GPU, where the last batch is padded
     to full size because results may depend on it.
     """
 
@@ -102,7 +103,7 @@ class Codec:
         self.threads = threads or _usable_cores()
         on_cpu = self.device.type == "cpu"
         self._batch = 1 if on_cpu else (batch_size or _CUDA_BATCH)
-        self._in_flight = 2 * self.threads if on_cpu else 2
+        self._in_flight = self.threads + 2 if on_cpu else 2
         self._pool = ThreadPoolExecutor(self.threads if on_cpu else 1, initializer=_one_thread)
 
     def close(self) -> None:
@@ -185,7 +186,7 @@ class Codec:
         for i in segments:
             after = segment(i + 1)
             window = np.zeros((self.n_latents, g.core + 2 * context), np.float32)
-            left = before[:, -context:]
+            left = before[:, max(0, before.shape[1] - context) :]
             right = after[:, :context]
             window[:, context - left.shape[1] : context] = left
             window[:, context : context + now.shape[1]] = now
@@ -226,9 +227,9 @@ def _first_samples(source: Iterator[Audio], n_samples: int) -> Audio:
 
 def _usable_cores() -> int:
     """The cores this process may use: fewer than the machine has under taskset, Slurm or Docker."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    n_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(n_cores, _MAX_DEFAULT_THREADS)
 
 
 def _one_thread() -> None:

@@ -35,7 +35,7 @@ from earzip.formats.source_reader import SourceReader
 from earzip.formats.symbols import SYMBOL_CODING, pack
 from earzip.formats.tags import TagSet, read_tags
 from earzip.level import LevelMeter, gain_to_reference_db
-from earzip.options import CompressOptions, CompressResult, Progress
+from earzip.options import CompressOptions, CompressResult, Progress, Status
 from earzip.quantizer import quantize
 
 Audio = NDArray[np.float32]
@@ -82,10 +82,11 @@ def compress_file(
     the archive instead of the source's own name ("" for none). Raises SourceError, TargetError,
     ModelNotFoundError or ModelDamagedError.
     """
+    source, target = Path(source), Path(target)
     options = options or CompressOptions()
     settings = _Settings(find_model(options.model), options.quality)
     _refuse_same_file(source, target)
-    digest, before = _hash(source)
+    digest, before = _hash(source, on_progress)
     replace = os.path.lexists(target)
     if done := _existing(source, target, digest, settings, options.force):
         return done
@@ -105,7 +106,7 @@ def _refuse_same_file(source: Path, target: Path) -> None:
         raise TargetError("is the source itself, which is never overwritten", target)
 
 
-def _hash(source: Path) -> tuple[str, os.stat_result]:
+def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_result]:
     """Return the SHA-256 of a file and its state before it was read."""
     try:
         with source.open("rb") as file:
@@ -113,6 +114,8 @@ def _hash(source: Path) -> tuple[str, os.stat_result]:
             digest = hashlib.sha256()
             while block := file.read(_HASH_BLOCK_BYTES):
                 digest.update(block)
+                if on_progress:
+                    on_progress(0)  # a request to stop is heard while a file is hashed
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", source) from error
     return digest.hexdigest(), before
@@ -147,7 +150,7 @@ def _existing(
 
 
 def _result(
-    status: str,
+    status: Status,
     source: Path,
     target: Path,
     header: Header,
@@ -155,7 +158,7 @@ def _result(
     warnings: tuple[str, ...],
 ) -> CompressResult:
     return CompressResult(
-        status="written" if status == "written" else "up_to_date",
+        status=status,
         source=source,
         target=target,
         duration_s=header.duration_s,
@@ -182,48 +185,87 @@ class _Encoding:
     on_progress: Progress | None
 
     def run(self, sha256: str, before: os.stat_result) -> CompressResult:
-        gain_db = gain_to_reference_db(self._level_db())
-        tags, warnings = self._tags()
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        exponents = self.settings.exponents
-        rounding = self.settings.spec.presets[self.settings.quality].rounding
-        with ArchiveWriter(self.target, replace=self.replace) as writer:
+        with ExitStack() as stack:
+            first_pass = stack.enter_context(open_source(self.source))
+            _make_folder(self.target)
+            # Before the work: a target that cannot be written is refused at once.
+            writer = stack.enter_context(ArchiveWriter(self.target, replace=self.replace))
+            gain_db = gain_to_reference_db(self._level_db(first_pass))
+            tags, warnings = self._tags()
             with open_source(self.source) as reader:
-                amplified = _amplified(self._counted(stereo_44k(reader)), gain_db)
-                for latents in self.codec.encode(amplified):
-                    writer.add_segment(*pack(quantize(latents, exponents, rounding)))
+                n_samples = self._write_segments(writer, stereo_44k(reader), gain_db)
             self._require_unchanged(before)
-            header = Header(
-                encoder=EncoderRecord(
-                    name="earzip",
-                    version=version("earzip"),
-                    torch=str(torch.__version__),
-                    device=self.codec.device.type,
-                    dtype="float32",
-                ),
-                model=ModelRecord(
-                    self.settings.spec.name, self.settings.spec.sha256, self.codec.n_latents
-                ),
-                geometry=GeometryRecord(sample_rate=SAMPLE_RATE, **vars(self.codec.geometry)),
-                quantizer=QuantizerRecord(self.settings.quality, tuple(exponents.tolist())),
-                symbols=SYMBOL_CODING,
-                gain_centibels=round(10 * gain_db),
-                n_samples=self._n_samples,
-                source=self._source_record(reader, sha256, before),
-                settings=self.settings.digest,
-            )
+            header = self._header(reader, gain_db, n_samples, sha256, before)
             payload, blocks = tags.to_payload()
-            empty = tags == TagSet()
             sizes = writer.finish(
                 header,
-                tags=None if empty else payload,
+                tags=None if tags == TagSet() else payload,
                 blocks=blocks,
                 pictures=[picture.data for picture in tags.pictures],
+                mtime_ns=header.source.mtime_ns,
             )
-        if header.source.mtime_ns is not None:
-            os.utime(self.target, ns=(header.source.mtime_ns, header.source.mtime_ns))
         warnings += _layout_warnings(reader)
         return _result("written", self.source, self.target, header, sizes, tuple(warnings))
+
+    def _level_db(self, reader: SourceReader) -> float:
+        """Return the level of the whole track; the first of two passes over it."""
+        meter = LevelMeter()
+        for block in stereo_44k(reader):
+            meter.add(block)
+            self._report(0)  # a request to stop is heard in this pass too
+        return meter.level_db()
+
+    def _write_segments(
+        self, writer: ArchiveWriter, blocks: Iterable[Audio], gain_db: float
+    ) -> int:
+        """Encode ``blocks`` to the archive; return how many samples they had."""
+        exponents = self.settings.exponents
+        rounding = self.settings.spec.presets[self.settings.quality].rounding
+        gain = np.float32(10 ** (gain_db / 20))
+        n_samples = 0
+
+        def amplified() -> Iterator[Audio]:
+            nonlocal n_samples
+            for block in blocks:
+                n_samples += block.shape[1]
+                yield block * gain
+                self._report(block.shape[1])
+
+        for latents in self.codec.encode(amplified()):
+            if not np.isfinite(latents).all():
+                raise SourceError("its samples are too large for the model", self.source)
+            writer.add_segment(*pack(quantize(latents, exponents, rounding)))
+        return n_samples
+
+    def _header(
+        self,
+        reader: SourceReader,
+        gain_db: float,
+        n_samples: int,
+        sha256: str,
+        before: os.stat_result,
+    ) -> Header:
+        return Header(
+            encoder=EncoderRecord(
+                name="earzip",
+                version=version("earzip"),
+                torch=str(torch.__version__),
+                device=self.codec.device.type,
+                dtype="float32",
+            ),
+            model=ModelRecord(
+                self.settings.spec.name, self.settings.spec.sha256, self.codec.n_latents
+            ),
+            geometry=GeometryRecord(sample_rate=SAMPLE_RATE, **vars(self.codec.geometry)),
+            quantizer=QuantizerRecord(
+                self.settings.quality, tuple(self.settings.exponents.tolist())
+            ),
+            symbols=SYMBOL_CODING,
+            gain_centibels=round(10 * gain_db),
+            n_samples=n_samples,
+            source=self._source_record(reader, sha256, before),
+            settings=self.settings.digest,
+        )
 
     def _source_record(
         self, reader: SourceReader, sha256: str, before: os.stat_result
@@ -246,14 +288,6 @@ class _Encoding:
             truncated=reader.truncated,
         )
 
-    def _level_db(self) -> float:
-        """Return the level of the whole track; the first of two passes over it."""
-        meter = LevelMeter()
-        with open_source(self.source) as reader:
-            for block in stereo_44k(reader):
-                meter.add(block)
-        return meter.level_db()
-
     def _tags(self) -> tuple[TagSet, list[str]]:
         try:
             tags = read_tags(self.source)
@@ -261,13 +295,9 @@ class _Encoding:
             return TagSet(), [f"tags cannot be read and are not archived: {error.message}"]
         return tags, list(tags.problems)
 
-    def _counted(self, blocks: Iterable[Audio]) -> Iterator[Audio]:
-        self._n_samples = 0
-        for block in blocks:
-            self._n_samples += block.shape[1]
-            yield block
-            if self.on_progress:
-                self.on_progress(block.shape[1] / SAMPLE_RATE)
+    def _report(self, n_samples: int) -> None:
+        if self.on_progress:
+            self.on_progress(n_samples / SAMPLE_RATE)
 
     def _require_unchanged(self, before: os.stat_result) -> None:
         try:
@@ -278,10 +308,11 @@ class _Encoding:
             raise SourceError("changed while it was read", self.source)
 
 
-def _amplified(blocks: Iterable[Audio], gain_db: float) -> Iterator[Audio]:
-    gain = np.float32(10 ** (gain_db / 20))
-    for block in blocks:
-        yield block * gain
+def _make_folder(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"its folder cannot be made: {error.strerror}", target) from error
 
 
 def _layout_warnings(reader: SourceReader) -> list[str]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from earzip.batch_plan import is_archive_name
+from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.formats.archive import ArchiveReader, ArchiveSizes, Damage, verify_structure
+from earzip.formats.archive_file import ArchiveFile
 from earzip.formats.archive_header import Header
+from earzip.formats.archive_layout import PREFIX_BYTES
 from earzip.formats.archive_tags import TagPart
 
 
@@ -74,14 +79,6 @@ class VerifyResult:
         """Numbers of the segments whose sound is lost; the rest can be restored."""
         return tuple(d.segment for d in self.damages if d.segment is not None)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a dictionary that json.dumps takes."""
-        return {
-            "path": os.fspath(self.path),
-            "status": "ok" if self.is_whole else "damaged",
-            "damages": [asdict(damage) for damage in self.damages],
-        }
-
 
 def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
     """Return what the archive at ``path`` says of itself. Sound and pictures are not read.
@@ -102,7 +99,21 @@ def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
 def verify_archive(path: str | os.PathLike[str]) -> VerifyResult:
     """Return what is wrong with the bytes of the archive at ``path``, every part checked.
 
-    Raises `ArchiveError` for a file that cannot be read, and `UnsupportedArchiveError` for one
-    that needs a newer earzip.
+    Raises `ArchiveError` for a file that cannot be read, `NotAnArchiveError` for one that is
+    something else, and `UnsupportedArchiveError` for one that needs a newer earzip. What has an
+    archive's name and is empty or begins with zeros was one: a full disk or a crash leaves that.
     """
-    return VerifyResult(Path(path), tuple(verify_structure(path)))
+    path = Path(path)
+    with ArchiveFile(path) as file, suppress(DamagedArchiveError):
+        try:
+            with file.blamed():
+                file.read_prefix()
+        except NotAnArchiveError:
+            if not (is_archive_name(path.name) and _begins_with_zeros(path)):
+                raise
+    return VerifyResult(path, tuple(verify_structure(path)))
+
+
+def _begins_with_zeros(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not any(file.read(PREFIX_BYTES))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from earzip.errors import DamagedArchiveError, TargetError
 from earzip.formats.archive import ArchiveReader
@@ -23,16 +23,38 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
     """Write the dequantised latents of ``archive`` to the safetensors file ``target``.
 
     It holds one tensor ``latents``, float32 ``[D, F]``, of sound brought to the models' working
-    level; its metadata name the model, hop, sample rate, gain and length. A target that holds just
-    that is left as it is. Raises ArchiveError, or TargetError where another file is in the way
-    (without ``force``) or the target cannot be written.
+    level; its metadata name the archive's checksum, the model, hop, sample rate, gain and length. A
+    target of the same metadata and size is left as it is. Raises ArchiveError, or TargetError where
+    another file is in the way (without ``force``) or the target cannot be written. Memory does not
+    grow with the track.
     """
     with ArchiveReader(archive) as reader:
         header = reader.header
-        segments = [read_segment(reader, i) for i in range(reader.n_segments)]
-    nothing = np.zeros((header.model.n_latents, 0), np.float32)
-    latents = np.concatenate([nothing, *segments], 1)
-    metadata = {
+        shape = header.model.n_latents, header.n_frames
+        head = _safetensors_head(shape, _metadata(reader))
+        if not force and os.path.lexists(target):
+            if _begins_with(target, head, len(head) + 4 * shape[0] * shape[1]):
+                return LatentsResult("up_to_date", archive, target, *shape)
+            raise TargetError("exists and holds something else; --force replaces it", target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TargetError(f"its folder cannot be made: {error.strerror}", target) from error
+        with atomic_write(target, replace=force) as file:
+            file.write(head)
+            for i in range(reader.n_segments):
+                latents = read_segment(reader, i)
+                first = i * header.geometry.core
+                for channel, row in enumerate(latents):
+                    file.seek(len(head) + 4 * (channel * shape[1] + first))
+                    file.write(row.astype("<f4").tobytes())
+    return LatentsResult("written", archive, target, *shape)
+
+
+def _metadata(reader: ArchiveReader) -> dict[str, str]:
+    header = reader.header
+    return {
+        "archive": reader.prefix.pack()[-8:].hex(),
         "model": header.model.name,
         "model_sha256": header.model.sha256,
         "sample_rate": str(header.geometry.sample_rate),
@@ -41,20 +63,25 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
         "gain_db": str(header.gain_centibels / 10),
         "n_samples": str(header.n_samples),
     }
-    content = save({"latents": latents}, metadata)
-    if not force and os.path.lexists(target):
-        if _holds(target, content):
-            return LatentsResult("up_to_date", archive, target, *latents.shape)
-        raise TargetError("exists and holds something else; --force replaces it", target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(target, replace=force) as file:
-        file.write(content)
-    return LatentsResult("written", archive, target, *latents.shape)
 
 
-def _holds(path: Path, content: bytes) -> bool:
+def _safetensors_head(shape: tuple[int, int], metadata: dict[str, str]) -> bytes:
+    """Return what a safetensors file of one tensor has before its data.
+
+    Written here because the library wants the whole tensor in memory: 64-bit length, then JSON filled up
+    with spaces to a multiple of eight (https://github.com/huggingface/safetensors, "Format").
+    """
+    end = 4 * shape[0] * shape[1]
+    tensor = {"dtype": "F32", "shape": list(shape), "data_offsets": [0, end]}
+    text = json.dumps({"__metadata__": metadata, "latents": tensor}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _begins_with(path: Path, head: bytes, n_bytes: int) -> bool:
     try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size == n_bytes and file.read(len(head)) == head
     except OSError:
         return False
 

@@ -22,7 +22,7 @@ _RELATIVE_GATE = 10 ** (-10 / 10)
 
 
 class LevelMeter:
-    """Measures the gated level of audio that arrives in blocks, in flat memory."""
+    """Measures the gated level of audio that arrives in blocks; keeps 9,000 numbers an hour."""
 
     def __init__(self) -> None:
         self._powers: list[float] = []

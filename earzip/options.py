@@ -15,6 +15,8 @@ Progress = Callable[[float], None]
 Status = Literal["written", "up_to_date"]
 Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
+_LATEST_S = 1e9
+"""The latest time, in seconds, that can be asked for: 31 years, far beyond any archive's end."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,18 @@ class RestoreOptions:
     as_source: bool = False
     """Give the source's own rate, exact frame count, and mono if it was mono."""
     keep_going: bool = False
-    """Fill damaged segments with silence instead of failing."""
+    """Fill damaged segments with silence and leave out damaged tags instead of failing."""
     force: bool = False
     """Replace a target that was not restored from this archive."""
 
     def __post_init__(self) -> None:
         if self.container == "flac" and self.bits == "float":
             raise UsageError("FLAC holds integers: float samples need the container wav")
-        if (self.start_s or 0.0) < 0 or (
-            self.end_s is not None and self.end_s <= (self.start_s or 0.0)
-        ):
-            raise UsageError(f"start {self.start_s or 0} s and end {self.end_s} s are not a range")
+        start_s = self.start_s or 0.0
+        end_s = _LATEST_S if self.end_s is None else self.end_s
+        # Comparing NaN is false whichever way: it is refused too.
+        if not 0 <= start_s < end_s <= _LATEST_S:
+            raise UsageError(f"start {start_s:g} s and end {self.end_s} s are not a range")
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,19 @@ class RestoreResult:
     n_overs: int = 0
     """Samples beyond full scale: saturated in integer output, kept in float."""
     lost_segments: tuple[int, ...] = ()
+    """Damaged segments that the restored range is a part of: silence."""
+    lost_pictures: tuple[int, ...] = ()
+    """Which of the source's pictures are damaged and left out."""
+    lost_tags: bool = False
+    """All tags and pictures are left out: the archive's tag part is damaged."""
     tag_losses: tuple[str, ...] = ()
+    """What the format of the restored file cannot carry."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether damage has cost sound, tags or pictures."""
+        return bool(self.lost_segments or self.lost_pictures or self.lost_tags)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.formats.symbols import MAX_SYMBOL
+
 STEPS_PER_OCTAVE = 16
-MAX_SYMBOL = 32_767
 
 Latents = NDArray[np.float32]
 Symbols = NDArray[np.int32]
@@ -24,7 +25,7 @@ def step_sizes(exponents: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def quantize(latents: Latents, exponents: NDArray[np.int32], rounding: float = 0.5) -> Symbols:
-    """Return the integers of ``latents`` ``[D, F]``, int32 within ±32767.
+    """Return the integers of finite ``latents`` ``[D, F]``, int32 within ±32767.
 
     A magnitude of s steps becomes ``floor(s + rounding)``. With ``rounding`` below a half, values
     near the middle between two integers go to the smaller, which costs fewer bits for the noise it

@@ -56,11 +56,13 @@ class FileRecord:
     message: str | None = None
     warnings: tuple[str, ...] = ()
     figures: Mapping[str, object] = field(default_factory=dict)
+    traceback: str | None = None
+    """Where earzip itself went wrong, for whoever mends it."""
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a run of this file alone."""
-        return _EXIT_CODES.get(self.status, 0)
+        """The exit code of a run of this file alone; 1 for a bug."""
+        return 1 if self.traceback else _EXIT_CODES.get(self.status, 0)
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object of this record."""
@@ -111,7 +113,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The most severe of: 1 gave up, 75 stopped or locked, 4 damage, 3 failed, 0."""
+        """The most severe of: 1 gave up or a bug, 75 stopped or locked, 4 damage, 3 failed, 0."""
         codes = {record.exit_code for record in self.problems}
         codes |= {1} if self.gave_up else set()
         codes |= {75} if self.stopped else set()

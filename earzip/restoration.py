@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from earzip.checkpoints import find_model_of_archive
@@ -18,6 +18,7 @@ from earzip.codec_pool import CodecPool
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
+    EarzipError,
     ModelDamagedError,
     ModelNotFoundError,
     TagError,
@@ -25,23 +26,26 @@ from earzip.errors import (
     UsageError,
 )
 from earzip.formats.archive import ArchiveReader
-from earzip.formats.archive_header import Header
+from earzip.formats.archive_header import Header, SourceRecord
+from earzip.formats.archive_layout import PartKind
 from earzip.formats.atomic import atomic_path
-from earzip.formats.audio_write import AudioWriter
+from earzip.formats.audio_write import AudioWriter, flac_holds_rate
+from earzip.formats.provenance import DIGEST_BYTES, read_provenance, write_provenance
 from earzip.formats.resample import n_samples_at, resample_to
-from earzip.formats.tags import TagSet, write_tags
+from earzip.formats.tags import RawBlock, TagSet, write_tags
 from earzip.latents import read_segment
-from earzip.options import Bits, Progress, RestoreOptions, RestoreResult
+from earzip.options import Bits, Container, Progress, RestoreOptions, RestoreResult
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
 
-_SUBTYPES = {16: "PCM_16", 24: "PCM_24", "float": "FLOAT"}
+# Far below the end of float32: what gain, resampling and mixing make of it is still finite.
+_LOUDEST = np.float32(1e30)
 
 
 def restore_file(
-    archive: Path,
-    target: Path,
+    archive: str | os.PathLike[str],
+    target: str | os.PathLike[str],
     options: RestoreOptions | None = None,
     *,
     codecs: CodecPool | None = None,
@@ -49,27 +53,29 @@ def restore_file(
 ) -> RestoreResult:
     """Decode ``archive`` to the WAV or FLAC file ``target`` with its tags; return what was done.
 
-    A target of the same format, length and time of modification as would be written is left as it
-    is; any other is refused without ``options.force``. Raises ArchiveError (DamagedArchiveError for
-    damage, unless ``options.keep_going``), ModelNotFoundError, ModelDamagedError, TargetError, or
-    UsageError for a range that begins beyond the track's end.
+    A target that was restored whole from the same archive with the same options is left as it is;
+    any other is refused without ``options.force``, the archive and its source even then. Raises
+    ArchiveError (DamagedArchiveError for damage, unless ``options.keep_going``),
+    ModelNotFoundError, ModelDamagedError, TargetError, or UsageError for a range that begins beyond
+    the track's end and for a sample rate that FLAC cannot hold.
     """
+    archive, target = Path(archive), Path(target)
     options = options or RestoreOptions()
     with ArchiveReader(archive, salvage=options.keep_going) as reader:
         plan = _plan(reader.header, options, archive)
+        digest = _digest(reader, plan)
         if os.path.lexists(target):
-            if not options.force and _is_restored(target, plan, reader.header):
-                return RestoreResult("up_to_date", archive, target, plan.duration_s, plan.n_out)
             if not options.force:
+                if read_provenance(target) == digest:
+                    return RestoreResult("up_to_date", archive, target, plan.duration_s, plan.n_out)
                 raise TargetError(
                     "exists and is not what would be written; --force replaces it", target
                 )
-            if target.exists() and target.samefile(archive):
-                raise TargetError("is the archive itself, which is never overwritten", target)
+            _require_replaceable(target, archive, reader.header.source)
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
             codec = _codec(reader, pool)
-            return _write(reader, codec, target, plan, options, on_progress)
+            return _write(reader, codec, target, plan, digest, options, on_progress)
 
 
 def decode_check(
@@ -83,19 +89,16 @@ def decode_check(
     problems: list[str] = []
     with ArchiveReader(archive) as reader, ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
-        sound = _Sound(reader, _codec(reader, pool), keep_going=True)
+        n_expected = reader.header.n_samples
+        sound = _Sound(reader, _codec(reader, pool), 0, n_expected, keep_going=True)
         n_samples = 0
-        for block in sound.blocks(0, reader.header.n_samples):
-            if not np.isfinite(block).all():
-                problems.append(f"sample {n_samples} and on decode to numbers that are not finite")
+        for block in sound.blocks():
             n_samples += block.shape[1]
             if on_progress:
                 on_progress(block.shape[1] / reader.header.geometry.sample_rate)
         problems += [f"segment {i}: {message}" for i, message in sorted(sound.lost.items())]
-        if n_samples != reader.header.n_samples:
-            problems.append(
-                f"{n_samples} samples decode, the header says {reader.header.n_samples}"
-            )
+        if n_samples != n_expected:
+            problems.append(f"{n_samples} samples decode, the header says {n_expected}")
     return problems
 
 
@@ -125,7 +128,9 @@ class _Plan:
     n_out: int
     channels: int
     bits: Bits
-    container: str
+    dither: bool
+    container: Container
+    as_source: bool
     warnings: tuple[str, ...] = ()
 
     @property
@@ -145,8 +150,23 @@ def _plan(header: Header, options: RestoreOptions, path: Path) -> _Plan:
         )
     source = header.source
     bits = options.bits or (24 if source.lossless else 16)
+    plan = _Plan(
+        start=start,
+        end=end,
+        rate=rate,
+        n_out=end - start,
+        channels=2,
+        bits=bits,
+        dither=options.dither and bits == 16,
+        container=options.container,
+        as_source=options.as_source,
+    )
     if not options.as_source:
-        return _Plan(start, end, rate, end - start, 2, bits, options.container)
+        return plan
+    if options.container == "flac" and not flac_holds_rate(source.sample_rate):
+        raise UsageError(
+            f"FLAC cannot hold the source's {source.sample_rate} Hz; --format wav can", path
+        )
     # A whole track has the source's own count, which rounding twice could miss by one.
     whole = (start, end) == (0, header.n_samples)
     n_out = source.n_frames if whole else n_samples_at(end - start, rate, source.sample_rate)
@@ -154,21 +174,32 @@ def _plan(header: Header, options: RestoreOptions, path: Path) -> _Plan:
     if source.channels > 2:
         warnings = (f"the source's {source.channels} channels were mixed down and stay stereo",)
     channels = min(source.channels, 2)
-    return _Plan(start, end, source.sample_rate, n_out, channels, bits, options.container, warnings)
+    return replace(plan, rate=source.sample_rate, n_out=n_out, channels=channels, warnings=warnings)
 
 
-def _is_restored(target: Path, plan: _Plan, header: Header) -> bool:
-    """Whether ``target`` looks like what would be written: format, length and time."""
+def _digest(reader: ArchiveReader, plan: _Plan) -> bytes:
+    """Return what tells a whole restoration of this archive under this plan from any other."""
+    # The prefix has the checksums of header and index, and the index those of everything else.
+    asked = {name: value for name, value in vars(plan).items() if name != "warnings"}
+    seen = reader.prefix.pack() + repr(sorted(asked.items())).encode()
+    return hashlib.sha256(seen).digest()[:DIGEST_BYTES]
+
+
+def _require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:
+    """Refuse what even ``force`` must not replace: the archive itself, and what it was made of."""
     try:
-        if target.stat().st_mtime_ns != header.source.mtime_ns:
-            return False
-        info = soundfile.info(os.fsencode(target))
-    except (OSError, soundfile.LibsndfileError):
-        return False
-    wav_kinds = {"WAV", "WAVEX", "RF64"}
-    container = "wav" if info.format in wav_kinds else info.format.lower()
-    found = (container, info.subtype, info.samplerate, info.channels, info.frames)
-    return found == (plan.container, _SUBTYPES[plan.bits], plan.rate, plan.channels, plan.n_out)
+        if not target.is_file():
+            return
+        if target.samefile(archive):
+            raise TargetError("is the archive itself, which is never overwritten", target)
+        if target.stat().st_size != source.n_bytes:
+            return
+        with target.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise TargetError(f"cannot be compared to the source: {error.strerror}", target) from error
+    if sha256 == source.sha256:
+        raise TargetError("is the source of this archive, which is never overwritten", target)
 
 
 def _write(
@@ -176,29 +207,36 @@ def _write(
     codec: Codec,
     target: Path,
     plan: _Plan,
+    digest: bytes,
     options: RestoreOptions,
     on_progress: Progress | None,
 ) -> RestoreResult:
     header = reader.header
-    sound = _Sound(reader, codec, keep_going=options.keep_going)
-    blocks = _reported(sound.blocks(plan.start, plan.end), header.geometry.sample_rate, on_progress)
+    sound = _Sound(reader, codec, plan.start, plan.end, keep_going=options.keep_going)
+    blocks = _reported(sound.blocks(), header.geometry.sample_rate, on_progress)
     if plan.rate != header.geometry.sample_rate or plan.n_out != plan.end - plan.start:
         blocks = resample_to(blocks, header.geometry.sample_rate, plan.rate, plan.n_out)
-    tags, warnings = _read_tags(reader, keep_going=options.keep_going)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(target) as temporary:
+    saved = _read_tags(reader, keep_going=options.keep_going)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"its folder cannot be made: {error.strerror}", target) from error
+    # Without force there was no target: one that has come since is not replaced.
+    with atomic_path(target, replace=options.force) as temporary, _blaming(target, temporary):
         with AudioWriter(
             temporary,
-            container=options.container,
+            container=plan.container,
             sample_rate=plan.rate,
             channels=1 if plan.channels == 1 else 2,
             bits=plan.bits,
-            dither=options.dither,
+            dither=plan.dither,
             n_samples=plan.n_out,
         ) as writer:
             for block in blocks:
                 writer.write(block)
-        losses = write_tags(temporary, tags) if tags is not None else []
+        if not (sound.lost or saved.is_damaged):
+            write_provenance(temporary, digest)
+        losses = write_tags(temporary, saved.tags) if saved.tags is not None else []
         if header.source.mtime_ns is not None:
             os.utime(temporary, ns=(header.source.mtime_ns, header.source.mtime_ns))
     return RestoreResult(
@@ -208,10 +246,23 @@ def _write(
         duration_s=plan.duration_s,
         n_samples=plan.n_out,
         n_overs=writer.n_overs,
-        lost_segments=tuple(sorted(sound.lost)),
+        lost_segments=tuple(i for i in sorted(sound.lost) if i in sound.segments),
+        lost_pictures=saved.lost_pictures,
+        lost_tags=saved.is_damaged and saved.tags is None,
         tag_losses=tuple(losses),
-        warnings=plan.warnings + warnings,
+        warnings=plan.warnings + sound.warnings + saved.warnings,
     )
+
+
+@contextmanager
+def _blaming(target: Path, temporary: Path) -> Iterator[None]:
+    """Let errors of a file that the user never sees name the one that it is to become."""
+    try:
+        yield
+    except EarzipError as error:
+        if error.path != os.fspath(temporary):
+            raise
+        raise type(error)(error.message, target) from error
 
 
 def _reported(blocks: Iterable[Audio], rate: int, on_progress: Progress | None) -> Iterator[Audio]:
@@ -221,47 +272,122 @@ def _reported(blocks: Iterable[Audio], rate: int, on_progress: Progress | None) 
             on_progress(block.shape[1] / rate)
 
 
-def _read_tags(reader: ArchiveReader, *, keep_going: bool) -> tuple[TagSet | None, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _SavedTags:
+    """What could be read of an archive's tags: all of them, unless damage was allowed for."""
+
+    tags: TagSet | None
+    lost_pictures: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_damaged(self) -> bool:
+        return bool(self.warnings)
+
+
+def _read_tags(reader: ArchiveReader, *, keep_going: bool) -> _SavedTags:
     try:
         part = reader.tags
         if part is None:
-            return None, ()
-        return TagSet.from_payload(part.payload, part.blocks, reader.pictures()), ()
-    except DamagedArchiveError as error:
-        if not keep_going:
+            return _SavedTags(None)
+        images, lost = _read_pictures(reader, part.pictures, keep_going=keep_going)
+        tags = TagSet.from_payload(part.payload, part.blocks, images)
+    except (DamagedArchiveError, TagError) as error:
+        if keep_going:
+            return _SavedTags(None, (), (f"tags are lost: {error.message}",))
+        if isinstance(error, DamagedArchiveError):
             raise
-        return None, (f"tags are lost: {error.message}",)
-    except TagError as error:
         raise DamagedArchiveError(f"tags are not valid: {error.message}", reader.path) from error
+    return _SavedTags(_without_pictures(tags, lost.keys()), tuple(lost), tuple(lost.values()))
+
+
+def _read_pictures(
+    reader: ArchiveReader, numbers: tuple[int, ...], *, keep_going: bool
+) -> tuple[list[bytes], dict[int, str]]:
+    """Return the images of the tags' pictures, and for each lost one, here empty, a sentence."""
+    if not keep_going:
+        return reader.pictures(), {}
+    images: list[bytes] = []
+    lost: dict[int, str] = {}
+    for picture, number in enumerate(numbers):
+        try:
+            images.append(reader._file.read_part(reader._part(PartKind.PICTURE, number)))
+        except DamagedArchiveError as error:
+            images.append(b"")
+            lost[picture] = f"picture {picture} is lost: {error.message}"
+    return images, lost
+
+
+def _without_pictures(tags: TagSet, lost: Collection[int]) -> TagSet:
+    """Return ``tags`` less lost pictures, and less the raw blocks that would need them.
+
+    What those blocks said is still in the neutral view, as far as it has a neutral name.
+    """
+    kept = [i for i in range(len(tags.pictures)) if i not in lost]
+    index = {old: new for new, old in enumerate(kept)}
+    raw = [
+        RawBlock(
+            block.kind,
+            block.data,
+            tuple(replace(cut, picture=index[cut.picture]) for cut in block.cuts),
+        )
+        for block in tags.raw
+        if not any(cut.picture in lost for cut in block.cuts)
+    ]
+    return replace(tags, pictures=[tags.pictures[i] for i in kept], raw=raw)
 
 
 @dataclass
 class _Sound:
-    """The sound of an archive, and which of its segments were lost."""
+    """Samples ``[start, end)`` of an archive's track, and which segments were lost."""
 
     reader: ArchiveReader
     codec: Codec
+    start: int
+    end: int
     keep_going: bool
     lost: dict[int, str] = field(default_factory=dict)
 
-    def blocks(self, start: int, end: int) -> Iterator[Audio]:
-        """Yield samples ``[start, end)`` of the track, ``[2, T]``, at the source's level."""
+    @property
+    def segments(self) -> range:
+        """The segments that hold the samples; their neighbours are read for context only."""
+        return self.codec.geometry.segments_of(self.start, self.end)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each lost segment that is only a neighbour."""
+        return tuple(
+            f"segment {i}, which is beside the range, is damaged: the sound next to it may differ"
+            for i in sorted(self.lost)
+            if i not in self.segments
+        )
+
+    def blocks(self) -> Iterator[Audio]:
+        """Yield the samples, ``[2, T]``, at the source's level; silence for lost segments."""
         header, g = self.reader.header, self.codec.geometry
         gain = np.float32(10 ** (-header.gain_centibels / 200))
-        segments = g.segments_of(start, end)
-        for i, block in zip(
-            segments, self.codec.decode(self._latents, header.n_samples, segments), strict=True
-        ):
+        cores = self.codec.decode(self._latents, header.n_samples, self.segments)
+        for i, block in zip(self.segments, cores, strict=True):
             first = max(0, i * g.core * g.hop - g.lead)
-            cut = block[:, max(0, start - first) : max(0, end - first)]
-            yield np.zeros_like(cut) if i in self.lost else cut * gain
+            cut = block[:, max(0, self.start - first) : max(0, self.end - first)]
+            with np.errstate(over="ignore"):
+                cut = cut * gain
+            if not (np.abs(cut) < _LOUDEST).all():  # infinite and NaN ones too
+                self._lose(i, "decodes to numbers that are no sound")
+            yield np.zeros_like(cut) if i in self.lost else cut
 
     def _latents(self, i: int) -> Latents:
         try:
             return read_segment(self.reader, i)
         except DamagedArchiveError as error:
-            if not self.keep_going:
-                raise
-            self.lost[i] = error.message
+            beside = "" if i in self.segments else " (the range beside it needs it as context)"
+            self._lose(i, error.message + beside, error)
             n_frames = self.reader.header.segment_frames(i)
             return np.zeros((self.reader.header.model.n_latents, n_frames), np.float32)
+
+    def _lose(self, i: int, message: str, cause: DamagedArchiveError | None = None) -> None:
+        """Note that segment ``i`` is lost. Raises DamagedArchiveError unless going on."""
+        if not self.keep_going:
+            message = message if cause else f"segment {i}: {message}"
+            raise DamagedArchiveError(message, self.reader.path) from cause
+        self.lost.setdefault(i, message)

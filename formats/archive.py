@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,7 @@ from earzip.formats.archive_layout import (
 from earzip.formats.archive_tags import TagPart, pack_tag_part, unpack_tag_part
 from earzip.formats.atomic import atomic_write
 from earzip.formats.canonical_json import JsonValue
+from earzip.formats.symbols import unpack
 
 _SPOOL_MEMORY_BYTES = 8 << 20  # an hour at 16 kbps; a longer track goes through the disk
 _COPY_BYTES = 1 << 20
@@ -69,11 +70,16 @@ class Damage:
     segment: int | None = None  # the number of the segment that is lost, if it is one
 
 
+class _UnfinishedError(Exception):
+    """Makes the target's context manager undo what `finish` has not completed."""
+
+
 class ArchiveWriter:
     """Writes one archive: segments as they come, then `finish` with all that is known by then.
 
-    A context manager; the target appears in `finish` and only there, whole. Compressed segments
-    wait in memory, those of a long track in an unnamed file in the target's folder.
+    A context manager. A target that cannot be written is refused when it is entered, before any
+    work; it appears in `finish` and only there, whole. Compressed segments wait in memory, those of
+    a long track in an unnamed file in the target's folder.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
@@ -84,8 +90,10 @@ class ArchiveWriter:
         self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed by __exit__
             max_size=_SPOOL_MEMORY_BYTES, dir=str(self.path.parent)
         )
+        self._target = ExitStack()
 
     def __enter__(self) -> Self:
+        self._file = self._target.enter_context(atomic_write(self.path, replace=self._replace))
         return self
 
     def __exit__(
@@ -95,6 +103,9 @@ class ArchiveWriter:
         traceback: TracebackType | None,
     ) -> None:
         self._spool.close()
+        # After `finish` there is nothing left to undo.
+        error = exc or _UnfinishedError()
+        self._target.__exit__(type(error), error, traceback)
 
     def add_segment(self, *pieces: bytes) -> None:
         """Append a segment of one to 17 ``pieces``, none empty, each compressed under its own code.
@@ -115,12 +126,13 @@ class ArchiveWriter:
         tags: dict[str, JsonValue] | None = None,
         blocks: Sequence[bytes] = (),
         pictures: Sequence[bytes] = (),
+        mtime_ns: int | None = None,
     ) -> ArchiveSizes:
         """Write the archive and return what its bytes are spent on.
 
         ``tags``: the neutral view; ``blocks``: the source's raw tag blocks; ``pictures``: image
         files in the order in which ``tags`` describes them, equal ones are stored once. Without
-        ``tags`` there are neither. Raises `TargetError`, or `TagError` where tags are too large.
+        ``tags`` there are neither. ``mtime_ns``: the file's time of modification. Raises `TargetError`, or `TagError` where tags are too large.
         """
         assert len(self._raw_bytes) == header.n_segments, "segments do not make up n_samples"
         assert max(self._raw_bytes, default=0) <= header.max_segment_bytes
@@ -148,7 +160,8 @@ class ArchiveWriter:
             header_checksum=checksum(header_frame),
             index_checksum=checksum(bytes(self._index)),
         )
-        with atomic_write(self.path, replace=self._replace) as file, self._disk():
+        with self._disk():
+            file = self._file
             file.write(prefix.pack())
             file.write(header_frame)
             file.write(self._index)
@@ -158,6 +171,10 @@ class ArchiveWriter:
             file.write(tag_frame)
             for image in images:
                 file.write(image)
+            file.flush()
+            if mtime_ns is not None:
+                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+        self._target.close()
         return sizes
 
     def _tag_frame(self, part: TagPart, *, largest: int) -> bytes:
@@ -314,7 +331,9 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
             match part.kind:
                 case PartKind.SEGMENT:
                     with recorded(f"segment {number}", segment=number):
-                        file.read_frames(part, max_segment_bytes)
+                        raw = file.read_frames(part, max_segment_bytes)
+                        if header and number < header.n_segments:
+                            unpack(raw, header.model.n_latents, header.segment_frames(number))
                 case PartKind.TAGS:
                     with recorded("tags"):
                         _read_tags(file, part, n_pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from typing import BinaryIO
@@ -9,9 +10,11 @@ from typing import BinaryIO
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.outer_tags import inner_range
 from earzip.formats.resample import SAMPLE_RATE, n_samples_at, resample_to, stereo_44k
 from earzip.formats.sndfile_source import open_with_sndfile
 from earzip.formats.source_reader import SourceFacts, SourceReader
+from earzip.formats.span_file import SpanFile
 
 __all__ = [
     "AUDIO_EXTENSIONS",
@@ -63,12 +66,25 @@ def _open(path: str, file: BinaryIO) -> SourceReader:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise SourceError("not a regular file", path)
-    if status.st_size == 0:
+    size = status.st_size
+    if size == 0:
         raise SourceError("the file is empty", path)
+    start, end = inner_range(file, size)
+    if (start, end) != (0, size):
+        size = end - start
+        file = io.BufferedReader(_InnerFile(file, [(start, size)]))
     try:
-        return open_with_sndfile(path, file, status.st_size)
+        return open_with_sndfile(path, file, size)
     except soundfile.LibsndfileError as error:
-        return _open_with_av(path, file, status.st_size, error)
+        return _open_with_av(path, file, size, error)
+
+
+class _InnerFile(SpanFile):
+    """The part of a file between outer tags; closing it closes the file."""
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _open_with_av(

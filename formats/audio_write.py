@@ -20,8 +20,16 @@ Container = Literal["wav", "flac"]
 Bits = Literal[16, 24, "float"]
 
 FLAC_MAX_SAMPLE_RATE = 655_350
+_FLAC_ANY_RATE_BELOW = 65_536
 _DITHER_SEED = 0x6561727A6970  # "earzip": restoring twice gives the same bytes
 _EMPTY_MD5 = bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
+
+
+def flac_holds_rate(sample_rate: int) -> bool:
+    """Whether FLAC's encoder takes ``sample_rate``, in Hz: above 65,535 only multiples of ten."""
+    if sample_rate < _FLAC_ANY_RATE_BELOW:
+        return True
+    return sample_rate <= FLAC_MAX_SAMPLE_RATE and sample_rate % 10 == 0
 
 
 class AudioWriter:
@@ -46,11 +54,11 @@ class AudioWriter:
         dither: bool,
         n_samples: int,
     ) -> None:
-        """Open the file. UsageError for a FLAC of float samples or above 655,350 Hz."""
+        """Open the file. UsageError for a FLAC of float samples or of a rate it cannot hold."""
         self._path = os.fspath(path)
         if container == "flac" and bits == "float":
             raise UsageError("FLAC has no float samples: take WAV, or 16 or 24 bits", self._path)
-        if container == "flac" and sample_rate > FLAC_MAX_SAMPLE_RATE:
+        if container == "flac" and not flac_holds_rate(sample_rate):
             raise UsageError(f"FLAC has no sample rate of {sample_rate} Hz: take WAV", self._path)
         self._channels = channels
         self._bits = bits

@@ -6,7 +6,6 @@ files and servers. Only the containers listed here are let in, and none may open
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,7 +20,7 @@ from av.container import InputContainer
 from earzip.formats.downmix import DEFAULT_LAYOUTS, Layout
 from earzip.formats.ogg_pages import walk_ogg
 from earzip.formats.source_reader import BLOCK_FRAMES, SourceFacts, SourceReader
-from earzip.formats.span_file import SpanFile
+from earzip.formats.span_file import DecoderFile
 
 # FFmpeg's names of the containers, and what they are called in the facts.
 _CONTAINERS = {
@@ -46,6 +45,7 @@ _CONTAINERS = {
 _NO_DURATION = {"aac", "ac3", "eac3"}  # FFmpeg only estimates it, from the bit rate
 _LOSSLESS = re.compile(r"pcm_(?!alaw|mulaw)|alac|ape|flac|tak|tta|wavpack|wmalossless")
 _FLOAT_FORMATS = ("flt", "fltp", "dbl", "dblp")
+_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 # An encoder pads the end to whole frames. More than two of the longest is not padding.
 _MAX_PADDING = 2 * 2048
 # Durations in headers are rounded, to milliseconds or to whole frames of a lossy codec.
@@ -55,12 +55,15 @@ _EDIT_LIST_UNIT_S = 1 / 600
 
 
 class AvSource(SourceReader):
-    """The first audio stream of a file, decoded by FFmpeg."""
+    """The first audio stream of a file, decoded by FFmpeg.
+
+    ADTS and AC-3 state no length: one that was cut between two frames passes for whole.
+    """
 
     def __init__(self, path: str, file: BinaryIO, size: int) -> None:
         """Open the file; ``av.error.FFmpegError`` if FFmpeg cannot."""
         self._file = file
-        self._source = SpanFile(file, [(0, size)])
+        self._source = DecoderFile(file, [(0, size)])
         self._container = _open(self._source)
         try:
             self._begin(path, size)
@@ -73,7 +76,9 @@ class AvSource(SourceReader):
         if not self._container.streams.audio:
             raise av.error.InvalidDataError(0, "no audio stream")
         self._stream = self._container.streams.audio[0]
-        codec = self._stream.codec_context.name
+        if self._stream.codec_context is None:
+            raise av.error.DecoderNotFoundError(0, "no decoder for its codec")
+        codec = self._stream.codec_context.name.removesuffix("float")  # a decoder, "mp3float"
         lossless = _LOSSLESS.match(codec) is not None
         if lossless:  # frames with a wrong checksum are errors
             self._stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -115,8 +120,8 @@ class AvSource(SourceReader):
             return None, False
         if self._stream.duration is not None and self._stream.time_base is not None:
             unit = self._stream.time_base * rate
-            # Of a unit of two samples too: HE-AAC counts at half the rate.
-            return round(self._stream.duration * unit), unit <= 2
+            # Of a unit of two samples too: HE-AAC counts at half the rate. A CAF counts packets.
+            return round(self._stream.duration * unit), unit <= 2 and self._format != "caf"
         if self._container.duration is not None:
             return round(self._container.duration * rate / av.time_base), False
         return None, False
@@ -144,7 +149,8 @@ class AvSource(SourceReader):
         if n_gathered:
             yield np.concatenate(gathered, axis=1)
         if self._source.error is not None:
-            raise self._error(f"cannot be read: {self._source.error.strerror}")
+            error = self._source.error
+            raise self._error(f"cannot be read: {error.strerror}") from error
         if self._stop is not None:
             stop = f"decoding stops after {self.n_frames_read} frames: {self._stop}"
             if self.facts.container == "FLAC":
@@ -197,8 +203,7 @@ class AvSource(SourceReader):
         return missing if missing > slack else 0
 
 
-def _open(source: SpanFile) -> InputContainer:
-    logging.getLogger("libav").setLevel(logging.CRITICAL)
+def _open(source: DecoderFile) -> InputContainer:
     return av.open(
         source,
         mode="r",
@@ -213,15 +218,21 @@ def _refuse_to_open(url: str, _flags: int, _options: dict[str, str]) -> BinaryIO
 
 
 def _to_float(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
-    """Return the samples as float32 ``[C, T]``, integers scaled to ±1."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(frame.samples, -1).T
-    if samples.dtype.kind == "f":
+    """Return the samples as float32 ``[C, T]``, integers scaled to ±1; eight channels at most."""
+    channels = len(frame.layout.channels)
+    dtype = np.dtype(_DTYPES[frame.format.name.removesuffix("p")])
+    if frame.format.is_planar:
+        # frame.to_ndarray() takes the memory after the eighth pointer for a ninth plane.
+        planes = frame.planes[:channels]
+        samples = np.stack([np.frombuffer(bytes(plane), dtype, frame.samples) for plane in planes])
+    else:
+        count = frame.samples * channels
+        samples = np.frombuffer(bytes(frame.planes[0]), dtype, count).reshape(-1, channels).T
+    if dtype.kind == "f":
         return samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) * np.float32(2.0**-7)
-    return samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
+    if dtype.kind == "u":
+        samples = samples.astype(np.float32) - 128
+    return samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * dtype.itemsize))
 
 
 def _layout(frame: av.AudioFrame) -> Layout:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from earzip.errors import SourceError
+from earzip.formats.outer_tags import id3v2_size
 from earzip.formats.span_file import Span
 
 _MPEG_1, _MPEG_2, _MPEG_25 = 3, 2, 0  # the two version bits of a header
@@ -113,7 +114,7 @@ class MpegStream:
         (flags,) = struct.unpack_from(">I", frame, at)
         struct.pack_into(">I", frame, at + 4, self.n_frames)
         at += 8
-        if flags & 2:
+        if flags & 2 and at + 4 <= len(frame):
             struct.pack_into(">I", frame, at, len(frame) + sum(length for _, length in self.spans))
         at += 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
         # LAME's end padding belongs to a last frame that is not the last one, or is not there.
@@ -128,9 +129,9 @@ class MpegStream:
         first[2] = (first[2] & 0x0D) | 0x90  # bit rate 9, no padding: room in every version
         header = parse_header(bytes(first))
         assert header is not None
-        frame = bytes(first) + bytes(header.side_info) + b"Info" + struct.pack(">2I", 1, 0)
-        frame = frame[:-4] + struct.pack(">I", self.n_frames)
-        return frame.ljust(header.length, b"\0")
+        has_count = 1
+        info = b"Info" + struct.pack(">2I", has_count, self.n_frames)
+        return (bytes(first) + bytes(header.side_info) + info).ljust(header.length, b"\0")
 
 
 def parse_header(head: bytes) -> FrameHeader | None:
@@ -160,12 +161,11 @@ def parse_header(head: bytes) -> FrameHeader | None:
 
 
 def find_mpeg_stream(file: BinaryIO, size: int) -> MpegStream | None:
-    """Return the MPEG audio stream of a file of ``size`` bytes, None if there is none.
+    """Return the MPEG audio stream of a file of ``size`` bytes without tags, None if there is none.
 
     SourceError if its sample rate or layer changes on the way.
     """
-    end = _sound_end(file, size)
-    start = _first_frame(file, end)
+    start = _first_frame(file, size)
     if start is None:
         return None
     file.seek(start)
@@ -175,7 +175,7 @@ def find_mpeg_stream(file: BinaryIO, size: int) -> MpegStream | None:
     stream = MpegStream(header, first_bytes, None)
     file.seek(start)
     _take_info(stream, file.read(header.length))
-    _walk(file, stream, start + (header.length if stream.info is not None else 0), end)
+    _walk(file, stream, start + (header.length if stream.info is not None else 0), size)
     return stream
 
 
@@ -227,7 +227,7 @@ def _walk(file: BinaryIO, stream: MpegStream, position: int, end: int) -> None:
 
 def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int | None:
     """Return where frames begin again after what stands at ``position``, or None."""
-    position += _id3_size(file, position) or 1
+    position += id3v2_size(file, position) or 1
     while (candidate := _next_sync(file, position, end)) is not None:
         header = _frames_begin(file, candidate, end)
         if header is not None:
@@ -243,8 +243,6 @@ def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int |
 
 def _first_frame(file: BinaryIO, end: int) -> int | None:
     position = 0
-    while skip := _id3_size(file, position):
-        position += skip
     while True:  # encoders leave zeros after the tag, sometimes more than the tag says
         file.seek(position)
         block = file.read(1 << 16)
@@ -292,36 +290,6 @@ def _frames_begin(file: BinaryIO, position: int, end: int) -> FrameHeader | None
     return first
 
 
-def _id3_size(file: BinaryIO, position: int) -> int:
-    """Bytes of the ID3v2 tag at ``position``, 0 if there is none."""
-    file.seek(position)
-    head = file.read(10)
-    if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
-        return 0
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    return size + (20 if head[5] & 0x10 else 10)
-
-
 def _is_tag(file: BinaryIO, position: int) -> bool:
     file.seek(position)
     return file.read(8).startswith((b"ID3", b"TAG", b"APETAGEX"))
-
-
-def _sound_end(file: BinaryIO, size: int) -> int:
-    """Return where the tags at the end of the file begin: ID3v1, APEv2, Lyrics3v2, in any order."""
-    end = size
-    while True:
-        file.seek(max(0, end - 160))
-        tail = file.read(min(end, 160))
-        if tail[-128:-125] == b"TAG":
-            end -= 128
-        elif tail[-32:-24] == b"APETAGEX":
-            length, _items, flags = struct.unpack_from("<3I", tail, len(tail) - 20)
-            length += 32 * (flags >> 31)
-            if not 32 <= length <= end:
-                return end
-            end -= length
-        elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
-            end = max(0, end - int(tail[-15:-9]) - 15)
-        else:
-            return end

@@ -16,7 +16,7 @@ from earzip.formats.mpeg_frames import find_mpeg_stream
 from earzip.formats.ogg_pages import walk_ogg
 from earzip.formats.pcm_chunks import SoundChunk, find_sound_chunk
 from earzip.formats.source_reader import BLOCK_FRAMES, SourceFacts, SourceReader
-from earzip.formats.span_file import Span, SpanFile
+from earzip.formats.span_file import DecoderFile, Span
 
 _FLAC_COMMENTS = 4  # type of a metadata block
 _FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})", re.IGNORECASE)
@@ -30,7 +30,7 @@ class SndfileSource(SourceReader):
         self,
         path: str,
         file: BinaryIO,
-        inputs: list[SpanFile],
+        inputs: list[DecoderFile],
         *,
         truncated: str | None = None,
         channel_mask: int | None = None,
@@ -68,8 +68,7 @@ class SndfileSource(SourceReader):
             except soundfile.LibsndfileError as error:
                 if self.facts.lossless:
                     raise self._error(
-                        f"it is damaged after {self.n_frames_read} of {self._n_declared} frames: "
-                        f"{_reason(error)}"
+                        f"it is damaged after {self.n_frames_read} frames: {_reason(error)}"
                     ) from error
                 stop = f"decoding stops after {self.n_frames_read} frames: {_reason(error)}"
                 self.truncated = self.truncated or stop
@@ -81,7 +80,7 @@ class SndfileSource(SourceReader):
                 f"it is cut: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )
 
-    def _decode_one(self, source: SpanFile) -> Iterator[npt.NDArray[np.float32]]:
+    def _decode_one(self, source: DecoderFile) -> Iterator[npt.NDArray[np.float32]]:
         while True:
             buffer = np.empty((BLOCK_FRAMES, self.facts.channels), np.float32)
             n_read = self._sound.buffer_read_into(buffer, "float32")
@@ -91,7 +90,7 @@ class SndfileSource(SourceReader):
                 return
             yield np.ascontiguousarray(buffer[:n_read].T)
 
-    def _open_next(self, source: SpanFile) -> None:
+    def _open_next(self, source: DecoderFile) -> None:
         self._sound.close()
         try:
             self._sound = _open_sound(source)
@@ -118,26 +117,28 @@ def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
     if head == b"OggS":
         pages = walk_ogg(file, size)
         links: list[list[Span]] = [[(link.start, link.end - link.start)] for link in pages.links]
-        inputs = [SpanFile(file, link) for link in links or [whole]]
+        inputs = [DecoderFile(file, link) for link in links or [whole]]
         return SndfileSource(path, file, inputs, truncated=pages.truncated)
     chunk = find_sound_chunk(file, size)
     if chunk is not None:
-        source = SpanFile(file, _finished(chunk, size))
-        return SndfileSource(
+        source = DecoderFile(file, _finished(chunk, size))
+        reader = SndfileSource(
             path, file, [source], truncated=chunk.truncated, channel_mask=chunk.channel_mask
         )
-    if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+        # An MP3 with a WAV header around it has the weaknesses of an MP3.
+        is_mpeg = reader.facts.codec.startswith("MPEG")
+        return (_open_mpeg(path, file, size) if is_mpeg else None) or reader
+    if head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
         mpeg = _open_mpeg(path, file, size)
         if mpeg is not None:
             return mpeg
     try:
-        source_reader = SndfileSource(path, file, [SpanFile(file, whole)])
+        return SndfileSource(path, file, [DecoderFile(file, whole)])
     except soundfile.LibsndfileError:
         mpeg = _open_mpeg(path, file, size)
         if mpeg is None:
             raise
         return mpeg
-    return source_reader
 
 
 def _open_mpeg(path: str, file: BinaryIO, size: int) -> SndfileSource | None:
@@ -149,7 +150,7 @@ def _open_mpeg(path: str, file: BinaryIO, size: int) -> SndfileSource | None:
         return None
     if not stream.n_frames:
         raise SourceError("an MPEG audio file without a whole frame", path)
-    source = SpanFile(file, stream.decoder_input())
+    source = DecoderFile(file, stream.decoder_input())
     n_declared = stream.n_samples_without_xing
     return SndfileSource(path, file, [source], truncated=stream.truncated, n_declared=n_declared)
 
@@ -161,7 +162,7 @@ def _finished(chunk: SoundChunk, size: int) -> list[Span]:
     return [(0, chunk.size_at), b"\xff\xff\xff\xff", (chunk.start, size - chunk.start)]
 
 
-def _open_sound(source: SpanFile) -> soundfile.SoundFile:
+def _open_sound(source: DecoderFile) -> soundfile.SoundFile:
     source.seek(0)
     sound = soundfile.SoundFile(source)
     # soundfile seeks to where it already is after every read of a seekable file. On MP3 without a

@@ -12,10 +12,8 @@ Span = bytes | tuple[int, int]
 
 
 class SpanFile(io.RawIOBase):
-    """The spans one after the other, seekable.
+    """The spans one after the other, seekable. Closing it leaves the underlying file open.
 
-    Libraries call ``readinto`` from C, where an exception is printed and then lost. A read error is
-    therefore kept in ``error`` and looks like the end of the file: ask for it after each use.
     It has no ``name`` on purpose: FFmpeg would guess the format from it.
     """
 
@@ -26,7 +24,6 @@ class SpanFile(io.RawIOBase):
         lengths = [len(span) if isinstance(span, bytes) else span[1] for span in spans]
         self._starts = [0, *itertools.accumulate(lengths)]
         self._position = 0
-        self.error: OSError | None = None
 
     def readable(self) -> bool:
         """Return True."""
@@ -66,9 +63,24 @@ class SpanFile(io.RawIOBase):
         span = self._spans[index]
         if isinstance(span, bytes):
             return span[within : within + n_bytes]
+        self._file.seek(span[0] + within)
+        return self._file.read(n_bytes)
+
+
+class DecoderFile(SpanFile):
+    """A SpanFile for libraries that read from C, where an exception is printed and then lost.
+
+    A read error is kept in ``error`` and looks like the end of the file: ask for it afterwards.
+    """
+
+    def __init__(self, file: BinaryIO, spans: list[Span]) -> None:
+        super().__init__(file, spans)
+        self.error: OSError | None = None
+
+    def readinto(self, buffer: object, /) -> int:
+        """Fill the buffer as far as the spans reach and can be read."""
         try:
-            self._file.seek(span[0] + within)
-            return self._file.read(n_bytes)
+            return super().readinto(buffer)
         except OSError as error:
             self.error = error
-            return b""
+            return 0

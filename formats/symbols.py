@@ -51,6 +51,7 @@ def pack(symbols: Symbols) -> list[bytes]:
     ``symbols``: ``[D, F]`` within ±32767, D at most 4096, F at least 1. The inverse of `unpack` on the
     joined pieces.
     """
+    assert np.abs(symbols).max(initial=0) <= MAX_SYMBOL
     entropies = _entropies(symbols)
     group_of = np.full(len(symbols), _SILENT, np.uint8)
     packings: list[int] = []

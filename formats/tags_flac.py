@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +12,7 @@ from mutagen.flac import FLAC, MetadataBlock
 from earzip.errors import TargetError
 from earzip.formats.tags_found import MAX_PARTS, Found
 
-STREAMINFO, COMMENT, CUESHEET, PICTURE = 0, 4, 5, 6
+STREAMINFO, APPLICATION, COMMENT, CUESHEET, PICTURE = 0, 2, 4, 5, 6
 STREAMINFO_SIZE = 34
 MAX_BLOCK = 2**24 - 1
 _MAX_CUESHEET = 1 << 20  # 100 tracks of 100 indices take an eighth of it
@@ -27,28 +28,37 @@ def find_flac_tags(file: BinaryIO, start: int) -> Found:
     """
     found = Found()
     streaminfo = b""
-    position = start + 4
-    for _ in range(MAX_PARTS):
-        file.seek(position)
-        header = file.read(4)
-        if len(header) < 4:
-            break
-        code, size = header[0] & 0x7F, int.from_bytes(header[1:], "big")
+    for code, body, size in flac_blocks(file, start + 4):
         if code == STREAMINFO:
             streaminfo = file.read(min(size, STREAMINFO_SIZE))
         elif code in _KINDS:
-            found.take(file, _KINDS[code], position + 4, size)
+            found.take(file, _KINDS[code], body, size)
         elif code == CUESHEET and not any(kind == "flac-cuesheet" for kind, _ in found.blocks):
             if size > _MAX_CUESHEET:
                 found.problems.append(f"the cue sheet block of {size} bytes is not archived")
             else:
                 found.blocks.append(("flac-cuesheet", streaminfo + file.read(size)))
-        position += 4 + size
-        if header[0] & 0x80:
-            break
     # Comments lead, whatever the order in the file.
     found.blocks.sort(key=lambda block: block[0] != "flac-comment")
     return found
+
+
+def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
+    """Code, start and size of each metadata block's body, at most MAX_PARTS.
+
+    The first block's header is at ``start``; ``file`` stands at the body that was given last.
+    """
+    position = start
+    for _ in range(MAX_PARTS):
+        file.seek(position)
+        header = file.read(4)
+        if len(header) < 4:
+            return
+        size = int.from_bytes(header[1:], "big")
+        yield header[0] & 0x7F, position + 4, size
+        position += 4 + size
+        if header[0] & 0x80:
+            return
 
 
 def open_flac(path: Path) -> FLAC:
@@ -64,6 +74,20 @@ def save_flac(file: FLAC, path: Path, blocks: list[tuple[int, bytes]]) -> None:
     replaced = (_PADDING_CODE, COMMENT, CUESHEET, PICTURE)
     kept = [block for block in file.metadata_blocks if block.code not in replaced]
     file.metadata_blocks = kept + [_block(code, body) for code, body in blocks]
+    _save(file, path)
+
+
+def add_flac_block(path: Path, code: int, body: bytes) -> None:
+    """Add a block to a FLAC file that has no tags yet. Raises TargetError if it cannot.
+
+    Tags that are there would be re-encoded by mutagen; ``save_flac`` keeps what this has added.
+    """
+    file = open_flac(path)
+    file.metadata_blocks.append(_block(code, body))
+    _save(file, path)
+
+
+def _save(file: FLAC, path: Path) -> None:
     try:
         file.save(padding=lambda _: _PADDING)
     except (MutagenError, OSError) as error:

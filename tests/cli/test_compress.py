@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,10 +162,66 @@ def test_a_pipe_that_brings_no_sound_is_a_failed_file(earzip, tmp_path):
         (["-", "-o", "-", "--copy-other"], "--copy-other needs a folder"),
     ],
 )
-def test_pipes_that_cannot_be_are_usage_errors(earzip, arguments, message):
+def test_pipes_that_cannot_be_are_usage_errors(earzip, monkeypatch, arguments, message):
+    monkeypatch.setattr("earzip.cli.piping._spool_stdin", _must_not_read)
     outcome = _compress(earzip, *arguments)
     assert outcome.exit_code == 2
     assert message in outcome.stderr
+
+
+def _must_not_read(path: Path) -> None:
+    raise AssertionError("standard input was read")
+
+
+def test_a_dry_run_reads_no_standard_input(earzip, monkeypatch, tmp_path):
+    monkeypatch.setattr("earzip.cli.piping._spool_stdin", _must_not_read)
+    target = tmp_path / "x.earz"
+    outcome = _compress(earzip, "-", "-o", target, "--dry-run", "--json")
+    assert outcome.exit_code == 0
+    assert outcome.records[0]["status"] == "planned"
+    assert (outcome.records[0]["source"], outcome.records[0]["target"]) == ("-", str(target))
+
+
+@pytest.mark.parametrize("redirect", ["-o q.earz - <&-", "-o - x.flac >&-", "-o - - <&- >&-"])
+def test_a_closed_pipe_is_a_usage_error(music, redirect):
+    command = f"{sys.executable} -m earzip compress --model tiny {redirect}"
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=music, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+    assert re.fullmatch(r"earzip: standard (in|out)put is closed\n", run.stderr)
+
+
+def test_a_file_named_as_a_dash_is_a_file(earzip, music, monkeypatch):
+    monkeypatch.chdir(music)
+    (music / "one.flac").rename(music / "-")
+    outcome = _compress(earzip, "./-", "--json")
+    assert outcome.exit_code == 0
+    assert read_info(music / "-.earz").header.source.name == "-"
+
+
+@pytest.mark.parametrize("name", ["x.mp3", "x.flac"])
+def test_an_output_named_as_another_kind_of_file_is_a_usage_error(earzip, music, tmp_path, name):
+    outcome = _compress(earzip, music / "one.flac", "-o", tmp_path / name)
+    assert outcome.exit_code == 2
+    assert outcome.stderr == (
+        f"earzip: {tmp_path / name}: a file for the result ends in .earz; "
+        "a folder of this name must be there\n"
+    )
+    (tmp_path / name).mkdir()
+    assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
+    assert (tmp_path / name / "one.flac.earz").is_file()
+
+
+def test_a_bug_in_one_file_does_not_end_the_run(earzip, music, tmp_path, monkeypatch):
+    def compress_file(source: Path, *_: object, **__: object) -> None:
+        raise ValueError(f"\x1b{source.name}")
+
+    monkeypatch.setattr("earzip.transcode.compress_file", compress_file)
+    outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
+    assert outcome.exit_code == 1
+    assert outcome.records[-1]["failed"] == 4
+    assert "one.flac: internal error: ValueError: \\x1bone.flac\nTraceback " in outcome.stderr
 
 
 # ---- signals

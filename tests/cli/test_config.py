@@ -47,7 +47,7 @@ def test_the_default_file_is_read_if_it_is_there(earzip, song, monkeypatch, tmp_
     assert default_config_path() == tmp_path / "earzip" / "config.toml"
     assert earzip("compress", song, "--dry-run").exit_code == 0
     (tmp_path / "earzip").mkdir()
-    default_config_path().write_text("[compress]\nnonsense = 1\n")
+    (tmp_path / "earzip" / "config.toml").write_text("[compress]\nnonsense = 1\n")
     assert earzip("compress", song, "--dry-run").exit_code == 2
 
 
@@ -86,3 +86,28 @@ def test_a_named_file_must_be_there(earzip, song, config):
     assert (outcome.exit_code, outcome.stderr) == (
         2, f"earzip: {config}: the configuration file is not there\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["compress", "restore"])
+def test_a_tilde_is_the_home(earzip, song, config, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config.write_text(f'[{command}]\noutput = "~/Arc"\n')
+    outcome = earzip("--config", config, command, song, "--dry-run", "--json")
+    assert Path(outcome.records[0]["target"]).parent == tmp_path / "home" / "Arc"
+
+
+def test_a_model_may_be_in_the_home(earzip, song, config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config.write_text('[compress]\nmodel = "~/none.json"\n')
+    outcome = earzip("--config", config, "compress", song)
+    assert f"{tmp_path}/none.json: cannot read the model" in outcome.stderr
+
+
+def test_a_user_without_a_home_has_no_default_file(earzip, song, monkeypatch):
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert default_config_path() is None
+    assert earzip("compress", song, "--dry-run").exit_code == 0

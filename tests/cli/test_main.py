@@ -14,6 +14,7 @@ import pytest
 
 from earzip.cli.main import cli
 from earzip.errors import LockedError, ModelNotFoundError
+from tests.formats.archive_samples import write_sample
 
 COMMANDS = ["compress", "restore", "verify", "info", "latents", "models", "completion"]
 
@@ -140,6 +141,25 @@ def test_output_into_a_closed_pipe_ends_quietly(tmp_path):
     command = f"{sys.executable} -m earzip compress --dry-run {tmp_path} | head -1"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["compress --dry-run .", "compress --dry-run --json .", "--help", "models list", "info x.earz"],
+)
+def test_output_that_cannot_be_written_is_one_line_and_1(tmp_path, arguments, unbuffered):
+    for i in range(200):
+        (tmp_path / f"{i:0100}.flac").touch()
+    write_sample(tmp_path / "x.earz")
+    run = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m earzip {arguments} > /dev/full"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr == "earzip: the output cannot be written: No space left on device\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -53,5 +53,22 @@ def test_missing_weights_end_with_3(earzip, own_models):
     assert earzip("models", "verify").exit_code == 3
 
 
+def test_a_file_that_is_no_model_is_named_and_the_others_are_listed(earzip, own_models):
+    (own_models / "a.json").write_text("{}")
+    outcome = earzip("models", "list", "--json")
+    assert outcome.exit_code == 3
+    assert "tiny" in [model["name"] for model in outcome.records]
+    assert outcome.stderr.startswith(f"earzip: {own_models / 'a.json'}: not a model specification")
+
+
+def test_a_file_that_is_no_model_is_damage_when_all_are_checked(earzip, own_models):
+    (own_models / "a.json").write_text("{}")
+    assert earzip("models", "verify", "tiny").exit_code == 0
+    outcome = earzip("models", "verify", "--json")
+    assert outcome.exit_code == 4
+    assert outcome.statuses()["a.json"] == "damaged"
+    assert outcome.statuses()["tiny.safetensors"] == "intact"
+
+
 def test_a_name_that_is_not_installed_is_fatal(earzip, own_models):
     assert earzip("models", "verify", "none").exit_code == 1

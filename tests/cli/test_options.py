@@ -1,11 +1,14 @@
-"""Times as users write them."""
+"""Times, paths and counts as users write them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 import pytest
 
-from earzip.cli.options import parse_time
+from earzip.cli.options import PATH, Count, parse_time
+from earzip.cli.piping import STDIO
 
 _PARAMETER = click.Option(["--start"])
 _CONTEXT = click.Context(click.Command("restore"))
@@ -33,3 +36,27 @@ def test_a_time_is_seconds_or_has_colons(text, seconds):
 def test_anything_else_is_refused(text):
     with pytest.raises(click.BadParameter):
         parse_time(_CONTEXT, _PARAMETER, text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400, f"{'9' * 400}:00", f"{'9' * 5000}:00:00"])
+def test_a_time_without_end_is_refused(text):
+    with pytest.raises(click.BadParameter, match="at most 32 characters"):
+        parse_time(_CONTEXT, _PARAMETER, text)
+
+
+def test_only_the_dash_itself_is_a_pipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    converted = {text: PATH(text) for text in ("-", "./-", "././-", "a/-", "./a")}
+    assert converted == {
+        "-": STDIO,
+        "./-": tmp_path / "-",
+        "././-": tmp_path / "-",
+        "a/-": Path("a/-"),
+        "./a": Path("a"),
+    }
+
+
+@pytest.mark.parametrize("text", ["2.5", "x"])
+def test_a_count_that_is_none_says_what_is_expected(text):
+    with pytest.raises(click.BadParameter, match=f"'{text}' is not a valid whole number"):
+        Count()(text)

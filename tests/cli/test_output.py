@@ -85,6 +85,30 @@ def test_the_summary_gives_sizes_with_and_without_pictures(capsys):
     )
 
 
+def test_less_than_a_second_has_no_rate(capsys):
+    figures = {"duration_s": 0.9, "source_bytes": 9, "archive_bytes": 700, "kbps": 6.2}
+    record = FileRecord(FileStatus.WRITTEN, Path("a"), Path("a.earz"), figures=figures)
+    report = Report()
+    report.add(record)
+    printer = Printer(as_json=False)
+    printer.record(record)
+    printer.summary(report)
+    printed = capsys.readouterr()
+    assert printed.out == "written     a.earz (0:01, 700 B)\n"
+    assert "kbps" not in printed.err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_bug_is_printed_with_its_traceback(capsys, as_json):
+    record = FileRecord(
+        FileStatus.FAILED, Path("a"), message="internal error", traceback="x\n  y\n"
+    )
+    Printer(as_json).record(record)
+    printed = capsys.readouterr()
+    assert printed.err == "earzip: failed: a: internal error\nx\n  y\n"
+    assert "traceback" not in printed.out
+
+
 @pytest.mark.parametrize(("n_files", "repeated"), [(20, False), (21, True)])
 def test_a_long_run_names_its_problems_again(capsys, n_files, repeated):
     report = Report()
@@ -104,4 +128,4 @@ def test_a_long_run_names_its_problems_again(capsys, n_files, repeated):
 )
 def test_an_early_end_says_what_is_left(capsys, report, message):
     Printer(as_json=False).summary(report)
-    assert capsys.readouterr().err.endswith(f"earzip: {message}\n")
+    assert capsys.readouterr().err == f"earzip: {message}\n"

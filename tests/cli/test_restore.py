@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from mutagen.flac import FLAC
+from mutagen.flac import FLAC, Picture
 
 from earzip.options import RestoreResult
 from tests.cli.conftest import write_sound
@@ -143,11 +143,31 @@ def test_damage_fails_a_file_or_becomes_silence_by_request(earzip, tmp_path):
     record = outcome.records[0]
     assert (outcome.exit_code, record["status"]) == (3, "incomplete")
     assert len(record["lost_segments"]) == 1
-    assert "damaged: silence in place of 1 segment" in outcome.stderr
+    assert "damaged: silence in place of 1 segment\n" in outcome.stderr
     sound, _ = soundfile.read(tmp_path / "x.wav")
     assert len(sound) == 3 * 44_100
     assert abs(sound[:44_100]).max() > 0.1
     assert abs(sound[-1000:]).max() == 0
+
+
+def test_a_damaged_picture_makes_a_file_incomplete(earzip, archives, music, tmp_path):
+    tagged = FLAC(music / "one.flac")
+    picture = Picture()
+    picture.data, picture.mime, picture.type = b"\x07" * 3000, "image/png", 3
+    tagged.add_picture(picture)
+    tagged.save()
+    archive = tmp_path / "one.earz"
+    earzip("compress", "--model", "tiny", music / "one.flac", "-o", archive)
+    data = bytearray(archive.read_bytes())
+    data[-1] ^= 1  # pictures come last
+    archive.write_bytes(data)
+    target = tmp_path / "x.flac"
+    outcome = earzip("restore", archive, "-o", target, "--keep-going", "--json")
+    record = outcome.records[0]
+    assert (outcome.exit_code, record["status"]) == (3, "incomplete")
+    assert (record["lost_pictures"], record["lost_tags"]) == ([0], False)
+    assert record["message"] == "damaged: 1 picture lost"
+    assert FLAC(target)["title"] == ["Eins", "One"]
 
 
 def test_overs_and_lost_tags_are_listed_with_their_file(earzip, archives, tmp_path, monkeypatch):

@@ -42,6 +42,7 @@ def test_damage_is_named_and_ends_with_4(earzip, archives, options):
     assert outcome.statuses() == {"a.wav.earz": "damaged", "c.flac.earz": "intact"}
     (damage,) = outcome.records[0]["damages"]
     assert damage.startswith("segment ")
+    assert outcome.records[0]["lost_segments"] == [1]
     assert f"earzip: damaged: {archives / 'a.wav.earz'}: segment " in outcome.stderr
 
 
@@ -64,6 +65,14 @@ def test_an_archive_whose_beginning_is_gone_is_damaged(earzip, archives):
     assert earzip("verify", archive).exit_code == 4
 
 
+def test_something_else_is_a_failure_not_damage(earzip, archives):
+    (archives / "z.earz").write_text("text")
+    outcome = earzip("verify", archives, "--json")
+    assert outcome.exit_code == 3
+    assert outcome.statuses()["z.earz"] == "failed"
+    assert "z.earz: is not an earzip archive" in outcome.stderr
+
+
 def test_a_missing_file_is_a_failure_not_damage(earzip, archives):
     assert earzip("verify", archives, archives / "gone.earz").exit_code == 3
 
@@ -80,7 +89,7 @@ def test_info_shows_the_facts(earzip, archives):
     outcome = earzip("info", archives)
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert outcome.stdout.startswith(
-        f"{archives / 'a.wav.earz'}\n  sound     0:00, 22050 samples, "
+        f"{archives / 'a.wav.earz'}\n  sound     0:00, 22050 samples\n"
     )
     assert "a.wav: WAV PCM_16 (lossless), 44100 Hz, 2 channels (stereo), 22050 frames" in (
         outcome.stdout

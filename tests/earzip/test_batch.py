@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch import StopSignal, Work, claim, plan_only, run_batch
+from earzip.batch import StopSignal, Work, choose_device, claim, plan_only, run_batch
 from earzip.batch_plan import Bystander, Job, Plan
-from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
+from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus, Report
@@ -89,9 +89,26 @@ def test_damage_met_while_restoring_is_a_failed_file(plan):
     assert report.exit_code == 3
 
 
-def test_a_bug_is_not_taken_for_a_bad_file(plan):
-    with pytest.raises(ZeroDivisionError):
-        _run(plan, _failing("c", lambda job: ZeroDivisionError()))
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), MemoryError()])
+def test_a_bug_is_on_record_with_its_traceback_and_the_others_go_on(plan, error):
+    report, records = _run(plan, _failing("c", lambda job: error))
+    assert records[2] == (
+        "c", FileStatus.FAILED, f"internal error: {type(error).__name__}: {error}",
+    )  # fmt: skip
+    assert report.problems[0].traceback is not None
+    assert report.problems[0].traceback.startswith("Traceback ")
+    assert (report.counts[FileStatus.WRITTEN], report.n_undone, report.exit_code) == (3, 0, 1)
+
+
+def test_bugs_count_as_failures(plan):
+    report, _ = _run(plan, _failing("abcd", lambda job: ValueError("bad")), max_failures=2)
+    assert (report.gave_up, report.n_undone) == (True, 2)
+
+
+@pytest.mark.parametrize("name", ["meta", "mps", "cuda:", "cuda:-1", "cpu:0", "CPU", "cuda:99999"])
+def test_other_devices_than_cpus_and_gpus_are_usage_errors(name):
+    with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N"):
+        choose_device(name)
 
 
 def test_files_refused_by_the_plan_are_on_record_first(plan, tmp_path):

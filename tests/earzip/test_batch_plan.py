@@ -129,6 +129,32 @@ def test_linked_folders_and_files_are_followed(music, tmp_path):
     assert {"linked/4.flac.earz", "z.flac.earz"} < set(_targets(plan, tmp_path / "out"))
 
 
+def test_folders_that_link_to_each_other_are_visited_once_each(tmp_path):
+    root = tmp_path / "root"
+    names = [f"{i:02}" for i in range(12)]
+    for name in names:
+        _touch(root / name / "song.flac")
+        for other in names:
+            if other != name:
+                (root / name / f"to {other}").symlink_to(root / other)
+    plan = plan_batch([root], COMPRESS)
+    assert [job.source for job in plan.jobs] == [root / name / "song.flac" for name in names]
+    assert _reasons(plan)["to 05"] == f"already visited as {root / '05'}"
+
+
+def test_a_folder_is_visited_under_its_own_name_rather_than_a_link(music):
+    (music / "0").symlink_to(music / "a" / "deep")
+    plan = plan_batch([music], COMPRESS)
+    assert music / "a" / "deep" / "er" / "3.flac" in [job.source for job in plan.jobs]
+    assert _reasons(plan) == {"0": f"already visited as {music / 'a' / 'deep'}"}
+
+
+def test_a_hidden_link_to_a_folder_does_not_hide_it(music):
+    (music / ".trash").mkdir()
+    (music / ".trash" / "a").symlink_to(music / "a")
+    assert len(plan_batch([music], COMPRESS).jobs) == 4
+
+
 def test_a_broken_link_and_a_pipe_named_like_sound_are_refused(music):
     (music / "gone.flac").symlink_to("nowhere")
     os.mkfifo(music / "pipe.flac")

@@ -97,7 +97,23 @@ def test_info_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_whole_archive_verifies(song: Path) -> None:
     result = verify_archive(song)
     assert result.is_whole
-    assert result.to_json() == {"path": str(song), "status": "ok", "damages": []}
+    assert result.damages == ()
+
+
+def test_something_else_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.earz"
+    path.write_text("text, more than an archive's prefix takes " * 3)
+    with pytest.raises(NotAnArchiveError, match=r"a\.earz: is not an earzip archive"):
+        verify_archive(path)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(40), bytes(4096), bytes(60) + b"x"])
+def test_zeros_in_place_of_an_archive_are_damage(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.EARZ").write_bytes(data)
+    assert not verify_archive(tmp_path / "a.EARZ").is_whole
+    (tmp_path / "a.bin").write_bytes(data)
+    with pytest.raises(NotAnArchiveError):
+        verify_archive(tmp_path / "a.bin")
 
 
 def test_damage_is_listed_part_by_part(song: Path) -> None:
@@ -108,11 +124,9 @@ def test_damage_is_listed_part_by_part(song: Path) -> None:
     result = verify_archive(song)
     assert not result.is_whole
     assert result.lost_segments == (0, 2)
-    found = json.loads(json.dumps(result.to_json()))
-    assert found["status"] == "damaged"
-    assert [d["part"] for d in found["damages"]] == ["segment 0", "segment 2", "tags"]
-    assert [d["segment"] for d in found["damages"]] == [0, 2, None]
-    assert all("the index says" in d["message"] for d in found["damages"])
+    assert [d.part for d in result.damages] == ["segment 0", "segment 2", "tags"]
+    assert [d.segment for d in result.damages] == [0, 2, None]
+    assert all("the index says" in d.message for d in result.damages)
 
 
 def test_an_archive_for_a_newer_earzip_is_not_called_damaged(song: Path) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from earzip.quantizer import MAX_SYMBOL, dequantize, quantize, step_sizes
+from earzip.formats.symbols import MAX_SYMBOL
+from earzip.quantizer import dequantize, quantize, step_sizes
 
 
 def test_a_round_trip_is_within_half_a_step() -> None:

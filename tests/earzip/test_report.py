@@ -14,6 +14,12 @@ def _record(status: FileStatus, **figures: object) -> FileRecord:
     return FileRecord(status, Path("a.flac"), figures=figures)
 
 
+def test_a_bug_is_more_severe_than_everything_else():
+    report = Report(stopped=True)
+    report.add(FileRecord(FileStatus.FAILED, Path("a"), message="internal error", traceback="…"))
+    assert report.exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("statuses", "stopped", "gave_up", "expected"),
     [

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import resource
+from dataclasses import replace
 from pathlib import Path
 
 import mutagen.flac
@@ -15,7 +17,9 @@ from earzip.errors import (
     TargetError,
     UsageError,
 )
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive import ArchiveReader, ArchiveWriter
+from earzip.formats.atomic import atomic_path
+from earzip.formats.provenance import read_provenance
 from earzip.latents import extract_latents
 from earzip.transcode import (
     CompressOptions,
@@ -190,6 +194,157 @@ def test_damage_stays_in_its_segment(archive: Path, tmp_path: Path) -> None:
     assert not saved[:, start:end].any()
     np.testing.assert_array_equal(saved[:, : start - reach], whole[:, : start - reach])
     np.testing.assert_array_equal(saved[:, end + reach :], whole[:, end + reach :])
+
+
+def test_the_source_is_not_replaced_even_by_force(archive: Path, song: Path) -> None:
+    before = song.read_bytes()
+    with pytest.raises(TargetError, match="is the source of this archive, which is never"):
+        restore_file(archive, song, RestoreOptions(force=True))
+    assert song.read_bytes() == before
+    song.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))  # another file of the same size
+    assert restore_file(archive, song, RestoreOptions(force=True)).status == "written"
+
+
+def test_only_what_was_asked_for_of_this_archive_is_up_to_date(
+    archive: Path, song: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "o.wav"
+    options = RestoreOptions(container="wav", start_s=0.1, end_s=0.3)
+    restore_file(archive, target, options)
+    assert restore_file(archive, target, options).status == "up_to_date"
+    for other in (
+        replace(options, start_s=0.2, end_s=0.4),
+        replace(options, bits=16),
+        replace(options, as_source=True),
+    ):
+        with pytest.raises(TargetError, match="--force"):
+            restore_file(archive, target, other)
+    low = compress_file(song, tmp_path / "low.earz", CompressOptions("tiny", "low")).target
+    with pytest.raises(TargetError, match="--force"):
+        restore_file(low, target, options)
+
+
+def test_an_empty_track_is_up_to_date_too(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "s.wav", np.zeros((0, 2)), 44_100)
+    archive = compress_file(tmp_path / "s.wav", tmp_path / "s.earz", TINY).target
+    for status in ("written", "up_to_date"):
+        assert restore_file(archive, tmp_path / "o.flac").status == status
+
+
+def test_a_target_that_comes_meanwhile_is_kept(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "o.flac"
+
+    def late(path: Path, *, replace: bool):  # type: ignore[no-untyped-def]
+        path.write_bytes(b"mine")
+        return atomic_path(path, replace=replace)
+
+    monkeypatch.setattr("earzip.restoration.atomic_path", late)
+    with pytest.raises(TargetError, match="exists already"):
+        restore_file(archive, target)
+    assert target.read_bytes() == b"mine"
+
+
+@pytest.fixture
+def illustrated(song: Path, tmp_path: Path) -> Path:
+    """Return an archive with a title, a front cover and a back cover."""
+    tags = mutagen.flac.FLAC(song)
+    tags["title"] = "Eins"
+    for kind in (3, 4):
+        picture = mutagen.flac.Picture()
+        picture.data, picture.mime, picture.type = bytes([kind]) * 3000, "image/png", kind
+        tags.add_picture(picture)
+    tags.save()
+    return compress_file(song, tmp_path / "i.earz", TINY).target
+
+
+def flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_damaged_picture_costs_that_picture_alone(illustrated: Path, tmp_path: Path) -> None:
+    flip(illustrated, illustrated.read_bytes().index(b"\3" * 3000) + 9)
+    with pytest.raises(DamagedArchiveError, match="picture 0"):
+        restore_file(illustrated, tmp_path / "o.flac")
+    result = restore_file(illustrated, tmp_path / "o.flac", RestoreOptions(keep_going=True))
+    assert (result.lost_pictures, result.lost_tags, result.is_incomplete) == ((0,), False, True)
+    got = mutagen.flac.FLAC(tmp_path / "o.flac")
+    assert (got["title"], [p.type for p in got.pictures]) == (["Eins"], [4])
+    assert read_provenance(tmp_path / "o.flac") is None
+
+
+def test_damaged_tags_cost_no_sound(illustrated: Path, tmp_path: Path) -> None:
+    flip(illustrated, illustrated.read_bytes().index(b"\3" * 3000) - 9)
+    result = restore_file(illustrated, tmp_path / "o.flac", RestoreOptions(keep_going=True))
+    assert (result.lost_tags, result.is_incomplete, result.lost_segments) == (True, True, ())
+    assert snr_db(sound(tmp_path / "o.flac"), tones(70_001)) > 15
+
+
+def test_a_rate_that_flac_cannot_hold_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "s.wav", tones(9_000).T, 100_001)
+    archive = compress_file(tmp_path / "s.wav", tmp_path / "s.earz", TINY).target
+    with pytest.raises(UsageError, match="100001 Hz; --format wav can"):
+        restore_file(archive, tmp_path / "o.flac", RestoreOptions(as_source=True))
+    restore_file(archive, tmp_path / "o.wav", RestoreOptions("wav", as_source=True))
+    assert soundfile.info(tmp_path / "o.wav").samplerate == 100_001
+
+
+def test_numbers_that_are_no_sound_are_damage(archive: Path, tmp_path: Path) -> None:
+    crafted = tmp_path / "crafted.earz"
+    with ArchiveReader(archive) as reader, ArchiveWriter(crafted) as writer:
+        header = reader.header
+        steps = replace(header.quantizer, step_exponents=(1024,) * header.model.n_latents)
+        for i in range(reader.n_segments):
+            writer.add_segment(reader.segment(i))
+        writer.finish(replace(header, quantizer=steps, gain_centibels=-1200))
+    wav = RestoreOptions(container="wav", bits="float")
+    with pytest.raises(DamagedArchiveError, match="no sound"):
+        restore_file(crafted, tmp_path / "o.wav", wav)
+    result = restore_file(crafted, tmp_path / "o.wav", replace(wav, keep_going=True))
+    assert result.lost_segments
+    assert np.isfinite(sound(tmp_path / "o.wav")).all()
+    assert "no sound" in decode_check(crafted)[0]
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), 1e300, -1.0])
+def test_times_that_are_none_are_usage_errors(time: float) -> None:
+    for options in ({"start_s": time}, {"end_s": time}):
+        with pytest.raises(UsageError, match="not a range"):
+            RestoreOptions(**options)  # type: ignore[arg-type]
+
+
+def test_paths_may_be_text_and_a_bad_folder_is_a_target_error(
+    archive: Path, tmp_path: Path
+) -> None:
+    assert restore_file(str(archive), str(tmp_path / "o.flac")).target == tmp_path / "o.flac"
+    with pytest.raises(TargetError, match="its folder cannot be made"):
+        restore_file(archive, archive / "below" / "o.flac")
+
+
+def test_damage_beside_a_range_is_told_from_damage_in_it(archive: Path, tmp_path: Path) -> None:
+    damage_segment(archive, 2)
+    options = RestoreOptions(end_s=0.5)  # in segments 0 and 1
+    with pytest.raises(DamagedArchiveError, match="segment 2.*the range beside it needs it"):
+        restore_file(archive, tmp_path / "o.flac", options)
+    result = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
+    assert (result.lost_segments, result.is_incomplete) == ((), False)
+    assert [w for w in result.warnings if w.startswith("segment 2, which is beside")]
+    assert read_provenance(tmp_path / "o.flac") is None
+
+
+def test_a_full_disk_names_the_target(archive: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(TargetError) as caught:
+            restore_file(archive, tmp_path / "o.wav", RestoreOptions(container="wav"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.path == str(tmp_path / "o.wav")
+    assert not list(tmp_path.glob(".o.wav*"))
 
 
 def test_a_missing_model_is_named(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from earzip.formats.archive import ArchiveSizes, ArchiveWriter
 from earzip.formats.archive_frames import compress_frame, decompress_frame
 from earzip.formats.archive_header import (
@@ -19,6 +21,7 @@ from earzip.formats.archive_header import (
     QuantizerRecord,
     SourceRecord,
 )
+from earzip.formats.symbols import pack
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
 BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]
@@ -62,10 +65,9 @@ def with_samples(header: Header, n_samples: int) -> Header:
 
 
 def segment_of(header: Header, i: int) -> bytes:
-    """Return bytes such as a real segment may have: not random, not empty, of its own."""
-    noise = random.Random(i)
-    n_bytes = header.model.n_latents * header.segment_frames(i)
-    return bytes(noise.choices(range(4), k=n_bytes)) + i.to_bytes(4, "little")
+    """Return the raw bytes of a segment of integers of its own."""
+    shape = header.model.n_latents, header.segment_frames(i)
+    return b"".join(pack(np.random.default_rng(i).integers(-2, 3, shape, np.int32)))
 
 
 def write_sample(path: Path, header: Header | None = None, **finish: Any) -> ArchiveSizes:

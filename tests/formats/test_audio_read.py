@@ -1,5 +1,6 @@
 """Reading every format: the samples, the facts, the layout, and what is refused."""
 
+import errno
 import os
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import soundfile
 
 from earzip.errors import SourceError
 from earzip.formats.audio import AUDIO_EXTENSIONS, open_source, stereo_44k
+from earzip.formats.span_file import DecoderFile, SpanFile
 from tests.formats.audio_files import (
     RATE,
     delay,
@@ -224,6 +226,23 @@ def test_mp3_without_xing_header_is_read_to_its_end(tmp_path, order):
 
 
 @needs_ffmpeg
+def test_an_mp3_in_a_wav_is_read_to_its_end(tmp_path, clip):
+    got, source = read_source(encode(clip, tmp_path / "a.wav", "-c:a", "libmp3lame", "-q:a", "4"))
+    assert source.facts.codec == "MPEG_LAYER_III"
+    assert source.truncated is None
+    assert 66_667 <= got.shape[1] < 66_667 + 4 * 1_152
+
+
+@needs_ffmpeg
+def test_alac_in_caf_is_whole(tmp_path, clip):
+    pytest.importorskip("av")
+    got, source = read_source(encode(clip, tmp_path / "a.caf", "-c:a", "alac"))
+    np.testing.assert_array_equal(got, read_source(clip)[0])
+    assert source.truncated is None
+    assert (source.facts.codec, source.facts.bit_depth) == ("ALAC", 16)
+
+
+@needs_ffmpeg
 def test_joined_mp3s_are_read_to_their_end(tmp_path, clip):
     first = encode(clip, tmp_path / "a.mp3")
     second = encode(clip, tmp_path / "b.mp3", "-q:a", "3")
@@ -256,8 +275,7 @@ def test_tags_around_an_mp3_change_nothing(tmp_path, clip, xing, capfd):
     tagged = tmp_path / "tagged.mp3"
     tagged.write_bytes(bytes(3_000) + plain.read_bytes())  # zeros after the tag, as some leave
     tags = mutagen.id3.ID3()
-    # A picture with what looks like the sync words of frames.
-    picture = b"\xff\xfb\x90\x64" * 400_000
+    picture = 40 * encode(clip, tmp_path / "b.mp3", "-id3v2_version", "0").read_bytes()
     tags.add(mutagen.id3.APIC(mime="image/jpeg", type=3, data=picture))
     tags.save(tagged, v1=2)
     ape = mutagen.apev2.APEv2()
@@ -267,6 +285,33 @@ def test_tags_around_an_mp3_change_nothing(tmp_path, clip, xing, capfd):
     np.testing.assert_array_equal(got, reference)
     assert source.truncated is None
     assert capfd.readouterr().err == ""  # mpg123 would complain there
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.aiff", "a.wv", "a.tta", "a.aac", "a.mp2"])
+def test_tags_around_any_file_change_nothing(tmp_path, clip, name):
+    if name in ("a.wv", "a.tta", "a.aac"):
+        pytest.importorskip("av")
+    plain = encode(clip, tmp_path / name)
+    reference, _ = read_source(plain)
+    before = b"ID3\3\0\0\0\0" + bytes([20_000 >> 7 & 0x7F, 20_000 & 0x7F])
+    before += bytes(20_000 & 0x3FFF)
+    tagged = tmp_path / "tagged"
+    tagged.write_bytes(before + plain.read_bytes())
+    ape = mutagen.apev2.APEv2()
+    ape["Title"] = "x" * 3_000
+    ape.save(tagged)
+    tagged.write_bytes(tagged.read_bytes() + b"TAG".ljust(128, b"x"))
+    got, source = read_source(tagged)
+    np.testing.assert_array_equal(got, reference)
+    assert source.truncated is None
+
+
+def test_a_file_of_tags_alone_is_refused(tmp_path):
+    path = tmp_path / "a.mp3"
+    mutagen.id3.ID3().save(path, v1=2)
+    with pytest.raises(SourceError, match="not sound"):
+        open_source(path)
 
 
 @needs_ffmpeg
@@ -336,41 +381,62 @@ def test_a_chain_of_two_rates_is_refused(tmp_path, clip):
         read_source(chained)
 
 
-TONES = {"FL": 300, "FR": 500, "FC": 700, "LFE": 60, "BL": 1_100, "BR": 1_300}
+TONES = {"FL": 300, "FR": 500, "FC": 700, "LFE": 60, "BL": 1_100, "BR": 1_300, "BC": 1_700}
+TONES |= {"SL": 1_900, "SR": 2_300}
+LAYOUTS = {
+    "3.0": "FL FR FC",
+    "4.0": "FL FR FC BC",
+    "5.0": "FL FR FC BL BR",
+    "5.1": "FL FR FC LFE BL BR",
+    "6.1": "FL FR FC LFE BC SL SR",
+    "7.1": "FL FR FC LFE BL BR SL SR",
+}
+VORBIS = ["-c:a", "libvorbis", "-q:a", "8"]
+OPUS = ["-c:a", "libopus", "-mapping_family", "1", "-b:a", "600k"]
 
 
 @needs_ffmpeg
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "layout", "options"),
     [
-        ("a.wav", ["-c:a", "pcm_s24le"]),
-        ("a.flac", []),
-        ("a.aiff", []),
-        ("a.ogg", ["-c:a", "libvorbis", "-q:a", "8"]),
-        ("a.opus", ["-c:a", "libopus", "-mapping_family", "1", "-b:a", "600k"]),
-        ("a.m4a", ["-c:a", "aac", "-b:a", "600k"]),
-        ("alac.m4a", ["-c:a", "alac"]),
-        ("a.wv", ["-c:a", "wavpack"]),
+        ("a.wav", "5.1", ["-c:a", "pcm_s24le"]),
+        ("a.wav", "4.0", ["-c:a", "pcm_s24le"]),
+        ("a.flac", "5.1", []),
+        ("a.flac", "4.0", []),
+        ("a.aiff", "5.1", []),
+        ("a.ogg", "3.0", VORBIS),
+        ("a.ogg", "5.0", VORBIS),
+        ("a.ogg", "5.1", VORBIS),
+        ("a.ogg", "6.1", VORBIS),
+        ("a.ogg", "7.1", VORBIS),
+        ("a.opus", "5.1", OPUS),
+        ("a.opus", "7.1", OPUS),
+        ("a.m4a", "5.1", ["-c:a", "aac", "-b:a", "600k"]),
+        ("alac.m4a", "5.1", ["-c:a", "alac"]),
+        ("a.m4a", "7.1", ["-c:a", "aac", "-b:a", "600k"]),
+        ("a.wv", "7.1", ["-c:a", "wavpack"]),
     ],
 )
-def test_every_container_puts_surround_channels_in_their_places(tmp_path, name, options):
+def test_every_container_puts_the_channels_in_their_places(tmp_path, name, layout, options):
     if name.endswith(("m4a", "wv")):
         pytest.importorskip("av")
+    positions = LAYOUTS[layout].split()
     time = np.arange(RATE * 2) / RATE
-    sound = np.stack([0.1 * np.sin(2 * np.pi * tone * time) for tone in TONES.values()])
-    wav = write_wav(tmp_path / "in.wav", sound.astype(np.float32), subtype="PCM_24")
-    path = tmp_path / name
-    ffmpeg("-channel_layout", "5.1", "-i", wav, *options, path)
+    sound = np.stack([0.1 * np.sin(2 * np.pi * TONES[position] * time) for position in positions])
+    wav = write_wav(tmp_path / "in.wav", sound, subtype="PCM_24")
+    path = encode(wav, tmp_path / name, "-af", f"channelmap=channel_layout={layout}", *options)
     with open_source(path) as source:
         stereo = np.concatenate(list(stereo_44k(source)), axis=1)
-        assert source.downmix == "itu-r-bs775-5.1"
+        name_of = {"4.0": "FL+FR+FC+BC"}  # four channels are usually FL FR BL BR
+        assert source.downmix == "itu-r-bs775-" + name_of.get(layout, layout)
     middle = stereo[:, RATE // 2 : RATE // 2 + RATE] * np.hanning(RATE)
     level = np.abs(np.fft.rfft(middle)) * 4 / RATE / 0.1
     half = np.sqrt(0.5)
-    expected = {"FL": (1, 0), "FR": (0, 1), "FC": (half, half), "LFE": (0, 0)}
-    expected |= {"BL": (half, 0), "BR": (0, half)}
-    for position, tone in TONES.items():
-        np.testing.assert_allclose(level[:, tone], expected[position], atol=0.03, err_msg=position)
+    expected = {"FL": (1, 0), "FR": (0, 1), "FC": (half, half), "LFE": (0, 0), "BC": (0.5, 0.5)}
+    expected |= {"BL": (half, 0), "BR": (0, half), "SL": (half, 0), "SR": (0, half)}
+    for position in positions:
+        got = level[:, TONES[position]]
+        np.testing.assert_allclose(got, expected[position], atol=0.03, err_msg=position)
 
 
 @needs_ffmpeg
@@ -423,16 +489,53 @@ def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "playlist",
     [
-        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
-        "ffconcat version 1.0\nfile {}\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nclip.wav\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile clip.wav\n",
     ],
 )
-def test_a_playlist_may_not_open_other_files(tmp_path, clip, playlist):
+def test_a_playlist_may_not_open_other_files(tmp_path, clip, playlist, monkeypatch):
     pytest.importorskip("av")
     path = tmp_path / "a.m4a"
-    path.write_text(playlist.format(clip))
+    path.write_text(playlist)
+    monkeypatch.chdir(clip.parent)  # where FFmpeg would find it
     with pytest.raises(SourceError, match="not sound"):
         open_source(path)
+
+
+def test_a_span_file_is_its_spans_joined(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)))
+    spans = [b"head", (10, 5), b"", (100, 0), (3, 2), b"x", (250, 6)]
+    joined = b"head" + bytes(range(10, 15)) + bytes([3, 4]) + b"x" + bytes(range(250, 256))
+    with path.open("rb") as file:
+        span_file = SpanFile(file, spans)
+        assert span_file.read() == joined
+        for start in range(len(joined) + 2):
+            for length in range(len(joined) + 2):
+                span_file.seek(start)
+                assert span_file.read(length) == joined[start : start + length]
+        assert span_file.seek(-3, os.SEEK_END) == len(joined) - 3
+        assert span_file.seek(1, os.SEEK_CUR) == len(joined) - 2 == span_file.tell()
+    with pytest.raises(OSError, match="Input/output error"):
+        SpanFile(FailingFile(), spans).read(100)
+    decoder_file = DecoderFile(FailingFile(), spans)
+    assert decoder_file.read(100) == b""
+    assert decoder_file.error.errno == errno.EIO
+
+
+class FailingFile:
+    def seek(self, offset):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_read_error_of_the_disk_is_no_end_of_file(tmp_path, monkeypatch):
+    path = write_wav(tmp_path / "a.wav", music(500_000))
+    with open_source(path) as source:
+        blocks = source.blocks()
+        next(blocks)
+        monkeypatch.setattr(source._inputs[0], "_file", FailingFile())
+        with pytest.raises(SourceError, match="cannot be read: Input/output error"):
+            list(blocks)
 
 
 def test_what_is_no_file_is_refused(tmp_path):
@@ -455,8 +558,11 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, subtype, value):
         read_source(path)
 
 
-def test_more_than_eight_channels_are_refused(tmp_path):
-    path = write_wav(tmp_path / "a.wav", music(1_000, 9))
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["a.wav", "a.mka"])
+def test_more_than_eight_channels_are_refused(tmp_path, name):
+    wav = write_wav(tmp_path / "in.wav", music(1_000, 9))
+    path = encode(wav, tmp_path / name, "-c:a", "pcm_s16le")
     with pytest.raises(SourceError, match="it has 9 channels, up to 8 can be read"):
         open_source(path)
 

@@ -242,6 +242,13 @@ def test_flac_above_its_highest_rate_is_a_usage_error(tmp_path):
         write(tmp_path / "out.flac", noise(1), container="flac", rate=768_000)
 
 
+@pytest.mark.parametrize("rate", [65_536, 100_001, 655_345])
+def test_flac_at_a_high_rate_that_is_no_multiple_of_ten_is_a_usage_error(tmp_path, rate):
+    write(tmp_path / "fits.flac", noise(10), container="flac", rate=rate // 10 * 10)
+    with pytest.raises(UsageError, match=f"{rate} Hz"):
+        write(tmp_path / "out.flac", noise(10), container="flac", rate=rate)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("container", ["wav", "flac"])
 @pytest.mark.parametrize("n_samples", [0, 1, 300_000])

@@ -1,0 +1,1 @@
+"""The main job, end to end: a folder of real music into archives and back, checked by others."""

@@ -1,0 +1,70 @@
+"""Where a restored file came from: 16 bytes in the file itself, invisible to players and taggers.
+
+FLAC holds them in an APPLICATION metadata block of id ``earz``, WAV and RF64 in a chunk ``earz``.
+``write_provenance`` and ``read_provenance`` are a pair.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from earzip.errors import TagError, TargetError
+from earzip.formats.tags_flac import APPLICATION, add_flac_block, flac_blocks
+from earzip.formats.tags_found import iff_chunks
+from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
+
+DIGEST_BYTES = 16
+_ID = b"earz"
+
+
+def write_provenance(path: Path, digest: bytes) -> None:
+    """Put the 16 bytes ``digest`` into a FLAC or WAV file that earzip wrote. Raises TargetError."""
+    assert len(digest) == DIGEST_BYTES
+    try:
+        with path.open("r+b") as file:
+            if file.read(4) != b"fLaC":
+                file.seek(0)
+                append_wav_chunks(file, read_wav_facts(file), [(_ID, digest)])
+                return
+    except (OSError, TagError) as error:
+        raise TargetError(f"its origin cannot be noted: {error}", path) from error
+    add_flac_block(path, APPLICATION, _ID + digest)
+
+
+def read_provenance(path: Path) -> bytes | None:
+    """Return the digest that ``write_provenance`` put into ``path``; None in any other file."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return None
+        with path.open("rb") as file:
+            form = file.read(12)
+            if form[:4] == b"fLaC":
+                return _in_flac(file)
+            if form[:4] in (b"RIFF", b"RF64") and form[8:] == b"WAVE":
+                return _in_wav(file)
+    except OSError:
+        pass
+    return None
+
+
+def _in_flac(file: BinaryIO) -> bytes | None:
+    for code, start, size in flac_blocks(file, 4):
+        if code == APPLICATION and size == len(_ID) + DIGEST_BYTES:
+            file.seek(start)
+            body = file.read(size)
+            if body.startswith(_ID) and len(body) == size:
+                return body.removeprefix(_ID)
+    return None
+
+
+def _in_wav(file: BinaryIO) -> bytes | None:
+    sizes: dict[bytes, int] = {}
+    for chunk, start, size in iff_chunks(file, 12, file.seek(0, 2), "little", sizes):
+        file.seek(start)
+        if chunk == b"ds64":
+            sizes[b"data"] = int.from_bytes(file.read(16)[8:], "little")
+        elif chunk == _ID and size == DIGEST_BYTES:
+            digest = file.read(size)
+            return digest if len(digest) == size else None
+    return None

@@ -1,0 +1,115 @@
+"""Models in folders: what is malformed hides nothing, and what a specification may say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earzip.checkpoints import (
+    ModelSpec,
+    find_model,
+    find_model_of_archive,
+    list_models,
+    model_folders,
+)
+from earzip.errors import ModelDamagedError, ModelNotFoundError
+from tests.conftest import MODELS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models that holds `tiny`, and before it by name a file that is no model."""
+    folder = tmp_path / "models"
+    shutil.copytree(MODELS, folder)
+    (folder / "a.json").write_text("{}")
+    monkeypatch.setenv("EARZIP_MODELS", str(folder))
+    return folder
+
+
+def _spec(**changes: Any) -> dict[str, Any]:
+    return json.loads((MODELS / "tiny.json").read_text()) | changes
+
+
+def test_a_stray_file_hides_no_model(folder):
+    spec = find_model("tiny")
+    assert find_model_of_archive("tiny", spec.sha256) == spec
+    with pytest.raises(ModelNotFoundError, match=r"no model 'none' is installed; .*tiny"):
+        find_model("none")
+
+
+def test_the_list_tells_what_is_malformed(folder):
+    specs, problems = list_models()
+    assert "tiny" in [spec.name for spec in specs]
+    assert [problem.path for problem in problems] == [str(folder / "a.json")]
+
+
+def test_a_malformed_file_that_is_named_is_an_error(folder):
+    with pytest.raises(ModelDamagedError):
+        find_model(str(folder / "a.json"))
+
+
+def test_the_search_ends_at_the_first_match(folder, monkeypatch):
+    later = folder / "later"
+    later.mkdir()
+    (later / "b.json").write_text("{}")
+    monkeypatch.setenv("EARZIP_MODELS", f"{folder}:{later}")
+    read, original = [], ModelSpec.read
+    monkeypatch.setattr(ModelSpec, "read", lambda path: read.append(path) or original(path))
+    find_model("tiny")
+    assert later / "b.json" not in read
+
+
+def test_a_user_without_a_home_has_no_folder_there(monkeypatch):
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert len(model_folders()) == 1
+    assert find_model("mini").name == "mini"
+
+
+_GEOMETRY = _spec()["geometry"]
+_PRESETS = _spec()["presets"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "../x"},
+        {"name": "a b"},
+        {"name": 3},
+        {"licence": None},
+        {"n_latents": 0, "step_exponents": []},
+        {"n_latents": 4097, "step_exponents": [0] * 4097},
+        {"step_exponents": [1025] * 52},
+        {"step_exponents": [-1025] * 52},
+        {"step_exponents": [0.5] * 52},
+        {"geometry": {**_GEOMETRY, "hop": 0}},
+        {"geometry": {**_GEOMETRY, "hop": 256.0}},
+        {"geometry": {**_GEOMETRY, "lead": -1}},
+        {"geometry": {**_GEOMETRY, "core": True}},
+        {"geometry": {**_GEOMETRY, "encoder_context": 65}},
+        {"geometry": {**_GEOMETRY, "decoder_context": 65}},
+        {"geometry": {**_GEOMETRY, "extra": 1}},
+        {"geometry": {"hop": 256}},
+        {"presets": {**_PRESETS, "low": {"exponent": 5000, "rounding": 0.5}}},
+        {"presets": {**_PRESETS, "low": {"exponent": 0, "rounding": float("nan")}}},
+    ],
+)
+def test_a_specification_out_of_range_is_malformed(tmp_path, changes):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_spec(**changes)))
+    with pytest.raises(ModelDamagedError, match="not a model specification"):
+        ModelSpec.read(path)
+
+
+def test_a_file_nested_beyond_measure_is_malformed(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(ModelDamagedError):
+        ModelSpec.read(path)
