@@ -82,8 +82,8 @@ class Codec:
     """A network with its geometry, on one device.
 
     ``threads`` is the number of windows computed side by side on a CPU (default: the cores this
-    process may use, at most 16); ``batch_size`` the windows of one pass on a GPU, where the last batch is padded
-    to full size because results may depend on it.
+    process may use, at most 16); ``batch_size`` the windows of one pass on a GPU, where the last
+    batch is padded to full size because results may depend on it.
     """
 
     def __init__(

@@ -132,7 +132,8 @@ class ArchiveWriter:
 
         ``tags``: the neutral view; ``blocks``: the source's raw tag blocks; ``pictures``: image
         files in the order in which ``tags`` describes them, equal ones are stored once. Without
-        ``tags`` there are neither. ``mtime_ns``: the file's time of modification. Raises `TargetError`, or `TagError` where tags are too large.
+        ``tags`` there are neither. ``mtime_ns``: the file's time of modification. Raises
+        `TargetError`, or `TagError` where tags are too large.
         """
         assert len(self._raw_bytes) == header.n_segments, "segments do not make up n_samples"
         assert max(self._raw_bytes, default=0) <= header.max_segment_bytes
