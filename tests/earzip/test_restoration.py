@@ -327,7 +327,7 @@ def test_paths_may_be_text_and_a_bad_folder_is_a_target_error(
 def test_damage_beside_a_range_is_told_from_damage_in_it(archive: Path, tmp_path: Path) -> None:
     damage_segment(archive, 2)
     options = RestoreOptions(end_s=0.5)  # in segments 0 and 1
-    with pytest.raises(DamagedArchiveError, match="segment 2.*the range beside it needs it"):
+    with pytest.raises(DamagedArchiveError, match=r"segment 2.*the range beside it needs it"):
         restore_file(archive, tmp_path / "o.flac", options)
     result = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
     assert (result.lost_segments, result.is_incomplete) == ((), False)

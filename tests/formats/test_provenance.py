@@ -10,7 +10,7 @@ import soundfile
 
 from earzip.formats import wav_header
 from earzip.formats.provenance import read_provenance, write_provenance
-from earzip.formats.tags import Picture, TagSet, write_tags
+from earzip.formats.tags import Picture, TagSet, read_tags, write_tags
 from tests.formats.audio_files import music, needs_ffmpeg, needs_flac
 from tests.formats.test_audio_write import write
 
@@ -41,10 +41,13 @@ def test_a_noted_origin_is_found_and_disturbs_nobody(
         assert write_tags(path, TAGS) == write_tags(plain, TAGS) == []
 
     assert (read_provenance(path), read_provenance(plain)) == (DIGEST, None)
-    noted_tags, plain_tags = mutagen.File(path).tags, mutagen.File(plain).tags
-    assert (noted_tags or {}) == (plain_tags or {})
+    assert read_tags(path) == read_tags(plain)
+    if container != "rf64":  # which mutagen cannot read
+        noted_tags, plain_tags = mutagen.File(path).tags, mutagen.File(plain).tags
+        assert (noted_tags or {}) == (plain_tags or {})
     if n_samples:
         np.testing.assert_array_equal(soundfile.read(path)[0], soundfile.read(plain)[0])
+    if n_samples and not is_tagged:  # the picture is none, and ffprobe says so
         probe = ["ffprobe", "-v", "error", path]
         assert subprocess.run(probe, check=True, capture_output=True).stderr == b""
     if container == "flac":
