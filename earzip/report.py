@@ -27,7 +27,7 @@ class FileStatus(StrEnum):
     SKIPPED = "skipped"
     """Not a file that the command works on."""
     INCOMPLETE = "incomplete"
-    """Written, with silence where the archive is damaged."""
+    """Written, without the sound, tags or pictures that damage has cost."""
     DAMAGED = "damaged"
     FAILED = "failed"
     LOCKED = "locked"

@@ -27,7 +27,6 @@ from earzip.errors import (
 )
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_header import Header, SourceRecord
-from earzip.formats.archive_layout import PartKind
 from earzip.formats.atomic import atomic_path
 from earzip.formats.audio_write import AudioWriter, flac_holds_rate
 from earzip.formats.provenance import DIGEST_BYTES, read_provenance, write_provenance
@@ -311,7 +310,7 @@ def _read_pictures(
     lost: dict[int, str] = {}
     for picture, number in enumerate(numbers):
         try:
-            images.append(reader._file.read_part(reader._part(PartKind.PICTURE, number)))
+            images.append(reader.picture(number))
         except DamagedArchiveError as error:
             images.append(b"")
             lost[picture] = f"picture {picture} is lost: {error.message}"

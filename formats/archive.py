@@ -271,11 +271,13 @@ class ArchiveReader:
 
     def pictures(self) -> list[bytes]:
         """Return the image files given to `ArchiveWriter.finish`, in the same order."""
-        images = []
-        for i in range(self._index.count_of(PartKind.PICTURE)):
-            with self._file.blamed(f"picture {i}"):
-                images.append(self._file.read_part(self._part(PartKind.PICTURE, i)))
+        images = [self.picture(i) for i in range(self._index.count_of(PartKind.PICTURE))]
         return [images[i] for i in self._picture_numbers]
+
+    def picture(self, i: int) -> bytes:
+        """Return the image file of picture part ``i``; `TagPart.pictures` names these numbers."""
+        with self._file.blamed(f"picture {i}"):
+            return self._file.read_part(self._part(PartKind.PICTURE, i))
 
     def picture_sizes(self) -> list[int]:
         """Return the bytes of each of `pictures`, without reading them."""

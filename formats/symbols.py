@@ -118,8 +118,9 @@ def _entropies(symbols: Symbols) -> NDArray[np.float64]:
     n_frames = symbols.shape[1]
     bins = np.clip(symbols, -127, 127) + 127 + 255 * np.arange(len(symbols))[:, None]
     counts = np.bincount(bins.ravel(), minlength=255 * len(symbols)).reshape(len(symbols), 255)
-    bits: NDArray[np.float64] = -np.sum(counts * np.log2(np.maximum(counts, 1) / n_frames), 1)
-    return bits / n_frames
+    bits: NDArray[np.float64] = np.sum(counts * np.log2(n_frames / np.maximum(counts, 1)), 1)
+    bits /= n_frames
+    return bits
 
 
 def _cost_bits(symbols: Symbols, packing: _Packing) -> float:

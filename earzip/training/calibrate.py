@@ -52,7 +52,8 @@ def code_clip(
         segments.append(dequantize(symbols, exponents))
     n_samples = audio.shape[1]
     decoded = codec.decode(lambda i: segments[i], n_samples, range(len(segments)))
-    return n_bytes, np.concatenate(list(decoded), 1) / gain
+    restored: Audio = (np.concatenate(list(decoded), 1) / gain).astype(np.float32)
+    return n_bytes, restored
 
 
 def measure_exponent(

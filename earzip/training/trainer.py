@@ -153,7 +153,7 @@ class Trainer:
         distortion, values = self.loss(decoded, audio, draw)
         weight = math.exp(self.log_rate_weight + _RATE_PROPORTIONAL * self.rate_error)
         total = distortion + weight * rate
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), config.clip)
         torch.nn.utils.clip_grad_norm_(self.prior.parameters(), config.clip)
         if torch.isfinite(norm):

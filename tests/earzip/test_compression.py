@@ -142,6 +142,7 @@ def test_same_bytes_from_any_process_threads_and_batch(song: Path, tmp_path: Pat
     assert len(contents) == 1
 
 
+@pytest.mark.smoke
 def test_an_album_cut_into_tracks_joins_without_a_click(tmp_path: Path) -> None:
     """Where tracks join, the error jumps no more than it does elsewhere, or in an uncut encode."""
     album = tones(150_000)

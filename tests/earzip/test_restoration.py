@@ -48,6 +48,7 @@ def snr_db(got: np.ndarray, original: np.ndarray) -> float:
     return float(10 * np.log10((original**2).sum() / ((got - original) ** 2).sum()))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("options", "subtype"),
     [
