@@ -113,6 +113,8 @@ def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_resu
             before = os.fstat(file.fileno())
             digest = hashlib.sha256()
             while block := file.read(_HASH_BLOCK_BYTES):
+                if file.tell() > before.st_size:  # one that goes on growing would never end
+                    raise SourceError("changed while it was read", source)
                 digest.update(block)
                 if on_progress:
                     on_progress(0)  # a request to stop is heard while a file is hashed

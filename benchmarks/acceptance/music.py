@@ -309,7 +309,7 @@ def _pictures(number: int) -> list[Image]:
     """Return two true pictures that no other track has: a JPEG for the front, a PNG for the back."""
     images = []
     for type_, kind, codec in ((FRONT, "jpeg", "mjpeg"), (BACK, "png", "png")):
-        source = f"gradients=size=200x200:nb_colors=4:seed={10 * number + type_}"
+        source = f"gradients=size=500x500:nb_colors=4:seed={10 * number + type_}"
         command = ["ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", source]
         command += ["-frames:v", "1", "-c:v", codec, "-f", "image2pipe", "-"]
         data = subprocess.run(command, check=True, capture_output=True).stdout

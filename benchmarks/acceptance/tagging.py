@@ -177,7 +177,7 @@ def write_tags(path: Path, fields: dict[str, list[str]], images: Sequence[Image]
 def _flac_picture(image: Image) -> FlacPicture:
     picture = FlacPicture()
     picture.type, picture.mime, picture.data = image.type, image.mime, image.data
-    picture.desc, picture.width, picture.height, picture.depth = "Außen", 200, 200, 24
+    picture.desc, picture.width, picture.height, picture.depth = "Außen", 500, 500, 24
     return picture
 
 
