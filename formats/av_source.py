@@ -21,6 +21,7 @@ from earzip.formats.downmix import DEFAULT_LAYOUTS, Layout
 from earzip.formats.ogg_pages import walk_ogg
 from earzip.formats.source_reader import BLOCK_FRAMES, SourceFacts, SourceReader
 from earzip.formats.span_file import DecoderFile
+from earzip.formats.tags_asf import asf_length_s
 
 # FFmpeg's names of the containers, and what they are called in the facts.
 _CONTAINERS = {
@@ -116,8 +117,12 @@ class AvSource(SourceReader):
         gapless = self._container.metadata.get("iTunSMPB", "").split()
         if len(gapless) > 3 and re.fullmatch("[0-9A-Fa-f]{1,16}", gapless[3]):
             return int(gapless[3], 16), True
-        if self._format in _NO_DURATION:
+        if self._format in _NO_DURATION or self._format == "ogg":  # Ogg: walk_ogg knows better
             return None, False
+        if self._format == "asf":
+            # FFmpeg guesses from the bit rate once a tagger has changed the size of the file.
+            length_s = asf_length_s(self._file)
+            return None if length_s is None else round(length_s * rate), False
         if self._stream.duration is not None and self._stream.time_base is not None:
             unit = self._stream.time_base * rate
             # Of a unit of two samples too: HE-AAC counts at half the rate. A CAF counts packets.

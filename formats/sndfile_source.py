@@ -45,7 +45,9 @@ class SndfileSource(SourceReader):
         self._sound = _open_sound(inputs[0])
         try:
             declared = n_declared or self._sound.frames
-            if declared >= _UNKNOWN_LENGTH or len(inputs) > 1:
+            # Of an Ogg stream that begins later than at 0 libsndfile takes the position of the end
+            # for the length; that a stream is whole is known from its pages.
+            if declared >= _UNKNOWN_LENGTH or self._sound.format == "OGG":
                 declared = None
             layout = _layout(file, self._sound, channel_mask)
             super().__init__(path, _facts(self._sound, declared or 0), declared, layout)
@@ -165,6 +167,10 @@ def _finished(chunk: SoundChunk, size: int) -> list[Span]:
 def _open_sound(source: DecoderFile) -> soundfile.SoundFile:
     source.seek(0)
     sound = soundfile.SoundFile(source)
+    if sound.subtype == "OPUS":
+        # libsndfile 1.2.2 forgets the pre-skip of a stream that begins later than at 0 (one that
+        # was cut or recorded from the air), but not after a seek.
+        sound.seek(0)
     # soundfile seeks to where it already is after every read of a seekable file. On MP3 without a
     # Xing header and on some Opus and FLAC files that changes or loses samples, so it must not.
     sound._info.seekable = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import BinaryIO
 from uuid import UUID
 
@@ -36,6 +37,30 @@ def find_asf_tags(file: BinaryIO) -> Found:
     if objects:
         found.blocks.append(("asf-objects", b"".join(objects)))
     return found
+
+
+def asf_length_s(file: BinaryIO) -> Fraction | None:
+    """The length of an ASF file's sound as its header has it; None if it was streamed."""
+    file.seek(16)
+    end = int.from_bytes(file.read(8), "little")
+    position = 30
+    for _ in range(MAX_PARTS):
+        file.seek(position)
+        header = file.read(_OBJECT_HEADER + 80)
+        size = int.from_bytes(header[16:_OBJECT_HEADER], "little")
+        if len(header) < _OBJECT_HEADER + 80 or size < _OBJECT_HEADER or position + size > end:
+            return None
+        if header[:16] == _FILE_PROPERTIES:
+            duration, _, preroll_ms, flags = struct.unpack_from("<QQQI", header, 64)
+            is_live = flags & 1
+            return (
+                None if is_live else max(0, Fraction(duration, 10**7) - Fraction(preroll_ms, 1000))
+            )
+        position += size
+    return None
+
+
+_FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 
 
 def _take_objects(file: BinaryIO, start: int, end: int, objects: list[bytes], found: Found) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.symbols import unpack
 from tests.formats.archive_attacks import ATTACKS, UNSUPPORTED, Attack
 from tests.formats.archive_samples import Pieces, sample_header, segment_of, write_sample
 
@@ -31,6 +32,14 @@ def read_all(path: Path) -> None:
         for i in range(reader.n_segments):
             reader.segment(i)
         reader.pictures()
+
+
+def unpack_all(path: Path) -> None:
+    with ArchiveReader(path) as reader:
+        for i in range(reader.n_segments):
+            unpack(
+                reader.segment(i), reader.header.model.n_latents, reader.header.segment_frames(i)
+            )
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -136,6 +145,7 @@ def test_random_changes_under_right_checksums_never_escape_as_other_errors(
         try:
             damages = verify_structure(path)
             read_all(path)
+            unpack_all(path)
         except (DamagedArchiveError, UnsupportedArchiveError):
             continue
         assert damages == []

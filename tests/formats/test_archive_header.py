@@ -58,7 +58,7 @@ def headers(draw: st.DrawFn) -> Header:
             sample_rate=rate,
             hop=draw(st.integers(1, 65_536)),
             lead=draw(st.integers(0, 2**20)),
-            core=draw(st.integers(1, 65_536)),
+            core=draw(st.integers(1, min(65_536, (4 << 20) // (2 * n_latents)))),
             encoder_context=draw(st.integers(0, 65_536)),
             decoder_context=draw(st.integers(0, 65_536)),
         ),
