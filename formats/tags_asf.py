@@ -52,10 +52,9 @@ def asf_length_s(file: BinaryIO) -> Fraction | None:
             return None
         if header[:16] == _FILE_PROPERTIES:
             duration, _, preroll_ms, flags = struct.unpack_from("<QQQI", header, 64)
-            is_live = flags & 1
-            return (
-                None if is_live else max(0, Fraction(duration, 10**7) - Fraction(preroll_ms, 1000))
-            )
+            if flags & 1:  # broadcast: the durations are not known
+                return None
+            return max(Fraction(), Fraction(duration, 10**7) - Fraction(preroll_ms, 1000))
         position += size
     return None
 
