@@ -16,10 +16,14 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="the run, as JSON")
     parser.add_argument("music", type=Path, help="folder of the NAME.s16 and NAME.json pools")
     parser.add_argument("folder", type=Path, help="folder of the run: checkpoint, log, weights")
+    parser.add_argument(
+        "--start", type=Path, help="weights to begin with (.safetensors): another round of training"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    Trainer(TrainingConfig.load(arguments.config), arguments.music, arguments.folder).run()
+    config = TrainingConfig.load(arguments.config)
+    Trainer(config, arguments.music, arguments.folder, arguments.start).run()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 _N_COMPONENTS = 3
+_FIT_STEPS = 400
 
 
 class FactorisedPrior(nn.Module):
@@ -41,6 +42,19 @@ class FactorisedPrior(nn.Module):
         mass = torch.where(x < half, across, 0.5 * outside)
         weights = torch.softmax(self.logits, 0)[None, :, :, None]
         return -torch.log2((weights * mass).sum(1) + 1e-9)
+
+
+def fit_prior(prior: FactorisedPrior, latents: Tensor, step: Tensor, seed: int = 0) -> None:
+    """Fit ``prior`` to ``latents`` ``[B, D, F]`` in bins of width ``step``, a batch item at a time."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=0.03)
+    for i in range(_FIT_STEPS):
+        item = latents[i % len(latents)][None]
+        noise = torch.rand(item.shape, generator=generator) - 0.5
+        loss = prior.bits(item + noise * step, step).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def bits_to_kbps(bits_per_frame: float, hop: int, sample_rate: int) -> float:

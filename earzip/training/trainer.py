@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from earzip.model.config import SAMPLE_RATE, SpectralConfig
 from earzip.model.spectral import SpectralVae
 from earzip.training.data import CropSource, Mixture, MusicPool
 from earzip.training.losses import LossWeights, ReconstructionLoss
-from earzip.training.rate import FactorisedPrior, bits_to_kbps
+from earzip.training.rate import FactorisedPrior, bits_to_kbps, fit_prior
 from earzip.training.statistics import measure_statistics
 
 
@@ -70,6 +70,7 @@ class TrainingConfig:
 
 # Steering of the rate's weight: proportional to the smoothed error, which damps it, and to its integral.
 _RATE_PROPORTIONAL, _RATE_INTEGRAL, _RATE_SMOOTHING = 2.0, 0.002, 0.02
+_PRIOR_BATCHES = 16
 
 
 def quantise_straight_through(latents: Tensor, step: Tensor) -> Tensor:
@@ -85,7 +86,10 @@ def quantise_straight_through(latents: Tensor, step: Tensor) -> Tensor:
 class Trainer:
     """One run in ``folder``: checkpoint, log and final weights lie there."""
 
-    def __init__(self, config: TrainingConfig, music: Path, folder: Path) -> None:
+    def __init__(
+        self, config: TrainingConfig, music: Path, folder: Path, start: Path | None = None
+    ) -> None:
+        """Resume the run in ``folder``, or begin one: from the weights ``start``, or from ``music``."""
         self.config = config
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,8 +105,22 @@ class Trainer:
         self.checkpoint = folder / "checkpoint.safetensors"
         if self.checkpoint.exists():
             self._resume()
+        elif start is not None:
+            self._begin_from(start)
         else:
             self.vae.initialise(measure_statistics(self.vae, self.crops, config.statistics_batches))
+
+    def _begin_from(self, start: Path) -> None:
+        """Take over the weights of an earlier round, which hold no prior: that is fitted to them."""
+        try:
+            self.vae.load_state_dict(load_file(start))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise UsageError(f"not weights of this configuration: {error}", start) from error
+        with torch.no_grad():
+            batches = (self.crops.batch(step) for step in range(_PRIOR_BATCHES))
+            posteriors = [self.vae.encode(torch.from_numpy(batch)) for batch in batches]
+        mean = torch.cat([posterior.mean for posterior in posteriors])
+        fit_prior(self.prior, mean, posteriors[0].scale[:1], self.config.seed)
 
     def run(self, log_every: int = 100, checkpoint_every: int = 500) -> None:
         """Train to the end; writes ``weights.safetensors`` and ``weights.json``."""

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from earzip.errors import SourceError, UsageError
-from earzip.training.rate import FactorisedPrior, bits_to_kbps, entropy_bits
+from earzip.training.rate import FactorisedPrior, bits_to_kbps, entropy_bits, fit_prior
 from earzip.training.trainer import Trainer, TrainingConfig, quantise_straight_through
 from tests.conftest import tones
 
@@ -89,6 +90,32 @@ def test_training_lowers_the_loss(music: Path, config: Path, tmp_path: Path) -> 
     assert records[-1]["log_magnitude"] < records[0]["log_magnitude"]
 
 
+def test_another_round_begins_with_the_weights_of_the_last(
+    music: Path, config: Path, tmp_path: Path
+) -> None:
+    loaded = TrainingConfig.load(config)
+    Trainer(loaded, music, tmp_path / "first").run()
+    start = tmp_path / "first" / "weights.safetensors"
+    second = Trainer(loaded, music, tmp_path / "second", start)
+    for name, tensor in load_file(start).items():
+        torch.testing.assert_close(second.vae.state_dict()[name], tensor.float())
+    audio = torch.from_numpy(second.crops.batch(99))
+    posterior = second.vae.encode(audio)
+    fitted_bits, plain_bits = (
+        prior.bits(posterior.mean, posterior.scale).mean()
+        for prior in (second.prior, FactorisedPrior(loaded.model.n_latents))
+    )
+    assert fitted_bits < plain_bits
+
+
+def test_weights_of_another_shape_are_refused(music: Path, config: Path, tmp_path: Path) -> None:
+    save_file({"rms": torch.ones(2, 128)}, tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match=r"other.safetensors: not weights of this configuration"):
+        Trainer(
+            TrainingConfig.load(config), music, tmp_path / "run", tmp_path / "other.safetensors"
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"steps": None}, "steps"), ({"model": {"hop": 1000}}, "multiple"), ({"stepz": 3}, "stepz")],
@@ -126,8 +153,24 @@ def test_the_prior_is_a_distribution() -> None:
 
 def test_larger_steps_cost_fewer_bits() -> None:
     prior, latents = FactorisedPrior(1), torch.randn(1, 1, 1000)
-    costs = [float(prior.bits(latents, torch.full((1, 1, 1), s)).mean()) for s in (0.1, 1.0, 4.0)]
+    with torch.no_grad():
+        steps = [torch.full((1, 1, 1), step) for step in (0.1, 1.0, 4.0)]
+        costs = [float(prior.bits(latents, step).mean()) for step in steps]
     assert costs == sorted(costs, reverse=True)
+
+
+def test_a_fitted_prior_nears_the_entropy_of_its_latents() -> None:
+    prior, step = FactorisedPrior(2), torch.ones(1, 2, 1)
+    # A Laplace distribution of scale b has ln(2e·b) nats; wide bins and relaxed rounding add a little.
+    b = torch.tensor([[[20.0], [0.5]]])
+    laplace = torch.distributions.Laplace(torch.zeros(()), 1.0)
+    torch.manual_seed(0)
+    latents = laplace.sample((8, 2, 200)) * b
+    fit_prior(prior, latents, step)
+    with torch.no_grad():
+        bits = prior.bits(latents.round(), step).mean((0, 2))
+    assert float(bits[0]) == pytest.approx(np.log2(2 * np.e * 20), abs=0.1)
+    assert float(bits[1]) < 1.9
 
 
 def test_entropy_of_known_symbols() -> None:
