@@ -17,14 +17,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip.model.spectral import Posterior
+from earzip.model.vae import Vae
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
@@ -33,18 +33,6 @@ _Out = TypeVar("_Out")
 
 _CUDA_BATCH = 16
 _MAX_DEFAULT_THREADS = 16  # each takes some 150 MB for a window of `mini`
-
-
-class Vae(Protocol):
-    """What the codec asks of a network. Audio ``[B, 2, F·hop]``, latents ``[B, D, F]``, float32."""
-
-    def encode(self, audio: Tensor) -> Posterior:
-        """Return the posterior of ``audio``."""
-        ...
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return the audio of ``latents``."""
-        ...
 
 
 @dataclass(frozen=True)

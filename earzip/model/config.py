@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -78,3 +79,74 @@ class SpectralConfig:
     def to_json(self) -> dict[str, int]:
         """Return the fields as JSON-able data, the inverse of `from_json`."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class EarConfig:
+    """Dimensions of an `EarVae`, the published network; the defaults are those of ear_vae_44k."""
+
+    channels: int = 128
+    """Channels of the first convolution; block i has ``channels · multiples[i]``."""
+    multiples: tuple[int, ...] = (1, 2, 4, 8, 16)
+    strides: tuple[int, ...] = (2, 4, 4, 4, 8)
+    n_latents: int = 64
+    transformer_depth: int = 2
+    head_size: int = 32
+
+    def __post_init__(self) -> None:
+        if len(self.multiples) != len(self.strides) or not self.strides:
+            raise ValueError("multiples and strides must be of one length, at least 1")
+        sizes = (self.channels, *self.multiples, *self.strides, self.n_latents, self.head_size)
+        if min(sizes) < 1 or self.transformer_depth < 0:
+            raise ValueError("every dimension must be positive")
+        if any(stride % 2 for stride in self.strides):
+            raise ValueError(f"strides must be even, got {self.strides}")
+        if self.n_latents % self.head_size or self.head_size % 2:
+            raise ValueError("head_size must be even and divide n_latents")
+
+    @property
+    def hop(self) -> int:
+        """Samples a frame of latents."""
+        return math.prod(self.strides)
+
+    @classmethod
+    def from_published(cls, data: dict[str, Any]) -> EarConfig:
+        """Return the dimensions in a configuration as the authors publish it.
+
+        Raises ValueError for one that describes another network than `EarVae` builds.
+        """
+        try:
+            encoder, decoder = data["encoder"]["config"], data["decoder"]["config"]
+            transformer = data["transformer"]
+            n_latents = data["latent_dim"]
+            expected = {
+                "io_channels": (data["io_channels"], 2),
+                "encoder.in_channels": (encoder["in_channels"], 2),
+                "encoder.latent_dim": (encoder["latent_dim"], 2 * n_latents),
+                "encoder.use_snake": (encoder["use_snake"], True),
+                "decoder.out_channels": (decoder["out_channels"], 2),
+                "decoder.latent_dim": (decoder["latent_dim"], n_latents),
+                "decoder.use_snake": (decoder["use_snake"], True),
+                "decoder.use_nearest_upsample": (decoder["use_nearest_upsample"], False),
+                "decoder.final_tanh": (decoder["final_tanh"], False),
+                "transformer.rotary_pos_emb": (transformer["config"]["rotary_pos_emb"], True),
+            }
+            expected |= {
+                f"decoder.{key}": (decoder[key], encoder[key])
+                for key in ("channels", "c_mults", "strides")
+            }
+            config = cls(
+                channels=encoder["channels"],
+                multiples=tuple(encoder["c_mults"]),
+                strides=tuple(encoder["strides"]),
+                n_latents=n_latents,
+                transformer_depth=transformer["depth"],
+                head_size=transformer["config"]["dim_heads"],
+            )
+            expected["downsampling_ratio"] = (data["downsampling_ratio"], config.hop)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a configuration of an εar-VAE: {error!r}") from error
+        for name, (got, wanted) in expected.items():
+            if got != wanted:
+                raise ValueError(f"{name} is {got!r}, expected {wanted!r}")
+        return config

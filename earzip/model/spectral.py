@@ -18,21 +18,11 @@ from torch.nn import functional as F
 
 from earzip.model.config import SAMPLE_RATE, SpectralConfig
 from earzip.model.mdct import Mdct
+from earzip.model.vae import Posterior
 
 _LOG_ENERGY_FLOOR = 1e-8
 _GAIN_RANGE = (-12.0, 6.0)  # nepers: a band can close to −104 dB
 _GATE_RANGE = (-8.0, 1.0)
-
-
-class Posterior(NamedTuple):
-    """What an encoder says of the latents of a batch.
-
-    ``mean`` and ``scale``: float32 ``[B, D, F]``. The scale is the standard deviation the decoder
-    was trained to bear; archives hold the mean, quantised with steps in proportion to the scale.
-    """
-
-    mean: Tensor
-    scale: Tensor
 
 
 class LinearStatistics(NamedTuple):

@@ -1,0 +1,163 @@
+"""Oobleck: the convolutional encoder and decoder of Stable Audio's and of the published εar-VAE.
+
+Modules are named and numbered so that the state dict has the published keys: sequences lie under
+``layers``, and the two Snakes of a residual unit are one module, which stands in it twice.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from earzip.model.config import EarConfig
+
+_AUDIO_CHANNELS = 2
+_DILATIONS = (1, 3, 9)
+
+
+class WeightNormConv(nn.Module):
+    """A 1-D convolution with normalised weights (Salimans and Kingma, 2016), or its transpose.
+
+    ``fold`` replaces magnitude and direction by their product, for inference.
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        bias: bool = True,
+        transposed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.transposed = transposed
+        shape = (n_in, n_out, kernel_size) if transposed else (n_out, n_in, kernel_size)
+        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
+        direction = torch.empty(shape)
+        nn.init.kaiming_uniform_(direction, a=math.sqrt(5))
+        self.weight_g = nn.Parameter(direction.norm(dim=(1, 2), keepdim=True))
+        self.weight_v = nn.Parameter(direction)
+        self.register_buffer("weight", None, persistent=False)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Keep the weight itself from here on: half the memory, and no product a pass."""
+        self.weight = torch._weight_norm(self.weight_v, self.weight_g, 0)
+        del self.weight_g, self.weight_v
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of ``x`` ``[B, n_in, T]``."""
+        weight = self.weight
+        if weight is None:
+            weight = torch._weight_norm(self.weight_v, self.weight_g, 0)
+        if self.transposed:
+            return F.conv_transpose1d(x, weight, self.bias, self.stride, self.padding)
+        return F.conv1d(x, weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+def fold_weight_norm(network: nn.Module) -> None:
+    """Fold every normalised weight of ``network``; it can then no longer be trained or saved."""
+    for module in network.modules():
+        if isinstance(module, WeightNormConv):
+            module.fold()
+
+
+class Snake(nn.Module):
+    """``x + sin²(αx) / β`` (Ziyin et al., 2020), α and β a channel, kept as logarithms."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(n_channels))
+        self.beta = nn.Parameter(torch.zeros(n_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activation of ``x`` ``[B, n_channels, T]``."""
+        alpha, beta = self.alpha.exp()[:, None], self.beta.exp()[:, None]
+        return x + torch.sin(x * alpha).square() / (beta + 1e-9)
+
+
+class _Layers(nn.Module):
+    """Modules one after the other, under the name that the published keys have."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layers(x)
+        return result
+
+
+class ResidualUnit(_Layers):
+    """``x`` plus a dilated convolution of 7 and one of 1, a Snake before each."""
+
+    def __init__(self, n_channels: int, dilation: int) -> None:
+        snake = Snake(n_channels)
+        super().__init__(
+            snake,
+            WeightNormConv(n_channels, n_channels, 7, dilation=dilation, padding=3 * dilation),
+            snake,
+            WeightNormConv(n_channels, n_channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` ``[B, n_channels, T]`` plus the unit's residual."""
+        return x + super().forward(x)
+
+
+def _resampling(n_in: int, n_out: int, stride: int, *, up: bool) -> WeightNormConv:
+    # For an even stride this padding makes the lengths exact: T to T / stride and back.
+    return WeightNormConv(
+        n_in, n_out, 2 * stride, stride=stride, padding=(stride + 1) // 2, transposed=up
+    )
+
+
+def _residual_units(n_channels: int) -> list[nn.Module]:
+    return [ResidualUnit(n_channels, dilation) for dilation in _DILATIONS]
+
+
+class OobleckEncoder(_Layers):
+    """Audio ``[B, 2, F·hop]`` to ``[B, 2·n_latents, F]``."""
+
+    def __init__(self, config: EarConfig) -> None:
+        widths = [config.channels * multiple for multiple in (1, *config.multiples)]
+        super().__init__(
+            WeightNormConv(_AUDIO_CHANNELS, widths[0], 7, padding=3),
+            *(
+                _Layers(
+                    *_residual_units(n_in), Snake(n_in), _resampling(n_in, n_out, stride, up=False)
+                )
+                for n_in, n_out, stride in zip(widths, widths[1:], config.strides, strict=False)
+            ),
+            Snake(widths[-1]),
+            WeightNormConv(widths[-1], 2 * config.n_latents, 3, padding=1),
+        )
+
+
+class OobleckDecoder(_Layers):
+    """Latents ``[B, n_latents, F]`` to audio ``[B, 2, F·hop]``."""
+
+    def __init__(self, config: EarConfig) -> None:
+        widths = [config.channels * multiple for multiple in (*config.multiples[::-1], 1)]
+        strides = config.strides[::-1]
+        super().__init__(
+            WeightNormConv(config.n_latents, widths[0], 7, padding=3),
+            *(
+                _Layers(
+                    Snake(n_in), _resampling(n_in, n_out, stride, up=True), *_residual_units(n_out)
+                )
+                for n_in, n_out, stride in zip(widths, widths[1:], strides, strict=False)
+            ),
+            Snake(widths[-1]),
+            WeightNormConv(widths[-1], _AUDIO_CHANNELS, 7, padding=3, bias=False),
+        )
