@@ -71,7 +71,8 @@ class _SwiGlu(nn.Module):
         self.proj = nn.Linear(width, 2 * inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, -1)
+        projected: Tensor = self.proj(x)
+        value, gate = projected.chunk(2, -1)
         return value * F.silu(gate)
 
 

@@ -52,7 +52,7 @@ def fit_prior(prior: FactorisedPrior, latents: Tensor, step: Tensor, seed: int =
         item = latents[i % len(latents)][None]
         noise = torch.rand(item.shape, generator=generator) - 0.5
         loss = prior.bits(item + noise * step, step).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
