@@ -1,4 +1,4 @@
-"""``earzip models``: the models that are installed."""
+"""``earzip models``: the models that are installed, and how others come and go."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from earzip.batch import choose_device
 from earzip.checkpoints import ModelSpec, find_model, list_models, verify_model
 from earzip.cli.options import EXIT_CODES, RunOptions, run_options
 from earzip.cli.output import Printer, printable
@@ -18,7 +19,7 @@ _SOME_FAILED = 3
 
 @click.group()
 def models() -> None:
-    """List and check the models that are installed."""
+    """List, check, import, calibrate and export models."""
 
 
 @models.command("list", short_help="List the models.")
@@ -50,6 +51,108 @@ def verify(*, names: tuple[str, ...], run: RunOptions) -> int:
         printer.record(record)
     printer.summary(report)
     return report.exit_code
+
+
+_music_option = click.option(
+    "--music",
+    "music",
+    metavar="PATH",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Music to calibrate with: a file or a folder, of which 20 tracks are taken. May be repeated.",
+)
+_device_option = click.option(
+    "--device",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
+)
+
+
+@models.command("import", epilog=EXIT_CODES, short_help="Install a published εar-VAE checkpoint.")
+@click.argument("checkpoint", metavar="FILE", type=click.Path(path_type=Path))
+@_music_option
+@click.option(
+    "--name", metavar="NAME", help="What to call the model.  [default: the file's name, - for _]"
+)
+@click.option(
+    "--config",
+    metavar="JSON",
+    type=click.Path(path_type=Path),
+    help="The network's configuration, as published.  [default: that of ear_vae_44k]",
+)
+@click.option(
+    "--licence",
+    metavar="TEXT",
+    default="not stated",
+    help="Under what terms the weights come, to be kept with them.",
+)
+@click.option("--source", metavar="TEXT", default="", help="Where the weights come from.")
+@_device_option
+@run_options("force")
+def import_(
+    *,
+    checkpoint: Path,
+    music: tuple[Path, ...],
+    name: str | None,
+    config: Path | None,
+    licence: str,
+    source: str,
+    device: str,
+    run: RunOptions,
+) -> int:
+    """Convert a checkpoint of the published εar-VAE, calibrate it on music, and install it.
+
+    FILE is the published .pyt, of which only tensors are unpickled, or a safetensors file with the
+    same keys. The model goes to earzip/models under $XDG_DATA_HOME (~/.local/share).
+    """
+    from earzip.model_files import ImportOptions, import_model  # noqa: PLC0415  # loads torch
+
+    options = ImportOptions(
+        name=name if name is not None else checkpoint.stem.replace("_", "-"),
+        licence=licence,
+        source=source,
+        config=config,
+        device=choose_device(device),
+        force=run.force,
+    )
+    spec = import_model(checkpoint, music, options)
+    click.echo(_line(spec, len(spec.name)))
+    return 0
+
+
+@models.command("calibrate", epilog=EXIT_CODES, short_help="Measure a model's steps on music.")
+@click.argument("name", metavar="NAME")
+@_music_option
+@_device_option
+def calibrate(*, name: str, music: tuple[Path, ...], device: str) -> int:
+    """Measure the quantiser's steps of an imported model anew, on music of your own.
+
+    Archives that were made before stay readable; a folder that is compressed again is written anew.
+    """
+    from earzip.model_files import calibrate_model  # noqa: PLC0415  # loads torch
+
+    spec = calibrate_model(find_model(name), music, choose_device(device))
+    click.echo(_line(spec, len(spec.name)))
+    return 0
+
+
+@models.command("export", epilog=EXIT_CODES, short_help="Copy what archives need to a folder.")
+@click.argument("name", metavar="NAME")
+@click.option("-o", "--output", metavar="DIR", required=True, type=click.Path(path_type=Path))
+@run_options("force")
+def export(*, name: str, output: Path, run: RunOptions) -> int:
+    """Copy a model and the text of the archive format to a folder, to be kept beside archives.
+
+    EARZIP_MODELS=DIR makes earzip find the model there.
+    """
+    from earzip.model_files import export_model  # noqa: PLC0415  # loads torch
+
+    for path in export_model(find_model(name), output, force=run.force):
+        click.echo(printable(str(path)))
+    return 0
 
 
 def _verify(spec: ModelSpec) -> FileRecord:

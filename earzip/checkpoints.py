@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ class ModelSpec:
 
     name: str
     architecture: str
-    config: dict[str, int]
+    config: dict[str, Any]
     geometry: dict[str, int]
     n_latents: int
     step_exponents: tuple[int, ...]
@@ -109,7 +109,7 @@ class ModelSpec:
             raise ValueError(f"format {data['format']!r}, this version reads {_SPEC_FORMAT}")
         if not _SHA256.fullmatch(data["weights_sha256"]):
             raise ValueError("weights_sha256 is not 64 hexadecimal digits")
-        if not _NAME.fullmatch(data["name"]):
+        if not is_model_name(data["name"]):
             raise ValueError(f"name is {data['name']!r}, expected a word")
         _require_integer("n_latents", data["n_latents"], 1, _MAX_LATENTS)
         exponents = tuple(data["step_exponents"])
@@ -141,6 +141,27 @@ class ModelSpec:
             source=data["source"],
             path=path,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what stands in ``NAME.json``, the inverse of `read`."""
+        return {
+            "format": _SPEC_FORMAT,
+            "name": self.name,
+            "architecture": self.architecture,
+            "config": self.config,
+            "geometry": self.geometry,
+            "n_latents": self.n_latents,
+            "step_exponents": list(self.step_exponents),
+            "presets": {name: asdict(preset) for name, preset in self.presets.items()},
+            "weights_sha256": self.weights_sha256,
+            "licence": self.licence,
+            "source": self.source,
+        }
+
+
+def is_model_name(name: str) -> bool:
+    """Return whether a model may be called ``name``: up to 64 letters, digits, ``.``, ``_``, ``-``."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _require_geometry(geometry: dict[str, Any]) -> None:
@@ -246,23 +267,19 @@ def load_codec(
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from earzip.codec import Codec, Geometry  # noqa: PLC0415
-    from earzip.model.config import SpectralConfig  # noqa: PLC0415
-    from earzip.model.spectral import SpectralVae  # noqa: PLC0415
+    from earzip.model.networks import build_network, ready_to_run  # noqa: PLC0415
 
     verify_model(spec)
-    if spec.architecture != "spectral":
-        raise ModelDamagedError(f"unknown architecture {spec.architecture!r}", spec.path)
     try:
         geometry = Geometry(**spec.geometry)
-        vae = SpectralVae(SpectralConfig.from_json(spec.config))
-        vae.load_state_dict({k: v.float() for k, v in load_file(spec.weights_path).items()})
+        network = build_network(spec.architecture, spec.config)
+        ready_to_run(network, load_file(spec.weights_path))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise ModelDamagedError(
             f"weights do not fit the specification: {error}", spec.path
         ) from error
-    vae.requires_grad_(False)
     return Codec(
-        vae.eval().to(device),
+        network.to(device),
         geometry,
         spec.n_latents,
         device=device,

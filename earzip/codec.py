@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip.model.vae import Vae
+from earzip.model.vae import Posterior, Vae
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
@@ -103,9 +103,11 @@ class Codec:
 
         ``blocks``: float32 ``[2, T]`` pieces of one track, ±1, 44.1 kHz, in order, of any lengths.
         """
-        return _ordered(
-            self._pool, self._encode_windows, self._windows(blocks), self._batch, self._in_flight
-        )
+        return self._posteriors(blocks, lambda posterior: posterior.mean)
+
+    def encode_scales(self, blocks: Iterable[Audio]) -> Iterator[Latents]:
+        """Yield the posterior scale of each window's core; otherwise as `encode`."""
+        return self._posteriors(blocks, lambda posterior: posterior.scale)
 
     def decode(
         self, read: Callable[[int], Latents], n_samples: int, segments: range
@@ -182,10 +184,16 @@ class Codec:
             yield window
             before, now = now, after
 
-    def _encode_windows(self, windows: list[tuple[Audio, int]]) -> list[Latents]:
+    def _posteriors(
+        self, blocks: Iterable[Audio], of: Callable[[Posterior], Tensor]
+    ) -> Iterator[Latents]:
         context = self.geometry.encoder_context
-        mean = self._run(lambda x: self.vae.encode(x).mean, [audio for audio, _ in windows])
-        return [m[:, context : context + n] for m, (_, n) in zip(mean, windows, strict=False)]
+
+        def encode(windows: list[tuple[Audio, int]]) -> list[Latents]:
+            found = self._run(lambda x: of(self.vae.encode(x)), [audio for audio, _ in windows])
+            return [x[:, context : context + n] for x, (_, n) in zip(found, windows, strict=True)]
+
+        return _ordered(self._pool, encode, self._windows(blocks), self._batch, self._in_flight)
 
     def _decode_windows(self, windows: list[Latents]) -> list[Audio]:
         g = self.geometry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +59,8 @@ class CompressResult:
 class RestoreOptions:
     """How to decode."""
 
-    container: Container = "flac"
+    container: Container | None = None
+    """None: WAV for a target whose name ends in .wav, FLAC for any other."""
     bits: Bits | None = None
     """None: 24 for lossless sources, 16 for lossy ones."""
     dither: bool = True
@@ -81,6 +82,11 @@ class RestoreOptions:
         # Comparing NaN is false whichever way: it is refused too.
         if not 0 <= start_s < end_s <= _LATEST_S:
             raise UsageError(f"start {start_s:g} s and end {self.end_s} s are not a range")
+
+    def for_target(self, target: Path) -> RestoreOptions:
+        """Return these options with the container of ``target``; UsageError if it cannot be."""
+        named: Container = "wav" if target.suffix.lower() == ".wav" else "flac"
+        return self if self.container else replace(self, container=named)
 
 
 @dataclass(frozen=True)

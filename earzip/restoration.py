@@ -59,7 +59,7 @@ def restore_file(
     the track's end and for a sample rate that FLAC cannot hold.
     """
     archive, target = Path(archive), Path(target)
-    options = options or RestoreOptions()
+    options = (options or RestoreOptions()).for_target(target)
     with ArchiveReader(archive, salvage=options.keep_going) as reader:
         plan = _plan(reader.header, options, archive)
         digest = _digest(reader, plan)
@@ -138,6 +138,7 @@ class _Plan:
 
 
 def _plan(header: Header, options: RestoreOptions, path: Path) -> _Plan:
+    assert options.container is not None
     rate = header.geometry.sample_rate
     start = min(round((options.start_s or 0.0) * rate), header.n_samples)
     end = header.n_samples

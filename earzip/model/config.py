@@ -69,9 +69,7 @@ class SpectralConfig:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SpectralConfig:
         """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
-        unknown = set(data) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"unknown fields {', '.join(sorted(unknown))}")
+        _refuse_unknown(cls, data)
         if not all(type(value) is int for value in data.values()):
             raise ValueError("every field must be an integer")
         return cls(**data)
@@ -79,6 +77,15 @@ class SpectralConfig:
     def to_json(self) -> dict[str, int]:
         """Return the fields as JSON-able data, the inverse of `from_json`."""
         return asdict(self)
+
+
+def _refuse_unknown(kind: type[SpectralConfig] | type[EarConfig], data: dict[str, Any]) -> None:
+    unknown = set(data) - {field.name for field in fields(kind)}
+    if unknown:
+        raise ValueError(f"unknown fields {', '.join(sorted(unknown))}")
+
+
+_RESIDUAL_REACH = 3 * (1 + 3 + 9)  # samples a side: convolutions of 7, dilated by 1, 3 and 9
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,45 @@ class EarConfig:
     def hop(self) -> int:
         """Samples a frame of latents."""
         return math.prod(self.strides)
+
+    @property
+    def encoder_reach(self) -> int:
+        """Frames on each side of a frame that its latents depend on."""
+        samples = 3 + self._blocks_reach() + self.hop  # first and last convolution, 7 and 3 wide
+        return -(-samples // self.hop)
+
+    @property
+    def decoder_reach(self) -> int:
+        """Frames on each side that the convolutions behind the transformer depend on."""
+        samples = 3 + self._blocks_reach() + 3 * self.hop
+        return -(-samples // self.hop)
+
+    def _blocks_reach(self) -> int:
+        """Samples on each side that all blocks together reach: residual units and resampling."""
+        reach, rate = 0, 1
+        for stride in self.strides:
+            reach += (_RESIDUAL_REACH + stride) * rate
+            rate *= stride
+        return reach
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> EarConfig:
+        """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
+        _refuse_unknown(cls, data)
+        numbers = [n for v in data.values() for n in (v if isinstance(v, list) else [v])]
+        if not all(type(number) is int for number in numbers):
+            raise ValueError("every field must be an integer or a list of integers")
+        try:
+            values: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+            }
+            return cls(**values)
+        except TypeError as error:  # a list in the place of a number, or the other way round
+            raise ValueError(f"a field has the wrong type: {error}") from error
+
+    def to_json(self) -> dict[str, int | list[int]]:
+        """Return the fields as JSON-able data, the inverse of `from_json`."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_published(cls, data: dict[str, Any]) -> EarConfig:

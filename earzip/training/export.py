@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from earzip.checkpoints import QUALITIES
+from earzip.checkpoints import QUALITIES, ModelSpec, Preset
+from earzip.model_files import write_spec
 from earzip.quantizer import STEPS_PER_OCTAVE
 from earzip.training.trainer import TrainingConfig
 
@@ -24,7 +23,7 @@ def export_model(
     config: TrainingConfig,
     name: str,
     folder: Path,
-    presets: dict[str, dict[str, Any]],
+    presets: dict[str, Preset],
     about: str,
 ) -> Path:
     """Write ``NAME.safetensors`` and ``NAME.json`` from the weights of ``run``; return the latter.
@@ -35,28 +34,27 @@ def export_model(
     shutil.copyfile(run / "weights.safetensors", weights)
     log2_scale = load_file(weights)["log_scale"].double() / torch.tensor(2.0).log()
     model = config.model
-    spec = {
-        "format": 1,
-        "name": name,
-        "architecture": "spectral",
-        "config": model.to_json(),
-        "geometry": {
+    spec = ModelSpec(
+        name=name,
+        architecture="spectral",
+        config=model.to_json(),
+        geometry={
             "hop": model.hop,
             "lead": model.hop // 2,
             "core": CORE_FRAMES,
             "encoder_context": model.encoder_reach,
             "decoder_context": model.decoder_reach,
         },
-        "n_latents": model.n_latents,
-        "step_exponents": (log2_scale * STEPS_PER_OCTAVE).round().int().tolist(),
-        "presets": presets,
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "licence": "CC-BY-SA-4.0, see NOTICE",
-        "source": about,
-    }
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(spec, indent=1) + "\n")
-    return path
+        n_latents=model.n_latents,
+        step_exponents=tuple((log2_scale * STEPS_PER_OCTAVE).round().int().tolist()),
+        presets=presets,
+        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        licence="CC-BY-SA-4.0, see NOTICE",
+        source=about,
+        path=folder / f"{name}.json",
+    )
+    write_spec(spec)
+    return spec.path
 
 
 def main() -> None:
@@ -72,7 +70,7 @@ def main() -> None:
             f"--{quality}", type=int, required=True, help="exponent added to all steps"
         )
     arguments = parser.parse_args()
-    presets = {q: {"exponent": getattr(arguments, q), "rounding": 0.5} for q in QUALITIES}
+    presets = {q: Preset(getattr(arguments, q), rounding=0.5) for q in QUALITIES}
     config = TrainingConfig.load(arguments.config)
     print(
         export_model(

@@ -72,3 +72,47 @@ def test_a_file_that_is_no_model_is_damage_when_all_are_checked(earzip, own_mode
 
 def test_a_name_that_is_not_installed_is_fatal(earzip, own_models):
     assert earzip("models", "verify", "none").exit_code == 1
+
+
+PUBLISHED = Path(__file__).parents[1] / "data" / "published"
+
+
+def test_a_checkpoint_is_imported_used_and_exported(earzip, music, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    checkpoint, config = (PUBLISHED / f"tiny_ear_vae.{e}" for e in ("safetensors", "config.json"))
+    (music / "album" / "text.flac").unlink()
+    imported = earzip("models", "import", checkpoint, "--config", config, "--music", music)
+    assert imported.exit_code == 0
+    assert imported.stdout.startswith("tiny-ear-vae  ")
+    assert "64 latents" in imported.stdout
+
+    model = ("--model", "tiny-ear-vae")
+    archives = earzip("compress", music / "one.flac", "-o", tmp_path / "one.flac.earz", *model)
+    assert archives.exit_code == 0
+    calibrated = earzip("models", "calibrate", "tiny-ear-vae", "--music", music / "one.flac")
+    assert calibrated.exit_code == 0
+    exported = earzip("models", "export", "tiny-ear-vae", "-o", tmp_path / "kept")
+    assert exported.exit_code == 0
+    assert sorted(exported.stdout.split()) == sorted(map(str, (tmp_path / "kept").iterdir()))
+
+    shutil.rmtree(tmp_path / "home")
+    restored = earzip("restore", tmp_path / "one.flac.earz", "-o", tmp_path / "back.flac")
+    assert restored.exit_code == 3
+    assert "needs model 'tiny-ear-vae' with SHA-256" in restored.stderr
+    monkeypatch.setenv("EARZIP_MODELS", str(tmp_path / "kept"))
+    assert (
+        earzip("restore", tmp_path / "one.flac.earz", "-o", tmp_path / "back.flac").exit_code == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "exit_code"),
+    [
+        (["nowhere.pyt"], "nowhere.pyt: cannot be read as a checkpoint: ", 1),
+        (["--name", "a/b", "x.pyt"], "'a/b' cannot be the name of a model", 2),
+    ],
+)
+def test_what_cannot_be_imported_is_named(earzip, music, arguments, message, exit_code):
+    outcome = earzip("models", "import", "--music", music, *arguments)
+    assert outcome.exit_code == exit_code
+    assert message in outcome.stderr

@@ -130,6 +130,16 @@ def test_as_source_gives_rate_length_and_mono(tmp_path: Path, rate: int, channel
     assert snr_db(sound(tmp_path / "s.flac")[:, 2000:-2000], audio[:, 2000:-2000]) > 15
 
 
+def test_the_name_of_the_target_says_what_is_written(archive: Path, tmp_path: Path) -> None:
+    for name, kind in (("a.wav", "WAV"), ("b.WAV", "WAV"), ("c.flac", "FLAC"), ("d", "FLAC")):
+        restore_file(archive, tmp_path / name)
+        assert soundfile.info(tmp_path / name).format == kind
+    restore_file(archive, tmp_path / "e.wav", RestoreOptions(bits="float"))
+    assert soundfile.info(tmp_path / "e.wav").subtype == "FLOAT"
+    with pytest.raises(UsageError, match="FLAC holds integers"):
+        restore_file(archive, tmp_path / "f.flac", RestoreOptions(bits="float"))
+
+
 def test_an_existing_target_is_kept(archive: Path, song: Path, tmp_path: Path) -> None:
     before = song.read_bytes()
     os.utime(song, ns=(1, 1))

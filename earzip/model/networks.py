@@ -1,0 +1,34 @@
+"""The networks by the name that a model's specification gives its architecture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from earzip.model.config import EarConfig, SpectralConfig
+from earzip.model.ear import EarVae
+from earzip.model.oobleck import fold_weight_norm
+from earzip.model.spectral import SpectralVae
+
+Network = SpectralVae | EarVae
+
+
+def build_network(architecture: str, config: dict[str, Any]) -> Network:
+    """Return the network with weights to be set; ValueError for what this version cannot build."""
+    if architecture == "spectral":
+        return SpectralVae(SpectralConfig.from_json(config))
+    if architecture == "ear":
+        return EarVae(EarConfig.from_json(config))
+    raise ValueError(f"unknown architecture {architecture!r}")
+
+
+def ready_to_run(network: Network, weights: dict[str, Tensor]) -> Network:
+    """Set the weights, in float32, and make ``network`` ready to encode and decode, not to train.
+
+    Raises RuntimeError for weights of other names or shapes.
+    """
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    if isinstance(network, EarVae):
+        fold_weight_norm(network)
+    return network.eval().requires_grad_(False)
