@@ -76,6 +76,7 @@ def compress(
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs a folder to copy to: -o DIR")
     options = CompressOptions(model=model, quality=quality, force=run.force)
+    spec = find_model(model)  # one that is not there is told of in a dry run too
     selection = Selection(
         takes=lambda name: Path(name).suffix.lower() in AUDIO_EXTENSIONS,
         otherwise="not sound",
@@ -88,7 +89,7 @@ def compress(
         from earzip.transcode import CodecPool, compress_file  # noqa: PLC0415  # loads torch
 
         # What is wrong with the model is wrong with every file: said once, before them.
-        verify_model(find_model(model))
+        verify_model(spec)
         with CodecPool(**network.resolved()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:

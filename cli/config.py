@@ -111,7 +111,7 @@ def _value(ctx: click.Context, option: click.Option, value: Any, path: Path, key
     if isinstance(option.type, click.Path) or option.name == "model":
         text = os.path.expanduser(text)  # noqa: PTH111  # keeps "-" and "./-" as they are
     try:
-        option.process_value(ctx, text)
+        option.process_value(ctx, [text] if option.multiple else text)
     except click.BadParameter as error:
         raise UsageError(f"{key}: {error.message}", path) from error
-    return text
+    return [text] if option.multiple else text

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import click
+from click.core import ParameterSource
 
 from earzip.batch import Work
 from earzip.batch_plan import Job, Selection, is_archive_name, is_output_file, restored_name
@@ -130,6 +131,9 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
     named = None
     if output is not None and is_output_file(paths, output, _SUFFIXES):
         named = output.suffix.lower().removeprefix(".")
+    source = click.get_current_context().get_parameter_source("container")
+    if named and source is ParameterSource.DEFAULT_MAP:
+        asked = None  # the command line stands above the configuration
     if asked and named and asked != named:
         raise UsageError(f"--format {asked} contradicts the name of the output", output)
     return cast(Container, asked or named or "flac")
@@ -149,6 +153,7 @@ def _record(result: RestoreResult) -> FileRecord:
             "lost_segments": list(result.lost_segments),
             "lost_pictures": list(result.lost_pictures),
             "lost_tags": result.lost_tags,
+            "wrong_length": result.wrong_length,
             "tag_losses": list(result.tag_losses),
         },
     )
@@ -163,6 +168,8 @@ def _damage(result: RestoreResult) -> str | None:
         lost.append(f"{n} picture{'s' * (n != 1)} lost")
     if result.lost_tags:
         lost.append("tags lost")
+    if result.wrong_length:
+        lost.append(result.wrong_length)
     return f"damaged: {', '.join(lost)}" if lost else None
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earzip.errors import UsageError
@@ -277,14 +277,21 @@ def _refuse_shared_targets(plan: Plan) -> None:
         for job in jobs:
             rival = other if job is first else first
             plan.refuse(job.source, f"has the same target as {rival.source}", job.target)
-    bystanders, plan.bystanders = plan.bystanders, []
-    for bystander in bystanders:
-        if places.of(bystander.source) in by_target:
-            continue  # what an earlier run left beside the source
-        if bystander.target is not None and places.of(bystander.target) in by_target:
-            plan.refuse(bystander.source, "has the same target as a result", bystander.target)
-        else:
-            plan.bystanders.append(bystander)
+    plan.bystanders = [
+        _without_taken_target(bystander, places, by_target)
+        for bystander in plan.bystanders
+        # Left out: what an earlier run has put beside the source.
+        if places.of(bystander.source) not in by_target
+    ]
+
+
+def _without_taken_target(
+    bystander: Bystander, places: _Places, by_target: Container[str]
+) -> Bystander:
+    """Keep a copy out of a result's place: an archive's beside a source that is archived anew, say."""
+    if bystander.target is None or places.of(bystander.target) not in by_target:
+        return bystander
+    return replace(bystander, target=None, reason=f"{bystander.reason}; a result has its name")
 
 
 class _Places:

@@ -19,7 +19,7 @@ from earzip.checkpoints import ModelSpec, find_model
 from earzip.codec import Codec
 from earzip.codec_pool import CodecPool
 from earzip.errors import ArchiveError, SourceError, TagError, TargetError
-from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter
+from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter, verify_structure
 from earzip.formats.archive_header import (
     EncoderRecord,
     GeometryRecord,
@@ -76,11 +76,11 @@ def compress_file(
     """Archive ``source`` as ``target``; return what was done.
 
     A target that is an archive of the same bytes, made with the same model and settings, is left as
-    it is; one of the same bytes made with others is replaced; any other file is refused without
-    ``options.force``. The archive gets the source's time of modification. ``source_name`` is for a
-    source that came through a pipe and has neither name nor time of its own: it stands in
-    the archive instead of the source's own name ("" for none). Raises SourceError, TargetError,
-    ModelNotFoundError or ModelDamagedError.
+    it is if it is whole; one of the same bytes that is damaged or was made with others is replaced;
+    any other file is refused without ``options.force``. The archive gets the source's time of
+    modification. ``source_name`` is for a source that came through a pipe and has neither name nor
+    time of its own: it stands in the archive instead of the source's own name ("" for none). Raises
+    SourceError, TargetError, ModelNotFoundError or ModelDamagedError.
     """
     source, target = Path(source), Path(target)
     options = options or CompressOptions()
@@ -147,6 +147,9 @@ def _existing(
             target,
         )
     if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
+        return None
+    # A hundredth of the source, which was just hashed: rot must not pass for up to date.
+    if verify_structure(target):
         return None
     return _result("up_to_date", source, target, header, sizes, ())
 

@@ -75,6 +75,10 @@ class RestoreOptions:
     """Replace a target that was not restored from this archive."""
 
     def __post_init__(self) -> None:
+        if self.container not in (None, "flac", "wav"):
+            raise UsageError(f"container is {self.container!r}, expected 'flac' or 'wav'")
+        if self.bits not in (None, 16, 24, "float"):
+            raise UsageError(f"bits is {self.bits!r}, expected 16, 24 or 'float'")
         if self.container == "flac" and self.bits == "float":
             raise UsageError("FLAC holds integers: float samples need the container wav")
         start_s = self.start_s or 0.0
@@ -107,14 +111,17 @@ class RestoreResult:
     """Which of the source's pictures are damaged and left out."""
     lost_tags: bool = False
     """All tags and pictures are left out: the archive's tag part is damaged."""
+    wrong_length: str | None = None
+    """What is wrong with the archive's length, if bytes were cut off or added."""
     tag_losses: tuple[str, ...] = ()
     """What the format of the restored file cannot carry."""
     warnings: tuple[str, ...] = ()
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether damage has cost sound, tags or pictures."""
-        return bool(self.lost_segments or self.lost_pictures or self.lost_tags)
+        """Whether the archive is damaged, which may have cost sound, tags or pictures."""
+        lost = self.lost_segments or self.lost_pictures or self.lost_tags
+        return bool(lost or self.wrong_length)
 
 
 @dataclass(frozen=True)

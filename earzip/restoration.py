@@ -26,7 +26,7 @@ from earzip.errors import (
     UsageError,
 )
 from earzip.formats.archive import ArchiveReader
-from earzip.formats.archive_header import Header, SourceRecord
+from earzip.formats.archive_header import Header
 from earzip.formats.atomic import atomic_path
 from earzip.formats.audio_write import AudioWriter, flac_holds_rate
 from earzip.formats.provenance import DIGEST_BYTES, read_provenance, write_provenance
@@ -34,6 +34,7 @@ from earzip.formats.resample import n_samples_at, resample_to
 from earzip.formats.tags import RawBlock, TagSet, write_tags
 from earzip.latents import read_segment
 from earzip.options import Bits, Container, Progress, RestoreOptions, RestoreResult
+from earzip.restore_target import require_replaceable
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
@@ -62,19 +63,23 @@ def restore_file(
     options = (options or RestoreOptions()).for_target(target)
     with ArchiveReader(archive, salvage=options.keep_going) as reader:
         plan = _plan(reader.header, options, archive)
-        digest = _digest(reader, plan)
+        may_replace = options.force
         if os.path.lexists(target):
-            if not options.force:
-                if read_provenance(target) == digest:
-                    return RestoreResult("up_to_date", archive, target, plan.duration_s, plan.n_out)
+            origin = read_provenance(target)
+            if not options.force and origin == _digest(reader, plan, whole=True):
+                return RestoreResult("up_to_date", archive, target, plan.duration_s, plan.n_out)
+            # What an earlier run could not restore whole is tried again.
+            may_replace = options.force or origin == _digest(reader, plan, whole=False)
+            if not may_replace:
                 raise TargetError(
                     "exists and is not what would be written; --force replaces it", target
                 )
-            _require_replaceable(target, archive, reader.header.source)
+            if origin is None:
+                require_replaceable(target, archive, reader.header.source)
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
             codec = _codec(reader, pool)
-            return _write(reader, codec, target, plan, digest, options, on_progress)
+            return _write(reader, codec, target, plan, options, may_replace, on_progress)
 
 
 def decode_check(
@@ -177,29 +182,14 @@ def _plan(header: Header, options: RestoreOptions, path: Path) -> _Plan:
     return replace(plan, rate=source.sample_rate, n_out=n_out, channels=channels, warnings=warnings)
 
 
-def _digest(reader: ArchiveReader, plan: _Plan) -> bytes:
-    """Return what tells a whole restoration of this archive under this plan from any other."""
+def _digest(reader: ArchiveReader, plan: _Plan, *, whole: bool) -> bytes:
+    """Return what tells a restoration of this archive under this plan, whole or not, from others."""
     # The prefix has the checksums of header and index, and the index those of everything else.
     asked = {name: value for name, value in vars(plan).items() if name != "warnings"}
     seen = reader.prefix.pack() + repr(sorted(asked.items())).encode()
+    if not whole:
+        seen += b"incomplete"
     return hashlib.sha256(seen).digest()[:DIGEST_BYTES]
-
-
-def _require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:
-    """Refuse what even ``force`` must not replace: the archive itself, and what it was made of."""
-    try:
-        if not target.is_file():
-            return
-        if target.samefile(archive):
-            raise TargetError("is the archive itself, which is never overwritten", target)
-        if target.stat().st_size != source.n_bytes:
-            return
-        with target.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise TargetError(f"cannot be compared to the source: {error.strerror}", target) from error
-    if sha256 == source.sha256:
-        raise TargetError("is the source of this archive, which is never overwritten", target)
 
 
 def _write(
@@ -207,8 +197,8 @@ def _write(
     codec: Codec,
     target: Path,
     plan: _Plan,
-    digest: bytes,
     options: RestoreOptions,
+    may_replace: bool,
     on_progress: Progress | None,
 ) -> RestoreResult:
     header = reader.header
@@ -221,8 +211,8 @@ def _write(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TargetError(f"its folder cannot be made: {error.strerror}", target) from error
-    # Without force there was no target: one that has come since is not replaced.
-    with atomic_path(target, replace=options.force) as temporary, _blaming(target, temporary):
+    # Where there was no target: one that has come since is not replaced.
+    with atomic_path(target, replace=may_replace) as temporary, _blaming(target, temporary):
         with AudioWriter(
             temporary,
             container=plan.container,
@@ -234,8 +224,8 @@ def _write(
         ) as writer:
             for block in blocks:
                 writer.write(block)
-        if not (sound.lost or saved.is_damaged):
-            write_provenance(temporary, digest)
+        whole = not (sound.lost or saved.is_damaged or reader.wrong_length)
+        write_provenance(temporary, _digest(reader, plan, whole=whole))
         losses = write_tags(temporary, saved.tags) if saved.tags is not None else []
         if header.source.mtime_ns is not None:
             os.utime(temporary, ns=(header.source.mtime_ns, header.source.mtime_ns))
@@ -249,6 +239,7 @@ def _write(
         lost_segments=tuple(i for i in sorted(sound.lost) if i in sound.segments),
         lost_pictures=saved.lost_pictures,
         lost_tags=saved.is_damaged and saved.tags is None,
+        wrong_length=reader.wrong_length,
         tag_losses=tuple(losses),
         warnings=plan.warnings + sound.warnings + saved.warnings,
     )
@@ -307,15 +298,20 @@ def _read_pictures(
     """Return the images of the tags' pictures, and for each lost one, here empty, a sentence."""
     if not keep_going:
         return reader.pictures(), {}
-    images: list[bytes] = []
-    lost: dict[int, str] = {}
-    for picture, number in enumerate(numbers):
+    images: dict[int, bytes] = {}
+    why: dict[int, str] = {}
+    for number in set(numbers):  # many pictures of the tags may be one that is stored
         try:
-            images.append(reader.picture(number))
+            images[number] = reader.picture(number)
         except DamagedArchiveError as error:
-            images.append(b"")
-            lost[picture] = f"picture {picture} is lost: {error.message}"
-    return images, lost
+            images[number] = b""
+            why[number] = error.message
+    lost = {
+        picture: f"picture {picture} is lost: {why[number]}"
+        for picture, number in enumerate(numbers)
+        if number in why
+    }
+    return [images[number] for number in numbers], lost
 
 
 def _without_pictures(tags: TagSet, lost: Collection[int]) -> TagSet:

@@ -204,7 +204,7 @@ class ArchiveReader:
 
     A context manager. Raises `ArchiveError` (or a kind of it) with the path for whatever is wrong,
     before anything that is wrong is used. ``salvage`` opens a file that was cut short or added to,
-    for the sake of the segments that are whole.
+    for the sake of the segments that are whole; ``wrong_length`` then says what is wrong with it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, salvage: bool = False) -> None:
@@ -212,8 +212,9 @@ class ArchiveReader:
         try:
             with self._file.blamed():
                 self.prefix = self._file.read_prefix()
-                if not salvage:
-                    self._file.require_length(self.prefix.file_bytes)
+                self.wrong_length = self._file.wrong_length(self.prefix.file_bytes)
+                if self.wrong_length and not salvage:
+                    raise DamagedArchiveError(self.wrong_length)
                 self.header = self._file.read_header(self.prefix)
                 self._index = self._file.read_index(self.prefix)
                 _require_segments(self._index, self.header)
@@ -316,8 +317,8 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
             prefix = file.read_prefix()
         if prefix is None:
             return damages
-        with recorded("file"):
-            file.require_length(prefix.file_bytes)
+        if wrong_length := file.wrong_length(prefix.file_bytes):
+            damages.append(Damage("file", wrong_length))
         with recorded("header"):
             header = file.read_header(prefix)
         with recorded("index"):

@@ -61,10 +61,11 @@ class ArchiveFile:
         except OSError as error:
             raise ArchiveError(f"cannot be read: {error.strerror}", self.path) from error
 
-    def require_length(self, n_bytes: int) -> None:
-        """Raise `DamagedArchiveError` unless the file is ``n_bytes`` long."""
-        if self._n_bytes != n_bytes:
-            raise DamagedArchiveError(f"file is {self._n_bytes} bytes, its prefix says {n_bytes}")
+    def wrong_length(self, n_bytes: int) -> str | None:
+        """Return what is wrong with the length of a file that should have ``n_bytes``, or None."""
+        if self._n_bytes == n_bytes:
+            return None
+        return f"file is {self._n_bytes} bytes, its prefix says {n_bytes}"
 
     def read_prefix(self) -> Prefix:
         """Return the prefix, checked."""

@@ -162,7 +162,7 @@ class SourceRecord:
             _require_integer("source.mtime", self.mtime_ns, -_INT64_MAX, _INT64_MAX)
         for key in ("container", "codec", "downmix"):
             _require_text(f"source.{key}", getattr(self, key), 64, _ASCII)
-        _require_integer("source.rate", self.sample_rate, 1, 2**24)
+        _require_integer("source.rate", self.sample_rate, 1, 768_000)
         _require_integer("source.channels", self.channels, 1, 1024)
         if self.bit_depth is not None:
             _require_integer("source.bits", self.bit_depth, 1, 64)

@@ -16,8 +16,8 @@ from earzip.formats.archive_layout import MAX_TAGS_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
 
 MAX_TAG_JSON_BYTES = 4 << 20
-MAX_BLOCKS = 4096
-MAX_PICTURES = 4096
+MAX_BLOCKS = 2_000
+MAX_PICTURES = 1_000
 _JSON_LENGTH = struct.Struct("<I")
 
 

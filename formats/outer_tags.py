@@ -7,24 +7,50 @@ shown the file without them.
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 _ID3V1_BYTES = 128
+_ENHANCED_BYTES = 227
 _APE_FOOTER_BYTES = 32
+_LYRICS_FOOTER_BYTES = 15
 # Containers that say themselves where they end; what looks like a tag there may be their own.
-_BOUNDED = (b"RIFF", b"RF64", b"FORM", b"riff", b"caff", b"OggS", b"\x1aE\xdf\xa3", b"0&\xb2u")
+_BOUNDED = (
+    b"RIFF",
+    b"RF64",
+    b"BW64",
+    b"FORM",
+    b"riff",
+    b"caff",
+    b"OggS",
+    b"\x1aE\xdf\xa3",
+    b"0&\xb2u",
+)
+
+
+class OuterTag(NamedTuple):
+    """A tag outside of a file proper: ``id3v2``, ``id3v1``, ``apev2``, ``id3v1+`` or ``lyrics3``."""
+
+    kind: str
+    start: int
+    size: int
 
 
 def inner_range(file: BinaryIO, size: int) -> tuple[int, int]:
     """Return where the file proper begins and ends, of a file of ``size`` bytes."""
+    start = sum(tag.size for tag in leading_tags(file))
+    end = min([tag.start for tag in trailing_tags(file, start, size)], default=size)
+    return min(start, size), max(start, end)
+
+
+def leading_tags(file: BinaryIO) -> list[OuterTag]:
+    """Return the ID3v2 tags that stand one after the other at the beginning."""
+    tags: list[OuterTag] = []
     start = 0
-    while skip := id3v2_size(file, start):
-        start += skip
-    file.seek(start)
-    head = file.read(8)
-    if head.startswith(_BOUNDED) or head[4:8] == b"ftyp":
-        return min(start, size), size
-    return min(start, size), max(start, _without_trailing_tags(file, size))
+    while size := id3v2_size(file, start):
+        tags.append(OuterTag("id3v2", start, size))
+        start += size
+    return tags
 
 
 def id3v2_size(file: BinaryIO, position: int) -> int:
@@ -33,23 +59,44 @@ def id3v2_size(file: BinaryIO, position: int) -> int:
     head = file.read(10)
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
         return 0
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    return size + (20 if head[5] & 0x10 else 10)
+    return _synchsafe(head[6:10]) + (20 if head[5] & 0x10 else 10)
 
 
-def _without_trailing_tags(file: BinaryIO, end: int) -> int:
-    while True:
-        file.seek(max(0, end - _ID3V1_BYTES))
-        tail = file.read(min(end, _ID3V1_BYTES))
-        if len(tail) == _ID3V1_BYTES and tail[:3] == b"TAG":
-            length = _ID3V1_BYTES
-        elif tail[-32:-24] == b"APETAGEX":
-            length, _items, flags = struct.unpack_from("<3I", tail, len(tail) - 20)
-            length = max(length, _APE_FOOTER_BYTES) + _APE_FOOTER_BYTES * (flags >> 31)
-        elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
-            length = int(tail[-15:-9]) + 15
-        else:
-            return end
-        if length > end:
-            return end
-        end -= length
+def trailing_tags(file: BinaryIO, start: int, end: int) -> Iterator[OuterTag]:
+    """Yield the tags at the end of a file proper that begins at ``start``, the last one first."""
+    file.seek(start)
+    head = file.read(8)
+    if head.startswith(_BOUNDED) or head[4:8] == b"ftyp":
+        return
+    while tag := _tag_before(file, end):
+        if tag.start < start:
+            return
+        yield tag
+        end = tag.start
+
+
+def _tag_before(file: BinaryIO, end: int) -> OuterTag | None:
+    file.seek(max(0, end - _ENHANCED_BYTES))
+    tail = file.read(min(end, _ENHANCED_BYTES))
+    kind = ""
+    if len(tail) >= _ID3V1_BYTES and tail[-_ID3V1_BYTES:].startswith(b"TAG"):
+        kind, size = "id3v1", _ID3V1_BYTES
+    elif tail[:4] == b"TAG+" and len(tail) == _ENHANCED_BYTES:
+        kind, size = "id3v1+", _ENHANCED_BYTES
+    elif tail[-32:-24] == b"APETAGEX":
+        size, _items, flags = struct.unpack_from("<3I", tail, len(tail) - 20)
+        kind = "apev2"
+        size = max(size, _APE_FOOTER_BYTES) + _APE_FOOTER_BYTES * (flags >> 31)
+    elif tail[-10:-7] == b"3DI" and max(tail[-4:]) <= 0x7F:
+        kind, size = "id3v2", _synchsafe(tail[-4:]) + 20
+    elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
+        kind, size = "lyrics3", int(tail[-15:-9]) + _LYRICS_FOOTER_BYTES
+    if not kind or size > end:
+        return None
+    file.seek(end - size)
+    begins = {"id3v2": b"ID3", "lyrics3": b"LYRICSBEGIN"}.get(kind, b"")
+    return OuterTag(kind, end - size, size) if file.read(len(begins)) == begins else None
+
+
+def _synchsafe(field: bytes) -> int:
+    return sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(field))

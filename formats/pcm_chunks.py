@@ -1,4 +1,4 @@
-"""Where WAV, RF64, W64 and AIFF files keep their sound, and how much of it their headers promise.
+"""Where WAV, RF64, W64, AIFF and AU files keep their sound, and how much of it their headers promise.
 
 libsndfile quietly reads a cut file to its end, and reads nothing of a recording whose header was
 never finished (data size 0). Both are told apart here.
@@ -51,6 +51,8 @@ def find_sound_chunk(file: BinaryIO, size: int) -> SoundChunk | None:
         return _find_in_aiff(file, size)
     if head[:4] == b"riff" and head[24:28] == b"wave":
         return _find_in_w64(file, size)
+    if head[:4] == b".snd":
+        return _find_in_au(head, size)
     return None
 
 
@@ -94,6 +96,12 @@ def _find_in_aiff(file: BinaryIO, size: int) -> SoundChunk | None:
             return SoundChunk(position + 4, start, length, min(length, size - start))
         position += 8 + length + length % 2
     return None
+
+
+def _find_in_au(head: bytes, size: int) -> SoundChunk:
+    start, length = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
+    promised = None if length in _STREAMED_SIZES else length
+    return SoundChunk(8, start, promised, min(length, max(0, size - start)))
 
 
 def _find_in_w64(file: BinaryIO, size: int) -> SoundChunk | None:

@@ -1,7 +1,8 @@
 """Where a restored file came from: 16 bytes in the file itself, invisible to players and taggers.
 
-FLAC holds them in an APPLICATION metadata block of id ``earz``, WAV and RF64 in a chunk ``earz``.
-``write_provenance`` and ``read_provenance`` are a pair.
+FLAC holds them in an APPLICATION metadata block of id ``earz``, and with them how many bytes of sound
+follow its metadata, for a file that is cut later still has its beginning; WAV and RF64 in a chunk
+``earz`` behind the sound. ``write_provenance`` and ``read_provenance`` are a pair.
 """
 
 from __future__ import annotations
@@ -16,24 +17,30 @@ from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
 
 DIGEST_BYTES = 16
 _ID = b"earz"
+_LENGTH_BYTES = 8
 
 
 def write_provenance(path: Path, digest: bytes) -> None:
     """Put the 16 bytes ``digest`` into a FLAC or WAV file that earzip wrote. Raises TargetError."""
     assert len(digest) == DIGEST_BYTES
+    n_sound = 0
     try:
         with path.open("r+b") as file:
             if file.read(4) != b"fLaC":
                 file.seek(0)
                 append_wav_chunks(file, read_wav_facts(file), [(_ID, digest)])
                 return
+            n_sound = _flac_sound_bytes(file)
     except (OSError, TagError) as error:
         raise TargetError(f"its origin cannot be noted: {error}", path) from error
-    add_flac_block(path, APPLICATION, _ID + digest)
+    add_flac_block(path, APPLICATION, _ID + digest + n_sound.to_bytes(_LENGTH_BYTES, "little"))
 
 
 def read_provenance(path: Path) -> bytes | None:
-    """Return the digest that ``write_provenance`` put into ``path``; None in any other file."""
+    """Return the digest that ``write_provenance`` put into ``path``; None in any other file.
+
+    None also where sound was cut off or added since; other tags do no harm.
+    """
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
             return None
@@ -50,12 +57,22 @@ def read_provenance(path: Path) -> bytes | None:
 
 def _in_flac(file: BinaryIO) -> bytes | None:
     for code, start, size in flac_blocks(file, 4):
-        if code == APPLICATION and size == len(_ID) + DIGEST_BYTES:
+        if code == APPLICATION and size == len(_ID) + DIGEST_BYTES + _LENGTH_BYTES:
             file.seek(start)
             body = file.read(size)
             if body.startswith(_ID) and len(body) == size:
-                return body.removeprefix(_ID)
+                n_sound = int.from_bytes(body[-_LENGTH_BYTES:], "little")
+                whole = _flac_sound_bytes(file) == n_sound
+                return body[len(_ID) : -_LENGTH_BYTES] if whole else None
     return None
+
+
+def _flac_sound_bytes(file: BinaryIO) -> int:
+    """Return how many bytes follow the metadata of a FLAC file."""
+    end = 4
+    for _code, start, size in flac_blocks(file, 4):
+        end = start + size
+    return file.seek(0, 2) - end
 
 
 def _in_wav(file: BinaryIO) -> bytes | None:

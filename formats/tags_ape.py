@@ -13,7 +13,6 @@ from earzip.formats.tags_picture import FRONT_COVER, measured_picture
 
 _MAGIC = b"APETAGEX"
 _FRAME = 32  # header and footer alike
-_HAS_HEADER = 1 << 31
 _TEXT, _BINARY, _LINK = 0, 1, 2
 _COVER = "cover art ("
 _COVER_TYPES = {
@@ -41,20 +40,15 @@ _COVER_TYPES = {
 }
 
 
-def find_ape_tag(file: BinaryIO, end: int, found: Found) -> None:
-    """Take the APEv2 tag that ends at ``end`` of the file, if there is one."""
+def note_cut_ape_tag(file: BinaryIO, end: int, found: Found) -> None:
+    """Note an APEv2 footer at ``end`` of the file whose tag does not fit before it."""
     if end < _FRAME:
         return
     file.seek(end - _FRAME)
     footer = file.read(_FRAME)
-    if footer[:8] != _MAGIC:
-        return
-    size, _, flags = struct.unpack_from("<3I", footer, 12)
-    size += _FRAME if flags & _HAS_HEADER else 0
-    if not _FRAME <= size <= end:
+    if footer[:8] == _MAGIC:
+        (size,) = struct.unpack_from("<I", footer, 12)
         found.problems.append(f"the APEv2 tag says {size} bytes of the {end} there are")
-        return
-    found.take(file, "apev2", end - size, size)
 
 
 def parse_ape(block: bytes) -> BlockView:

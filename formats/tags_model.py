@@ -155,8 +155,10 @@ class TagSet(TagView):
         if top["family"] not in FAMILIES:
             raise TagError(f"tag family {reprlib.repr(top['family'])} is unknown")
         described = _list(top.get("pictures", []), MAX_PICTURES, "pictures")
-        if len(described) != len(pictures) or sum(map(len, pictures)) > _MAX_PICTURE_BYTES:
+        if len(described) != len(pictures):
             raise TagError(f"tags describe {len(described)} pictures, {len(pictures)} are stored")
+        if (n_bytes := sum(map(len, pictures))) > _MAX_PICTURE_BYTES:
+            raise TagError(f"pictures have {n_bytes} bytes, at most {_MAX_PICTURE_BYTES} are read")
         raw = _list(top.get("raw", []), 2 * MAX_PICTURES, "raw blocks")
         if len(raw) != len(blobs):
             raise TagError(f"tags describe {len(raw)} raw blocks, {len(blobs)} are stored")

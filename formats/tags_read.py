@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.tags_ape import find_ape_tag, parse_ape
+from earzip.formats.outer_tags import leading_tags, trailing_tags
+from earzip.formats.span_file import SpanFile
+from earzip.formats.tags_ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags_asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags_cuesheet import parse_cuesheet
 from earzip.formats.tags_flac import find_flac_tags
-from earzip.formats.tags_found import Found
+from earzip.formats.tags_found import MAX_PARTS, Found
 from earzip.formats.tags_id3 import parse_id3v1, parse_id3v2
 from earzip.formats.tags_model import (
     KINDS,
@@ -35,11 +38,12 @@ from earzip.formats.tags_riff import (
 )
 from earzip.formats.tags_vorbis import parse_comments, picture_spans
 
-_V1_SIZE = 128
 _MAX_RAW_ONLY = 200  # names kept of what has no neutral counterpart
 _MAX_PROBLEMS = 20
 _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats of which APEv2 is the own tag
+_UNREAD_OUTER = {"lyrics3": "Lyrics3 tag", "id3v1+": "enhanced ID3v1 tag"}
+_MAX_ANNOTATION = 1 << 16
 _COMMENT_KINDS = ("flac-comment", "ogg-comment")
 
 
@@ -78,49 +82,75 @@ def read_tags(path: Path) -> TagSet:
 
 
 def _find(file: BinaryIO) -> Found:
-    head = file.read(16)
+    """The tags inside of a file proper, then those before and behind it."""
+    size = file.seek(0, 2)
+    leading = leading_tags(file)
+    start = min(sum(tag.size for tag in leading), size)
+    trailing = list(trailing_tags(file, start, size))
+    end = min([tag.start for tag in trailing], default=size)
+    inner = BufferedReader(SpanFile(file, [(start, end - start)])) if start else file
+    inner.seek(0)
+    head = inner.read(16)
+    found = _find_inside(inner, head) or Found()
+    if problem := _unread_tags(inner, head):
+        found.problems.append(problem)
+    outer = [*leading, *trailing]
+    if head[:4] in _APE_FIRST:
+        outer.sort(key=lambda tag: tag.kind != "apev2")
+    for tag in outer:
+        if tag.kind in PARSERS:
+            found.take(file, tag.kind, tag.start, tag.size)
+        else:
+            found.problems.append(f"the {_UNREAD_OUTER[tag.kind]} is not archived")
+    note_cut_ape_tag(file, end, found)
+    return found
+
+
+def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
+    """The tags of the container that begins with ``head``; None where they stand outside of it."""
+    found = None
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         found = find_wav_tags(file)
     elif head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         found = find_aiff_tags(file)
     elif head[:4] == b"OggS":
         found = find_ogg_tags(file)
+    elif head[:4] == b"fLaC":
+        found = find_flac_tags(file, 0)
     elif head == HEADER_GUID:
         found = find_asf_tags(file)
     elif head[4:8] in _MP4_ATOMS:
         found = find_mp4_tags(file)
-    else:
-        found = _find_around_audio(file, head)
     return found
 
 
-def _syncsafe(field: bytes) -> int:
-    return sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(field))
+def _unread_tags(file: BinaryIO, head: bytes) -> str | None:
+    """What is said of a container whose own tags are not read, if it has or may have some."""
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return "tags, chapters and pictures of Matroska files are not archived"
+    if head[:4] == b".snd":
+        file.seek(24)
+        n_annotation = min(int.from_bytes(head[4:8], "big") - 24, _MAX_ANNOTATION)
+        if n_annotation > 0 and file.read(n_annotation).strip(b"\0 "):
+            return "the annotation of the AU file is not archived"
+    if head[:4] == b"caff":
+        for chunk, _start, _size in _caf_chunks(file):
+            if chunk == b"info":
+                return "the info chunk of the CAF file, its tags, is not archived"
+    return None
 
 
-def _find_around_audio(file: BinaryIO, head: bytes) -> Found:
-    """ID3v2 at the start; then FLAC, or APEv2 and ID3v1 at the end (MP3, AAC, APE, WavPack)."""
-    id3_size = 10 + _syncsafe(head[6:10]) if head[:3] == b"ID3" else 0
-    file.seek(id3_size)
-    if file.read(4) == b"fLaC":
-        found = find_flac_tags(file, id3_size)
-        if id3_size:
-            found.take(file, "id3v2", 0, id3_size)
-        return found
-    found = Found()
-    if id3_size:
-        found.take(file, "id3v2", 0, id3_size)
-    end = file.seek(0, 2)
-    v1_start = max(0, end - _V1_SIZE)
-    file.seek(v1_start)
-    v1 = file.read(_V1_SIZE)
-    has_v1 = len(v1) == _V1_SIZE and v1[:3] == b"TAG"
-    if has_v1:
-        found.blocks.append(("id3v1", v1))
-    find_ape_tag(file, v1_start if has_v1 else end, found)
-    if head[:4] in _APE_FIRST:
-        found.blocks.sort(key=lambda block: block[0] != "apev2")
-    return found
+def _caf_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Type, start and size of each chunk's data of a CAF file, at most MAX_PARTS."""
+    position = 8
+    for _ in range(MAX_PARTS):
+        file.seek(position)
+        header = file.read(12)
+        size = int.from_bytes(header[4:], "big", signed=True)
+        if len(header) < 12 or size < 0:  # −1: sound to the end of the file
+            return
+        yield header[:4], position + 12, size
+        position += 12 + size
 
 
 def tag_set(found: Found) -> TagSet:

@@ -21,7 +21,7 @@ from earzip.formats.tags_flac import (
 )
 from earzip.formats.tags_id3 import load_id3, parse_id3v2, save_id3
 from earzip.formats.tags_id3_build import add_view
-from earzip.formats.tags_model import MAX_VALUES, Picture, TagSet, TagView
+from earzip.formats.tags_model import KINDS, MAX_VALUES, Picture, TagSet, TagView
 from earzip.formats.tags_picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags_read import PARSERS
 from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
@@ -177,6 +177,12 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
     except TagError as error:
         return [f"the tags cannot be carried by {_WAV}: {error.message}; the archive keeps them"]
     losses += losses_between(tags, got, _WAV)
+    kinds = [kind for kind, _ in native]
+    losses += [
+        f"{kinds.count(kind) - 1} more {KINDS[kind][1]} of the source; the archive keeps it"
+        for kind in firsts
+        if kinds.count(kind) > 1
+    ]
     return losses + raw_only_losses(tags.raw_only, firsts.keys(), _WAV)
 
 

@@ -104,6 +104,12 @@ def test_a_missing_model_is_fatal_before_any_file(earzip, music, tmp_path):
     assert "no model 'none' is installed; installed: " in outcome.stderr
 
 
+def test_a_missing_model_is_told_of_in_a_dry_run(earzip, music, tmp_path):
+    outcome = earzip("compress", music, "-o", tmp_path, "--model", "nosuch", "--dry-run")
+    assert outcome.exit_code == 1
+    assert "no model 'nosuch' is installed" in outcome.stderr
+
+
 def test_a_device_that_is_not_there_is_a_usage_error(earzip, music):
     outcome = _compress(earzip, music, "--device", "cuda:99")
     assert outcome.exit_code == 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from earzip.cli.config import default_config_path
+from tests.cli.conftest import write_sound
 
 
 @pytest.fixture
@@ -36,6 +38,23 @@ def test_the_command_line_stands_above_the_file(earzip, song, config, tmp_path):
     assert outcome.records[0]["target"] == f"{tmp_path}/b/song.flac.earz"
 
 
+def test_the_name_of_the_output_stands_above_the_file(earzip, song, config, tmp_path, tiny_model):
+    archive, target = tmp_path / "a.earz", tmp_path / "back.flac"
+    write_sound(song)
+    earzip("compress", song, "-o", archive, "--model", tiny_model)
+    config.write_text('[restore]\nformat = "wav"\n')
+    assert earzip("--config", config, "restore", archive, "-o", target).exit_code == 0
+    assert soundfile.info(target).format == "FLAC"
+    again = earzip("--config", config, "restore", archive, "-o", target, "--format", "wav")
+    assert again.exit_code == 2
+
+
+def test_an_option_that_may_be_repeated_takes_one_value(earzip, config, tmp_path):
+    config.write_text(f'[models.calibrate]\nmusic = "{tmp_path}/nowhere"\n')
+    outcome = earzip("--config", config, "models", "calibrate", "nosuch")
+    assert "no model 'nosuch' is installed" in outcome.stderr
+
+
 def test_sub_commands_have_tables_in_tables(earzip, config, tiny_model):
     config.write_text("[models.list]\njson = true\n")
     names = [model["name"] for model in earzip("--config", config, "models", "list").records]
@@ -61,7 +80,7 @@ def test_numbers_and_times_may_be_toml_values(earzip, config):
     [
         ("[compress]\nqualty = 'high'", "compress.qualty is not an option; expected one of "),
         ("[compres]\n", "compres is not a command; expected one of compress, restore"),
-        ("[models.lst]\n", "models.lst is not a command; expected one of models.list"),
+        ("[models.lst]\n", "models.lst is not a command; expected one of models.calibrate"),
         ("quality = 'high'", "quality is not a command"),
         ("compress = 'high'", "compress is not a table of options"),
         ("[compress]\npaths = 'x'", "compress.paths is not an option"),

@@ -211,3 +211,15 @@ def test_an_archive_comes_from_standard_input(earzip, archives, tmp_path):
     data = (archives / "one.flac.earz").read_bytes()
     assert earzip("restore", "-", "-o", tmp_path / "x.wav", stdin=data).exit_code == 0
     assert soundfile.info(tmp_path / "x.wav").frames == 22_050
+
+
+def test_sources_beside_their_archives_are_no_failures(earzip, tiny_model, tmp_path):
+    folder = tmp_path / "music"
+    write_sound(folder / "a.flac")
+    assert earzip("compress", folder, "--model", tiny_model).exit_code == 0
+    restored = earzip("restore", folder, "-o", tmp_path / "out", "--max-failures", 1, "--json")
+    assert restored.exit_code == 0
+    assert restored.statuses() == {"a.flac.earz": "written", "a.flac": "skipped"}
+    again = earzip("compress", folder, "-o", tmp_path / "arc", "--model", tiny_model, "--json")
+    assert again.exit_code == 0
+    assert again.statuses() == {"a.flac": "written", "a.flac.earz": "skipped"}

@@ -57,6 +57,15 @@ def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_p
     assert read_info(target).header.quantizer.quality == "low"
 
 
+def test_a_damaged_archive_is_not_up_to_date(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "song.earz"
+    compress_file(song, target, TINY)
+    whole = target.read_bytes()
+    target.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    assert compress_file(song, target, TINY).status == "written"
+    assert target.read_bytes() == whole
+
+
 @pytest.mark.parametrize("content", [b"", b"precious", None])
 def test_what_is_not_ours_is_never_replaced(
     song: Path, tmp_path: Path, content: bytes | None

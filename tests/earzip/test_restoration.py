@@ -212,8 +212,68 @@ def test_the_source_is_not_replaced_even_by_force(archive: Path, song: Path) -> 
     with pytest.raises(TargetError, match="is the source of this archive, which is never"):
         restore_file(archive, song, RestoreOptions(force=True))
     assert song.read_bytes() == before
-    song.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))  # another file of the same size
+
+
+def test_a_source_whose_tags_were_edited_is_not_replaced_even_by_force(
+    archive: Path, song: Path
+) -> None:
+    tagged = mutagen.flac.FLAC(song)
+    tagged["title"] = "edited since"
+    tagged.save()
+    before = song.read_bytes()
+    with pytest.raises(TargetError, match="may be the source of this archive with other tags"):
+        restore_file(archive, song, RestoreOptions(force=True))
+    assert song.read_bytes() == before
+
+
+def test_what_cannot_be_the_source_is_replaced_by_force(archive: Path, song: Path) -> None:
+    n_bytes = song.stat().st_size
+    song.write_bytes(bytes(n_bytes))  # no sound, of the same size
     assert restore_file(archive, song, RestoreOptions(force=True)).status == "written"
+    soundfile.write(song, tones(70_002).T, 44_100, subtype="PCM_24")
+    assert restore_file(archive, song, RestoreOptions(force=True)).status == "written"
+    # What earzip wrote has the source's format and length too, and is known by its origin.
+    retagged = mutagen.flac.FLAC(song)
+    retagged["title"] = "edited since"
+    retagged.save()
+    assert restore_file(archive, song, RestoreOptions(force=True)).status == "written"
+
+
+def test_what_could_not_be_restored_whole_is_tried_again(archive: Path, tmp_path: Path) -> None:
+    whole = archive.read_bytes()
+    damage_segment(archive, 2)
+    target, keep_going = tmp_path / "o.flac", RestoreOptions(keep_going=True)
+    for _ in range(2):
+        result = restore_file(archive, target, keep_going)
+        assert (result.status, result.lost_segments) == ("written", (2,))
+    archive.write_bytes(whole)
+    assert restore_file(archive, target).is_incomplete is False
+    assert restore_file(archive, target, keep_going).status == "up_to_date"
+
+
+def test_bytes_behind_an_archive_are_told_when_going_on(archive: Path, tmp_path: Path) -> None:
+    n_bytes = archive.stat().st_size
+    archive.write_bytes(archive.read_bytes() + b"more")
+    result = restore_file(archive, tmp_path / "o.flac", RestoreOptions(keep_going=True))
+    assert result.wrong_length == f"file is {n_bytes + 4} bytes, its prefix says {n_bytes}"
+    assert result.is_incomplete
+    assert not result.lost_segments
+
+
+def test_a_restored_file_that_was_cut_is_not_up_to_date(archive: Path, tmp_path: Path) -> None:
+    for name in ("o.flac", "o.wav"):
+        target = tmp_path / name
+        restore_file(archive, target)
+        assert restore_file(archive, target).status == "up_to_date"
+        os.truncate(target, target.stat().st_size - 100)
+        with pytest.raises(TargetError, match="is not what would be written"):
+            restore_file(archive, target)
+
+
+@pytest.mark.parametrize(("field", "value"), [("container", "mp3"), ("bits", 20)])
+def test_formats_that_cannot_be_written_are_usage_errors(field: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"{field} is {value!r}, expected"):
+        RestoreOptions(**{field: value})  # type: ignore[arg-type]
 
 
 def test_only_what_was_asked_for_of_this_archive_is_up_to_date(
@@ -276,7 +336,9 @@ def flip(path: Path, offset: int) -> None:
     path.write_bytes(data)
 
 
-def test_a_damaged_picture_costs_that_picture_alone(illustrated: Path, tmp_path: Path) -> None:
+def test_a_damaged_picture_costs_that_picture_alone(
+    illustrated: Path, song: Path, tmp_path: Path
+) -> None:
     flip(illustrated, illustrated.read_bytes().index(b"\3" * 3000) + 9)
     with pytest.raises(DamagedArchiveError, match="picture 0"):
         restore_file(illustrated, tmp_path / "o.flac")
@@ -284,7 +346,34 @@ def test_a_damaged_picture_costs_that_picture_alone(illustrated: Path, tmp_path:
     assert (result.lost_pictures, result.lost_tags, result.is_incomplete) == ((0,), False, True)
     got = mutagen.flac.FLAC(tmp_path / "o.flac")
     assert (got["title"], [p.type for p in got.pictures]) == (["Eins"], [4])
-    assert read_provenance(tmp_path / "o.flac") is None
+    whole = compress_file(song, tmp_path / "whole.earz", TINY).target
+    restore_file(whole, tmp_path / "whole.flac")
+    marks = [read_provenance(tmp_path / name) for name in ("o.flac", "whole.flac")]
+    assert marks[0] not in (None, marks[1])
+
+
+def test_a_picture_that_is_named_often_is_read_once(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crafted archive of 1 MB could else take gigabytes."""
+    tags = mutagen.flac.FLAC(song)
+    for kind in (3, 4, 5):
+        picture = mutagen.flac.Picture()
+        picture.data, picture.mime, picture.type = bytes(3000), "image/png", kind
+        tags.add_picture(picture)
+    tags.save()
+    archive = compress_file(song, tmp_path / "i.earz", TINY).target
+    read: list[int] = []
+    read_picture = ArchiveReader.picture
+
+    def counted(self: ArchiveReader, i: int) -> bytes:
+        read.append(i)
+        return read_picture(self, i)
+
+    monkeypatch.setattr(ArchiveReader, "picture", counted)
+    restore_file(archive, tmp_path / "o.flac", RestoreOptions(keep_going=True))
+    assert read == [0]
+    assert [p.type for p in mutagen.flac.FLAC(tmp_path / "o.flac").pictures] == [3, 4, 5]
 
 
 def test_damaged_tags_cost_no_sound(illustrated: Path, tmp_path: Path) -> None:
@@ -343,7 +432,8 @@ def test_damage_beside_a_range_is_told_from_damage_in_it(archive: Path, tmp_path
     result = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
     assert (result.lost_segments, result.is_incomplete) == ((), False)
     assert [w for w in result.warnings if w.startswith("segment 2, which is beside")]
-    assert read_provenance(tmp_path / "o.flac") is None
+    again = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
+    assert again.status == "written"  # what is not whole is never up to date
 
 
 def test_a_full_disk_names_the_target(archive: Path, tmp_path: Path) -> None:

@@ -377,7 +377,7 @@ attack("tag block of 'x' bytes", "blocks has 'x'")(tags(members(["x"], {}, [0, 1
 attack("bytes after the tag blocks", "6 bytes after the last block")(
     tags(members([], {}, [0, 1]), b"TITLE=")
 )
-attack("5,000 tag blocks", "blocks is not a list of at most 4096")(
+attack("5,000 tag blocks", "blocks is not a list of at most 2000")(
     tags(members([0] * 5000, {}, [0, 1]))
 )
 attack("a picture that is not there", "do not refer to each of the 2")(
@@ -385,7 +385,7 @@ attack("a picture that is not there", "do not refer to each of the 2")(
 )
 attack("a picture nobody refers to", "do not refer to each of the 2")(tags(members([], {}, [0])))
 attack("picture 2^63", "more than 64 bits")(tags(members([], {}, [2**63])))
-attack("a picture 5,000 times", "pictures is not a list of at most 4096")(
+attack("a picture 5,000 times", "pictures is not a list of at most 1000")(
     tags(members([], {}, [0, 1] * 2500))
 )
 

@@ -191,7 +191,7 @@ def test_a_chain_cut_in_its_second_link_is_flagged(tmp_path, folder, clip):
     assert read_source(path)[1].truncated is not None
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.rf64", "a.w64"])
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.rf64", "a.w64", "a.au"])
 @pytest.mark.parametrize(("subtype", "channels"), [("PCM_16", 2), ("PCM_24", 6), ("FLOAT", 1)])
 def test_a_cut_uncompressed_file_is_flagged(tmp_path, name, subtype, channels):
     whole = write_wav(
