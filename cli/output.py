@@ -117,7 +117,10 @@ def _note(figures: Mapping[str, object]) -> str:
     if isinstance(seconds, int | float):
         notes.append(clock(seconds))
     if isinstance(n_bytes := figures.get("archive_bytes"), int):
-        notes.append(size(n_bytes))
+        pictures = figures.get("picture_bytes", 0)
+        assert isinstance(pictures, int)
+        beside = f" and {size(pictures)} of pictures" if pictures else ""
+        notes.append(size(n_bytes - pictures) + beside)
     if isinstance(kbps := figures.get("kbps"), int | float) and isinstance(seconds, int | float):
         notes += rate(kbps, seconds)
     return f" ({', '.join(notes)})" if notes else ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 
 from earzip.batch import StopSignal, Work, plan_only, run_batch
@@ -37,7 +38,7 @@ def run_command(
         planned.fetch()
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
-    with StopSignal() as stop, ProgressBar(len(plan.jobs), n_bytes) as bar:
+    with StopSignal(_say_that_it_stops) as stop, ProgressBar(len(plan.jobs), n_bytes) as bar:
         printer = Printer(options.as_json, describe, planned.to_stdout, bar.aside)
 
         def on_record(record: FileRecord, job: Job | None) -> None:
@@ -65,6 +66,12 @@ def run_command(
                 )
     printer.summary(report)
     return report.exit_code
+
+
+def _say_that_it_stops() -> None:
+    # Not through sys.stderr: a signal may come in the midst of a print, which cannot be entered twice.
+    with suppress(OSError):
+        os.write(2, b"\nearzip: stopping; a second Ctrl-C ends it at once\n")
 
 
 def _no_work(job: Job, _on_progress: Progress) -> FileRecord:

@@ -41,11 +41,13 @@ class StopSignal:
     """While it is entered, the first SIGINT or SIGTERM sets ``requested``; a second one exits 130.
 
     The request is looked at between blocks of audio rather than raised from the handler: an
-    exception there could come up inside a callback of a C library and be lost.
+    exception there could come up inside a callback of a C library and be lost. ``on_request`` is
+    called from the handler of the first signal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_request: Callable[[], None] | None = None) -> None:
         self.requested = False
+        self._on_request = on_request
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -73,6 +75,8 @@ class StopSignal:
         if self.requested:
             os._exit(130)  # at once, whatever hangs; temporaries are reaped by the next run
         self.requested = True
+        if self._on_request:
+            self._on_request()
 
 
 def run_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -88,13 +89,15 @@ def compress_file(
     _refuse_same_file(source, target)
     digest, before = _hash(source, on_progress)
     replace = os.path.lexists(target)
-    if done := _existing(source, target, digest, settings, options.force):
+    done, notes = _existing(source, target, digest, settings, options.force)
+    if done:
         return done
     with ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
         codec = pool.of_model(settings.spec)
         encoding = _Encoding(source, target, settings, codec, replace, source_name, on_progress)
-        return encoding.run(digest, before)
+        result = encoding.run(digest, before)
+        return dataclasses.replace(result, warnings=notes + result.warnings)
 
 
 def _refuse_same_file(source: Path, target: Path) -> None:
@@ -125,33 +128,40 @@ def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_resu
 
 def _existing(
     source: Path, target: Path, sha256: str, settings: _Settings, force: bool
-) -> CompressResult | None:
-    """Return the result for a target that is up to date, None for one that may be (re)written."""
+) -> tuple[CompressResult | None, tuple[str, ...]]:
+    """Return the result for a target that is up to date, or what is said of one that is rewritten."""
     if not os.path.lexists(target):
-        return None
+        return None, ()
     try:
         with ArchiveReader(target) as reader:
             header, sizes = reader.header, reader.sizes
     except ArchiveError as error:
         if force:
-            return None
+            return None, ()
         raise TargetError(
             "exists and is not an archive of this source; --force replaces it", target
         ) from error
     if header.source.sha256 != sha256:
         if force:
-            return None
+            return None, ()
+        if header.source.name == portable_name(source):
+            raise TargetError(
+                "exists and is the archive of its source as that was before it changed; "
+                "--force archives it anew",
+                target,
+            )
         raise TargetError(
             f"exists and is the archive of another file, {header.source.name!r} with SHA-256 "
             f"{header.source.sha256[:16]}…; --force replaces it",
             target,
         )
     if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
-        return None
+        made_with = f"quality {header.quantizer.quality}, model {header.model.name}"
+        return None, (f"replaced the archive that was made with other settings: {made_with}",)
     # A hundredth of the source, which was just hashed: rot must not pass for up to date.
     if verify_structure(target):
-        return None
-    return _result("up_to_date", source, target, header, sizes, ())
+        return None, ("replaced a damaged archive",)
+    return _result("up_to_date", source, target, header, sizes, ()), ()
 
 
 def _result(

@@ -65,7 +65,8 @@ class ArchiveFile:
         """Return what is wrong with the length of a file that should have ``n_bytes``, or None."""
         if self._n_bytes == n_bytes:
             return None
-        return f"file is {self._n_bytes} bytes, its prefix says {n_bytes}"
+        what = "cut short" if self._n_bytes < n_bytes else "added to"
+        return f"it was {what}: file is {self._n_bytes} bytes, its prefix says {n_bytes}"
 
     def read_prefix(self) -> Prefix:
         """Return the prefix, checked."""

@@ -29,11 +29,14 @@ __all__ = [
 
 # Those that only PyAV reads are listed without it too: such files are named, not passed over.
 # fmt: off
-AUDIO_EXTENSIONS = frozenset({
+_OF_SNDFILE = frozenset({
     ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg",
     ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
+})
+_OF_AV = frozenset({
     ".aac", ".ac3", ".ape", ".m4a", ".m4b", ".mka", ".mpc", ".tak", ".tta", ".wma", ".wv",
 })
+AUDIO_EXTENSIONS = _OF_SNDFILE | _OF_AV
 # fmt: on
 
 
@@ -96,6 +99,8 @@ def _open_with_av(
 
         from earzip.formats.av_source import AvSource  # noqa: PLC0415
     except ImportError as error:
+        if os.path.splitext(path)[1].lower() in _OF_SNDFILE:  # noqa: PTH122  # the path is a str
+            raise SourceError(f"not sound that libsndfile can read ({why})", path) from error
         raise SourceError(
             f"libsndfile cannot read it ({why}); m4a, AAC, WMA, APE and more are read by PyAV, "
             f"which is not installed: pip install 'earzip[av]'",

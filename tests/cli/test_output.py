@@ -70,7 +70,9 @@ def test_results_go_to_stdout_and_problems_to_stderr(capsys):
     printer.record(_compressed("a.flac"))
     printer.record(_failed("b\n.flac"))
     printed = capsys.readouterr()
-    assert printed.out == "written     a.flac.earz (1:40, 650 kB, 12.0 kbps)\n"
+    assert (
+        printed.out == "written     a.flac.earz (1:40, 150 kB and 500 kB of pictures, 12.0 kbps)\n"
+    )
     assert printed.err == ("earzip: failed: b\\n.flac: is empty\nearzip: warning: b\\n.flac: odd\n")
 
 

@@ -55,6 +55,21 @@ def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_p
     result = compress_file(song, target, CompressOptions(model="tiny", quality="low"))
     assert result.status == "written"
     assert read_info(target).header.quantizer.quality == "low"
+    assert result.warnings == (
+        "replaced the archive that was made with other settings: quality medium, model tiny",
+    )
+
+
+def test_an_archive_of_the_source_before_it_changed_is_kept(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    compress_file(song, target, TINY)
+    before = target.read_bytes()
+    soundfile.write(song, tones(5_000).T, 44_100)
+    with pytest.raises(TargetError, match="archive of its source as that was before it changed"):
+        compress_file(song, target, TINY)
+    assert target.read_bytes() == before
+    forced = CompressOptions(model="tiny", force=True)
+    assert compress_file(song, target, forced).status == "written"
 
 
 def test_a_damaged_archive_is_not_up_to_date(song: Path, tmp_path: Path) -> None:
@@ -62,7 +77,8 @@ def test_a_damaged_archive_is_not_up_to_date(song: Path, tmp_path: Path) -> None
     compress_file(song, target, TINY)
     whole = target.read_bytes()
     target.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
-    assert compress_file(song, target, TINY).status == "written"
+    result = compress_file(song, target, TINY)
+    assert (result.status, result.warnings) == ("written", ("replaced a damaged archive",))
     assert target.read_bytes() == whole
 
 

@@ -255,7 +255,10 @@ def test_bytes_behind_an_archive_are_told_when_going_on(archive: Path, tmp_path:
     n_bytes = archive.stat().st_size
     archive.write_bytes(archive.read_bytes() + b"more")
     result = restore_file(archive, tmp_path / "o.flac", RestoreOptions(keep_going=True))
-    assert result.wrong_length == f"file is {n_bytes + 4} bytes, its prefix says {n_bytes}"
+    assert (
+        result.wrong_length
+        == f"it was added to: file is {n_bytes + 4} bytes, its prefix says {n_bytes}"
+    )
     assert result.is_incomplete
     assert not result.lost_segments
 

@@ -295,7 +295,7 @@ def test_appended_bytes_are_refused(song: Path) -> None:
     n_bytes = song.stat().st_size
     with song.open("ab") as file:
         file.write(b"\0")
-    message = f"file is {n_bytes + 1} bytes, its prefix says {n_bytes}"
+    message = f"it was added to: file is {n_bytes + 1} bytes, its prefix says {n_bytes}"
     assert [(d.part, d.message) for d in verify_structure(song)] == [("file", message)]
     with pytest.raises(DamagedArchiveError, match=message):
         ArchiveReader(song)

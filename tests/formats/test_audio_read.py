@@ -484,6 +484,10 @@ def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
     path.write_bytes(bytes.fromhex("00000020667479704d344120") + bytes(1_000))
     with pytest.raises(SourceError, match=r"pip install 'earzip\[av\]'"):
         open_source(path)
+    # What libsndfile reads under its own name is no matter of PyAV.
+    (tmp_path / "a.flac").write_text("hello, world")
+    with pytest.raises(SourceError, match=r"not sound that libsndfile can read \([^)]*\)$"):
+        open_source(tmp_path / "a.flac")
 
 
 @pytest.mark.parametrize(
