@@ -219,7 +219,7 @@ class _Encoding:
                 pictures=[picture.data for picture in tags.pictures],
                 mtime_ns=header.source.mtime_ns,
             )
-        warnings += _layout_warnings(reader)
+        warnings += [*reader.notes, *_layout_warnings(reader)]
         return _result("written", self.source, self.target, header, sizes, tuple(warnings))
 
     def _level_db(self, reader: SourceReader) -> float:

@@ -55,6 +55,9 @@ class SndfileSource(SourceReader):
             self._sound.close()
             raise
         self.truncated = truncated
+        if len(inputs) > 1:
+            n_links = len(inputs)
+            self.notes = (f"a chain of {n_links} streams: only the tags of the first are archived",)
 
     def close(self) -> None:
         """Release the file."""

@@ -44,7 +44,8 @@ class SourceReader(ABC):
 
     ``facts.n_frames`` is what the file declares (0 where it does not) until ``blocks`` has ended,
     and then what was decoded. ``truncated`` says after the end why the file holds less sound than
-    it should, None if all is there. ``layout`` names the channels' speaker positions.
+    it should, None if all is there. ``layout`` names the channels' speaker positions. ``notes`` are
+    sentences on what of the file is left out.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class SourceReader(ABC):
         self.facts = facts
         self.layout = layout
         self.truncated: str | None = None
+        self.notes: tuple[str, ...] = ()
         self.n_frames_read = 0
         self._n_declared = n_declared
         self._started = False

@@ -366,6 +366,7 @@ def test_all_links_of_a_chained_ogg_are_read(tmp_path, codec):
     chained = tmp_path / "chained.ogg"
     chained.write_bytes(parts)
     got, source = read_source(chained)
+    assert "only the tags of the first are archived" in source.notes[0]
     np.testing.assert_array_equal(got, np.concatenate(expected, axis=1))
     assert source.facts.n_frames == sum(lengths)
     assert source.truncated is None
