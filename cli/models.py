@@ -19,7 +19,7 @@ _SOME_FAILED = 3
 
 @click.group()
 def models() -> None:
-    """List, check, import, calibrate and export models."""
+    """List, check, fetch, import, calibrate and export models."""
 
 
 @models.command("list", short_help="List the models.")
@@ -119,6 +119,44 @@ def import_(
         force=run.force,
     )
     spec = import_model(checkpoint, music, options)
+    click.echo(_line(spec, len(spec.name)))
+    return 0
+
+
+@models.command("fetch", epilog=EXIT_CODES, short_help="Fetch and install a published model.")
+@click.argument("name", metavar="NAME")
+@_music_option
+@click.option("--revision", metavar="REV", help="Require this commit, tag or branch.")
+@click.option("--sha256", metavar="HEX", help="Require this SHA-256 of the published file.")
+@_device_option
+@run_options("force")
+def fetch(
+    *,
+    name: str,
+    music: tuple[Path, ...],
+    revision: str | None,
+    sha256: str | None,
+    device: str,
+    run: RunOptions,
+) -> int:
+    """Fetch a published checkpoint from the Hugging Face hub and install it as `import` does.
+
+    NAME is ear-vae-44k. The file's revision and SHA-256 are shown and kept with the model. What the
+    hub's own cache holds is not fetched again.
+    """
+    from earzip.model_files import ImportOptions, import_model  # noqa: PLC0415  # loads torch
+    from earzip.model_hub import fetch_checkpoint  # noqa: PLC0415  # loads huggingface_hub
+
+    fetched = fetch_checkpoint(name, revision=revision, sha256=sha256)
+    click.echo(f"fetched {printable(fetched.source)}", err=True)
+    options = ImportOptions(
+        name=name,
+        licence=fetched.publication.licence,
+        source=fetched.source,
+        device=choose_device(device),
+        force=run.force,
+    )
+    spec = import_model(fetched.path, music, options)
     click.echo(_line(spec, len(spec.name)))
     return 0
 

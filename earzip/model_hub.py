@@ -1,0 +1,75 @@
+"""Published checkpoints from the Hugging Face hub: where they lie, fetched and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+from earzip.errors import ModelDamagedError, ModelNotFoundError, UsageError
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A published checkpoint: its file in a repository of the hub, and its terms."""
+
+    repository: str
+    file: str
+    licence: str
+
+
+PUBLICATIONS = {
+    "ear-vae-44k": Publication("earlab/EAR_VAE", "pretrained_weight/ear_vae_44k.pyt", "Apache-2.0"),
+}
+
+
+@dataclass(frozen=True)
+class FetchedCheckpoint:
+    """A file in the hub's own cache on this machine, and what identifies it."""
+
+    path: Path
+    publication: Publication
+    revision: str
+    sha256: str
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from, to be kept with the model."""
+        p = self.publication
+        return f"{p.repository}@{self.revision}, {p.file}, SHA-256 {self.sha256}"
+
+
+def fetch_checkpoint(
+    name: str, *, revision: str | None = None, sha256: str | None = None
+) -> FetchedCheckpoint:
+    """Return the published checkpoint ``name``, from the cache if it is there, else from the hub.
+
+    ``revision`` (a commit, tag or branch of the repository) and ``sha256`` are what is required of it.
+    Raises UsageError for a name of no publication, ModelNotFoundError where it cannot be fetched, and
+    ModelDamagedError for another SHA-256 than the required one.
+    """
+    if name not in PUBLICATIONS:
+        raise UsageError(f"{name!r} is not published; expected one of {', '.join(PUBLICATIONS)}")
+    publication = PUBLICATIONS[name]
+    try:
+        path = Path(hf_hub_download(publication.repository, publication.file, revision=revision))
+    except (OSError, ValueError, HfHubHTTPError, EntryNotFoundError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise ModelNotFoundError(
+            f"{publication.file} of {publication.repository}{at} cannot be fetched from the Hugging "
+            f"Face hub: {str(error).splitlines()[0]} Get that file some other way, and install it "
+            f"with: earzip models import {Path(publication.file).name} --name {name}"
+        ) from error
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 is not None and found != sha256.lower():
+        raise ModelDamagedError(f"has SHA-256 {found}, required is {sha256}", path)
+    return FetchedCheckpoint(path, publication, _revision(path, publication.file), found)
+
+
+def _revision(path: Path, file: str) -> str:
+    """Return the commit that a file in the hub's cache is of: ``snapshots/COMMIT/FILE``."""
+    return path.parents[len(Path(file).parts) - 1].name
