@@ -124,6 +124,33 @@ class Codec:
             start = i * g.core * g.hop - g.lead
             yield core[:, max(0, -start) : max(0, min(g.core * g.hop, n_samples - start))]
 
+    def decode_ends(self, first: Latents, last: Latents, n_samples: int) -> Audio:
+        """Return the first and the last sample of a track, float32 ``[2, 2]``, channels × samples.
+
+        ``first``, ``last``: latents ``[D, F]`` of the track's first and last `end_frames` frames, or of
+        all of them if it has fewer. For a network without bounds to what it sees the result is near what
+        `decode` gives, not equal to it.
+        """
+        g = self.geometry
+        begin = self._decode_alone(first)[:, g.lead]
+        behind = g.n_frames(n_samples) * g.hop - (n_samples + g.lead)
+        end = self._decode_alone(last)[:, -1 - behind]
+        return np.stack([begin, end], 1)
+
+    @property
+    def end_frames(self) -> int:
+        """How many frames at an end of a track its outermost sample depends on."""
+        g = self.geometry
+        return g.decoder_context + 2 + g.lead // g.hop
+
+    def _decode_alone(self, latents: Latents) -> Audio:
+        """Return what ``latents`` ``[D, F]`` decode to with nothing around them, ``[2, F·hop]``."""
+        margin = self.geometry.decoder_context
+        padded = np.pad(latents, ((0, 0), (margin, margin)))
+        (audio,) = self._pool.submit(self._run, self.vae.decode, [padded]).result()
+        hop = self.geometry.hop
+        return audio[:, margin * hop : -margin * hop or None]
+
     def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
         """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each.
 

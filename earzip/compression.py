@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from earzip.checkpoints import ModelSpec, find_model
 from earzip.codec import Codec
 from earzip.codec_pool import CodecPool
+from earzip.edges import edge_errors
 from earzip.errors import ArchiveError, SourceError, TagError, TargetError
 from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter, verify_structure
 from earzip.formats.archive_header import (
@@ -37,9 +38,10 @@ from earzip.formats.symbols import SYMBOL_CODING, pack
 from earzip.formats.tags import TagSet, read_tags
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.options import CompressOptions, CompressResult, Progress, Status
-from earzip.quantizer import quantize
+from earzip.quantizer import dequantize, quantize
 
 Audio = NDArray[np.float32]
+Edges = tuple[int, int, int, int]
 
 _HASH_BLOCK_BYTES = 1 << 20
 
@@ -208,9 +210,9 @@ class _Encoding:
             gain_db = gain_to_reference_db(self._level_db(first_pass))
             tags, warnings = self._tags()
             with open_source(self.source) as reader:
-                n_samples = self._write_segments(writer, stereo_44k(reader), gain_db)
+                n_samples, edges = self._write_segments(writer, stereo_44k(reader), gain_db)
             self._require_unchanged(before)
-            header = self._header(reader, gain_db, n_samples, sha256, before)
+            header = self._header(reader, gain_db, n_samples, edges, sha256, before)
             payload, blocks = tags.to_payload()
             sizes = writer.finish(
                 header,
@@ -232,16 +234,22 @@ class _Encoding:
 
     def _write_segments(
         self, writer: ArchiveWriter, blocks: Iterable[Audio], gain_db: float
-    ) -> int:
-        """Encode ``blocks`` to the archive; return how many samples they had."""
+    ) -> tuple[int, Edges]:
+        """Encode ``blocks`` to the archive; return how many samples they had, and the edges' errors."""
         exponents = self.settings.exponents
         rounding = self.settings.spec.presets[self.settings.quality].rounding
         gain = np.float32(10 ** (gain_db / 20))
         n_samples = 0
+        ends = np.zeros((2, 2), np.float32)  # the source's first and last sample
+        n_end = self.codec.end_frames
+        first = last = np.zeros((self.codec.n_latents, 0), np.int32)
 
         def amplified() -> Iterator[Audio]:
             nonlocal n_samples
             for block in blocks:
+                if block.shape[1]:
+                    ends[:, 0] = block[:, 0] if n_samples == 0 else ends[:, 0]
+                    ends[:, 1] = block[:, -1]
                 n_samples += block.shape[1]
                 yield block * gain
                 self._report(block.shape[1])
@@ -249,14 +257,22 @@ class _Encoding:
         for latents in self.codec.encode(amplified()):
             if not np.isfinite(latents).all():
                 raise SourceError("its samples are too large for the model", self.source)
-            writer.add_segment(*pack(quantize(latents, exponents, rounding)))
-        return n_samples
+            symbols = quantize(latents, exponents, rounding)
+            writer.add_segment(*pack(symbols))
+            first = np.concatenate([first, symbols[:, : n_end - first.shape[1]]], 1)
+            last = np.concatenate([last, symbols], 1)[:, -n_end:]
+        if not n_samples:
+            return 0, (0, 0, 0, 0)
+        latents = (dequantize(first, exponents), dequantize(last, exponents))
+        decoded = self.codec.decode_ends(*latents, n_samples) / gain
+        return n_samples, edge_errors(ends, decoded, n_samples)
 
     def _header(
         self,
         reader: SourceReader,
         gain_db: float,
         n_samples: int,
+        edges: Edges,
         sha256: str,
         before: os.stat_result,
     ) -> Header:
@@ -278,6 +294,7 @@ class _Encoding:
             symbols=SYMBOL_CODING,
             gain_centibels=round(10 * gain_db),
             n_samples=n_samples,
+            edges=edges,
             source=self._source_record(reader, sha256, before),
             settings=self.settings.digest,
         )

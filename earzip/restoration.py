@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from earzip.checkpoints import find_model_of_archive
 from earzip.codec import Codec, Geometry
 from earzip.codec_pool import CodecPool
+from earzip.edges import mend_edges
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
@@ -370,7 +371,11 @@ class _Sound:
                 cut = cut * gain
             if not (np.abs(cut) < _LOUDEST).all():  # infinite and NaN ones too
                 self._lose(i, "decodes to numbers that are no sound")
-            yield np.zeros_like(cut) if i in self.lost else cut
+            if i in self.lost:
+                yield np.zeros_like(cut)
+            else:
+                position = max(first, self.start)
+                yield mend_edges(cut, position, header.n_samples, header.edges)
 
     def _latents(self, i: int) -> Latents:
         try:

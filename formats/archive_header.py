@@ -18,6 +18,7 @@ from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canoni
 
 SYMBOL_CODINGS = ("packed-1",)
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
+MAX_EDGE = 2**24
 
 _ASCII = re.compile(r"[ -~]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -184,6 +185,7 @@ class Header:
     symbols: str  # one of `SYMBOL_CODINGS`
     gain_centibels: int = field(metadata={"key": "gain"})  # applied before encoding, 0.1 dB
     n_samples: int = field(metadata={"key": "samples"})  # at geometry.sample_rate
+    edges: tuple[int, int, int, int]  # errors of the first and the last sample, 2 ** -16
     source: SourceRecord
     settings: str  # the encoder's digest of its options, hexadecimal
 
@@ -192,6 +194,10 @@ class Header:
             raise ValueError(f"header field symbols is {self.symbols!r}")
         _require_integer("gain", self.gain_centibels, -1200, 1200)
         _require_integer("samples", self.n_samples, 0, MAX_SAMPLES)
+        if len(self.edges) != 4:
+            raise ValueError(f"header field edges has {len(self.edges)} numbers, expected 4")
+        for error in self.edges:
+            _require_integer("edges", error, -MAX_EDGE, MAX_EDGE)
         _require_text("settings", self.settings, 64, _HEX)
         n_latents, n_steps = self.model.n_latents, len(self.quantizer.step_exponents)
         if n_steps != n_latents:
@@ -240,6 +246,7 @@ class Header:
         """Return the canonical JSON of this header; the inverse of `from_bytes`."""
         members = _to_json(self)
         members["quantizer"] = self.quantizer.to_json()
+        members["edges"] = list(self.edges)
         return dump_canonical(members, sort_keys=True)
 
     @classmethod
@@ -310,6 +317,10 @@ def _from_json(cls: type[_Record], where: str, value: JsonValue) -> _Record:
             member = _from_json(_RECORDS[name], name, member)
         elif name == "quantizer":
             member = QuantizerRecord.from_json(member)
+        elif name == "edges":
+            if not isinstance(member, list):
+                raise ValueError("header field edges is not a list")
+            member = tuple(member)
         arguments[name] = member
     return cls(**arguments)
 

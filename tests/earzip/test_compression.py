@@ -187,5 +187,6 @@ def test_an_album_cut_into_tracks_joins_without_a_click(tmp_path: Path) -> None:
     assert joined.shape == album.shape
     jump = np.abs(np.diff(joined - album)).max(0)
     uncut_jump = np.abs(np.diff(coded("uncut", album) - album)).max(0)
+    assert max(jump[cut - 1] for cut in cuts) < 1e-4  # the median elsewhere is thirty times that
     limit = max(np.percentile(jump, 99.9), uncut_jump.max())
-    assert max(jump[cut - 1] for cut in cuts) <= limit
+    assert max(jump[cut - 33 : cut + 32].max() for cut in cuts) <= limit

@@ -40,6 +40,7 @@ def sample_header(n_samples: int = 8192, *, n_latents: int = 8, core: int = 4) -
         symbols="packed-1",
         gain_centibels=-15,
         n_samples=n_samples,
+        edges=(120, -7, 0, 4096),
         source=SourceRecord(
             name="01 - A Song.flac",
             sha256=hashlib.sha256(b"source").hexdigest(),

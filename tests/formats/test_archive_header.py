@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive_header import (
+    MAX_EDGE,
     MAX_SAMPLES,
     EncoderRecord,
     GeometryRecord,
@@ -66,6 +67,7 @@ def headers(draw: st.DrawFn) -> Header:
         symbols="packed-1",
         gain_centibels=draw(st.integers(-1200, 1200)),
         n_samples=min(MAX_SAMPLES, samples_at(source.n_frames, source.sample_rate, rate)),
+        edges=draw(st.tuples(*4 * [st.integers(-MAX_EDGE, MAX_EDGE)])),
         source=source,
         settings=draw(st.from_regex(r"[0-9a-f]{16,64}", fullmatch=True)),
     )

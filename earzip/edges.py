@@ -1,0 +1,48 @@
+"""The first and the last sample of a track made right, so that tracks cut from one recording join.
+
+Tracks are coded apart, so at a join of a live album the errors of both meet without knowing of each
+other: a step as high as the error itself, which is heard as a click. An archive therefore holds the
+error of its track's first and last sample, and whoever restores it takes them back, fading over 32
+samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earzip.formats.archive_header import MAX_EDGE
+
+Audio = NDArray[np.float32]
+
+RAMP_SAMPLES = 32
+RAMP = np.cos(np.pi * np.arange(RAMP_SAMPLES) / (2 * RAMP_SAMPLES)) ** 2
+"""What of an edge's error is taken back at the edge and at the samples next to it, float64 ``[32]``."""
+_UNIT = 2.0**-16
+
+
+def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> tuple[int, int, int, int]:
+    """Return what an archive says of its edges: left and right of the first, then of the last sample.
+
+    ``original``, ``decoded``: float32 ``[2, 2]``, channels × first and last sample, ±1; errors are in
+    units of 2^-16. Zeros for a track whose ramps would overlap.
+    """
+    if n_samples < 2 * RAMP_SAMPLES:
+        return 0, 0, 0, 0
+    errors = np.rint((original.astype(np.float64) - decoded) / _UNIT)
+    left, right = np.clip(errors, -MAX_EDGE, MAX_EDGE).astype(int).tolist()
+    return left[0], right[0], left[1], right[1]
+
+
+def mend_edges(
+    audio: Audio, position: int, n_samples: int, edges: tuple[int, int, int, int]
+) -> Audio:
+    """Return ``audio`` ``[2, T]``, the samples from ``position`` of a track, with its edges mended."""
+    first, last = np.array(edges[:2]) * _UNIT, np.array(edges[2:]) * _UNIT
+    at = position + np.arange(audio.shape[1])
+    for error, distance in ((first, at), (last, n_samples - 1 - at)):
+        near = np.flatnonzero(distance < RAMP_SAMPLES)
+        if near.size and error.any():
+            audio = audio.copy()
+            audio[:, near] += (error[:, None] * RAMP[distance[near]]).astype(np.float32)
+    return audio
