@@ -263,8 +263,8 @@ class _Encoding:
             last = np.concatenate([last, symbols], 1)[:, -n_end:]
         if not n_samples:
             return 0, (0, 0, 0, 0)
-        latents = (dequantize(first, exponents), dequantize(last, exponents))
-        decoded = self.codec.decode_ends(*latents, n_samples) / gain
+        outermost = [dequantize(symbols, exponents) for symbols in (first, last)]
+        decoded = self.codec.decode_ends(*outermost, n_samples) / gain
         return n_samples, edge_errors(ends, decoded, n_samples)
 
     def _header(
