@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from earzip.checkpoints import ModelSpec, find_model
 from earzip.codec import Codec
 from earzip.codec_pool import CodecPool
-from earzip.edges import edge_errors
+from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import ArchiveError, SourceError, TagError, TargetError
 from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter, verify_structure
 from earzip.formats.archive_header import (
@@ -240,16 +240,12 @@ class _Encoding:
         rounding = self.settings.spec.presets[self.settings.quality].rounding
         gain = np.float32(10 ** (gain_db / 20))
         n_samples = 0
-        ends = np.zeros((2, 2), np.float32)  # the source's first and last sample
-        n_end = self.codec.end_frames
-        first = last = np.zeros((self.codec.n_latents, 0), np.int32)
+        ends = TrackEnds(self.codec.n_latents, self.codec.end_frames)
 
         def amplified() -> Iterator[Audio]:
             nonlocal n_samples
             for block in blocks:
-                if block.shape[1]:
-                    ends[:, 0] = block[:, 0] if n_samples == 0 else ends[:, 0]
-                    ends[:, 1] = block[:, -1]
+                ends.add_samples(block)
                 n_samples += block.shape[1]
                 yield block * gain
                 self._report(block.shape[1])
@@ -259,13 +255,12 @@ class _Encoding:
                 raise SourceError("its samples are too large for the model", self.source)
             symbols = quantize(latents, exponents, rounding)
             writer.add_segment(*pack(symbols))
-            first = np.concatenate([first, symbols[:, : n_end - first.shape[1]]], 1)
-            last = np.concatenate([last, symbols], 1)[:, -n_end:]
+            ends.add_symbols(symbols)
         if not n_samples:
             return 0, (0, 0, 0, 0)
-        outermost = [dequantize(symbols, exponents) for symbols in (first, last)]
-        decoded = self.codec.decode_ends(*outermost, n_samples) / gain
-        return n_samples, edge_errors(ends, decoded, n_samples)
+        first, last = (dequantize(symbols, exponents) for symbols in (ends.first, ends.last))
+        decoded = self.codec.decode_ends(first, last, n_samples) / gain
+        return n_samples, edge_errors(ends.samples, decoded, n_samples)
 
     def _header(
         self,

@@ -21,6 +21,35 @@ RAMP = np.cos(np.pi * np.arange(RAMP_SAMPLES) / (2 * RAMP_SAMPLES)) ** 2
 _UNIT = 2.0**-16
 
 
+class TrackEnds:
+    """The ends of a track that passes in blocks of samples and segments of symbols.
+
+    ``samples``: float32 ``[2, 2]``, channels × first and last; ``first`` and ``last``: the symbols of the
+    outermost ``n_frames`` frames, int32 ``[D, F]``, or of all if there are fewer.
+    """
+
+    def __init__(self, n_latents: int, n_frames: int) -> None:
+        self.samples: Audio = np.zeros((2, 2), np.float32)
+        self.first = self.last = np.zeros((n_latents, 0), np.int32)
+        self._n_frames = n_frames
+        self._begun = False
+
+    def add_samples(self, block: Audio) -> None:
+        """Take in the next samples ``[2, T]``."""
+        if not block.shape[1]:
+            return
+        if not self._begun:
+            self.samples[:, 0] = block[:, 0]
+            self._begun = True
+        self.samples[:, 1] = block[:, -1]
+
+    def add_symbols(self, symbols: NDArray[np.int32]) -> None:
+        """Take in the symbols of the next segment, ``[D, F]``."""
+        room = self._n_frames - self.first.shape[1]
+        self.first = np.concatenate([self.first, symbols[:, :room]], 1)
+        self.last = np.concatenate([self.last, symbols], 1)[:, -self._n_frames :]
+
+
 def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> tuple[int, int, int, int]:
     """Return what an archive says of its edges: left and right of the first, then of the last sample.
 
@@ -29,7 +58,7 @@ def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> tuple[int, i
     """
     if n_samples < 2 * RAMP_SAMPLES:
         return 0, 0, 0, 0
-    errors = np.rint((original.astype(np.float64) - decoded) / _UNIT)
+    errors = np.nan_to_num(np.rint((original.astype(np.float64) - decoded) / _UNIT))
     left, right = np.clip(errors, -MAX_EDGE, MAX_EDGE).astype(int).tolist()
     return left[0], right[0], left[1], right[1]
 

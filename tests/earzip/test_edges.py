@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earzip.edges import RAMP_SAMPLES, edge_errors, mend_edges
+from earzip.edges import RAMP_SAMPLES, TrackEnds, edge_errors, mend_edges
 
 
 def test_mended_edges_are_the_original_and_the_rest_is_as_decoded() -> None:
@@ -45,3 +45,18 @@ def test_a_track_without_room_for_two_ramps_is_left_alone(n_samples: int) -> Non
 def test_errors_beyond_all_measure_are_bounded() -> None:
     huge = np.full((2, 2), 1e9, np.float32)
     assert edge_errors(huge, -huge, 1000) == 4 * (2**24,)
+    assert edge_errors(huge, np.full((2, 2), np.nan, np.float32), 1000) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 64])
+def test_ends_do_not_depend_on_blocks(size: int) -> None:
+    audio = np.random.default_rng(0).uniform(-1, 1, (2, 50)).astype(np.float32)
+    symbols = np.arange(150, dtype=np.int32).reshape(3, 50)
+    ends = TrackEnds(3, 12)
+    for i in range(0, 50, size):
+        ends.add_samples(audio[:, i : i + size])
+        ends.add_samples(audio[:, :0])
+        ends.add_symbols(symbols[:, i : i + size])
+    np.testing.assert_array_equal(ends.samples, audio[:, [0, -1]])
+    np.testing.assert_array_equal(ends.first, symbols[:, :12])
+    np.testing.assert_array_equal(ends.last, symbols[:, -12:])
