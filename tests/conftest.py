@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,13 @@ import soundfile
 from numpy.typing import NDArray
 
 MODELS = Path(__file__).parent / "data" / "models"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _processes_hear_sigint() -> None:
+    """Undo what a shell does to commands in its background: their children would ignore Ctrl-C too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
