@@ -9,7 +9,7 @@ import click
 
 from earzip.batch import choose_device
 from earzip.checkpoints import ModelSpec, find_model, list_models, verify_model
-from earzip.cli.options import EXIT_CODES, RunOptions, run_options
+from earzip.cli.options import EXIT_CODES, RunOptions, device_option, run_options
 from earzip.cli.output import Printer, printable
 from earzip.errors import EarzipError, ModelDamagedError
 from earzip.report import FileRecord, FileStatus, Report
@@ -62,13 +62,6 @@ _music_option = click.option(
     type=click.Path(path_type=Path),
     help="Music to calibrate with: a file or a folder, of which 20 tracks are taken. May be repeated.",
 )
-_device_option = click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="Where the network runs: auto, cpu, cuda or cuda:N.",
-)
 
 
 @models.command("import", epilog=EXIT_CODES, short_help="Install a published εar-VAE checkpoint.")
@@ -90,7 +83,7 @@ _device_option = click.option(
     help="Under what terms the weights come, to be kept with them.",
 )
 @click.option("--source", metavar="TEXT", default="", help="Where the weights come from.")
-@_device_option
+@device_option
 @run_options("force")
 def import_(
     *,
@@ -128,7 +121,7 @@ def import_(
 @_music_option
 @click.option("--revision", metavar="REV", help="Require this commit, tag or branch.")
 @click.option("--sha256", metavar="HEX", help="Require this SHA-256 of the published file.")
-@_device_option
+@device_option
 @run_options("force")
 def fetch(
     *,
@@ -164,7 +157,7 @@ def fetch(
 @models.command("calibrate", epilog=EXIT_CODES, short_help="Measure a model's steps on music.")
 @click.argument("name", metavar="NAME")
 @_music_option
-@_device_option
+@device_option
 def calibrate(*, name: str, music: tuple[Path, ...], device: str) -> int:
     """Measure the quantiser's steps of an imported model anew, on music of your own.
 

@@ -123,14 +123,17 @@ class NetworkOptions:
         return {**asdict(self), "device": choose_device(self.device)}
 
 
+device_option = click.option(
+    "--device",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
+)
+"""Adds --device alone: ``device``, a name for `earzip.batch.choose_device`."""
+
 _NETWORK_OPTIONS = {
-    "device": click.option(
-        "--device",
-        metavar="NAME",
-        default="auto",
-        show_default=True,
-        help="Where the network runs: auto, cpu, cuda or cuda:N.",
-    ),
+    "device": device_option,
     "threads": click.option(
         "--threads",
         metavar="N",

@@ -23,6 +23,7 @@ from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import ArchiveError, SourceError, TagError, TargetError
 from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter, verify_structure
 from earzip.formats.archive_header import (
+    Edges,
     EncoderRecord,
     GeometryRecord,
     Header,
@@ -41,7 +42,6 @@ from earzip.options import CompressOptions, CompressResult, Progress, Status
 from earzip.quantizer import dequantize, quantize
 
 Audio = NDArray[np.float32]
-Edges = tuple[int, int, int, int]
 
 _HASH_BLOCK_BYTES = 1 << 20
 

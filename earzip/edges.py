@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.formats.archive_header import MAX_EDGE
+from earzip.formats.archive_header import MAX_EDGE, Edges
 
 Audio = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class TrackEnds:
         self.last = np.concatenate([self.last, symbols], 1)[:, -self._n_frames :]
 
 
-def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> tuple[int, int, int, int]:
+def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> Edges:
     """Return what an archive says of its edges: left and right of the first, then of the last sample.
 
     ``original``, ``decoded``: float32 ``[2, 2]``, channels × first and last sample, ±1; errors are in
@@ -63,9 +63,7 @@ def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> tuple[int, i
     return left[0], right[0], left[1], right[1]
 
 
-def mend_edges(
-    audio: Audio, position: int, n_samples: int, edges: tuple[int, int, int, int]
-) -> Audio:
+def mend_edges(audio: Audio, position: int, n_samples: int, edges: Edges) -> Audio:
     """Return ``audio`` ``[2, T]``, the samples from ``position`` of a track, with its edges mended."""
     first, last = np.array(edges[:2]) * _UNIT, np.array(edges[2:]) * _UNIT
     at = position + np.arange(audio.shape[1])

@@ -19,6 +19,7 @@ from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canoni
 SYMBOL_CODINGS = ("packed-1",)
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
 MAX_EDGE = 2**24
+Edges = tuple[int, int, int, int]  # left and right of the first sample, then of the last
 
 _ASCII = re.compile(r"[ -~]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -185,7 +186,7 @@ class Header:
     symbols: str  # one of `SYMBOL_CODINGS`
     gain_centibels: int = field(metadata={"key": "gain"})  # applied before encoding, 0.1 dB
     n_samples: int = field(metadata={"key": "samples"})  # at geometry.sample_rate
-    edges: tuple[int, int, int, int]  # errors of the first and the last sample, 2 ** -16
+    edges: Edges  # errors of the first and the last sample, 2 ** -16
     source: SourceRecord
     settings: str  # the encoder's digest of its options, hexadecimal
 

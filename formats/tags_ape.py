@@ -1,4 +1,4 @@
-"""APEv2 tags: found at the end of MP3, Monkey's Audio, WavPack and Musepack files, and parsed."""
+"""APEv2 tags of MP3, Monkey's Audio, WavPack and Musepack files, parsed; see outer_tags for finding."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ _PADDING = 4096  # room for a tagger to add a field without moving the audio
 _KINDS = {COMMENT: "flac-comment", PICTURE: "flac-picture"}
 
 
-def find_flac_tags(file: BinaryIO, start: int) -> Found:
-    """The tag blocks of a FLAC stream whose "fLaC" stands at ``start``.
+def find_flac_tags(file: BinaryIO) -> Found:
+    """The tag blocks of a FLAC file.
 
     A cue sheet is preceded by the STREAMINFO block: its offsets count samples at that rate.
     """
     found = Found()
     streaminfo = b""
-    for code, body, size in flac_blocks(file, start + 4):
+    for code, body, size in flac_blocks(file, 4):
         if code == STREAMINFO:
             streaminfo = file.read(min(size, STREAMINFO_SIZE))
         elif code in _KINDS:

@@ -91,7 +91,8 @@ def _find(file: BinaryIO) -> Found:
     inner = BufferedReader(SpanFile(file, [(start, end - start)])) if start else file
     inner.seek(0)
     head = inner.read(16)
-    found = _find_inside(inner, head) or Found()
+    inside = _find_inside(inner, head)
+    found = inside or Found()
     if problem := _unread_tags(inner, head):
         found.problems.append(problem)
     outer = [*leading, *trailing]
@@ -102,7 +103,8 @@ def _find(file: BinaryIO) -> Found:
             found.take(file, tag.kind, tag.start, tag.size)
         else:
             found.problems.append(f"the {_UNREAD_OUTER[tag.kind]} is not archived")
-    note_cut_ape_tag(file, end, found)
+    if inside is None or head[:4] == b"fLaC":  # other containers end where they say, in any bytes
+        note_cut_ape_tag(file, end, found)
     return found
 
 
@@ -116,7 +118,7 @@ def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
     elif head[:4] == b"OggS":
         found = find_ogg_tags(file)
     elif head[:4] == b"fLaC":
-        found = find_flac_tags(file, 0)
+        found = find_flac_tags(file)
     elif head == HEADER_GUID:
         found = find_asf_tags(file)
     elif head[4:8] in _MP4_ATOMS:

@@ -18,26 +18,19 @@ from earzip.errors import (
     UsageError,
 )
 from earzip.formats.archive import ArchiveReader, ArchiveWriter
-from earzip.formats.atomic import atomic_path
 from earzip.formats.provenance import read_provenance
 from earzip.latents import extract_latents
 from earzip.transcode import (
-    CompressOptions,
     RestoreOptions,
     compress_file,
     decode_check,
     restore_file,
 )
 from tests.conftest import tones
+from tests.earzip.tiny_archives import TINY, damage_segment
 
-TINY = CompressOptions(model="tiny")
 GOLDEN = Path(__file__).parent.parent / "data" / "golden"
 pytestmark = pytest.mark.usefixtures("tiny_model")
-
-
-@pytest.fixture
-def archive(song: Path, tmp_path: Path) -> Path:
-    return compress_file(song, tmp_path / "song.flac.earz", TINY).target
 
 
 def sound(path: Path) -> np.ndarray:
@@ -140,27 +133,6 @@ def test_the_name_of_the_target_says_what_is_written(archive: Path, tmp_path: Pa
         restore_file(archive, tmp_path / "f.flac", RestoreOptions(bits="float"))
 
 
-def test_an_existing_target_is_kept(archive: Path, song: Path, tmp_path: Path) -> None:
-    before = song.read_bytes()
-    os.utime(song, ns=(1, 1))
-    with pytest.raises(TargetError, match="--force replaces it"):
-        restore_file(archive, song)
-    assert song.read_bytes() == before
-
-
-def test_a_second_restore_is_up_to_date_and_other_bits_are_not(
-    archive: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "o.flac"
-    assert restore_file(archive, target).status == "written"
-    state = target.stat().st_ino, target.stat().st_mtime_ns
-    assert restore_file(archive, target).status == "up_to_date"
-    assert (target.stat().st_ino, target.stat().st_mtime_ns) == state
-    with pytest.raises(TargetError):
-        restore_file(archive, target, RestoreOptions(bits=16))
-    assert restore_file(archive, target, RestoreOptions(bits=16, force=True)).status == "written"
-
-
 def test_tags_and_time_come_back(song: Path, tmp_path: Path) -> None:
     tags = mutagen.flac.FLAC(song)
     tags["artist"] = ["Ada", "Grace"]
@@ -177,15 +149,6 @@ def test_tags_and_time_come_back(song: Path, tmp_path: Path) -> None:
     assert [p.data for p in got.pictures] == [picture.data]
     assert result.tag_losses == ()
     assert (tmp_path / "s.flac").stat().st_mtime_ns == 10**18
-
-
-def damage_segment(archive: Path, i: int) -> None:
-    with ArchiveReader(archive) as reader:
-        sizes = [len(reader._file.read_part(reader._index[j])) for j in range(reader.n_segments)]
-        offset = reader._index[i].offset
-    data = bytearray(archive.read_bytes())
-    data[offset + sizes[i] // 2] ^= 0x10
-    archive.write_bytes(data)
 
 
 def test_damage_stays_in_its_segment(archive: Path, tmp_path: Path) -> None:
@@ -207,50 +170,6 @@ def test_damage_stays_in_its_segment(archive: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved[:, end + reach :], whole[:, end + reach :])
 
 
-def test_the_source_is_not_replaced_even_by_force(archive: Path, song: Path) -> None:
-    before = song.read_bytes()
-    with pytest.raises(TargetError, match="is the source of this archive, which is never"):
-        restore_file(archive, song, RestoreOptions(force=True))
-    assert song.read_bytes() == before
-
-
-def test_a_source_whose_tags_were_edited_is_not_replaced_even_by_force(
-    archive: Path, song: Path
-) -> None:
-    tagged = mutagen.flac.FLAC(song)
-    tagged["title"] = "edited since"
-    tagged.save()
-    before = song.read_bytes()
-    with pytest.raises(TargetError, match="may be the source of this archive with other tags"):
-        restore_file(archive, song, RestoreOptions(force=True))
-    assert song.read_bytes() == before
-
-
-def test_what_cannot_be_the_source_is_replaced_by_force(archive: Path, song: Path) -> None:
-    n_bytes = song.stat().st_size
-    song.write_bytes(bytes(n_bytes))  # no sound, of the same size
-    assert restore_file(archive, song, RestoreOptions(force=True)).status == "written"
-    soundfile.write(song, tones(70_002).T, 44_100, subtype="PCM_24")
-    assert restore_file(archive, song, RestoreOptions(force=True)).status == "written"
-    # What earzip wrote has the source's format and length too, and is known by its origin.
-    retagged = mutagen.flac.FLAC(song)
-    retagged["title"] = "edited since"
-    retagged.save()
-    assert restore_file(archive, song, RestoreOptions(force=True)).status == "written"
-
-
-def test_what_could_not_be_restored_whole_is_tried_again(archive: Path, tmp_path: Path) -> None:
-    whole = archive.read_bytes()
-    damage_segment(archive, 2)
-    target, keep_going = tmp_path / "o.flac", RestoreOptions(keep_going=True)
-    for _ in range(2):
-        result = restore_file(archive, target, keep_going)
-        assert (result.status, result.lost_segments) == ("written", (2,))
-    archive.write_bytes(whole)
-    assert restore_file(archive, target).is_incomplete is False
-    assert restore_file(archive, target, keep_going).status == "up_to_date"
-
-
 def test_bytes_behind_an_archive_are_told_when_going_on(archive: Path, tmp_path: Path) -> None:
     n_bytes = archive.stat().st_size
     archive.write_bytes(archive.read_bytes() + b"more")
@@ -263,61 +182,10 @@ def test_bytes_behind_an_archive_are_told_when_going_on(archive: Path, tmp_path:
     assert not result.lost_segments
 
 
-def test_a_restored_file_that_was_cut_is_not_up_to_date(archive: Path, tmp_path: Path) -> None:
-    for name in ("o.flac", "o.wav"):
-        target = tmp_path / name
-        restore_file(archive, target)
-        assert restore_file(archive, target).status == "up_to_date"
-        os.truncate(target, target.stat().st_size - 100)
-        with pytest.raises(TargetError, match="is not what would be written"):
-            restore_file(archive, target)
-
-
 @pytest.mark.parametrize(("field", "value"), [("container", "mp3"), ("bits", 20)])
 def test_formats_that_cannot_be_written_are_usage_errors(field: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"{field} is {value!r}, expected"):
         RestoreOptions(**{field: value})  # type: ignore[arg-type]
-
-
-def test_only_what_was_asked_for_of_this_archive_is_up_to_date(
-    archive: Path, song: Path, tmp_path: Path
-) -> None:
-    target = tmp_path / "o.wav"
-    options = RestoreOptions(container="wav", start_s=0.1, end_s=0.3)
-    restore_file(archive, target, options)
-    assert restore_file(archive, target, options).status == "up_to_date"
-    for other in (
-        replace(options, start_s=0.2, end_s=0.4),
-        replace(options, bits=16),
-        replace(options, as_source=True),
-    ):
-        with pytest.raises(TargetError, match="--force"):
-            restore_file(archive, target, other)
-    low = compress_file(song, tmp_path / "low.earz", CompressOptions("tiny", "low")).target
-    with pytest.raises(TargetError, match="--force"):
-        restore_file(low, target, options)
-
-
-def test_an_empty_track_is_up_to_date_too(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "s.wav", np.zeros((0, 2)), 44_100)
-    archive = compress_file(tmp_path / "s.wav", tmp_path / "s.earz", TINY).target
-    for status in ("written", "up_to_date"):
-        assert restore_file(archive, tmp_path / "o.flac").status == status
-
-
-def test_a_target_that_comes_meanwhile_is_kept(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "o.flac"
-
-    def late(path: Path, *, replace: bool):  # type: ignore[no-untyped-def]
-        path.write_bytes(b"mine")
-        return atomic_path(path, replace=replace)
-
-    monkeypatch.setattr("earzip.restoration.atomic_path", late)
-    with pytest.raises(TargetError, match="exists already"):
-        restore_file(archive, target)
-    assert target.read_bytes() == b"mine"
 
 
 @pytest.fixture

@@ -148,3 +148,12 @@ def test_untagged_containers_are_not_complained_of(tmp_path, name):
     options = ["-bitexact", "-map_metadata", "-1"]
     subprocess.run(["ffmpeg", "-v", "error", "-i", wav, *options, tmp_path / name], check=True)
     assert read_tags(tmp_path / name).problems == []
+
+
+def test_bytes_like_a_cut_ape_tag_are_told_where_such_a_tag_may_stand(tmp_path):
+    footer = b"APETAGEX" + struct.pack("<4I", 2000, 1 << 30, 0, 0) + bytes(8)
+    mp3, wav = encoded(tmp_path / "in.mp3"), blank(tmp_path / "in.wav")
+    for path in (mp3, wav):
+        path.write_bytes(path.read_bytes() + footer)
+    assert "the APEv2 tag says 1073741824 bytes" in read_tags(mp3).problems[0]
+    assert read_tags(wav).problems == []
