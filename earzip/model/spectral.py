@@ -203,31 +203,44 @@ class SpectralVae(nn.Module):
 
     def encode(self, audio: Tensor) -> Posterior:
         """Return the posterior of ``audio`` ``[B, 2, F·hop]``."""
-        mid_side = _mid_side(audio)
-        n = self.normalised_coefficients(mid_side)
-        envelope = self.log_band_energies_of(n) - self.envelope_mean
-        compressed = n.sign() * n.abs().clamp(min=1e-6).pow(0.4)
-        features = [0.5 * n.clamp(-6, 6), compressed, self._short_log_energies(mid_side), envelope]
-        h = self.encoder_in_norm(self.encoder_in(torch.cat(features, -1)))
+        with _float32(audio):
+            mid_side = _mid_side(audio)
+            n = self.normalised_coefficients(mid_side)
+            envelope = self.log_band_energies_of(n) - self.envelope_mean
+            compressed = n.sign() * n.abs().clamp(min=1e-6).pow(0.4)
+            short = self._short_log_energies(mid_side)
+            features = torch.cat([0.5 * n.clamp(-6, 6), compressed, short, envelope], -1)
+            linear = torch.cat([self.analysis(n), self.envelope_analysis(envelope)], -1)
+        h = self.encoder_in_norm(self.encoder_in(features))
         residual = self.encoder_out(self.encoder_out_norm(self.encoder(h)))
-        linear = torch.cat([self.analysis(n), self.envelope_analysis(envelope)], -1)
-        mean = (linear.float() + residual.float()).transpose(1, 2)
+        mean = (linear + residual.float()).transpose(1, 2)
         return Posterior(mean, self.log_scale.exp()[:, None].expand_as(mean))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the audio ``[B, 2, F·hop]`` of ``latents`` ``[B, D, F]``."""
         c = self.config
-        by_frame = latents.transpose(1, 2)
-        waveform, envelope = by_frame.split([c.n_waveform, c.n_envelope], -1)
         h = self.decoder_in(latents).transpose(1, 2)
         h = self.decoder_out_norm(self.decoder(h))
-        gain = self.gain_out(h).float() + self.envelope_synthesis(envelope).float()
-        gain = gain.unflatten(-1, (2, c.n_bands)).clamp(*_GAIN_RANGE) @ self.bands
-        drawn = self.shape_out(h).float() * torch.exp(gain).flatten(2)
-        gate = torch.exp(self.gate_out(h).float().clamp(*_GATE_RANGE))
-        n = (drawn + self.synthesis(waveform).float()) * gate
-        coefficients = n.unflatten(-1, (2, c.hop)).transpose(1, 2) * self.rms[:, None]
-        return _mid_side(self.mdct.inverse(coefficients))
+        gain, shape, gate = (
+            out(h).float() for out in (self.gain_out, self.shape_out, self.gate_out)
+        )
+        with _float32(latents):
+            waveform, envelope = latents.transpose(1, 2).split([c.n_waveform, c.n_envelope], -1)
+            gain = (gain + self.envelope_synthesis(envelope)).unflatten(-1, (2, c.n_bands))
+            gain = gain.clamp(*_GAIN_RANGE) @ self.bands
+            drawn = shape * torch.exp(gain).flatten(2)
+            n = (drawn + self.synthesis(waveform)) * torch.exp(gate.clamp(*_GATE_RANGE))
+            coefficients = n.unflatten(-1, (2, c.hop)).transpose(1, 2) * self.rms[:, None]
+            return _mid_side(self.mdct.inverse(coefficients))
+
+
+def _float32(x: Tensor) -> torch.autocast:
+    """Return a context in which autocast leaves everything in float32, as ``x`` is.
+
+    Transforms, energies and gains span more than the eight bits of bfloat16 resolve and float16 reaches;
+    the linear maps, a tenth of the work, carry the waveform.
+    """
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _rows_to_means(weights: Tensor) -> Tensor:

@@ -128,3 +128,18 @@ def test_the_configuration_of_another_network_is_refused(
     inner[path[-1]] = value
     with pytest.raises(ValueError, match=message):
         EarConfig.from_published(data)
+
+
+@pytest.mark.parametrize(("dtype", "least_db"), [(torch.bfloat16, 28), (torch.float16, 45)])
+def test_reduced_precision_gives_float32_near_its_own(
+    vae: EarVae, vectors: dict[str, Tensor], dtype: torch.dtype, least_db: float
+) -> None:
+    fold_weight_norm(vae)
+    with torch.inference_mode(), torch.autocast("cpu", dtype):
+        posterior, sound = vae.encode(vectors["audio"]), vae.decode(vectors["latent_mean"])
+    for got, wanted in ((posterior.mean, vectors["latent_mean"]), (sound, vectors["decoded"])):
+        assert got.dtype == torch.float32
+        noise = (got - wanted).square().sum()
+        assert least_db < 10 * torch.log10(wanted.square().sum() / noise) < 80
+    assert posterior.scale.dtype == torch.float32
+    assert (posterior.scale > 0).all()

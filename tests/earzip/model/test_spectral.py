@@ -66,3 +66,22 @@ def test_bands_cover_every_bin_once() -> None:
 def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SpectralConfig.from_json(data)
+
+
+@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
+def test_levels_beyond_half_precision_do_not_reach_autocast(
+    vae: SpectralVae, dtype: torch.dtype, share: float
+) -> None:
+    """Energies of faint bins pass what float16 holds, and closed gains what bfloat16 resolves."""
+    vae.rms.fill_(1e-4)
+    vae.envelope_synthesis.weight.mul_(20)
+    audio = torch.randn(1, 2, 20 * 64, generator=torch.Generator().manual_seed(0))
+    mean = vae.encode(audio).mean
+    sound = vae.decode(mean)
+    assert mean.abs().max() > 1e3
+    with torch.autocast("cpu", dtype):
+        near_mean, near_sound = vae.encode(audio).mean, vae.decode(mean)
+    assert near_mean.dtype == near_sound.dtype == torch.float32
+    for near, exact in ((near_mean, mean), (near_sound, sound)):
+        assert not torch.equal(near, exact)
+        assert (near - exact).abs().max() < share * exact.abs().max()
