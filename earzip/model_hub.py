@@ -1,13 +1,13 @@
-"""Published checkpoints from the Hugging Face hub: where they lie, fetched and checked."""
+"""Published checkpoints from the Hugging Face hub: where they lie, fetched and checked.
+
+The hub's library is loaded only to fetch: who asks what is published need not wait for it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
 from earzip.errors import ModelDamagedError, ModelNotFoundError, UsageError
 
@@ -51,6 +51,9 @@ def fetch_checkpoint(
     Raises UsageError for a name of no publication, ModelNotFoundError where it cannot be fetched, and
     ModelDamagedError for another SHA-256 than the required one.
     """
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError  # noqa: PLC0415
+
     if name not in PUBLICATIONS:
         raise UsageError(f"{name!r} is not published; expected one of {', '.join(PUBLICATIONS)}")
     publication = PUBLICATIONS[name]
