@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
@@ -103,8 +103,9 @@ class EarzipCoder:
     @cached_property
     def version(self) -> str:
         """Identity of the model, and of the steps that it leaves to its specification."""
-        preset = asdict(self.spec.presets[self.quality])
-        steps = json.dumps([self.spec.step_exponents, preset]).encode()
+        preset = self.spec.presets[self.quality]
+        rounded = {"exponent": preset.exponent, "rounding": preset.rounding}
+        steps = json.dumps([self.spec.step_exponents, rounded]).encode()
         digest = hashlib.sha256(steps).hexdigest()[:16]
         return f"{earzip.__version__} {self.spec.name} {self.spec.sha256} steps {digest}"
 

@@ -45,7 +45,7 @@ from earzip.report import FileRecord, FileStatus
     type=click.Choice(QUALITIES),
     default="medium",
     show_default=True,
-    help="About 6, 12 or 24 kbps.",
+    help="About 6, 12 or 23 kbps with mini; `earzip models list` has the rates of other models.",
 )
 @click.option(
     "--model",
@@ -86,11 +86,11 @@ def compress(
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.transcode import CodecPool, compress_file  # noqa: PLC0415  # loads torch
+        from earzip.transcode import CodecPool, compress_file  # noqa: PLC0415  # loads numpy
 
         # What is wrong with the model is wrong with every file: said once, before them.
         verify_model(spec)
-        with CodecPool(**network.resolved()) as codecs:
+        with CodecPool(**network.checked()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 assert job.target is not None

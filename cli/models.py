@@ -8,8 +8,14 @@ from pathlib import Path
 import click
 
 from earzip.batch import choose_device
-from earzip.checkpoints import ModelSpec, find_model, list_models, verify_model
-from earzip.cli.options import EXIT_CODES, RunOptions, device_option, run_options
+from earzip.checkpoints import QUALITIES, ModelSpec, find_model, list_models, verify_model
+from earzip.cli.options import (
+    EXIT_CODES,
+    RunOptions,
+    device_option,
+    precision_option,
+    run_options,
+)
 from earzip.cli.output import Printer, printable
 from earzip.errors import EarzipError, ModelDamagedError
 from earzip.report import FileRecord, FileStatus, Report
@@ -25,8 +31,9 @@ def models() -> None:
 @models.command("list", short_help="List the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines, one object a model.")
 def list_(as_json: bool) -> int:
-    """List the models: name, SHA-256 that archives name, latents, licence, file.
+    """List the models: name, SHA-256 that archives name, latents, kbps, licence, file.
 
+    The rates of low, medium and high are those on the music that the model was calibrated with.
     A file among them that is no model is named on stderr, and the exit code is 3.
     """
     specs, problems = list_models()
@@ -84,6 +91,7 @@ _music_option = click.option(
 )
 @click.option("--source", metavar="TEXT", default="", help="Where the weights come from.")
 @device_option
+@precision_option
 @run_options("force")
 def import_(
     *,
@@ -94,6 +102,7 @@ def import_(
     licence: str,
     source: str,
     device: str,
+    precision: str,
     run: RunOptions,
 ) -> int:
     """Convert a checkpoint of the published εar-VAE, calibrate it on music, and install it.
@@ -108,7 +117,8 @@ def import_(
         licence=licence,
         source=source,
         config=config,
-        device=choose_device(device),
+        device=choose_device(device, precision),
+        precision=precision,
         force=run.force,
     )
     spec = import_model(checkpoint, music, options)
@@ -122,6 +132,7 @@ def import_(
 @click.option("--revision", metavar="REV", help="Require this commit, tag or branch.")
 @click.option("--sha256", metavar="HEX", help="Require this SHA-256 of the published file.")
 @device_option
+@precision_option
 @run_options("force")
 def fetch(
     *,
@@ -130,6 +141,7 @@ def fetch(
     revision: str | None,
     sha256: str | None,
     device: str,
+    precision: str,
     run: RunOptions,
 ) -> int:
     """Fetch a published checkpoint from the Hugging Face hub and install it as `import` does.
@@ -146,7 +158,8 @@ def fetch(
         name=name,
         licence=fetched.publication.licence,
         source=fetched.source,
-        device=choose_device(device),
+        device=choose_device(device, precision),
+        precision=precision,
         force=run.force,
     )
     spec = import_model(fetched.path, music, options)
@@ -158,14 +171,17 @@ def fetch(
 @click.argument("name", metavar="NAME")
 @_music_option
 @device_option
-def calibrate(*, name: str, music: tuple[Path, ...], device: str) -> int:
+@precision_option
+def calibrate(*, name: str, music: tuple[Path, ...], device: str, precision: str) -> int:
     """Measure the quantiser's steps of an imported model anew, on music of your own.
+
+    The rates that the qualities give on that music are shown and kept.
 
     Archives that were made before stay readable; a folder that is compressed again is written anew.
     """
     from earzip.model_files import calibrate_model  # noqa: PLC0415  # loads torch
 
-    spec = calibrate_model(find_model(name), music, choose_device(device))
+    spec = calibrate_model(find_model(name), music, choose_device(device, precision), precision)
     click.echo(_line(spec, len(spec.name)))
     return 0
 
@@ -203,9 +219,16 @@ def _problem(error: EarzipError) -> FileRecord:
 
 def _line(spec: ModelSpec, width: int) -> str:
     return (
-        f"{spec.name:<{width}}  {spec.sha256[:16]}  {spec.n_latents} latents  "
+        f"{spec.name:<{width}}  {spec.sha256[:16]}  {spec.n_latents} latents  {_rates(spec)}  "
         f"{printable(spec.licence)}  {printable(str(spec.path))}"
     )
+
+
+def _rates(spec: ModelSpec) -> str:
+    """Return the rates of the presets in words, ``?`` for one that was not measured."""
+    rates = {quality: spec.presets[quality].kbps for quality in QUALITIES}
+    words = [f"{name} {'?' if rate is None else f'{rate:.1f}'}" for name, rate in rates.items()]
+    return f"{', '.join(words)} kbps"
 
 
 def _to_json(spec: ModelSpec) -> dict[str, object]:
@@ -214,6 +237,7 @@ def _to_json(spec: ModelSpec) -> dict[str, object]:
         "sha256": spec.sha256,
         "architecture": spec.architecture,
         "n_latents": spec.n_latents,
+        "kbps": {quality: spec.presets[quality].kbps for quality in QUALITIES},
         "licence": spec.licence,
         "source": spec.source,
         "path": str(spec.path),

@@ -14,6 +14,7 @@ import click
 
 from earzip.batch import choose_device
 from earzip.cli.piping import STDIO
+from earzip.options import PRECISIONS
 
 Function = Callable[..., Any]
 
@@ -112,15 +113,21 @@ def run_options(*names: str) -> Callable[[Function], Function]:
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Where the network runs; the arguments of `earzip.transcode.CodecPool`."""
+    """Where and how the network runs; the arguments of `earzip.transcode.CodecPool`."""
 
     device: str
+    precision: str
     threads: int | None
     batch_size: int | None
 
-    def resolved(self) -> dict[str, Any]:
-        """Return the arguments, with the device that ``auto`` stands for. Loads torch."""
-        return {**asdict(self), "device": choose_device(self.device)}
+    def checked(self) -> dict[str, Any]:
+        """Return the arguments. Raises `UsageError` for a device that is not there or cannot do it.
+
+        What any machine can do is not tried, so that the defaults do not load torch.
+        """
+        if self.device not in ("auto", "cpu") or self.precision != "float32":
+            choose_device(self.device, self.precision)
+        return asdict(self)
 
 
 device_option = click.option(
@@ -132,8 +139,18 @@ device_option = click.option(
 )
 """Adds --device alone: ``device``, a name for `earzip.batch.choose_device`."""
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="What the network computes in. Fewer bits: faster where the device has them, and less exact.",
+)
+"""Adds --precision alone, one of `earzip.options.PRECISIONS`."""
+
 _NETWORK_OPTIONS = {
     "device": device_option,
+    "precision": precision_option,
     "threads": click.option(
         "--threads",
         metavar="N",
@@ -169,7 +186,7 @@ def _gathered(
 
 
 network_options = _gathered("network", NetworkOptions, _NETWORK_OPTIONS)
-"""Adds --device, --threads and --batch-size to a command: ``network``, a `NetworkOptions`."""
+"""Adds --device, --precision, --threads and --batch-size: ``network``, a `NetworkOptions`."""
 
 
 def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:

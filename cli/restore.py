@@ -108,9 +108,9 @@ def restore(
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.transcode import CodecPool, restore_file  # noqa: PLC0415  # loads torch
+        from earzip.transcode import CodecPool, restore_file  # noqa: PLC0415  # loads numpy
 
-        with CodecPool(**network.resolved()) as codecs:
+        with CodecPool(**network.checked()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 assert job.target is not None

@@ -50,9 +50,9 @@ def verify(
 
     @contextmanager
     def open_decoder() -> Iterator[Work]:
-        from earzip.transcode import CodecPool, decode_check  # noqa: PLC0415  # loads torch
+        from earzip.transcode import CodecPool, decode_check  # noqa: PLC0415  # loads numpy
 
-        with CodecPool(**network.resolved()) as codecs:
+        with CodecPool(**network.checked()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 record = _check_structure(job, on_progress)

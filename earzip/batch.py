@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from typing import Any, Self
 from earzip.batch_plan import CLAIM_SUFFIX, Bystander, Job, Plan
 from earzip.errors import EarzipError, LockedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_path, reap_stale
-from earzip.options import Progress
+from earzip.options import PRECISIONS, Progress
 from earzip.report import FileRecord, FileStatus, Report
 
 Work = Callable[[Job, Progress], FileRecord]
@@ -127,6 +128,19 @@ def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> 
     return report
 
 
+_held: set[int] = set()  # the locks of claims, as file descriptors
+
+
+def _let_go() -> None:
+    """Close the locks of the parent in a forked process: they must not outlive a killed owner there."""
+    for lock in _held:
+        os.close(lock)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def claim(target: Path) -> Iterator[None]:
     """Hold ``target`` against other runs, on this machine and on those that share its locks.
@@ -145,6 +159,7 @@ def claim(target: Path) -> Iterator[None]:
             yield
             return
         try:
+            _held.add(lock)
             locked = _try_lock(lock)
             if not os.fstat(lock).st_nlink:
                 continue  # its owner was done with it and has removed it: look anew
@@ -157,6 +172,7 @@ def claim(target: Path) -> Iterator[None]:
                     path.unlink()  # before the lock goes, so that nobody can lock what has no name
             return
         finally:
+            _held.discard(lock)
             os.close(lock)
 
 
@@ -171,25 +187,50 @@ def _try_lock(file: int) -> bool:
     return True
 
 
-def choose_device(name: str) -> str:
+def choose_device(name: str, precision: str = "float32") -> str:
     """Return the device to run the network on; ``auto``: what accelerate takes, a GPU if there is one.
 
-    Raises `UsageError` for one that is not there, or that is neither a CPU nor a CUDA GPU. Loads
-    torch.
+    Raises `UsageError` for one that is not there, that is neither a CPU nor a CUDA GPU, or that cannot
+    compute in ``precision``, one of `earzip.options.PRECISIONS`. Loads torch.
     """
     if not _DEVICE.fullmatch(name):
         raise UsageError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
     import torch  # noqa: PLC0415  # commands without a network do without it
-    from accelerate import PartialState  # noqa: PLC0415
 
     if name == "auto":
-        return str(PartialState().device)
+        from accelerate import PartialState  # noqa: PLC0415
+
+        name = str(PartialState().device)
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"device {name!r} cannot be used: {reason}") from error
+        raise UsageError(f"device {name!r} cannot be used: {_first_line(error)}") from error
+    if precision != "float32":
+        _require_precision(name, precision)
     return name
+
+
+def _require_precision(device: str, precision: str) -> None:
+    """Try the operations that a network spends its time in, on next to nothing."""
+    import torch  # noqa: PLC0415
+    from torch.nn import functional as F  # noqa: PLC0415
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    dtype, ones = getattr(torch, precision), torch.ones(1, 1, 1, device=device)
+    try:
+        with warnings.catch_warnings(action="ignore"), torch.autocast(ones.device.type, dtype):
+            found = F.linear(F.conv_transpose1d(F.conv1d(ones, ones), ones), ones[0])
+    except RuntimeError as error:
+        raise UsageError(
+            f"device {device!r} cannot compute in {precision}: {_first_line(error)}"
+        ) from error
+    if found.dtype != dtype:  # autocast warns and goes on in float32
+        raise UsageError(f"device {device!r} cannot compute in {precision}")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
 
 
 class _TooManyFailuresError(Exception):

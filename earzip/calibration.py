@@ -1,23 +1,27 @@
-"""The steps of a model's latents, measured on music: its mean posterior scales.
+"""What a model is calibrated by, measured on music: its mean posterior scales, and the rates they give.
 
 A step in proportion to the scale that the encoder itself gives a channel is the noise that its decoder
-was trained to bear; so one preset costs the same loss with every model that was calibrated.
+was trained to bear; so one preset costs the same loss with every model that was calibrated. What it
+costs in bits differs from model to model, and is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.codec import Audio, Codec
+from earzip.codec import Audio, Codec, Latents
 from earzip.errors import SourceError
+from earzip.formats.archive_frames import compress_frames
 from earzip.formats.audio import AUDIO_EXTENSIONS, open_source
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
+from earzip.formats.symbols import pack
 from earzip.level import LevelMeter, gain_to_reference_db
-from earzip.quantizer import STEPS_PER_OCTAVE
+from earzip.quantizer import STEPS_PER_OCTAVE, quantize
 
 MAX_TRACKS = 20
 SECONDS_A_TRACK = 30
@@ -44,38 +48,68 @@ def choose_tracks(paths: Sequence[Path]) -> list[Path]:
     return [found[i * len(found) // n_chosen] for i in range(n_chosen)]
 
 
-def measure_scales(codec: Codec, music: Sequence[Path]) -> NDArray[np.float64]:
-    """Return the mean posterior scale of each latent over the tracks in ``music``, float64 ``[D]``.
+@dataclass(frozen=True)
+class EncodedMusic:
+    """What a model's encoder makes of the excerpts that it is calibrated with."""
 
-    ``music``: files or folders; see `choose_tracks`. A track counts by the frames taken of it. Raises
-    SourceError for one that cannot be read, and when there is no sound in any.
+    scales: NDArray[np.float64]
+    """The mean posterior scale of each latent, ``[D]``; a track counts by the frames taken of it."""
+    segments: tuple[Latents, ...]
+    """The posterior means, float32 ``[D, F]`` each."""
+    duration_s: float
+
+    @property
+    def step_exponents(self) -> tuple[int, ...]:
+        """The exponents of the steps nearest to the scales; see `earzip.quantizer`."""
+        exponents = np.rint(np.log2(self.scales) * STEPS_PER_OCTAVE)
+        return tuple(exponents.astype(int).tolist())
+
+    def kbps(self, exponents: Sequence[int], rounding: float) -> float:
+        """Return the rate at steps of ``exponents``, pooled, in kilobits per second.
+
+        It counts the segments as an archive stores them; header, index and tags come on top.
+        """
+        steps = np.array(exponents, np.int32)
+        symbols = (quantize(latents, steps, rounding) for latents in self.segments)
+        n_bytes = sum(len(compress_frames(pack(s))) for s in symbols)
+        return 8 * n_bytes / self.duration_s / 1000
+
+
+def encode_music(codec: Codec, music: Sequence[Path]) -> EncodedMusic:
+    """Return what ``codec`` makes of the tracks in ``music``, each excerpt encoded once.
+
+    ``music``: files or folders; see `choose_tracks`. Raises SourceError for one that cannot be read,
+    when there is no sound in any, and where the encoder gives no finite numbers.
     """
-    total, n_frames = np.zeros(codec.n_latents), 0
+    segments: list[Latents] = []
+    total, n_samples = np.zeros(codec.n_latents), 0
     for path in choose_tracks(music):
-        for scales in codec.encode_scales([_excerpt(path)]):
-            total += scales.sum(1, dtype=np.float64)
-            n_frames += scales.shape[1]
-    if not n_frames:
+        audio = read_excerpt(path, SECONDS_A_TRACK)
+        n_samples += audio.shape[1]
+        for mean, scale in codec.encode_posterior([audio]):
+            if not np.isfinite(mean).all():
+                raise SourceError(f"its latents overflow in {codec.precision}", path)
+            segments.append(mean)
+            total += scale.sum(1, dtype=np.float64)
+    if not segments:
         raise SourceError("there is no sound to calibrate with", music[0])
-    mean = total / n_frames
-    if not np.isfinite(mean).all() or (mean <= 0).any():
+    scales = total / sum(mean.shape[1] for mean in segments)
+    if not np.isfinite(scales).all() or (scales <= 0).any():
         raise SourceError("its posterior scales are not positive numbers", music[0])
-    return mean
+    return EncodedMusic(scales, tuple(segments), n_samples / SAMPLE_RATE)
 
 
-def step_exponents(scales: NDArray[np.float64]) -> tuple[int, ...]:
-    """Return the exponents of the steps nearest to ``scales``; see `earzip.quantizer`."""
-    return tuple(np.rint(np.log2(scales) * STEPS_PER_OCTAVE).astype(int).tolist())
+def read_excerpt(path: Path, seconds: float) -> Audio:
+    """Return the middle ``seconds`` of a track, at the reference level, ``[2, T]``, 44.1 kHz.
 
-
-def _excerpt(path: Path) -> Audio:
-    """Return the middle of a track at the reference level, ``[2, T]``, 44.1 kHz."""
+    Raises SourceError for a file that cannot be read.
+    """
     meter, n_samples = LevelMeter(), 0
     for block in _blocks(path):
         meter.add(block)
         n_samples += block.shape[1]
     gain = np.float32(10 ** (gain_to_reference_db(meter.level_db()) / 20))
-    length = min(n_samples, SECONDS_A_TRACK * SAMPLE_RATE)
+    length = min(n_samples, round(seconds * SAMPLE_RATE))
     return _cut(_blocks(path), (n_samples - length) // 2, length) * gain
 
 

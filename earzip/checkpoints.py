@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
+from earzip.model_hub import PUBLICATIONS
 
 if TYPE_CHECKING:
     from earzip.codec import Codec
@@ -31,6 +32,7 @@ _MAX_SPEC_BYTES = 1 << 20
 _MAX_LATENTS = 4096
 _MAX_EXPONENT = 1024
 _MAX_FRAMES = 65_536
+_MAX_KBPS = 1_000_000
 _GEOMETRY = {  # the smallest and the greatest value of each, as in an archive's header
     "hop": (1, 65_536),
     "lead": (0, 1 << 20),
@@ -49,6 +51,8 @@ class Preset:
 
     exponent: int
     rounding: float
+    kbps: float | None = None
+    """The rate it gave when the model was calibrated; None where that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class ModelSpec:
             _require_integer("exponent", preset.exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
             if not 0 <= preset.rounding <= 1:
                 raise ValueError(f"rounding is {preset.rounding!r}, expected 0 to 1")
+            _require_rate(preset.kbps)
         _require_geometry(data["geometry"])
         for key in ("architecture", "licence", "source"):
             if not isinstance(data[key], str):
@@ -152,11 +157,15 @@ class ModelSpec:
             "geometry": self.geometry,
             "n_latents": self.n_latents,
             "step_exponents": list(self.step_exponents),
-            "presets": {name: asdict(preset) for name, preset in self.presets.items()},
+            "presets": {name: _without_none(asdict(p)) for name, p in self.presets.items()},
             "weights_sha256": self.weights_sha256,
             "licence": self.licence,
             "source": self.source,
         }
+
+
+def _without_none(members: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in members.items() if value is not None}
 
 
 def is_model_name(name: str) -> bool:
@@ -172,6 +181,12 @@ def _require_geometry(geometry: dict[str, Any]) -> None:
     for key in ("encoder_context", "decoder_context"):
         if geometry[key] > geometry["core"]:
             raise ValueError(f"{key} is {geometry[key]}, wider than the core")
+
+
+def _require_rate(kbps: object) -> None:
+    number = type(kbps) in (int, float)
+    if kbps is not None and not (number and 0 <= kbps < _MAX_KBPS):  # type: ignore[operator]
+        raise ValueError(f"kbps is {kbps!r}, expected a number from 0 to below {_MAX_KBPS}")
 
 
 def _require_integer(what: str, value: object, least: int, most: int) -> None:
@@ -221,7 +236,9 @@ def find_model(name_or_path: str) -> ModelSpec:
         if isinstance(spec, ModelSpec) and spec.name == name_or_path:
             return spec
     names = ", ".join(spec.name for spec in list_models()[0])
-    raise ModelNotFoundError(f"no model {name_or_path!r} is installed; installed: {names}")
+    raise ModelNotFoundError(
+        f"no model {name_or_path!r} is installed; installed: {names}; {_how_to_install(name_or_path)}"
+    )
 
 
 def find_model_of_archive(name: str, sha256: str) -> ModelSpec:
@@ -229,10 +246,25 @@ def find_model_of_archive(name: str, sha256: str) -> ModelSpec:
     for spec in _installed():
         if isinstance(spec, ModelSpec) and spec.sha256 == sha256:
             return spec
+    others = [spec.sha256[:16] for spec in list_models()[0] if spec.name == name]
+    another = f" (one of that name is, with SHA-256 {others[0]}…)" if others else ""
     raise ModelNotFoundError(
-        f"needs model {name!r} with SHA-256 {sha256}, which is not installed; "
-        f"put its .json and .safetensors files into {model_folders()[-1]}"
+        f"needs model {name!r} with SHA-256 {sha256}, which is not installed{another}; "
+        f"{_how_to_install(name)}"
     )
+
+
+def _how_to_install(name: str) -> str:
+    """Return in words where a model that is not installed may be had."""
+    files = (
+        f"put its .json and .safetensors, as `earzip models export` copies them, into "
+        f"{model_folders()[-1]}, or name their folder in EARZIP_MODELS"
+    )
+    if name in PUBLICATIONS:
+        return f"`earzip models fetch {name} --music PATH` installs the published one, or {files}"
+    if name == DEFAULT_MODEL:
+        return f"it is embedded in another version of earzip, or {files}"
+    return files
 
 
 def verify_model(spec: ModelSpec) -> None:
@@ -255,6 +287,7 @@ def load_codec(
     spec: ModelSpec,
     *,
     device: str = "cpu",
+    precision: str = "float32",
     threads: int | None = None,
     batch_size: int | None = None,
 ) -> Codec:
@@ -283,6 +316,7 @@ def load_codec(
         geometry,
         spec.n_latents,
         device=device,
+        precision=precision,
         threads=threads,
         batch_size=batch_size,
     )

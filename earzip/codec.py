@@ -7,7 +7,8 @@
 A model's context is at least as wide as what its networks can see, so a kept frame or sample does not
 depend on where windows begin: there is nothing to cross-fade. On a CPU every window is one forward
 pass on one thread, whatever the batch size and the number of threads, so the same audio gives the same
-bytes; threads work on different windows.
+bytes; threads work on different windows. In bfloat16 and float16 autocast runs what the network leaves
+to it in that type; windows, latents and sound are float32 all the same.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from earzip.errors import UsageError
 from earzip.model.vae import Posterior, Vae
+from earzip.options import PRECISIONS
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
@@ -67,11 +70,12 @@ class Geometry:
 
 
 class Codec:
-    """A network with its geometry, on one device.
+    """A network with its geometry, on one device, in one of `earzip.options.PRECISIONS`.
 
     ``threads`` is the number of windows computed side by side on a CPU (default: the cores this
     process may use, at most 16); ``batch_size`` the windows of one pass on a GPU, where the last
-    batch is padded to full size because results may depend on it.
+    batch is padded to full size because results may depend on it. What a device cannot do
+    `earzip.batch.choose_device` tells.
     """
 
     def __init__(
@@ -81,9 +85,13 @@ class Codec:
         n_latents: int,
         *,
         device: str = "cpu",
+        precision: str = "float32",
         threads: int | None = None,
         batch_size: int | None = None,
     ) -> None:
+        if precision not in PRECISIONS:
+            raise UsageError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+        self.precision = precision
         self.vae = vae
         self.geometry = geometry
         self.n_latents = n_latents
@@ -105,9 +113,9 @@ class Codec:
         """
         return self._posteriors(blocks, lambda posterior: posterior.mean)
 
-    def encode_scales(self, blocks: Iterable[Audio]) -> Iterator[Latents]:
-        """Yield the posterior scale of each window's core; otherwise as `encode`."""
-        return self._posteriors(blocks, lambda posterior: posterior.scale)
+    def encode_posterior(self, blocks: Iterable[Audio]) -> Iterator[Latents]:
+        """Yield mean and scale of each window's core, ``[2, D, F]``; otherwise as `encode`."""
+        return self._posteriors(blocks, lambda posterior: torch.stack(posterior, 1))
 
     def decode(
         self, read: Callable[[int], Latents], n_samples: int, segments: range
@@ -129,7 +137,8 @@ class Codec:
 
         ``first``, ``last``: latents ``[D, F]`` of the track's first and last `end_frames` frames, or of
         all of them if it has fewer. For a network without bounds to what it sees the result is near what
-        `decode` gives, not equal to it.
+        `decode` gives, not equal to it. It is computed in float32 in every precision, as whoever restores
+        the track most likely does.
         """
         g = self.geometry
         begin = self._decode_alone(first)[:, g.lead]
@@ -147,7 +156,7 @@ class Codec:
         """Return what ``latents`` ``[D, F]`` decode to with nothing around them, ``[2, F·hop]``."""
         margin = self.geometry.decoder_context
         padded = np.pad(latents, ((0, 0), (margin, margin)))
-        (audio,) = self._pool.submit(self._run, self.vae.decode, [padded]).result()
+        (audio,) = self._pool.submit(self._run, self.vae.decode, [padded], "float32").result()
         hop = self.geometry.hop
         return audio[:, margin * hop : -margin * hop or None]
 
@@ -218,7 +227,7 @@ class Codec:
 
         def encode(windows: list[tuple[Audio, int]]) -> list[Latents]:
             found = self._run(lambda x: of(self.vae.encode(x)), [audio for audio, _ in windows])
-            return [x[:, context : context + n] for x, (_, n) in zip(found, windows, strict=True)]
+            return [x[..., context : context + n] for x, (_, n) in zip(found, windows, strict=True)]
 
         return _ordered(self._pool, encode, self._windows(blocks), self._batch, self._in_flight)
 
@@ -227,12 +236,20 @@ class Codec:
         margin = g.decoder_context * g.hop
         return [a[:, margin : margin + g.core * g.hop] for a in self._run(self.vae.decode, windows)]
 
-    def _run(self, network: Callable[[Tensor], Tensor], windows: list[Audio]) -> list[Audio]:
+    def _run(
+        self,
+        network: Callable[[Tensor], Tensor],
+        windows: list[Audio],
+        precision: str | None = None,
+    ) -> list[Audio]:
         """Return the network's output for each window; the batch is padded with zeros."""
+        dtype = getattr(torch, precision or self.precision)
         batch = np.zeros((self._batch, *windows[0].shape), np.float32)
         for row, window in zip(batch, windows, strict=False):
             row[:] = window
-        with torch.inference_mode():
+        # In the thread of the pool: autocast is a thread's own.
+        reduced = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        with torch.inference_mode(), reduced:
             output = network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
         return list(output[: len(windows)])
 

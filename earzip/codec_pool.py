@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from earzip.batch import choose_device
 from earzip.checkpoints import ModelSpec, load_codec
-from earzip.codec import Codec
+
+if TYPE_CHECKING:
+    from earzip.codec import Codec
 
 
 class CodecPool:
-    """Codecs on one device; see `earzip.codec.Codec` for the options. A context manager."""
+    """Codecs on one device; see `earzip.codec.Codec` for the options. A context manager.
+
+    ``device`` is a name for `earzip.batch.choose_device`. Nothing is loaded, torch least of all, before
+    the first codec is asked for: a run that finds all its files done, or their models absent, goes
+    without.
+    """
 
     def __init__(
-        self, *, device: str = "cpu", threads: int | None = None, batch_size: int | None = None
+        self,
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
+        threads: int | None = None,
+        batch_size: int | None = None,
     ) -> None:
         self._device = device
+        self._precision = precision
         self._threads = threads
         self._batch_size = batch_size
         self._codecs: dict[str, Codec] = {}
 
     def of_model(self, spec: ModelSpec) -> Codec:
-        """Return the codec of ``spec``; raises as `earzip.checkpoints.load_codec` does."""
+        """Return the codec of ``spec``.
+
+        Raises as `earzip.checkpoints.load_codec` and `earzip.batch.choose_device` do.
+        """
         if spec.sha256 not in self._codecs:
             self._codecs[spec.sha256] = load_codec(
-                spec, device=self._device, threads=self._threads, batch_size=self._batch_size
+                spec,
+                device=choose_device(self._device, self._precision),
+                precision=self._precision,
+                threads=self._threads,
+                batch_size=self._batch_size,
             )
         return self._codecs[spec.sha256]
 

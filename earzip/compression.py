@@ -11,13 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from earzip.checkpoints import ModelSpec, find_model
-from earzip.codec import Codec
 from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import ArchiveError, SourceError, TagError, TargetError
@@ -40,6 +39,9 @@ from earzip.formats.tags import TagSet, read_tags
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.options import CompressOptions, CompressResult, Progress, Status
 from earzip.quantizer import dequantize, quantize
+
+if TYPE_CHECKING:
+    from earzip.codec import Codec
 
 Audio = NDArray[np.float32]
 
@@ -252,7 +254,7 @@ class _Encoding:
 
         for latents in self.codec.encode(amplified()):
             if not np.isfinite(latents).all():
-                raise SourceError("its samples are too large for the model", self.source)
+                raise SourceError(self._why_not_finite(), self.source)
             symbols = quantize(latents, exponents, rounding)
             writer.add_segment(*pack(symbols))
             ends.add_symbols(symbols)
@@ -261,6 +263,11 @@ class _Encoding:
         first, last = (dequantize(symbols, exponents) for symbols in (ends.first, ends.last))
         decoded = self.codec.decode_ends(first, last, n_samples) / gain
         return n_samples, edge_errors(ends.samples, decoded, n_samples)
+
+    def _why_not_finite(self) -> str:
+        if self.codec.precision == "float16":
+            return "overflows in float16; --precision float32 or bfloat16 has a greater range"
+        return "its samples are too large for the model"
 
     def _header(
         self,
@@ -271,13 +278,15 @@ class _Encoding:
         sha256: str,
         before: os.stat_result,
     ) -> Header:
+        import torch  # noqa: PLC0415  # only what is encoded needs it, not what is up to date
+
         return Header(
             encoder=EncoderRecord(
                 name="earzip",
                 version=version("earzip"),
                 torch=str(torch.__version__),
                 device=self.codec.device.type,
-                dtype="float32",
+                dtype=self.codec.precision,
             ),
             model=ModelRecord(
                 self.settings.spec.name, self.settings.spec.sha256, self.codec.n_latents

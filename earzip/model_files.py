@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from earzip.calibration import measure_scales, step_exponents
+from earzip.calibration import EncodedMusic, encode_music
 from earzip.checkpoints import (
     ModelSpec,
     Preset,
@@ -58,6 +58,7 @@ class ImportOptions:
     config: Path | None = None
     """The network's configuration as published; None for that of ``ear_vae_44k``."""
     device: str = "cpu"
+    precision: str = "float32"
     force: bool = False
 
 
@@ -99,15 +100,17 @@ def import_model(
             source=options.source,
             path=path,
         )
-        write_spec(_calibrated(spec, music, options.device))
+        write_spec(_calibrated(spec, music, options.device, options.precision))
         # The specification last: without it the weights are found by nobody.
         for target in targets:
             _publish(scratch / target.name, target)
     return ModelSpec.read(targets[1])
 
 
-def calibrate_model(spec: ModelSpec, music: Sequence[Path], device: str = "cpu") -> ModelSpec:
-    """Measure the steps of an installed model anew, on ``music``, and write its specification.
+def calibrate_model(
+    spec: ModelSpec, music: Sequence[Path], device: str = "cpu", precision: str = "float32"
+) -> ModelSpec:
+    """Measure steps and rates of an installed model anew, on ``music``, and write its specification.
 
     Archives that were made before stay readable: their steps stand in them. Raises SourceError for
     music that cannot be read, TargetError where the specification cannot be written, UsageError for
@@ -115,7 +118,7 @@ def calibrate_model(spec: ModelSpec, music: Sequence[Path], device: str = "cpu")
     """
     if spec.path.parent == model_folders()[0]:
         raise UsageError(f"{spec.name} is embedded: its steps were trained with it")
-    calibrated = _calibrated(spec, music, device)
+    calibrated = _calibrated(spec, music, device, precision)
     write_spec(calibrated)
     return calibrated
 
@@ -145,12 +148,23 @@ def write_spec(spec: ModelSpec) -> None:
         file.write(json.dumps(spec.to_json(), indent=1).encode() + b"\n")
 
 
-def _calibrated(spec: ModelSpec, music: Sequence[Path], device: str) -> ModelSpec:
-    codec = load_codec(spec, device=device)
+def _calibrated(spec: ModelSpec, music: Sequence[Path], device: str, precision: str) -> ModelSpec:
+    """Return ``spec`` with the steps that ``music`` gives it, and the rate of each preset there."""
+    codec = load_codec(spec, device=device, precision=precision)
     try:
-        return replace(spec, step_exponents=step_exponents(measure_scales(codec, music)))
+        encoded = encode_music(codec, music)
     finally:
         codec.close()
+    presets = {
+        name: replace(preset, kbps=round(_rate(encoded, preset), 2))
+        for name, preset in spec.presets.items()
+    }
+    return replace(spec, step_exponents=encoded.step_exponents, presets=presets)
+
+
+def _rate(encoded: EncodedMusic, preset: Preset) -> float:
+    exponents = [exponent + preset.exponent for exponent in encoded.step_exponents]
+    return encoded.kbps(exponents, preset.rounding)
 
 
 def _geometry(config: EarConfig) -> dict[str, int]:

@@ -15,6 +15,8 @@ Progress = Callable[[float], None]
 Status = Literal["written", "up_to_date"]
 Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""What the network may compute in; archives and sound hold the same types in all of them."""
 _LATEST_S = 1e9
 """The latest time, in seconds, that can be asked for: 31 years, far beyond any archive's end."""
 

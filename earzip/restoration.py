@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earzip.checkpoints import find_model_of_archive
-from earzip.codec import Codec, Geometry
 from earzip.codec_pool import CodecPool
 from earzip.edges import mend_edges
 from earzip.errors import (
@@ -36,6 +36,9 @@ from earzip.formats.tags import RawBlock, TagSet, write_tags
 from earzip.latents import read_segment
 from earzip.options import Bits, Container, Progress, RestoreOptions, RestoreResult
 from earzip.restore_target import require_replaceable
+
+if TYPE_CHECKING:
+    from earzip.codec import Codec
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
@@ -116,7 +119,7 @@ def _codec(reader: ArchiveReader, pool: CodecPool) -> Codec:
         raise type(error)(error.message, reader.path) from error
     codec = pool.of_model(spec)
     coded = {k: v for k, v in vars(header.geometry).items() if k != "sample_rate"}
-    if Geometry(**coded) != codec.geometry or header.model.n_latents != codec.n_latents:
+    if coded != vars(codec.geometry) or header.model.n_latents != codec.n_latents:
         raise ArchiveError(
             f"was coded with a geometry that its model {spec.name!r} does not have", reader.path
         )
@@ -370,6 +373,11 @@ class _Sound:
             with np.errstate(over="ignore"):
                 cut = cut * gain
             if not (np.abs(cut) < _LOUDEST).all():  # infinite and NaN ones too
+                if self.codec.precision == "float16":  # which is no damage
+                    raise ArchiveError(
+                        "overflows in float16; --precision float32 or bfloat16 has a greater range",
+                        self.reader.path,
+                    )
                 self._lose(i, "decodes to numbers that are no sound")
             if i in self.lost:
                 yield np.zeros_like(cut)

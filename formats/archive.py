@@ -23,7 +23,7 @@ from earzip.errors import (
     TargetError,
 )
 from earzip.formats.archive_file import ArchiveFile
-from earzip.formats.archive_frames import MAX_FRAMES, compress_frame
+from earzip.formats.archive_frames import MAX_FRAMES, compress_frame, compress_frames
 from earzip.formats.archive_header import Header
 from earzip.formats.archive_layout import (
     MAX_PART_BYTES,
@@ -113,7 +113,7 @@ class ArchiveWriter:
         Raises `TargetError`: disk full.
         """
         assert 1 <= len(pieces) <= MAX_FRAMES
-        stored = b"".join(compress_frame(piece, dictionary=False) for piece in pieces)
+        stored = compress_frames(pieces)
         self._index += pack_index_entry(PartKind.SEGMENT, stored)
         self._raw_bytes.append(sum(map(len, pieces)))
         with self._disk():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import zstandard
 
 from earzip.errors import DamagedArchiveError
@@ -22,6 +24,11 @@ def compress_frame(raw: bytes, *, dictionary: bool) -> bytes:
     return compressor.compress(raw)
 
 
+def compress_frames(pieces: Iterable[bytes]) -> bytes:
+    """Return the ``pieces`` of a segment, none empty, as one zstd frame each, as archives store them."""
+    return b"".join(compress_frame(piece, dictionary=False) for piece in pieces)
+
+
 def decompress_frame(stored: bytes, *, max_bytes: int, dictionary: bool) -> bytes:
     """Return what the zstd frame ``stored`` holds; the inverse of `compress_frame`.
 
@@ -37,6 +44,7 @@ def decompress_frame(stored: bytes, *, max_bytes: int, dictionary: bool) -> byte
 def decompress_frames(stored: bytes, *, max_bytes: int) -> bytes:
     """Return what one to `MAX_FRAMES` zstd frames in a row hold, joined; else as `decompress_frame`.
 
+    The inverse of `compress_frames` on the joined pieces.
     ``max_bytes`` bounds all of them together.
     """
     pieces: list[bytes] = []

@@ -50,7 +50,7 @@ class EncoderRecord:
     version: str
     torch: str
     device: str  # the type only: "cpu", "cuda"
-    dtype: str  # of the network's arithmetic: "float32", "bfloat16"
+    dtype: str  # of the network's arithmetic: "float32", "bfloat16", "float16"
 
     def __post_init__(self) -> None:
         for key in ("name", "version", "torch", "device", "dtype"):

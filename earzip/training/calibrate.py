@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-import zstandard
 from numpy.typing import NDArray
 
 from earzip.checkpoints import ModelSpec, load_codec
 from earzip.codec import Codec
+from earzip.formats.archive_frames import compress_frames
 from earzip.formats.symbols import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics.measures import Measures, mean_measures, measure
@@ -44,11 +44,10 @@ def code_clip(
     meter = LevelMeter()
     meter.add(audio)
     gain = np.float32(10 ** (gain_to_reference_db(meter.level_db()) / 20))
-    compressor = zstandard.ZstdCompressor(level=19, write_checksum=False)
     segments, n_bytes = [], 0
     for latents in codec.encode([audio * gain]):
         symbols = quantize(latents, exponents, rounding)
-        n_bytes += sum(len(compressor.compress(piece)) for piece in pack(symbols))
+        n_bytes += len(compress_frames(pack(symbols)))
         segments.append(dequantize(symbols, exponents))
     n_samples = audio.shape[1]
     decoded = codec.decode(lambda i: segments[i], n_samples, range(len(segments)))

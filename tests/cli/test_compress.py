@@ -116,6 +116,22 @@ def test_a_device_that_is_not_there_is_a_usage_error(earzip, music):
     assert "device 'cuda:99' cannot be used" in outcome.stderr
 
 
+def test_the_precision_is_recorded_and_does_not_make_archives_anew(earzip, music, tmp_path):
+    one, target = music / "one.flac", tmp_path / "one.earz"
+    assert _compress(earzip, one, "-o", target, "--precision", "bfloat16").exit_code == 0
+    assert read_info(target).header.encoder.dtype == "bfloat16"
+    again = _compress(earzip, one, "-o", target, "--json")
+    assert again.statuses() == {"one.flac": "up_to_date"}
+    for command in (["restore", "-o", tmp_path / "x.flac"], ["verify", "--decode"]):
+        assert earzip(*command, target, "--precision", "bfloat16").exit_code == 0
+
+
+def test_a_precision_that_is_none_is_a_usage_error(earzip, music):
+    outcome = _compress(earzip, music, "--precision", "int8")
+    assert outcome.exit_code == 2
+    assert "'float32', 'bfloat16', 'float16'" in outcome.stderr
+
+
 def test_nothing_to_do_is_no_failure(earzip, tmp_path):
     outcome = _compress(earzip, tmp_path)
     assert (outcome.exit_code, outcome.stderr) == (0, "nothing to do\n")

@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ import pytest
 
 from earzip.cli.main import cli
 from earzip.errors import LockedError, ModelNotFoundError
-from tests.formats.archive_samples import write_sample
+from tests.formats.archive_samples import sample_header, write_sample
 
 COMMANDS = ["compress", "restore", "verify", "info", "latents", "models", "completion"]
 
@@ -55,6 +56,36 @@ def test_commands_load_only_what_they_need(tmp_path, arguments, modules):
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["restore", ".", "-o", "out"], 3),
+        (["restore", "x.earz", "-o", "x.wav", "--device", "cpu"], 3),
+        (["verify", "--decode", "."], 3),
+        (["compress", "x.flac", "--model", "ear-vae-44k"], 1),
+        (["latents", "x.earz"], 0),
+    ],
+)
+def test_an_absent_model_is_told_without_torch(tmp_path, arguments, exit_code):
+    """Which takes a second to load; so does the library of the hub that models are fetched from."""
+    header = sample_header()
+    write_sample(tmp_path / "x.earz", replace(header, model=replace(header.model, name="mine")))
+    (tmp_path / "x.flac").write_bytes(b"no sound")
+    program = (
+        "import sys; from earzip.cli.main import cli\n"
+        f"try: cli.main({arguments})\n"
+        "except SystemExit as end: code = end.code\n"
+        "print([code, *(m for m in ('torch', 'huggingface_hub') if m in sys.modules)])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines()[-1] == f"[{exit_code}]"
+    if exit_code:
+        assert "EARZIP_MODELS" in run.stderr
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS[:5], "models verify"])

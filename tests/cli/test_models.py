@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.checkpoints import find_model
+from earzip.checkpoints import QUALITIES, find_model
 
 
 @pytest.fixture
@@ -30,6 +30,15 @@ def test_the_list_as_json_has_the_whole_digest(earzip, own_models):
     tiny = next(m for m in earzip("models", "list", "--json").records if m["name"] == "tiny")
     assert tiny["sha256"] == find_model("tiny").sha256
     assert tiny["path"] == str(own_models / "tiny.json")
+
+
+def test_the_list_tells_the_rate_of_each_quality(earzip, own_models):
+    outcome = earzip("models", "list")
+    assert "  224 latents  low 6.2, medium 12.0, high 23.3 kbps  " in outcome.stdout
+    assert "  52 latents  low ?, medium ?, high ? kbps  " in outcome.stdout
+    rates = {m["name"]: m["kbps"] for m in earzip("models", "list", "--json").records}
+    assert rates["mini"] == {"low": 6.2, "medium": 12.0, "high": 23.3}
+    assert rates["tiny"] == {"low": None, "medium": None, "high": None}
 
 
 def test_whole_weights_are_intact(earzip, own_models):
@@ -85,12 +94,23 @@ def test_a_checkpoint_is_imported_used_and_exported(earzip, music, tmp_path, mon
     assert imported.exit_code == 0
     assert imported.stdout.startswith("tiny-ear-vae  ")
     assert "64 latents" in imported.stdout
+    rates = find_model("tiny-ear-vae").presets
+    shown = ", ".join(f"{name} {rates[name].kbps:.1f}" for name in QUALITIES)
+    assert f"  {shown} kbps  " in imported.stdout
 
     model = ("--model", "tiny-ear-vae")
     archives = earzip("compress", music / "one.flac", "-o", tmp_path / "one.flac.earz", *model)
     assert archives.exit_code == 0
-    calibrated = earzip("models", "calibrate", "tiny-ear-vae", "--music", music / "one.flac")
+    reduced = ("--precision", "bfloat16")
+    alone = ("models", "calibrate", "tiny-ear-vae", "--music", music / "one.flac")
+    calibrated = earzip(*alone, *reduced)
     assert calibrated.exit_code == 0
+    assert " kbps  " in calibrated.stdout
+    steps = find_model("tiny-ear-vae").step_exponents
+    assert earzip(*alone).exit_code == 0
+    # As near as half precision is: most steps are the same.
+    pairs = zip(steps, find_model("tiny-ear-vae").step_exponents, strict=True)
+    assert max(abs(a - b) for a, b in pairs) <= 1
     exported = earzip("models", "export", "tiny-ear-vae", "-o", tmp_path / "kept")
     assert exported.exit_code == 0
     assert sorted(exported.stdout.split()) == sorted(map(str, (tmp_path / "kept").iterdir()))

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from earzip.transcode import compress_file
+from tests.conftest import MODELS
 from tests.earzip.tiny_archives import TINY
 
 
@@ -12,3 +17,19 @@ from tests.earzip.tiny_archives import TINY
 def archive(song: Path, tmp_path: Path, tiny_model: str) -> Path:
     """Return an archive of `song` by the tiny model."""
     return compress_file(song, tmp_path / "song.flac.earz", TINY).target
+
+
+@pytest.fixture
+def wide_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a tiny model with weights that are too large for float16, and not for others."""
+    weights = load_file(MODELS / "tiny.safetensors")
+    for name in ("encoder_in.weight", "decoder_in.weight"):
+        weights[name] = weights[name].astype(np.float32) * 1e8
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    save_file(weights, folder / "wide.safetensors")
+    spec = json.loads((MODELS / "tiny.json").read_text()) | {"name": "wide"}
+    digest = hashlib.sha256((folder / "wide.safetensors").read_bytes()).hexdigest()
+    (folder / "wide.json").write_text(json.dumps(spec | {"weights_sha256": digest}))
+    monkeypatch.setenv("EARZIP_MODELS", str(folder))
+    return "wide"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,41 @@ def test_a_user_without_a_home_has_no_folder_there(monkeypatch):
     assert find_model("mini").name == "mini"
 
 
+def test_an_archives_absent_model_is_named_with_ways_to_it(folder):
+    sha256 = "0123456789abcdef" * 4
+    need = f"needs model {{!r}} with SHA-256 {sha256}, which is not installed"
+    by_hand = f"put its .json and .safetensors, .* into {model_folders()[-1]}, .* EARZIP_MODELS$"
+    for name, way in (
+        ("ear-vae-44k", "; `earzip models fetch ear-vae-44k --music PATH` installs the published"),
+        ("mini", r" \(one of that name is, .* 42f1d93b6eecee6d…\); it is embedded in another ver"),
+        ("mine", "; put "),
+    ):
+        with pytest.raises(ModelNotFoundError, match=by_hand) as caught:
+            find_model_of_archive(name, sha256)
+        assert re.match(need.format(name) + way, caught.value.message)
+
+
+@pytest.mark.parametrize("name", ["ear-vae-44k", "mine"])
+def test_a_model_that_is_asked_for_and_absent_is_told_with_ways_to_it(folder, name):
+    with pytest.raises(ModelNotFoundError, match=r"its \.json and \.safetensors, .*") as caught:
+        find_model(name)
+    published = "`earzip models fetch ear-vae-44k --music PATH`" in caught.value.message
+    assert published is (name == "ear-vae-44k")
+
+
+def test_rates_of_presets_are_optional_and_no_part_of_the_identity(tmp_path):
+    rates = {"low": 6, "medium": 12.5, "high": 0}
+    presets = {name: {**_PRESETS[name], "kbps": kbps} for name, kbps in rates.items()}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_spec(presets=presets)))
+    rated, plain = ModelSpec.read(path), ModelSpec.read(MODELS / "tiny.json")
+    assert {name: preset.kbps for name, preset in rated.presets.items()} == rates
+    assert {preset.kbps for preset in plain.presets.values()} == {None}
+    assert rated.sha256 == plain.sha256
+    assert rated.to_json() == json.loads(path.read_text())
+    assert plain.to_json() == _spec()
+
+
 _GEOMETRY = _spec()["geometry"]
 _PRESETS = _spec()["presets"]
 
@@ -99,6 +135,10 @@ _PRESETS = _spec()["presets"]
         {"geometry": {"hop": 256}},
         {"presets": {**_PRESETS, "low": {"exponent": 5000, "rounding": 0.5}}},
         {"presets": {**_PRESETS, "low": {"exponent": 0, "rounding": float("nan")}}},
+        *(
+            {"presets": {**_PRESETS, "low": {**_PRESETS["low"], "kbps": kbps}}}
+            for kbps in (-1, float("nan"), float("inf"), True, "6")
+        ),
     ],
 )
 def test_a_specification_out_of_range_is_malformed(tmp_path, changes):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from earzip.checkpoints import find_model, load_codec
 from earzip.codec import Codec, Geometry
+from earzip.errors import UsageError
 from tests.conftest import tones
 
 Audio = NDArray[np.float32]
@@ -81,15 +82,65 @@ def test_latents_do_not_depend_on_the_blocks(codec: Codec, size: int) -> None:
 
 
 @pytest.mark.parametrize(("threads", "batch_size"), [(2, None), (3, 4), (1, 16)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_results_do_not_depend_on_threads_or_batch(
-    tiny_model: str, codec: Codec, threads: int, batch_size: int
+    tiny_model: str, precision: str, threads: int, batch_size: int
 ) -> None:
     audio = tones(120_000)
-    other = load_codec(find_model(tiny_model), threads=threads, batch_size=batch_size)
-    first, second = encode(codec, audio), encode(other, audio)
+    one, other = (
+        load_codec(find_model(tiny_model), precision=precision, threads=n, batch_size=batch)
+        for n, batch in ((1, None), (threads, batch_size))
+    )
+    assert_same_results(one, other, audio)
+
+
+def test_mini_in_bfloat16_does_not_depend_on_threads() -> None:
+    one, two = (load_codec(find_model("mini"), precision="bfloat16", threads=n) for n in (1, 2))
+    assert_same_results(one, two, tones(2_500_000))
+
+
+def assert_same_results(one: Codec, other: Codec, audio: Audio) -> None:
+    first, second = encode(one, audio), encode(other, audio)
+    assert len(first) > 2
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(decode(codec, first, 120_000), decode(other, first, 120_000))
+    n_samples = audio.shape[1]
+    np.testing.assert_array_equal(decode(one, first, n_samples), decode(other, first, n_samples))
+
+
+@pytest.mark.parametrize(("precision", "least_db"), [("bfloat16", 40), ("float16", 60)])
+def test_reduced_precision_is_near_float32(
+    tiny_model: str, codec: Codec, precision: str, least_db: float
+) -> None:
+    reduced = load_codec(find_model(tiny_model), precision=precision, threads=1)
+    audio = tones(40_000)
+    latents, others = encode(codec, audio), encode(reduced, audio)
+    sound, other = decode(codec, latents, 40_000), decode(reduced, latents, 40_000)
+    for got, wanted in ((np.concatenate(others, 1), np.concatenate(latents, 1)), (other, sound)):
+        assert got.dtype == np.float32
+        noise = np.square(got - wanted).sum()
+        assert noise > 0
+        assert 10 * np.log10(np.square(wanted).sum() / noise) > least_db
+
+
+def test_the_edges_of_a_track_are_those_of_float32(tiny_model: str, codec: Codec) -> None:
+    reduced = load_codec(find_model(tiny_model), precision="bfloat16", threads=1)
+    (latents,) = encode(codec, tones(3_000))
+    ends = codec.decode_ends(latents, latents, 3_000)
+    np.testing.assert_array_equal(reduced.decode_ends(latents, latents, 3_000), ends)
+
+
+def test_a_precision_that_is_none_is_a_usage_error(tiny_model: str) -> None:
+    with pytest.raises(UsageError, match="'half', expected one of float32, bfloat16, float16"):
+        load_codec(find_model(tiny_model), precision="half")
+
+
+def test_means_and_scales_come_in_one_pass(codec: Codec) -> None:
+    audio = tones(33_000)
+    both = list(codec.encode_posterior(blocks(audio, 5000)))
+    for mean, posterior in zip(encode(codec, audio), both, strict=True):
+        np.testing.assert_array_equal(posterior[0], mean)
+        np.testing.assert_allclose(posterior[1], 0.25, rtol=1e-3)  # the tiny model's own
 
 
 def test_a_range_of_segments_decodes_as_in_the_whole(codec: Codec) -> None:

@@ -190,3 +190,30 @@ def test_an_album_cut_into_tracks_joins_without_a_click(tmp_path: Path) -> None:
     assert max(jump[cut - 1] for cut in cuts) < 1e-4  # the median elsewhere is thirty times that
     limit = max(np.percentile(jump, 99.9), uncut_jump.max())
     assert max(jump[cut - 33 : cut + 32].max() for cut in cuts) <= limit
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_the_precision_is_recorded_and_leaves_archives_up_to_date(
+    song: Path, tmp_path: Path, precision: str
+) -> None:
+    target, other = tmp_path / "a.earz", tmp_path / "b.earz"
+    compress_file(song, target, TINY)
+    with CodecPool(precision=precision) as pool:
+        assert compress_file(song, target, TINY, codecs=pool).status == "up_to_date"
+        compress_file(song, other, TINY, codecs=pool)
+    assert read_info(target).header.encoder.dtype == "float32"
+    assert read_info(other).header.encoder.dtype == precision
+    assert read_info(other).sizes.sound != read_info(target).sizes.sound
+    assert compress_file(song, other, TINY).status == "up_to_date"
+
+
+def test_what_overflows_in_float16_is_no_archive(
+    wide_model: str, song: Path, tmp_path: Path
+) -> None:
+    target, options = tmp_path / "a.earz", CompressOptions(model=wide_model)
+    message = "overflows in float16; --precision float32 or bfloat16 has a greater range"
+    with CodecPool(precision="float16") as pool, pytest.raises(SourceError, match=message):
+        compress_file(song, target, options, codecs=pool)
+    assert not target.exists()
+    with CodecPool(precision="bfloat16") as pool:
+        assert compress_file(song, target, options, codecs=pool).status == "written"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from earzip.checkpoints import ModelSpec, find_model, load_codec, model_folders
-from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
+from earzip.errors import (
+    ModelDamagedError,
+    ModelNotFoundError,
+    SourceError,
+    TargetError,
+    UsageError,
+)
 from earzip.inspect import read_info
+from earzip.model.ear import EarVae
 from earzip.model_files import ImportOptions, calibrate_model, export_model, import_model
 from earzip.options import CompressOptions
 from earzip.transcode import compress_file, restore_file
@@ -66,9 +74,60 @@ def test_steps_are_the_mean_posterior_scales(spec: ModelSpec, music: Path) -> No
     audio = [soundfile.read(p, dtype="float32")[0].T for p in sorted(music.iterdir())]
     # −20 dBFS RMS, as every track is brought to before it is encoded.
     audio = [a * 10 ** (np.round(10 * (-20 - level_db(a))) / 200) for a in audio]
-    scales = np.concatenate([s for a in audio for s in codec.encode_scales([a.astype("f4")])], 1)
+    scales = np.concatenate(
+        [p[1] for a in audio for p in codec.encode_posterior([a.astype("f4")])], 1
+    )
     wanted = np.log2(scales.mean(1)) * 16
     np.testing.assert_allclose(spec.step_exponents, wanted, atol=0.75)
+
+
+def test_rates_of_the_presets_are_those_of_archives(
+    spec: ModelSpec, music: Path, tmp_path: Path
+) -> None:
+    rates = {}
+    # Finer steps, for at its own most of this network's integers are 0.
+    finer = {name: replace(p, exponent=p.exponent - 64) for name, p in spec.presets.items()}
+    calibrate_model(replace(spec, presets=finer), [music])
+    for quality, preset in find_model("tiny-ear").presets.items():
+        n_bytes, duration_s = 0, 0.0
+        for song in music.iterdir():
+            archive = tmp_path / f"{song.name}.{quality}.earz"
+            compress_file(song, archive, CompressOptions("tiny-ear", quality))
+            info = read_info(archive)
+            n_bytes += info.sizes.sound
+            duration_s += info.header.duration_s
+        rates[quality] = 8 * n_bytes / duration_s / 1000
+        assert preset.kbps == pytest.approx(rates[quality], abs=0.005)
+    assert 0.5 < rates["low"] < rates["medium"] < rates["high"]
+
+
+def test_rates_are_of_the_middle_of_a_track_and_are_measured_in_one_pass(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = np.zeros((2, 40 * 44_100), np.float32)
+    audio[:, 5 * 44_100 : 35 * 44_100] = tones(30 * 44_100)
+    soundfile.write(tmp_path / "long.wav", audio.T, 44_100)
+    n_passes, encode = [], EarVae.encode
+    monkeypatch.setattr(EarVae, "encode", lambda vae, x: n_passes.append(1) or encode(vae, x))
+    first = calibrate_model(spec, [tmp_path / "long.wav"])
+    assert len(n_passes) == load_codec(spec).geometry.n_segments(30 * 44_100)
+    soundfile.write(tmp_path / "middle.wav", audio.T[5 * 44_100 : 35 * 44_100], 44_100)
+    second = calibrate_model(spec, [tmp_path / "middle.wav"])
+    for quality, preset in second.presets.items():
+        assert preset.kbps == pytest.approx(first.presets[quality].kbps, rel=0.05)
+
+
+def test_latents_that_overflow_calibrate_nothing(
+    spec: ModelSpec, music: Path, tmp_path: Path
+) -> None:
+    weights = load_file(CHECKPOINT)
+    weights["encoder.layers.0.weight_g"] *= 1e7
+    save_file(weights, tmp_path / "large.safetensors")
+    wide = options(name="large", precision="float16")
+    with pytest.raises(SourceError, match=r"one.flac: its latents overflow in float16"):
+        import_model(tmp_path / "large.safetensors", [music], wide)
+    with pytest.raises(ModelNotFoundError):
+        find_model("large")
 
 
 def level_db(audio: np.ndarray) -> float:
@@ -89,9 +148,13 @@ def test_archives_of_an_imported_model_come_back(
     assert soundfile.info(restored).frames == n_samples
 
 
-def test_archives_do_not_depend_on_threads(spec: ModelSpec) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_archives_do_not_depend_on_threads(spec: ModelSpec, precision: str) -> None:
     audio = tones(600_000)
-    one, two = (list(load_codec(spec, threads=threads).encode([audio])) for threads in (1, 2))
+    one, two = (
+        list(load_codec(spec, precision=precision, threads=threads).encode([audio]))
+        for threads in (1, 2)
+    )
     assert len(one) > 2
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -12,6 +12,7 @@ import soundfile
 from safetensors.numpy import load_file
 
 from earzip.errors import (
+    ArchiveError,
     DamagedArchiveError,
     ModelNotFoundError,
     TargetError,
@@ -21,6 +22,8 @@ from earzip.formats.archive import ArchiveReader, ArchiveWriter
 from earzip.formats.provenance import read_provenance
 from earzip.latents import extract_latents
 from earzip.transcode import (
+    CodecPool,
+    CompressOptions,
     RestoreOptions,
     compress_file,
     decode_check,
@@ -364,3 +367,32 @@ def test_golden_archives_restore_for_ever(path: Path, tmp_path: Path) -> None:
 
 def test_there_is_a_golden_archive_of_this_version() -> None:
     assert (GOLDEN / "v1.0.earz").exists()
+
+
+def test_sound_of_another_precision_is_near_and_up_to_date(archive: Path, tmp_path: Path) -> None:
+    exact, near = tmp_path / "exact.wav", tmp_path / "near.wav"
+    restore_file(archive, exact)
+    with CodecPool(precision="bfloat16") as pool:
+        assert restore_file(archive, exact, codecs=pool).status == "up_to_date"
+        restore_file(archive, near, codecs=pool)
+        assert decode_check(archive, codecs=pool) == []
+    assert 40 < snr_db(sound(near), sound(exact)) < 90  # 24 bit alone: some 120
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_what_overflows_in_float16_is_an_error_and_no_damage(
+    wide_model: str, song: Path, tmp_path: Path, keep_going: bool
+) -> None:
+    archive, target = tmp_path / "a.earz", tmp_path / "o.flac"
+    compress_file(song, archive, CompressOptions(model=wide_model))
+    options = RestoreOptions(keep_going=keep_going)
+    with CodecPool(precision="float16") as pool:
+        for run in (
+            lambda: restore_file(archive, target, options, codecs=pool),
+            lambda: decode_check(archive, codecs=pool),
+        ):
+            with pytest.raises(ArchiveError, match="overflows in float16; --precision") as caught:
+                run()
+            assert caught.value.exit_code == 3
+    assert not target.exists()
+    assert restore_file(archive, target, options).status == "written"
