@@ -51,11 +51,11 @@ def fetch_checkpoint(
     Raises UsageError for a name of no publication, ModelNotFoundError where it cannot be fetched, and
     ModelDamagedError for another SHA-256 than the required one.
     """
+    if name not in PUBLICATIONS:
+        raise UsageError(f"{name!r} is not published; expected one of {', '.join(PUBLICATIONS)}")
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError  # noqa: PLC0415
 
-    if name not in PUBLICATIONS:
-        raise UsageError(f"{name!r} is not published; expected one of {', '.join(PUBLICATIONS)}")
     publication = PUBLICATIONS[name]
     try:
         path = Path(hf_hub_download(publication.repository, publication.file, revision=revision))
