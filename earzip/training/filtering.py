@@ -287,7 +287,8 @@ class SpectrumMeter:
     def _quantile_db(self, quantile: float) -> NDArray[np.float64]:
         cumulated = self._counts.cumsum(1)
         reached = cumulated >= quantile * cumulated[:, -1:]
-        return _LOWEST_DB + reached.argmax(1) / _STEPS_A_DB
+        level_db: NDArray[np.float64] = _LOWEST_DB + reached.argmax(1) / _STEPS_A_DB
+        return level_db
 
 
 class SilenceMeter:
@@ -320,7 +321,7 @@ class StereoMeter:
         left, right = audio
         # Not np.dot: the rounding of BLAS depends on how many threads it takes.
         parts = (left - right, left + right, left, right)
-        self._energies += [float(np.square(part).sum()) for part in parts]
+        self._energies += [float(np.square(part, dtype=np.float64).sum()) for part in parts]
 
     def side_mid_db(self) -> float:
         """Return side over mid in dB, within ±120: −120 for mono and for silence."""
