@@ -1,0 +1,204 @@
+"""``earzip train prepare``: music chosen for training, in one flat file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earzip.batch import StopRequested, StopSignal
+from earzip.batch_plan import Job, is_folder
+from earzip.cli.options import EXIT_CODES, Count, RunOptions, run_options
+from earzip.cli.output import clock, count, printable
+from earzip.cli.progress import ProgressBar
+from earzip.errors import SourceError, UsageError
+
+if TYPE_CHECKING:
+    from earzip.training.filtering import Limits
+    from earzip.training.preparation import Preparation, TrackReport
+
+_NOTHING_KEPT = 1
+_SOME_FAILED = 3
+_STOPPED = 75
+
+
+def _limit(
+    name: str, unit: str, default: float, low: float, high: float, help_text: str
+) -> Callable[[Any], Any]:
+    """Return an option for a number from ``low`` to ``high``; None for ``off``."""
+
+    def parse(_ctx: click.Context, _parameter: click.Parameter, value: str) -> float | None:
+        if value == "off":
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise click.BadParameter(f"{value!r} is neither {low:g} to {high:g} nor off")
+        return number
+
+    return click.option(
+        name,
+        metavar=unit,
+        default=f"{default:g}",
+        show_default=True,
+        callback=parse,
+        help=help_text,
+    )
+
+
+@click.command(epilog=EXIT_CODES, short_help="Choose music for training and convert it.")
+@click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR/NAME",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The pool: NAME.s16, NAME.json and NAME.report.jsonl in DIR.",
+)
+@_limit("--min-length", "SECONDS", 10, 0, 1e6, "Shortest track.")
+@_limit("--min-bandwidth", "KHZ", 18, 0, 22.05, "Highest frequency that carries music.")
+@_limit("--max-clipping", "PERCENT", 0.1, 0, 100, "Samples in runs of 3 at full scale.")
+@_limit("--max-silence", "PERCENT", 20, 0, 100, "Blocks of 400 ms below -60 dBFS.")
+@_limit(
+    "--min-stereo",
+    "DB",
+    -40,
+    -120,
+    120,
+    "Energy of side over mid. Also rejects a channel that is inverted, or 20 dB softer.",
+)
+@_limit("--min-level", "DBFS", -50, -120, 20, "RMS level without pauses; a full sine has -3.")
+@_limit("--max-level", "DBFS", -8, -120, 20, "The same level, for masters made loud.")
+@click.option("--keep-all", is_flag=True, help="Keep tracks past the limits too: only convert.")
+@click.option(
+    "--jobs",
+    metavar="N",
+    type=Count(),
+    help="Tracks decoded at a time.  [default: the cores this process may use]",
+)
+@run_options("force", "as_json")
+def prepare(
+    *,
+    paths: tuple[Path, ...],
+    output: Path,
+    keep_all: bool,
+    jobs: int | None,
+    run: RunOptions,
+    **limits: float | None,
+) -> int:
+    """Measure sound files, and put those that keep to the limits into a pool for `train run`.
+
+    A PATH is a sound file of any kind that `compress` reads, or a folder, searched to its end. A limit
+    is switched off by the word off. The report has a line for each track: its measures, and each
+    reason against it. The pool is 44.1 kHz stereo of 16 bit, 635 MB an hour; a track that peaks above
+    full scale is turned down.
+    """
+    from earzip.training.preparation import (  # noqa: PLC0415  # loads numpy and the decoders
+        PreparationOptions,
+        find_tracks,
+        pool_paths,
+    )
+    from earzip.training.preparation import prepare as prepare_pool  # noqa: PLC0415
+
+    if not output.name or is_folder(output):
+        raise UsageError("is a folder, expected DIR/NAME for the pool", output)
+    plan = find_tracks(paths)
+    if not plan.jobs and not plan.refused:
+        raise SourceError("there is no sound file to prepare", paths[0])
+    options = PreparationOptions(
+        limits=_limits(limits),
+        keep_all=keep_all,
+        jobs=jobs or len(os.sched_getaffinity(0)),
+        force=run.force,
+    )
+    n_bytes = sum(job.n_bytes for job in plan.jobs)
+    with StopSignal() as stop, ProgressBar(len(plan.jobs), n_bytes) as bar:
+
+        def on_track(track: TrackReport, job: Job | None) -> None:
+            with bar.aside():
+                _print_track(track, as_json=run.as_json)
+            if job is not None:
+                bar.file_done(job.n_bytes)
+
+        def on_progress(seconds: float) -> None:
+            stop.check()
+            bar.advance(seconds)
+
+        try:
+            done = prepare_pool(plan, output, options, on_track, on_progress)
+        except StopRequested:
+            click.echo("earzip: stopped; nothing was written", err=True)
+            return _STOPPED
+    code = _SOME_FAILED if done.n_failed else 0
+    code = code if done.n_kept else _NOTHING_KEPT
+    _print_summary(done, code, as_json=run.as_json)
+    if not done.n_kept:
+        samples, _, report = pool_paths(output)
+        text = f"{samples}: not written, for no track was kept; {report} says why"
+        click.echo(f"earzip: {printable(text)}", err=True)
+    return code
+
+
+def _limits(given: dict[str, float | None]) -> Limits:
+    """Return the limits in the units of `earzip.training.filtering.Limits`."""
+    from earzip.training.filtering import Limits  # noqa: PLC0415
+
+    def scaled(name: str, scale: float) -> float | None:
+        value = given[name]
+        return None if value is None else value * scale
+
+    stereo = given["min_stereo"] is not None
+    return Limits(
+        min_duration_s=given["min_length"],
+        min_bandwidth_hz=scaled("min_bandwidth", 1000),
+        max_clipping=scaled("max_clipping", 0.01),
+        max_silence=scaled("max_silence", 0.01),
+        min_side_mid_db=given["min_stereo"],
+        max_side_mid_db=Limits.max_side_mid_db if stereo else None,
+        max_balance_db=Limits.max_balance_db if stereo else None,
+        min_level_db=given["min_level"],
+        max_level_db=given["max_level"],
+    )
+
+
+def _print_track(track: TrackReport, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"type": "file", **track.to_json()}))
+    notes = [reason.sentence for reason in track.reasons]
+    if track.measures is None:
+        click.echo(f"earzip: failed: {printable(f'{track.path}: {notes[0]}')}", err=True)
+    elif not as_json:
+        if track.kept:
+            notes.insert(0, clock(track.measures.duration_s))
+        word = "kept" if track.kept else "rejected"
+        click.echo(printable(f"{word:<12}{track.path} ({'; '.join(notes)})"))
+
+
+def _print_summary(done: Preparation, exit_code: int, *, as_json: bool) -> None:
+    if as_json:
+        summary = {
+            "type": "summary",
+            "kept": done.n_kept,
+            "kept_s": round(done.kept_s, 3),
+            "rejected": done.n_rejected,
+            "failed": done.n_failed,
+            "reasons": dict(done.reasons.most_common()),
+            "exit_code": exit_code,
+        }
+        click.echo(json.dumps(summary))
+    text = f"kept {count(done.n_kept, 'track')} ({done.kept_s / 3600:.2f} h)"
+    text += f", rejected {done.n_rejected}"
+    if done.reasons:
+        by_kind = ", ".join(f"{n} {kind}" for kind, n in done.reasons.most_common())
+        text += f": {by_kind}"
+    click.echo(text, err=True)
