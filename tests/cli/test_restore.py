@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import soundfile
 from mutagen.flac import FLAC, Picture
 
+from earzip.formats.archive_header import ModelRecord
 from earzip.options import RestoreResult
 from tests.cli.conftest import write_sound
+from tests.formats.archive_samples import sample_header, write_sample
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -48,6 +51,17 @@ def test_a_folder_of_archives_becomes_a_folder_of_sounds(earzip, archives, music
     record = next(r for r in outcome.records if r["target"] == str(restored))
     assert (record["status"], record["n_samples"], record["tag_losses"]) == ("written", 22_050, [])
     assert outcome.statuses()["cover.jpg"] == "skipped"
+
+
+def test_an_archive_of_an_absent_model_is_named_and_the_others_go_on(earzip, archives, tmp_path):
+    absent = replace(sample_header(), model=ModelRecord("ear-vae-44k", "0" * 64, 8))
+    write_sample(archives / "other.earz", absent)
+    outcome = earzip("restore", archives, "-o", tmp_path / "out", "--json")
+    assert outcome.exit_code == 3
+    assert outcome.statuses()["other.earz"] == "failed"
+    assert outcome.records[-1]["written"] == 3
+    assert f"needs model 'ear-vae-44k' with SHA-256 {'0' * 64}" in outcome.stderr
+    assert "`earzip models fetch ear-vae-44k --music PATH` installs" in outcome.stderr
 
 
 def test_sidecars_come_back(earzip, archives, tmp_path):
