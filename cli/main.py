@@ -18,7 +18,16 @@ from earzip.cli.output import printable
 from earzip.errors import EarzipError
 
 PROGRAM = "earzip"
-_COMMANDS = ("compress", "restore", "verify", "info", "latents", "models", "completion")
+_COMMANDS = (
+    "compress",
+    "restore",
+    "verify",
+    "info",
+    "latents",
+    "models",
+    "train",
+    "completion",
+)
 _STOPPED = 75
 
 

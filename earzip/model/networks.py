@@ -14,13 +14,19 @@ from earzip.model.spectral import SpectralVae
 Network = SpectralVae | EarVae
 
 
+def network_config(architecture: str, config: dict[str, Any]) -> SpectralConfig | EarConfig:
+    """Return the dimensions of a network; ValueError for what this version cannot build."""
+    if architecture == "spectral":
+        return SpectralConfig.from_json(config)
+    if architecture == "ear":
+        return EarConfig.from_json(config)
+    raise ValueError(f"unknown architecture {architecture!r}")
+
+
 def build_network(architecture: str, config: dict[str, Any]) -> Network:
     """Return the network with weights to be set; ValueError for what this version cannot build."""
-    if architecture == "spectral":
-        return SpectralVae(SpectralConfig.from_json(config))
-    if architecture == "ear":
-        return EarVae(EarConfig.from_json(config))
-    raise ValueError(f"unknown architecture {architecture!r}")
+    dimensions = network_config(architecture, config)
+    return EarVae(dimensions) if isinstance(dimensions, EarConfig) else SpectralVae(dimensions)
 
 
 def ready_to_run(network: Network, weights: dict[str, Tensor]) -> Network:

@@ -1,4 +1,4 @@
-"""Random crops of a music library in one flat file, augmented."""
+"""Random crops of pools of music, each a library in one flat file, augmented."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Mixture:
 
 
 class CropSource:
-    """Batches of augmented crops, the same for the same seed and step.
+    """Augmented crops, each the same for the same seed, step and place in its batch.
 
     Augmentations: level, polarity, channel swap, stereo width, equaliser tilt, low-pass, speed,
     mixing of two crops, voices over music, silence and fades.
@@ -82,14 +82,17 @@ class CropSource:
 
     def __init__(self, mixture: Mixture, batch_size: int, frames: int, seed: int) -> None:
         self._mixture = mixture
-        self._batch_size = batch_size
         self._frames = frames
         self._seed = seed
+        self.batch_size = batch_size
 
     def batch(self, step: int) -> Audio:
-        """Return the crops of ``step``: float32 ``[batch_size, 2, frames]``."""
-        rng = np.random.default_rng((self._seed, step))
-        return np.stack([self._item(rng) for _ in range(self._batch_size)])
+        """Return all crops of ``step``: float32 ``[batch_size, 2, frames]``."""
+        return np.stack([self.crop(step, place) for place in range(self.batch_size)])
+
+    def crop(self, step: int, place: int) -> Audio:
+        """Return the crop at ``place`` in the batch of ``step``: float32 ``[2, frames]``."""
+        return self._item(np.random.default_rng((self._seed, step, place)))
 
     def _item(self, rng: np.random.Generator) -> Audio:
         frames = self._frames + 2 * _FILTER_MARGIN

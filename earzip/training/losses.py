@@ -1,9 +1,11 @@
-"""The reconstruction losses of the spectral εar-VAE, with gradients written out for speed.
+"""The reconstruction losses of an εar-VAE, with gradients written out for speed.
 
-Every spectral term works on K-weighted signals (see `kweighting`). Published (arXiv 2509.14912):
-K-weighting, multi-resolution magnitude losses over Mid, Side, Left and Right, a correlation loss and a
-phase loss on instantaneous frequency and group delay over Left and Right. The exact formulas below, the
-mel and the complex terms and all weights are this project's own.
+Every term works on K-weighted signals (see `kweighting`). Published (arXiv 2509.14912): K-weighting,
+multi-resolution magnitude losses over Mid, Side, Left and Right (MSLR), a correlation loss between
+reconstruction and original, and a phase loss on instantaneous frequency and group delay over Left and
+Right. The exact formulas below, the mel, complex and coherence terms and all weights are this project's
+own. Every term is a mean over the items of a batch: how a batch is split among processes or passes does
+not matter.
 
 Back-propagation through the many elementwise maps of a spectrogram loss costs more than the network.
 `_SpectralTerms` therefore returns the terms and their gradient with respect to the spectrogram, and the
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 
@@ -23,27 +25,18 @@ import torch
 from torch import Tensor
 
 from earzip.model.config import SAMPLE_RATE
+from earzip.training.config import Channels, LossConfig
 from earzip.training.kweighting import k_weight
 
 _LONG, _SHORT = (4096, 2048), (1024, 512, 256, 128)
 _MIN_MEL_FFT = 512
 _MAGNITUDE_FLOOR = 1e-5  # −100 dBFS: below it, silence is silence
+_PHASE_FLOOR = 1e-4
 _BAND_EDGES_HZ = (0, 60, 120, 250, 500, 1000)
-_CORRELATION_FRAME = 1024
+_COHERENCE_FRAME = 1024
+_CORRELATION_FRAME = 2048
 _MAGNITUDE_SHARE = 0.5  # a step draws two resolutions
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weights of the terms; 0 switches a term off."""
-
-    log_magnitude: float = 1.0
-    convergence: float = 1.0
-    mel: float = 1.0
-    complex_convergence: float = 0.7
-    complex_bands: float = 0.5
-    phase: float = 0.3
-    correlation: float = 0.5
+_Term = Callable[[Tensor, Tensor], Tensor]
 
 
 @lru_cache(maxsize=16)
@@ -97,7 +90,7 @@ def _energy(x: Tensor) -> Tensor:
 class _SpectralTerms:
     """Terms of one resolution and their gradient with respect to the estimate's spectrogram."""
 
-    def __init__(self, weights: LossWeights, n_fft: int) -> None:
+    def __init__(self, weights: LossConfig, n_fft: int) -> None:
         self.weights = weights
         self.n_fft = n_fft
         self.values: dict[str, Tensor] = {}
@@ -153,31 +146,33 @@ class _SpectralTerms:
         return error * slope[:, None, :, None]
 
     def phase(self, x: Tensor, y: Tensor) -> Tensor:
-        """1 − cos of the error of instantaneous frequency and of group delay, magnitude-weighted.
+        """1 − cos of the error of instantaneous frequency, and of group delay, magnitude-weighted.
 
-        With E = X·Y* / |X||Y| the phase error's phasor, a neighbour n in time or frequency adds
-        w·(1 − Re E·E_n*), whose derivative by the phase of X is w·Im(E·E_n*).
+        With E = X·Y* / |X||Y| the phase error's phasor, a neighbour n in time (instantaneous frequency)
+        or in frequency (group delay) adds w·(1 − Re E·E_n*), whose derivative by the phase of X is
+        w·Im(E·E_n*). The cosine takes care of wrapping. w: the lesser root magnitude of the two in the
+        original, summing to 1 an item.
         """
-        floor = _MAGNITUDE_FLOOR**2
-        power_x = _energy(x)
-        m_x, m_y = (power_x + floor).sqrt(), (_energy(y) + floor).sqrt()
-        e = x * y.conj() / (m_x * m_y)
-        weight = m_y.sqrt()
-        along_time = torch.minimum(weight[..., 1:], weight[..., :-1])
-        along_frequency = torch.minimum(weight[:, :, 1:], weight[:, :, :-1])
-        along_time /= along_time.sum()
-        along_frequency /= along_frequency.sum()
+        floor, batch = _MAGNITUDE_FLOOR**2, x.shape[0]
+        power_x, power_y = _energy(x), _energy(y)
+        m_x, m_y = (power_x + floor).sqrt(), (power_y + floor).sqrt()
+        # The floor in |X| is made up for: E is 1 where X equals Y.
+        e = x * y.conj() * (m_y / (m_x * power_y.clamp(min=floor)))
+        weight = (m_y - _PHASE_FLOOR).clamp(min=0).sqrt()
         neighbours = torch.zeros_like(e)
-        neighbours[..., 1:] += along_time * e[..., :-1]
-        neighbours[..., :-1] += along_time * e[..., 1:]
-        neighbours[:, :, 1:] += along_frequency * e[:, :, :-1]
-        neighbours[:, :, :-1] += along_frequency * e[:, :, 1:]
+        for name, axis in (("instantaneous_frequency", 3), ("group_delay", 2)):
+            n = e.shape[axis] - 1
+            w = torch.minimum(weight.narrow(axis, 1, n), weight.narrow(axis, 0, n))
+            w /= w.sum((1, 2, 3), keepdim=True).clamp(min=1e-9)
+            later, earlier = e.narrow(axis, 1, n), e.narrow(axis, 0, n)
+            self.values[name] = (w * (1 - (later * earlier.conj()).real)).sum() / batch
+            w *= getattr(self.weights, name) / batch
+            neighbours.narrow(axis, 1, n).add_(w * earlier)
+            neighbours.narrow(axis, 0, n).add_(w * later)
         product = e * neighbours.conj()
-        self.values["phase"] = 2 - 0.5 * product.real.sum()
         # d/dX of the phasor's phase and of its magnitude |X| / sqrt(|X|² + floor).
-        g = self.weights.phase
-        turn = g * product.imag / power_x.clamp(min=1e-30)
-        grow = -g * product.real * floor / (power_x.clamp(min=1e-30) * (power_x + floor))
+        turn = product.imag / power_x.clamp(min=1e-30)
+        grow = -product.real * floor / (power_x.clamp(min=1e-30) * (power_x + floor))
         return x * torch.complex(grow, turn)
 
 
@@ -187,45 +182,67 @@ def _rotate(x: Tensor) -> Tensor:
 
 
 def spectral_loss(
-    x: Tensor, y: Tensor, n_fft: int, weights: LossWeights, mid_side: bool
+    x: Tensor, y: Tensor, n_fft: int, weights: LossConfig, mid_side: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return a surrogate whose gradient by ``x`` is that of the weighted terms, and the terms.
 
-    ``x``, ``y``: K-weighted estimate and target ``[B, 2, T]``. Magnitude terms are taken over mid and
-    side or over left and right, and count half, for two resolutions make a step; complex terms
-    (n_fft ≥ 2048) do not depend on that rotation; the phase term is taken on left and right only.
+    ``x``, ``y``: estimate and target ``[B, 2, T]``. Where ``mid_side``, terms are taken over mid and
+    side, if ``weights`` has ``mslr`` for them, else over left and right. Magnitude terms count half, for
+    two resolutions make a step. Complex and phase terms are of long resolutions (n_fft ≥ 2048) only; the
+    former do not depend on the rotation.
     """
     spectrum = stft(x, n_fft)
     terms = _SpectralTerms(weights, n_fft)
+
+    def over(channels: Channels, term: _Term) -> Tensor:
+        if mid_side and channels == "mslr":
+            return _rotate(term(_rotate(estimate), _rotate(target)))
+        return term(estimate, target)
+
     with torch.no_grad():
         estimate, target = spectrum.detach(), stft(y, n_fft)
-        if mid_side:
-            gradient = _rotate(terms.magnitudes(_rotate(estimate), _rotate(target)))
-        else:
-            gradient = terms.magnitudes(estimate, target)
-        gradient = gradient * _MAGNITUDE_SHARE
+        gradient = over(weights.magnitude_channels, terms.magnitudes) * _MAGNITUDE_SHARE
         if n_fft >= min(_LONG):
             gradient = gradient + terms.complex_error(estimate, target)
-            if weights.phase:
-                gradient = gradient + terms.phase(estimate, target)
+            if weights.instantaneous_frequency or weights.group_delay:
+                gradient = gradient + over(weights.phase_channels, terms.phase)
     surrogate = (torch.view_as_real(spectrum) * torch.view_as_real(gradient)).sum()
     return surrogate, terms.values
 
 
 def correlation_loss(x: Tensor, y: Tensor) -> Tensor:
+    """1 − the normalised correlation of estimate and target, mean over channels and frames of 2048.
+
+    ``x``, ``y``: ``[B, 2, T]``. Zero for equal signals and for signals that differ in level only; 2 for
+    opposite ones. Both channels are held to their originals, and so to each other.
+    """
+    a, b = _frames(x, _CORRELATION_FRAME), _frames(y, _CORRELATION_FRAME)
+    # The floor makes two silent frames equal: 1, not 0 / 0.
+    floor = _CORRELATION_FRAME * _MAGNITUDE_FLOOR**2
+    energies = (a.square().sum(-1) + floor) * (b.square().sum(-1) + floor)
+    correlation: Tensor = ((a * b).sum(-1) + floor) / energies.sqrt()
+    return 1 - correlation.mean()
+
+
+def coherence_loss(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute error of the left–right correlation over frames of 1024 samples.
 
     ``x``, ``y``: ``[B, 2, T]``. Zero for equal signals, at most 2.
     """
 
     def correlation(audio: Tensor) -> Tensor:
-        n = audio.shape[-1] // _CORRELATION_FRAME * _CORRELATION_FRAME
-        left, right = audio[..., :n].unflatten(-1, (-1, _CORRELATION_FRAME)).unbind(1)
+        left, right = _frames(audio, _COHERENCE_FRAME).unbind(1)
         energies = (left.square().sum(-1) + 1e-5) * (right.square().sum(-1) + 1e-5)
         normalised: Tensor = (left * right).sum(-1) / energies.sqrt()
         return normalised
 
     return (correlation(x) - correlation(y)).abs().mean()
+
+
+def _frames(audio: Tensor, length: int) -> Tensor:
+    """Return whole frames of ``audio`` ``[B, 2, T]``: ``[B, 2, frames, length]``."""
+    n = audio.shape[-1] // length * length
+    return audio[..., :n].unflatten(-1, (-1, length))
 
 
 class ReconstructionLoss:
@@ -235,20 +252,26 @@ class ReconstructionLoss:
     averages to the same objective.
     """
 
-    def __init__(self, weights: LossWeights) -> None:
+    def __init__(self, weights: LossConfig) -> None:
         self.weights = weights
 
     def __call__(
         self, estimate: Tensor, target: Tensor, draw: random.Random
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a surrogate to back-propagate and the terms; audio is ``[B, 2, T]``."""
-        x = k_weight(estimate)
-        with torch.no_grad():
-            y = k_weight(target)
+        w = self.weights
+        x, y = estimate, target
+        if w.k_weighting:
+            x, y = k_weight(x), k_weight(y)
         mid_side = draw.random() < 0.5
-        long, values = spectral_loss(x, y, draw.choice(_LONG), self.weights, mid_side)
-        short, short_values = spectral_loss(x, y, draw.choice(_SHORT), self.weights, not mid_side)
+        long, short = draw.choice(_LONG), draw.choice(_SHORT)
+        total, values = spectral_loss(x, y, long, w, mid_side)
+        short_total, short_values = spectral_loss(x, y, short, w, not mid_side)
         values.update({f"{name}_short": value for name, value in short_values.items()})
-        correlation = correlation_loss(x, y)
-        values["correlation"] = correlation.detach()
-        return long + short + self.weights.correlation * correlation, values
+        total = total + short_total
+        for name, loss in (("correlation", correlation_loss), ("coherence", coherence_loss)):
+            if weight := getattr(w, name):
+                value = loss(x, y)
+                values[name] = value.detach()
+                total = total + weight * value
+        return total, values

@@ -1,275 +1,351 @@
-"""Trains a `SpectralVae` for its rate and its sound; checkpoints, resumes, logs JSON Lines."""
+"""Trains a network for its rate and its sound, on one process or many; resumes to the exact step."""
 
 from __future__ import annotations
 
 import json
-import math
 import random
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from earzip.errors import UsageError
-from earzip.model.config import SAMPLE_RATE, SpectralConfig
-from earzip.model.spectral import SpectralVae
+from earzip.errors import EarzipError, UsageError
+from earzip.formats.atomic import atomic_write
+from earzip.model.config import SAMPLE_RATE
+from earzip.model.networks import Network, build_network
+from earzip.training.adversary import Adversary
+from earzip.training.batches import Crops, Share, in_passes, steps_of
+from earzip.training.bottleneck import Bottleneck, RateController
+from earzip.training.config import OptimiserConfig, TrainingConfig
 from earzip.training.data import CropSource, Mixture, MusicPool
-from earzip.training.losses import LossWeights, ReconstructionLoss
-from earzip.training.rate import FactorisedPrior, bits_to_kbps, fit_prior
-from earzip.training.statistics import measure_statistics
+from earzip.training.discriminator import Discriminator
+from earzip.training.log import TrainingLog
+from earzip.training.losses import ReconstructionLoss
+from earzip.training.rate import bits_to_kbps
+from earzip.training.run_state import (
+    RunState,
+    load_state,
+    read_facts,
+    save_state,
+    save_weights,
+)
+from earzip.training.start import (
+    linear_maps,
+    start_from_music,
+    start_from_run,
+    start_from_weights,
+)
+
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+
+OnStep = Callable[[int, dict[str, float]], None]
+"""Told of each step that is done: its number, and the values of the log's last record."""
+
+_MOST_BAD_STEPS = 100
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """A run, as data: the same configuration and music give the same weights on one machine."""
+class Autoencoder(nn.Module):
+    """Encoder, bottleneck and decoder in one pass, so that processes can share the gradients."""
 
-    model: SpectralConfig
-    steps: int
-    batch_size: int = 4
-    crop_frames: int = 64
-    learning_rate: float = 2e-3
-    linear_map_rate: float = 0.1
-    """Learning rate of the KLT and PCA matrices, as a share of ``learning_rate``."""
-    warm_up: float = 0.02
-    hold: float = 0.4
-    """Share of the steps after which the learning rate falls linearly to 0."""
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    target_kbps: float = 12.0
-    """Rate at step scale 1, which the weight of the rate term is steered to."""
-    step_scales: tuple[float, float] = (0.35, 3.0)
-    """Range the quantiser's step scale is drawn from, log-uniformly, an item."""
-    first_rate_weight: float = 2e-3
-    statistics_batches: int = 200
-    seed: int = 0
-    bfloat16: bool = True
-    pools: dict[str, float] = field(default_factory=lambda: {"train": 1.0})
-    """File stem of each pool of music, with its odds."""
-    voices: str | None = None
-    loss: LossWeights = field(default_factory=LossWeights)
+    def __init__(self, network: Network, bottleneck: Bottleneck) -> None:
+        super().__init__()
+        self.network = network
+        self.bottleneck = bottleneck
 
-    @classmethod
-    def load(cls, path: Path) -> TrainingConfig:
-        """Return the configuration in the JSON file ``path``; UsageError when it is not one."""
-        try:
-            data = json.loads(path.read_text())
-            data["model"] = SpectralConfig.from_json(data["model"])
-            data["loss"] = LossWeights(**data.get("loss", {}))
-            data["step_scales"] = tuple(data.get("step_scales", cls.step_scales))
-            return cls(**data)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"not a training configuration: {error}", path) from error
-
-
-# Steering of the rate's weight: proportional to the smoothed error, which damps it, and to its integral.
-_RATE_PROPORTIONAL, _RATE_INTEGRAL, _RATE_SMOOTHING = 2.0, 0.002, 0.02
-_PRIOR_BATCHES = 16
-
-
-def quantise_straight_through(latents: Tensor, step: Tensor) -> Tensor:
-    """Return ``latents`` rounded to multiples of ``step``, with gradients for both.
-
-    Rounding passes the gradient of the latents unchanged; that of the step is the learned-step rule
-    of Esser et al. (LSQ, 2020).
-    """
-    scaled = latents / step
-    return (scaled + (scaled.round() - scaled).detach()) * step
+    def forward(self, crops: Crops) -> tuple[Tensor, Tensor, Tensor]:
+        """Return audio ``[B, 2, T]``; cost and bits ``[B]``, see `earzip.training.bottleneck.Passed`."""
+        posterior = self.network.encode(crops.audio)
+        passed = self.bottleneck(posterior, crops.draws, crops.noise)
+        return self.network.decode(passed.latents), passed.cost, passed.bits
 
 
 class Trainer:
-    """One run in ``folder``: checkpoint, log and final weights lie there."""
+    """One run in ``folder``: configuration, checkpoint, log, curves and final weights lie there.
+
+    Under ``accelerate launch`` each process takes its share of every batch.
+    """
 
     def __init__(
-        self, config: TrainingConfig, music: Path, folder: Path, start: Path | None = None
+        self,
+        config: TrainingConfig,
+        music: Path,
+        folder: Path,
+        *,
+        start: Path | None = None,
+        workers: int = 1,
     ) -> None:
-        """Resume the run in ``folder``, or begin one: from the weights ``start``, or from ``music``."""
+        """Resume the run in ``folder``, or begin one: from ``start``, or from statistics of ``music``.
+
+        ``start`` is the folder of an earlier run or a file of weights; ``workers`` processes cut crops
+        ahead. Raises UsageError for batches that cannot be shared out, for a run that was begun with
+        another configuration, and for a ``start`` that does not fit; SourceError for music that cannot
+        be read.
+        """
         self.config = config
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(config.seed)
-        self.vae = SpectralVae(config.model)
-        self.prior = FactorisedPrior(config.model.n_latents)
-        self.crops = _open_crops(config, music)
-        self.loss = ReconstructionLoss(config.loss)
-        self.optimizer = _optimizer(config, self.vae, self.prior)
         self.step = 0
-        self.log_rate_weight = math.log(config.first_rate_weight)
-        self.rate_error = 0.0
-        self.checkpoint = folder / "checkpoint.safetensors"
-        if self.checkpoint.exists():
-            self._resume()
-        elif start is not None:
-            self._begin_from(start)
+        precision = "bf16" if config.precision == "bfloat16" else "no"
+        self.accelerator = Accelerator(mixed_precision=precision)
+        self._share = Share(
+            config.batch_size,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+            config.accumulation,
+        )
+        self._workers = workers
+        torch.manual_seed(config.seed)
+        network = build_network(config.architecture, config.model)
+        dimensions = network.config
+        self._hop = dimensions.hop
+        self._latents_shape = dimensions.n_latents, config.crop_frames
+        bottleneck = Bottleneck(config.bottleneck, dimensions.n_latents)
+        adversarial, discriminator = config.adversarial, None
+        if adversarial:
+            discriminator = Discriminator(adversarial.fft_sizes, adversarial.channels)
+        self.crops = _open_crops(config, music, self._hop)
+        self.checkpoint = folder / CHECKPOINT
+        resuming = self.checkpoint.exists()
+        if resuming:
+            facts = self._facts_to_resume()
+        elif start is None:
+            start_from_music(network, self.crops, config.statistics_batches)
+        elif start.is_dir():
+            earlier = start / CHECKPOINT
+            start_from_run(earlier, network, bottleneck, discriminator, self.crops, config.seed)
         else:
-            self.vae.initialise(measure_statistics(self.vae, self.crops, config.statistics_batches))
+            start_from_weights(start, network, bottleneck, self.crops, config.seed)
+        model = Autoencoder(network, bottleneck)
+        self._model, self._optimiser = self.accelerator.prepare(
+            model, _optimiser(config.optimiser, model)
+        )
+        self.network, self.bottleneck = network, bottleneck
+        self._ema = None
+        if config.optimiser.ema:
+            average = get_ema_multi_avg_fn(config.optimiser.ema)
+            self._ema = AveragedModel(network, multi_avg_fn=average)
+        self._adversary = None
+        if adversarial and discriminator:
+            self._adversary = Adversary(adversarial, discriminator, self.accelerator)
+        self._loss = ReconstructionLoss(config.loss)
+        self._rate = RateController(config.bottleneck)
+        self._bad_steps = 0
+        if resuming:
+            load_state(self._state(), self.checkpoint)
+            self.step, self._bad_steps = facts["step"], facts["bad_steps"]
+            self._rate.load_state_dict(facts["rate"])
 
-    def _begin_from(self, start: Path) -> None:
-        """Take over the weights of an earlier round, which hold no prior: that is fitted to them."""
-        try:
-            self.vae.load_state_dict(load_file(start))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise UsageError(f"not weights of this configuration: {error}", start) from error
-        with torch.no_grad():
-            batches = (self.crops.batch(step) for step in range(_PRIOR_BATCHES))
-            posteriors = [self.vae.encode(torch.from_numpy(batch)) for batch in batches]
-        mean = torch.cat([posterior.mean for posterior in posteriors])
-        fit_prior(self.prior, mean, posteriors[0].scale[:1], self.config.seed)
+    def run(
+        self,
+        log_every: int = 100,
+        checkpoint_every: int = 500,
+        on_step: OnStep | None = None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Train to the end, or until a stop is requested of any process; return whether it is the end.
 
-    def run(self, log_every: int = 100, checkpoint_every: int = 500) -> None:
-        """Train to the end; writes ``weights.safetensors`` and ``weights.json``."""
-        config = self.config
-        sums: dict[str, float] = {}
-        began = time.monotonic()
-        with (self.folder / "log.jsonl").open("a") as log:
-            for batch in self._batches():
-                for name, value in self._train_step(batch).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                self.step += 1
-                if self.step % log_every == 0:
-                    record = {name: round(value / log_every, 5) for name, value in sums.items()}
-                    record.update(step=self.step, seconds=round(time.monotonic() - began, 1))
-                    log.write(json.dumps(record) + "\n")
-                    log.flush()
-                    sums = {}
-                if self.step % checkpoint_every == 0 or self.step == config.steps:
-                    self._save()
-        save_weights(self.vae, self.folder / "weights.safetensors")
+        The state is saved either way; at the end the weights are written. Raises EarzipError when
+        training diverges.
+        """
+        self._write_config()
+        log = TrainingLog(self.folder, self.step, self.accelerator)
+        steps = range(self.step, self.config.steps)
+        for passes in steps_of(
+            self.crops,
+            self._share,
+            steps,
+            self._latents_shape,
+            seed=self.config.seed,
+            workers=self._workers,
+            device=self.accelerator.device,
+        ):
+            log.add(self._train_step(passes))
+            self.step += 1
+            at_end = self.step == self.config.steps
+            stopping = not at_end and self._any(stop_requested())
+            saving = at_end or stopping or self.step % checkpoint_every == 0
+            # A record ends at each checkpoint, so that a resumed run writes the same records.
+            if saving or self.step % log_every == 0:
+                log.write(self.step)
+            if saving:
+                self._save()
+                log.draw()
+            if on_step:
+                on_step(self.step, log.last)
+            if stopping:
+                return False
+        if self.accelerator.is_main_process:
+            save_weights(self._ema.module if self._ema else self.network, self.folder / WEIGHTS)
+        self.accelerator.wait_for_everyone()
+        return True
 
-    def _batches(self) -> Iterator[Tensor]:
-        """Yield the batches of the steps that are left, one prepared ahead."""
-        with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(self.crops.batch, self.step)
-            for step in range(self.step, self.config.steps):
-                batch = coming.result()
-                if step + 1 < self.config.steps:
-                    coming = ahead.submit(self.crops.batch, step + 1)
-                yield torch.from_numpy(batch)
+    def _train_step(self, passes: list[Crops]) -> dict[str, Tensor]:
+        """Do one step; return what the log is told of it."""
+        config = self.config.optimiser
+        factor = _learning_rate_factor(config, self.step / self.config.steps)
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.learning_rate * factor * group["share"]
+        adversary = self._adversary if self._adversary_has_started() else None
+        results = [
+            self._backward(crops, adversary)
+            for crops in in_passes(self.accelerator, self._model, passes)
+        ]
+        values = _means([record for _, record in results])
+        values["norm"] = self._update()
+        kbps = bits_to_kbps(
+            float(self.accelerator.reduce(values.pop("bits"), "mean")), self._hop, SAMPLE_RATE
+        )
+        values["kbps"], values["rate_weight"] = torch.tensor([kbps, self._rate.weight])
+        self._rate.update(kbps)
+        if adversary:
+            pairs = [
+                (crops.audio, decoded) for crops, (decoded, _) in zip(passes, results, strict=True)
+            ]
+            values |= adversary.learn(pairs, config.clip)
+        return values
 
-    def _train_step(self, audio: Tensor) -> dict[str, float]:
-        config = self.config
-        self._set_learning_rate()
-        # Everything random of a step follows from its number, so that a resumed run is the same run.
-        draw = random.Random(f"{config.seed}/{self.step}")
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        low, high = (math.log(scale) for scale in config.step_scales)
-        uniform = torch.rand(len(audio), 1, 1, generator=generator)
-        step_scale = torch.exp(low + (high - low) * uniform)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            posterior = self.vae.encode(audio)
-            step = posterior.scale * step_scale
-            decoded = self.vae.decode(quantise_straight_through(posterior.mean, step))
-        noise = torch.rand(posterior.mean.shape, generator=generator) - 0.5
-        frame_bits = self.prior.bits(posterior.mean + noise * step, step).sum(1).mean(1)
-        rate = (frame_bits * step_scale.flatten()).mean()
-        distortion, values = self.loss(decoded, audio, draw)
-        weight = math.exp(self.log_rate_weight + _RATE_PROPORTIONAL * self.rate_error)
-        total = distortion + weight * rate
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), config.clip)
-        torch.nn.utils.clip_grad_norm_(self.prior.parameters(), config.clip)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            unit = posterior.scale
-            unit_bits = self.prior.bits(posterior.mean + noise * unit, unit).sum(1).mean()
-        kbps = bits_to_kbps(float(unit_bits), config.model.hop, SAMPLE_RATE)
-        self._steer_rate(kbps)
-        record = {name: float(value) for name, value in values.items()}
-        return record | {"kbps": kbps, "norm": float(norm), "rate_weight": weight}
+    def _backward(
+        self, crops: Crops, adversary: Adversary | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the gradients of one pass; return the decoded audio and the terms of the loss."""
+        decoded, cost, bits = self._model(crops)
+        # Everything random about a step follows from its number: a resumed run is the same run.
+        draw = random.Random(f"{self.config.seed}/{self.step}")
+        total, values = self._loss(decoded, crops.audio, draw)
+        # Also at weight 0, so that every parameter gets a gradient: processes wait for all of them.
+        total = total + self._rate.weight * cost.mean()
+        if adversary:
+            judged, terms = adversary.judge(decoded, crops.audio)
+            total = total + judged
+            values |= terms
+        self.accelerator.backward(total / self._share.passes)
+        return decoded.detach(), values | {"bits": bits.detach().mean()}
 
-    def _steer_rate(self, kbps: float) -> None:
-        error = max(-1.0, min(1.0, kbps / self.config.target_kbps - 1))
-        self.rate_error += _RATE_SMOOTHING * (error - self.rate_error)
-        self.log_rate_weight += _RATE_INTEGRAL * error
+    def _update(self) -> Tensor:
+        """Step the optimiser where the gradient is finite; return the gradient's norm."""
+        clip = self.config.optimiser.clip
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), clip)
+        self.accelerator.clip_grad_norm_(self.bottleneck.parameters(), clip)
+        if bool(torch.isfinite(norm)):
+            self._optimiser.step()
+            self._bad_steps = 0
+            if self._ema:
+                self._ema.update_parameters(self.network)
+        else:
+            self._bad_steps += 1
+        self._optimiser.zero_grad(set_to_none=True)
+        if self._bad_steps == _MOST_BAD_STEPS:
+            raise EarzipError(
+                f"training diverges: no finite gradient in the {_MOST_BAD_STEPS} steps "
+                f"up to {self.step + 1}",
+                self.folder,
+            )
+        return norm
 
-    def _set_learning_rate(self) -> None:
-        c = self.config
-        done = self.step / c.steps
-        factor = min(1.0, done / c.warm_up + 0.02, (1 - done) / (1 - c.hold))
-        for group in self.optimizer.param_groups:
-            group["lr"] = c.learning_rate * factor * group["share"]
+    def _adversary_has_started(self) -> bool:
+        adversarial = self.config.adversarial
+        return adversarial is not None and self.step >= adversarial.start * self.config.steps
+
+    def _any(self, stop: bool) -> bool:
+        """Return whether ``stop`` in any process: all must stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return stop
+        asked = torch.tensor(float(stop), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum") > 0)
+
+    def _write_config(self) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self.folder / CONFIG) as file:
+                file.write(json.dumps(self.config.to_json(), indent=1).encode() + b"\n")
+        self.accelerator.wait_for_everyone()
+
+    def _state(self) -> RunState:
+        modules: dict[str, nn.Module] = {"network": self.network, "bottleneck": self.bottleneck}
+        optimisers: dict[str, Any] = {"optimiser": self._optimiser}
+        if self._ema:
+            modules["ema"] = self._ema
+        if self._adversary:
+            modules["discriminator"] = self._adversary.discriminator
+            optimisers["discriminator_optimiser"] = self._adversary.optimiser
+        facts = {
+            "step": self.step,
+            "bad_steps": self._bad_steps,
+            "rate": self._rate.state_dict(),
+            "config": self.config.to_json(),
+        }
+        return RunState(modules, optimisers, facts)
 
     def _save(self) -> None:
-        tensors = {f"vae.{k}": v for k, v in self.vae.state_dict().items()}
-        tensors |= {f"prior.{k}": v for k, v in self.prior.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
-        meta = {"step": str(self.step), "log_rate_weight": repr(self.log_rate_weight)}
-        meta["rate_error"] = repr(self.rate_error)
-        partial = self.checkpoint.with_suffix(".partial")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, meta)
-        partial.replace(self.checkpoint)
+        if self.accelerator.is_main_process:
+            save_state(self._state(), self.checkpoint)
+        self.accelerator.wait_for_everyone()
 
-    def _resume(self) -> None:
-        tensors = load_file(self.checkpoint)
-        self.vae.load_state_dict(_under("vae.", tensors))
-        self.prior.load_state_dict(_under("prior.", tensors))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer.", tensors).items():
-            index, _, key = name.partition(".")
-            state.setdefault(int(index), {})[key] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        meta = _metadata(self.checkpoint)
-        self.step = int(meta["step"])
-        self.log_rate_weight = float(meta["log_rate_weight"])
-        self.rate_error = float(meta["rate_error"])
+    def _facts_to_resume(self) -> dict[str, Any]:
+        facts = read_facts(self.checkpoint)
+        if differing := _differences(facts["config"], self.config.to_json()):
+            raise UsageError(
+                f"the run was begun with another configuration: {'; '.join(differing)}; "
+                "a further stage is a run of its own that starts from this one",
+                self.folder,
+            )
+        return facts
 
 
-def save_weights(vae: SpectralVae, path: Path) -> None:
-    """Write the weights of ``vae`` as float16, statistics as float32, to a safetensors file."""
-    tensors = {}
-    for name, tensor in vae.state_dict().items():
-        small = tensor.ndim < 2 or name == "rms"
-        tensors[name] = tensor.detach().to(torch.float32 if small else torch.float16).contiguous()
-        if not bool(torch.isfinite(tensors[name]).all()):
-            raise ValueError(f"{name} does not fit float16")
-    save_file(tensors, path)
+def _means(records: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each value over the passes of a step, which all have the same."""
+    return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        a, b = before.get(name), now.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name} was {a!r}, not {b!r}")
+    return found
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, "pt") as file:
-        return dict(file.metadata())
-
-
-def _open_crops(config: TrainingConfig, music: Path) -> CropSource:
-    frames = config.crop_frames * config.model.hop
+def _open_crops(config: TrainingConfig, music: Path, hop: int) -> CropSource:
+    frames = config.crop_frames * hop
     shortest = 2 * frames
-    pools = [MusicPool(music / f"{name}.s16", shortest) for name in config.pools]
-    total = sum(config.pools.values())
-    odds = [share / total for share in config.pools.values()]
+    pools = [MusicPool(music / f"{name}.s16", shortest) for name in config.music]
+    total = sum(config.music.values())
+    odds = [share / total for share in config.music.values()]
     voices = MusicPool(music / f"{config.voices}.s16", shortest) if config.voices else None
     return CropSource(Mixture(pools, odds, voices), config.batch_size, frames, config.seed)
 
 
-def _optimizer(
-    config: TrainingConfig, vae: SpectralVae, prior: FactorisedPrior
-) -> torch.optim.Optimizer:
-    linear_maps = ("analysis", "synthesis", "envelope_analysis", "envelope_synthesis")
-    groups: dict[str, list[Tensor]] = {"matrices": [], "vectors": [], "linear": []}
-    for name, parameter in vae.named_parameters():
-        if name.split(".")[0] in linear_maps:
-            groups["linear"].append(parameter)
-        else:
-            groups["matrices" if parameter.ndim >= 2 else "vectors"].append(parameter)
-    groups["vectors"] += list(prior.parameters())
-    options: list[dict[str, Any]] = [
-        {"params": groups["matrices"], "weight_decay": config.weight_decay, "share": 1.0},
-        {"params": groups["vectors"], "weight_decay": 0.0, "share": 1.0},
-        {"params": groups["linear"], "weight_decay": 0.0, "share": config.linear_map_rate},
+def _optimiser(config: OptimiserConfig, model: Autoencoder) -> torch.optim.Optimizer:
+    slow = linear_maps(model.network)
+    apart = {id(p) for p in (*slow, *model.bottleneck.parameters())}
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        if id(parameter) not in apart:
+            # One number a channel, as the gains of weight normalisation are, is not decayed.
+            is_matrix = parameter.ndim > 1 and parameter.numel() > parameter.shape[0]
+            (matrices if is_matrix else vectors).append(parameter)
+    vectors += model.bottleneck.parameters()
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay, "share": 1.0},
+        {"params": vectors, "weight_decay": 0.0, "share": 1.0},
+        {"params": slow, "weight_decay": 0.0, "share": config.linear_map_share},
     ]
     return torch.optim.AdamW(
-        options, lr=config.learning_rate, betas=(0.9, 0.95), eps=1e-9, fused=True
+        groups, lr=config.learning_rate, betas=config.betas, eps=1e-9, fused=True
     )
+
+
+def _learning_rate_factor(config: OptimiserConfig, done: float) -> float:
+    """Return the learning rate as a share of the highest, ``done`` of the run."""
+    rising = done / config.warm_up + 0.02 if config.warm_up else 1.0
+    falling = (1 - done) / (1 - config.hold) if config.hold < 1 else 1.0
+    return min(1.0, rising, falling)

@@ -1,179 +1,254 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
-from earzip.errors import SourceError, UsageError
-from earzip.training.rate import FactorisedPrior, bits_to_kbps, entropy_bits, fit_prior
-from earzip.training.trainer import Trainer, TrainingConfig, quantise_straight_through
-from tests.conftest import tones
+from earzip.errors import EarzipError, SourceError, UsageError
+from earzip.training.rate import FactorisedPrior
+from earzip.training.run_state import read_parts
+from earzip.training.trainer import Trainer
+from tests.earzip.training.conftest import EAR, SPECTRAL, load, records, write_config
 
-CONFIG = {
-    "model": {
-        "n_waveform": 24, "n_envelope": 4, "width": 16, "encoder_depth": 1, "decoder_depth": 1,
-        "kernel_size": 3, "hop": 256, "short_hop": 64, "n_short_bands": 4, "n_bands": 12,
-        "first_envelope_band": 3,
-    },
-    "steps": 24,
-    "batch_size": 2,
-    "crop_frames": 48,
-    "statistics_batches": 8,
-    "bfloat16": False,
-    "pools": {"music": 1.0},
-    "loss": {"mel": 0.0},
-}  # fmt: skip
+RUNS = {"spectral": SPECTRAL, "ear": EAR}
 
 
-@pytest.fixture
-def music(tmp_path: Path) -> Path:
-    audio = np.concatenate([tones(200_000, seed) for seed in (1, 2)], 1)
-    (np.ascontiguousarray(audio.T) * 32767).astype("<i2").tofile(tmp_path / "music.s16")
-    entries = [
-        {"name": str(i), "start": i * 200_000, "frames": 200_000, "rms_db": -20.0} for i in (0, 1)
-    ]
-    (tmp_path / "music.json").write_text(json.dumps(entries))
-    return tmp_path
+@pytest.fixture(autouse=True)
+def _accelerate_begins_anew() -> Iterator[None]:
+    """Let each test choose its precision, which accelerate keeps a process for good."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIG))
-    return path
+def command(config: Path, music: Path, run: Path, *options: object) -> list[str]:
+    words = ["train", "run", config, "--music", music, "--output", run, "--log-every", 1, *options]
+    return ["-m", "earzip", *map(str, words)]
 
 
-def losses(folder: Path) -> list[dict[str, float]]:
-    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
-
-
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    music: Path, config: Path, tmp_path: Path
-) -> None:
-    code = (
-        "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
-        "from earzip.training.trainer import *\n"
-        "c, m, f = map(Path, sys.argv[1:])\n"
-        "Trainer(TrainingConfig.load(c), m, f).run(log_every=1, checkpoint_every=4)"
+def train(config: Path, music: Path, run: Path, *options: object) -> None:
+    subprocess.run(
+        [sys.executable, *command(config, music, run, *options)], check=True, timeout=200
     )
-    command = [sys.executable, "-c", code, config, music]
-    subprocess.run([*command, tmp_path / "whole"], check=True, timeout=120)
-    killed = subprocess.Popen([*command, tmp_path / "killed"])
-    deadline = time.monotonic() + 100
-    while not (tmp_path / "killed" / "checkpoint.safetensors").exists():
+
+
+def train_in_processes(n: int, config: Path, music: Path, run: Path, *options: object) -> None:
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        str(n),
+    ]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--main_process_port", "0"]
+    subprocess.run([*launch, *command(config, music, run, *options)], check=True, timeout=200)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 150
+    while not path.exists():
+        assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    subprocess.run([*command, tmp_path / "killed"], check=True, timeout=120)
-    by_step = {record["step"]: record for record in losses(tmp_path / "killed")}
-    assert list(by_step.values()) == losses(tmp_path / "whole")
-    assert len(by_step) == 24
-    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("whole", "killed")]
-    assert weights[0] == weights[1]
 
 
-def test_training_lowers_the_loss(music: Path, config: Path, tmp_path: Path) -> None:
-    trainer = Trainer(TrainingConfig.load(config), music, tmp_path / "run")
-    trainer.run(log_every=6)
-    records = losses(tmp_path / "run")
-    assert records[-1]["log_magnitude"] < records[0]["log_magnitude"]
-
-
-def test_another_round_begins_with_the_weights_of_the_last(
-    music: Path, config: Path, tmp_path: Path
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    kind: str, music: Path, tmp_path: Path
 ) -> None:
-    loaded = TrainingConfig.load(config)
-    Trainer(loaded, music, tmp_path / "first").run()
-    start = tmp_path / "first" / "weights.safetensors"
-    second = Trainer(loaded, music, tmp_path / "second", start)
-    for name, tensor in load_file(start).items():
-        torch.testing.assert_close(second.vae.state_dict()[name], tensor.float())
-    audio = torch.from_numpy(second.crops.batch(99))
-    posterior = second.vae.encode(audio)
-    fitted_bits, plain_bits = (
-        prior.bits(posterior.mean, posterior.scale).mean()
-        for prior in (second.prior, FactorisedPrior(loaded.model.n_latents))
+    config = write_config(tmp_path, RUNS[kind])
+    train(config, music, tmp_path / "whole", "--checkpoint-every", 4)
+    killed = subprocess.Popen(
+        [sys.executable, *command(config, music, tmp_path / "killed", "--checkpoint-every", 4)]
     )
-    assert fitted_bits < plain_bits
+    wait_for(tmp_path / "killed" / "checkpoint.safetensors", killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "weights.safetensors").exists()
+    train(config, music, tmp_path / "killed", "--checkpoint-every", 4)
+    assert records(tmp_path / "killed") == records(tmp_path / "whole")
+    assert len(records(tmp_path / "whole")) == RUNS[kind]["steps"]
+    weights, states = (
+        [(tmp_path / run / f"{name}.safetensors").read_bytes() for run in ("whole", "killed")]
+        for name in ("weights", "checkpoint")
+    )
+    assert weights[0] == weights[1]
+    assert states[0] == states[1]
 
 
-def test_weights_of_another_shape_are_refused(music: Path, config: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_the_state_and_ends_with_75(music: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, {**SPECTRAL, "steps": 100_000})
+    run = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, *command(config, music, run)])
+    wait_for(run / "log.jsonl", process)
+    while not records(run):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 75
+    (step,) = {record["step"] for record in records(run)[-1:]}
+    assert (run / "checkpoint.safetensors").exists()
+    trainer = Trainer(load({**SPECTRAL, "steps": 100_000}), music, run)
+    assert trainer.step == step
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_two_processes_train_as_one_does(kind: str, music: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, {**RUNS[kind], "steps": 8})
+    train(config, music, tmp_path / "one")
+    train_in_processes(2, config, music, tmp_path / "two")
+    check_alike(tmp_path / "one", tmp_path / "two", 8)
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_accumulated_passes_train_as_one_pass_does(kind: str, music: Path, tmp_path: Path) -> None:
+    for passes in (1, 4):
+        config = load(RUNS[kind], steps=8, accumulation=passes)
+        Trainer(config, music, tmp_path / str(passes), workers=0).run(log_every=1)
+    check_alike(tmp_path / "1", tmp_path / "4", 8)
+
+
+def check_alike(a: Path, b: Path, n_steps: int) -> None:
+    """Equal but for the order of sums, whose effect grows with the steps."""
+    pairs = list(zip(records(a), records(b), strict=True))
+    assert len(pairs) == n_steps
+    for step, (one, other) in enumerate(pairs):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert other[name] == pytest.approx(value, rel=1e-4 if step < 2 else 2e-2, abs=1e-5), (
+                name
+            )
+
+
+def test_more_processes_than_crops_are_refused(music: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="batch_size 4 cannot be shared out evenly: 1 processes, 3"
+    ):
+        Trainer(load(SPECTRAL, accumulation=3), music, tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_training_lowers_the_loss(kind: str, music: Path, tmp_path: Path) -> None:
+    config = load(RUNS[kind], steps=40, adversarial=None)
+    Trainer(config, music, tmp_path / "run", workers=0).run(log_every=10)
+    found = records(tmp_path / "run")
+    assert found[-1]["log_magnitude"] < 0.95 * found[0]["log_magnitude"]
+
+
+def test_bfloat16_trains_nearly_as_float32_does(music: Path, tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        config = load(SPECTRAL, precision=precision, steps=4)
+        Trainer(config, music, tmp_path / precision, workers=0).run(log_every=4)
+        AcceleratorState._reset_state(reset_partial_state=True)
+    (exact,), (rounded,) = records(tmp_path / "float32"), records(tmp_path / "bfloat16")
+    assert rounded != exact
+    assert rounded["log_magnitude"] == pytest.approx(exact["log_magnitude"], rel=0.05)
+
+
+def test_weights_are_the_running_mean(music: Path, tmp_path: Path) -> None:
+    trainer = Trainer(load(SPECTRAL, optimiser__ema=0.9), music, tmp_path / "run", workers=0)
+    trainer.run()
+    weights = load_file(tmp_path / "run" / "weights.safetensors")["encoder_in.weight"].float()
+    averaged = read_parts(trainer.checkpoint, ["ema"])["ema"]["module.encoder_in.weight"]
+    torch.testing.assert_close(weights, averaged, rtol=1e-3, atol=1e-6)
+    assert not torch.allclose(weights, trainer.network.state_dict()["encoder_in.weight"], rtol=1e-3)
+
+
+def test_the_curves_are_a_picture(music: Path, tmp_path: Path) -> None:
+    Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).run()
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_stage_begins_with_network_prior_and_discriminator_of_the_first(
+    music: Path, tmp_path: Path
+) -> None:
+    first = load(EAR, bottleneck__rate="prior")
+    Trainer(first, music, tmp_path / "first", workers=0).run()
+    second = Trainer(first, music, tmp_path / "second", start=tmp_path / "first", workers=0)
+    assert second.step == 0
+    parts = read_parts(
+        tmp_path / "first" / "checkpoint.safetensors", ["ema", "bottleneck", "discriminator"]
+    )
+    state = second._state()
+    for name, tensor in state.modules["network"].state_dict().items():
+        torch.testing.assert_close(tensor, parts["ema"][f"module.{name}"])
+    for part in ("bottleneck", "discriminator"):
+        for name, tensor in state.modules[part].state_dict().items():
+            torch.testing.assert_close(tensor, parts[part][name])
+
+
+def test_another_round_begins_with_weights_and_fits_a_prior(music: Path, tmp_path: Path) -> None:
+    config = load(SPECTRAL)
+    Trainer(config, music, tmp_path / "first", workers=0).run()
+    start = tmp_path / "first" / "weights.safetensors"
+    second = Trainer(config, music, tmp_path / "second", start=start)
+    for name, tensor in load_file(start).items():
+        torch.testing.assert_close(second.network.state_dict()[name], tensor.float())
+    with torch.no_grad():
+        posterior = second.network.encode(torch.from_numpy(second.crops.batch(99)))
+    assert second.bottleneck.prior is not None
+    fitted, plain = (
+        prior.bits(posterior.mean, posterior.scale).mean()
+        for prior in (second.bottleneck.prior, FactorisedPrior(28))
+    )
+    assert fitted < plain
+
+
+def test_weights_of_another_shape_are_refused(music: Path, tmp_path: Path) -> None:
     save_file({"rms": torch.ones(2, 128)}, tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match=r"other.safetensors: not weights of this configuration"):
-        Trainer(
-            TrainingConfig.load(config), music, tmp_path / "run", tmp_path / "other.safetensors"
-        )
+        Trainer(load(SPECTRAL), music, tmp_path / "run", start=tmp_path / "other.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"steps": None}, "steps"), ({"model": {"hop": 1000}}, "multiple"), ({"stepz": 3}, "stepz")],
-)
-def test_a_bad_configuration_names_what_is_wrong(
-    config: Path, change: dict[str, object], message: str
-) -> None:
-    data = {**CONFIG, **change}
-    config.write_text(json.dumps({k: v for k, v in data.items() if v is not None}))
-    with pytest.raises(UsageError, match=message):
-        TrainingConfig.load(config)
+def test_a_run_of_another_network_is_refused_as_a_start(music: Path, tmp_path: Path) -> None:
+    Trainer(load(SPECTRAL, steps=1), music, tmp_path / "first", workers=0).run()
+    with pytest.raises(UsageError, match="not a run of this configuration"):
+        Trainer(load(EAR), music, tmp_path / "second", start=tmp_path / "first")
 
 
-def test_missing_music_is_named(config: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_another_configuration(music: Path, tmp_path: Path) -> None:
+    Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).run()
+    changed = load(SPECTRAL, steps=3, loss__group_delay=0.7)
+    with pytest.raises(UsageError, match=r"loss.group_delay was 0.3, not 0.7; steps was 2, not 3"):
+        Trainer(changed, music, tmp_path / "run")
+
+
+def test_missing_music_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not a music pool"):
-        Trainer(TrainingConfig.load(config), tmp_path / "nowhere", tmp_path / "run")
+        Trainer(load(SPECTRAL), tmp_path / "nowhere", tmp_path / "run")
 
 
-def test_rounding_passes_gradients() -> None:
-    x = torch.tensor([[0.4, 1.3]], requires_grad=True)
-    step = torch.tensor([[0.5, 0.5]], requires_grad=True)
-    y = quantise_straight_through(x, step)
-    torch.testing.assert_close(y, torch.tensor([[0.5, 1.5]]))
-    y.sum().backward()
-    torch.testing.assert_close(x.grad, torch.ones(1, 2))
-    torch.testing.assert_close(step.grad, torch.tensor([[1 - 0.8, 3 - 2.6]]))
-
-
-def test_the_prior_is_a_distribution() -> None:
-    prior = FactorisedPrior(3)
-    grid = torch.arange(-400, 401).float().expand(1, 3, -1) * 0.5
-    mass = torch.exp2(-prior.bits(grid, torch.full((1, 1, 1), 0.5))).sum(-1)
-    torch.testing.assert_close(mass, torch.ones(1, 3), atol=1e-3, rtol=0)
-
-
-def test_larger_steps_cost_fewer_bits() -> None:
-    prior, latents = FactorisedPrior(1), torch.randn(1, 1, 1000)
+def test_a_run_that_diverges_ends(music: Path, tmp_path: Path) -> None:
+    trainer = Trainer(load(SPECTRAL, steps=200), music, tmp_path / "run", workers=0)
     with torch.no_grad():
-        steps = [torch.full((1, 1, 1), step) for step in (0.1, 1.0, 4.0)]
-        costs = [float(prior.bits(latents, step).mean()) for step in steps]
-    assert costs == sorted(costs, reverse=True)
+        next(trainer.network.parameters()).fill_(torch.nan)
+    with pytest.raises(
+        EarzipError, match="diverges: no finite gradient in the 100 steps up to 100"
+    ):
+        trainer.run()
 
 
-def test_a_fitted_prior_nears_the_entropy_of_its_latents() -> None:
-    prior, step = FactorisedPrior(2), torch.ones(1, 2, 1)
-    # A Laplace distribution of scale b has ln(2e·b) nats; wide bins and relaxed rounding add a little.
-    b = torch.tensor([[[20.0], [0.5]]])
-    laplace = torch.distributions.Laplace(torch.zeros(()), 1.0)
-    torch.manual_seed(0)
-    latents = laplace.sample((8, 2, 200)) * b
-    fit_prior(prior, latents, step)
-    with torch.no_grad():
-        bits = prior.bits(latents.round(), step).mean((0, 2))
-    assert float(bits[0]) == pytest.approx(np.log2(2 * np.e * 20), abs=0.1)
-    assert float(bits[1]) < 1.9
-
-
-def test_entropy_of_known_symbols() -> None:
-    symbols = torch.tensor([[0, 0, 0, 0], [0, 1, 2, 3]])
-    assert entropy_bits(symbols) == pytest.approx(8)
-    assert bits_to_kbps(1024, 1024, 44_100) == pytest.approx(44.1)
+def test_the_committed_configuration_of_mini_reproduces_from_its_seed(
+    music: Path, tmp_path: Path
+) -> None:
+    for name in ("train", "midi", "voices"):
+        for suffix in (".s16", ".json"):
+            (music / f"{name}{suffix}").symlink_to(music / f"music{suffix}")
+    options: list[Any] = ["--set", "steps=3", "--set", "statistics_batches=4"]
+    for run in ("first", "second"):
+        train(Path("mini"), music, tmp_path / run, *options)
+    assert records(tmp_path / "first") == records(tmp_path / "second")
+    first, second = (
+        (tmp_path / run / "weights.safetensors").read_bytes() for run in ("first", "second")
+    )
+    assert first == second

@@ -1,0 +1,220 @@
+"""``earzip train run``: one run of training, begun or resumed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from earzip.cli.options import EXIT_CODES, Count
+from earzip.cli.output import printable
+from earzip.errors import TargetError, UsageError
+
+if TYPE_CHECKING:
+    from earzip.training.config import TrainingConfig
+
+_STOPPED = 75
+_SHOWN = ("log_magnitude", "kbps", "norm")
+# Names of `earzip.training.config.PARTS`, which the help shows without loading torch.
+PART_NAMES = (
+    "k-weighting",
+    "mid-side",
+    "magnitude",
+    "mel",
+    "complex",
+    "phase",
+    "correlation",
+    "coherence",
+    "rate",
+    "quantisation",
+    "adversarial",
+    "feature-matching",
+    "transformer",
+)
+
+
+@click.command(epilog=EXIT_CODES, short_help="Train a model, or resume its training.")
+@click.argument("config", metavar="CONFIG")
+@click.option(
+    "-m",
+    "--music",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the pools of music that CONFIG names; `earzip train prepare` makes them.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="RUN",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run. One that holds a checkpoint is resumed.",
+)
+@click.option(
+    "--start",
+    metavar="RUN|WEIGHTS",
+    type=click.Path(path_type=Path),
+    help="Begin with an earlier run, as a second stage does, or with weights (.safetensors).",
+)
+@click.option(
+    "--without",
+    metavar="PART",
+    multiple=True,
+    type=click.Choice(PART_NAMES),
+    help=f"Switch a part off: {', '.join(PART_NAMES)}. May be repeated.",
+)
+@click.option(
+    "--set",
+    "changes",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Change a value of CONFIG, as in steps=200 or loss.mel=0.5 (JSON). May be repeated.",
+)
+@click.option(
+    "--threads",
+    metavar="N",
+    type=Count(),
+    default=1,
+    show_default=True,
+    help="CPU threads a process.",
+)
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Processes beside it that cut crops ahead.",
+)
+@click.option(
+    "--log-every",
+    metavar="N",
+    type=Count(),
+    default=100,
+    show_default=True,
+    help="Steps a log record.",
+)
+@click.option(
+    "--checkpoint-every",
+    metavar="N",
+    type=Count(),
+    default=500,
+    show_default=True,
+    help="Steps a checkpoint.",
+)
+def run(
+    *,
+    config: str,
+    music: Path,
+    output: Path,
+    start: Path | None,
+    without: tuple[str, ...],
+    changes: tuple[str, ...],
+    threads: int,
+    workers: int,
+    log_every: int,
+    checkpoint_every: int,
+) -> int:
+    """Train a model by CONFIG, or resume the run in RUN at the exact step that it was stopped at.
+
+    CONFIG is a JSON file, or the name of one that comes with earzip: mini, mini-round-2, ear,
+    ear-stage-2. RUN gets config.json, checkpoint.safetensors, log.jsonl, curves.png and, at the end,
+    weights.safetensors. Ctrl-C and SIGTERM save the state and end with 75. For several GPUs or processes:
+
+        accelerate launch -m earzip train run CONFIG --music DIR --output RUN
+    """
+    _require_extra()
+    loaded = _load_config(config, changes, without)
+    import torch  # noqa: PLC0415  # slow to load: not before the command line is known to be good
+    from accelerate import PartialState  # noqa: PLC0415
+
+    from earzip.batch import StopSignal, claim  # noqa: PLC0415
+    from earzip.training.trainer import CHECKPOINT, Trainer  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    is_main = PartialState().is_main_process
+    _make_folder(output)
+    with ExitStack() as stack:
+        if is_main:
+            stack.enter_context(claim(output / CHECKPOINT))
+        stop = stack.enter_context(StopSignal(lambda: _say("stopping after this step", is_main)))
+        trainer = Trainer(loaded, music, output, start=start, workers=workers)
+        if trainer.step:
+            _say(f"going on at step {trainer.step} of {loaded.steps}", is_main)
+        on_step = stack.enter_context(_progress(trainer.step, loaded.steps, shown=is_main))
+        finished = trainer.run(log_every, checkpoint_every, on_step, lambda: stop.requested)
+    _say(f"step {trainer.step} of {loaded.steps}: {printable(str(output))}", is_main)
+    return 0 if finished else _STOPPED
+
+
+def _require_extra() -> None:
+    if find_spec("matplotlib") is None:
+        raise UsageError("training needs more packages: pip install 'earzip[train]'")
+
+
+def _load_config(name: str, changes: Sequence[str], parts: Sequence[str]) -> TrainingConfig:
+    """Return the configuration in a file of that name, else the one that comes with earzip."""
+    from earzip.training.config import TrainingConfig  # noqa: PLC0415
+
+    path = Path(name)
+    if not path.exists() and path.name == name and not path.suffix:
+        embedded = files("earzip.training").joinpath("configs", f"{name}.json")
+        path = Path(str(embedded))
+    config = TrainingConfig.load(path, dict(_change(text) for text in changes))
+    try:
+        return config.without(parts)
+    except ValueError as error:
+        raise UsageError(f"--without {' '.join(parts)}: {error}", path) from error
+
+
+def _change(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--set {text}: expected NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value  # a word needs no quotes
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"cannot be made: {error.strerror}", folder) from error
+
+
+def _say(text: str, is_main: bool) -> None:
+    if is_main:
+        click.echo(f"earzip: {text}", err=True)
+
+
+@contextmanager
+def _progress(
+    first: int, last: int, *, shown: bool
+) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Give what is told of each step: it moves a bar where somebody sees it."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    with tqdm(
+        total=last,
+        initial=first,
+        unit="step",
+        dynamic_ncols=True,
+        disable=not (shown and sys.stderr.isatty()),
+    ) as bar:
+
+        def on_step(_step: int, values: dict[str, float]) -> None:
+            told = {name: f"{values[name]:.3g}" for name in _SHOWN if name in values}
+            bar.set_postfix(told, refresh=False)
+            bar.update()
+
+        yield on_step

@@ -1,0 +1,134 @@
+"""What lies between encoder and decoder in training: the quantiser's noise, and the rate."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from earzip.model.vae import Posterior
+from earzip.training.config import BottleneckConfig
+from earzip.training.rate import FactorisedPrior
+
+_LEAST_QUANTILE = 1e-8  # 5.6 deviations
+
+
+class Passed(NamedTuple):
+    """What comes out of a bottleneck."""
+
+    latents: Tensor
+    """For the decoder: float32 ``[B, D, F]``."""
+    cost: Tensor
+    """Bits a frame to be minimised, ``[B]``, each item weighted by its step scale."""
+    bits: Tensor
+    """Bits a frame at step scale 1, ``[B]``: the rate that is steered."""
+
+
+class Bottleneck(nn.Module):
+    """Noise that a decoder learns to bear, and the rate of the latents.
+
+    A step is the posterior scale times the item's step scale. Noises: ``round``, rounding to
+    multiples of the step, with gradients passed straight through; ``uniform``, noise as wide as the step
+    (Ballé et al., 2017); ``gaussian``, the posterior's own (Kingma and Welling, 2014), whose deviation is
+    the step, as much as rounding to √12 steps gives; ``none``.
+
+    Rates: ``prior``, bits of the quantised latents under a learned `FactorisedPrior`; ``kl``, the
+    divergence from a unit Gaussian in bits, which is what latents with posterior noise cost at least.
+    """
+
+    def __init__(self, config: BottleneckConfig, n_latents: int) -> None:
+        super().__init__()
+        self.config = config
+        self.prior = FactorisedPrior(n_latents) if config.rate == "prior" else None
+
+    def forward(self, posterior: Posterior, draws: Tensor, noise: Tensor) -> Passed:
+        """Return what the decoder gets of ``posterior``, and its rate.
+
+        ``draws``: ``[B]``, uniform in 0 to 1, choose the step scales. ``noise``: ``[B, D, F]``, uniform
+        in −½ to ½.
+        """
+        low, high = (math.log(scale) for scale in self.config.step_scales)
+        step_scale = torch.exp(low + (high - low) * draws)[:, None, None]
+        step = posterior.scale * step_scale
+        if self.prior is None:
+            bits = kl_bits(posterior)
+            cost = bits
+        else:
+            # Uniform noise in the place of rounding, which has no gradient.
+            cost = _a_frame(self.prior.bits(posterior.mean + noise * step, step))
+            unit = posterior.scale
+            with torch.no_grad():
+                bits = _a_frame(self.prior.bits(posterior.mean + noise * unit, unit))
+        latents = self._noisy(posterior, step, noise)
+        return Passed(latents, cost * step_scale.flatten(), bits)
+
+    def _noisy(self, posterior: Posterior, step: Tensor, noise: Tensor) -> Tensor:
+        match self.config.noise:
+            case "round":
+                return quantise_straight_through(posterior.mean, step)
+            case "uniform":
+                return posterior.mean + noise * step
+            case "gaussian":
+                quantile = (noise.double() + 0.5).clamp(_LEAST_QUANTILE, 1 - _LEAST_QUANTILE)
+                return posterior.mean + torch.special.ndtri(quantile).float() * step
+            case "none":
+                return posterior.mean
+
+
+def quantise_straight_through(latents: Tensor, step: Tensor) -> Tensor:
+    """Return ``latents`` rounded to multiples of ``step``, with gradients for both.
+
+    Rounding passes the gradient of the latents unchanged; that of the step is the learned-step rule
+    of Esser et al. (LSQ, 2020).
+    """
+    scaled = latents / step
+    return (scaled + (scaled.round() - scaled).detach()) * step
+
+
+def kl_bits(posterior: Posterior) -> Tensor:
+    """Return the divergence of ``posterior`` from a unit Gaussian, bits a frame, ``[B]``."""
+    variance = posterior.scale.square()
+    nats = 0.5 * (posterior.mean.square() + variance - 1 - variance.log())
+    return _a_frame(nats / math.log(2))
+
+
+def _a_frame(bits: Tensor) -> Tensor:
+    total: Tensor = bits.sum(1).mean(1)
+    return total
+
+
+class RateController:
+    """The weight of the rate's term, steered so that the rate comes to a target.
+
+    The weight's logarithm follows the relative error, smoothed, which damps it, and the error's sum.
+    """
+
+    _PROPORTIONAL, _INTEGRAL, _SMOOTHING = 2.0, 0.002, 0.02
+
+    def __init__(self, config: BottleneckConfig) -> None:
+        self._target_kbps = config.target_kbps
+        self._log_weight = math.log(config.first_weight) if config.first_weight else -math.inf
+        self._error = 0.0
+
+    @property
+    def weight(self) -> float:
+        """The weight of a bit a frame."""
+        return math.exp(self._log_weight + self._PROPORTIONAL * self._error)
+
+    def update(self, kbps: float) -> None:
+        """Take in the rate of a step."""
+        if self._target_kbps is None:
+            return
+        error = max(-1.0, min(1.0, kbps / self._target_kbps - 1))
+        self._error += self._SMOOTHING * (error - self._error)
+        self._log_weight += self._INTEGRAL * error
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what a resumed run needs."""
+        return {"log_weight": self._log_weight, "error": self._error}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Set what `state_dict` has returned."""
+        self._log_weight, self._error = state["log_weight"], state["error"]

@@ -1,0 +1,98 @@
+"""All of a run's state in one safetensors file, no pickle: modules, optimisers, and plain numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from earzip.errors import ModelDamagedError
+from earzip.formats.atomic import atomic_path
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The parts of a run by name, and ``facts``: what else it is, as JSON-able data."""
+
+    modules: Mapping[str, nn.Module]
+    optimisers: Mapping[str, Optimizer]
+    facts: dict[str, Any]
+
+
+def save_state(state: RunState, path: Path) -> None:
+    """Write ``state`` to ``path``, whole or not at all."""
+    tensors: dict[str, Tensor] = {}
+    for part, module in state.modules.items():
+        tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+    for part, optimiser in state.optimisers.items():
+        for index, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"{part}.{index}.{k}": v for k, v in values.items()}
+    # Cloned, because modules that stand in a network twice share their tensors.
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(copies, temporary, {"facts": json.dumps(state.facts)})
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the facts in ``path``; ModelDamagedError when it is no state of a run."""
+    try:
+        with safe_open(path, "pt") as file:
+            facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelDamagedError(f"not the state of a training run: {error!r}", path) from error
+    return facts
+
+
+def load_state(state: RunState, path: Path) -> None:
+    """Set the modules and optimisers of ``state`` from ``path``; ModelDamagedError if they do not fit."""
+    tensors = read_parts(path, [*state.modules, *state.optimisers])
+    try:
+        for part, module in state.modules.items():
+            module.load_state_dict(tensors[part])
+        for part, optimiser in state.optimisers.items():
+            values: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors[part].items():
+                index, key = name.split(".")
+                values.setdefault(int(index), {})[key] = tensor
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": values, "param_groups": groups})
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ModelDamagedError(f"does not fit its configuration: {error}", path) from error
+
+
+def read_parts(path: Path, parts: list[str]) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of each of ``parts`` by name; ModelDamagedError when it cannot be read."""
+    found: dict[str, dict[str, Tensor]] = {part: {} for part in parts}
+    try:
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118  # not a dictionary
+                part, _, rest = name.partition(".")
+                if part in found:
+                    found[part][rest] = file.get_tensor(name)
+    except (OSError, SafetensorError) as error:
+        raise ModelDamagedError(f"cannot be read: {error}", path) from error
+    return found
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write the weights of ``network`` for use: matrices in float16, vectors and statistics in float32.
+
+    Raises ModelDamagedError for weights that are not finite or too large for float16.
+    """
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        small = tensor.ndim < 2 or name == "rms"
+        stored = tensor.detach().cpu().to(torch.float32 if small else torch.float16)
+        if not bool(torch.isfinite(stored).all()):
+            raise ModelDamagedError(f"{name} is not finite in float16", path)
+        tensors[name] = stored.contiguous().clone()
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)

@@ -1,0 +1,96 @@
+"""What a run starts from: statistics of music, an earlier run, or weights alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from earzip.errors import UsageError
+from earzip.model.networks import Network
+from earzip.model.spectral import SpectralVae
+from earzip.training.bottleneck import Bottleneck
+from earzip.training.data import CropSource
+from earzip.training.discriminator import Discriminator
+from earzip.training.rate import fit_prior
+from earzip.training.run_state import read_parts
+from earzip.training.statistics import measure_statistics
+
+_PRIOR_BATCHES = 16
+_LINEAR_MAPS = ("analysis", "synthesis", "envelope_analysis", "envelope_synthesis")
+
+
+def start_from_music(network: Network, crops: CropSource, n_batches: int) -> None:
+    """Set the linear maps of a `SpectralVae` from statistics; another network starts random."""
+    if isinstance(network, SpectralVae):
+        network.initialise(measure_statistics(network, crops, n_batches))
+
+
+def linear_maps(network: Network) -> list[nn.Parameter]:
+    """Return the weights that are set from statistics, which learn slowly."""
+    if not isinstance(network, SpectralVae):
+        return []
+    return [p for name in _LINEAR_MAPS for p in getattr(network, name).parameters()]
+
+
+def start_from_weights(
+    path: Path, network: Network, bottleneck: Bottleneck, crops: CropSource, seed: int
+) -> None:
+    """Take over weights in a file, which hold no prior: that is fitted to their latents.
+
+    Raises UsageError for a file that does not fit.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"not weights of this configuration: {error}", path) from error
+    _fit_prior(network, bottleneck, crops, seed)
+
+
+def start_from_run(
+    checkpoint: Path,
+    network: Network,
+    bottleneck: Bottleneck,
+    discriminator: Discriminator | None,
+    crops: CropSource,
+    seed: int,
+) -> None:
+    """Take over network, prior and discriminator of a run; of a running mean of weights, that mean.
+
+    A prior or a discriminator that the run did not have is fitted, or starts random. Raises
+    UsageError for a run that does not fit.
+    """
+    parts = read_parts(checkpoint, ["network", "ema", "bottleneck", "discriminator"])
+    averaged = _averaged(parts["ema"])
+    try:
+        network.load_state_dict(averaged or parts["network"])
+        if discriminator is not None and parts["discriminator"]:
+            discriminator.load_state_dict(parts["discriminator"])
+        if parts["bottleneck"] and bottleneck.prior is not None:
+            bottleneck.load_state_dict(parts["bottleneck"])
+        else:
+            _fit_prior(network, bottleneck, crops, seed)
+    except RuntimeError as error:
+        raise UsageError(f"not a run of this configuration: {error}", checkpoint) from error
+
+
+def _averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "module."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+@torch.no_grad()
+def _posterior_of(network: Network, crops: CropSource) -> tuple[Tensor, Tensor]:
+    """Return means ``[B, D, F]``, and the mean scale of each channel ``[1, D, 1]``."""
+    batches = (torch.from_numpy(crops.batch(step)) for step in range(_PRIOR_BATCHES))
+    posteriors = [network.encode(batch) for batch in batches]
+    scale = torch.cat([posterior.scale for posterior in posteriors]).mean((0, 2), keepdim=True)
+    return torch.cat([posterior.mean for posterior in posteriors]), scale
+
+
+def _fit_prior(network: Network, bottleneck: Bottleneck, crops: CropSource, seed: int) -> None:
+    if bottleneck.prior is not None:
+        fit_prior(bottleneck.prior, *_posterior_of(network, crops), seed)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earzip.cli.train_run import PART_NAMES
+from earzip.errors import UsageError
+from earzip.training.config import PARTS, TrainingConfig
+from tests.earzip.training.conftest import EAR, SPECTRAL, load, write_config
+
+EMBEDDED = sorted(files("earzip.training").joinpath("configs").iterdir(), key=lambda p: p.name)
+
+
+@pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.name)
+def test_embedded_configurations_are_read_and_written_back(path: Any) -> None:
+    config = TrainingConfig.load(Path(str(path)))
+    assert TrainingConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@pytest.mark.parametrize("path", sorted(Path("benchmarks/ablations").glob("*.json")), ids=str)
+def test_configurations_of_ablations_are_read(path: Path) -> None:
+    TrainingConfig.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": None}, "steps is None, expected a whole number"),
+        ({"steps": 0}, "steps is 0, expected at least 1"),
+        ({"model": {"hop": 1000}}, "multiple"),
+        ({"architecture": "wavenet"}, "unknown architecture 'wavenet'"),
+        ({"stepz": 3}, "stepz is unknown; there are architecture, model, steps"),
+        ({"loss": {"mell": 3}}, "loss.mell is unknown"),
+        ({"loss": {"mel": "much"}}, "loss.mel is 'much', expected a number"),
+        ({"loss": {"k_weighting": 1}}, "loss.k_weighting is 1, expected true or false"),
+        ({"loss": {"phase_channels": "ms"}}, "'ms', expected one of mslr, lr"),
+        ({"loss": 3}, "loss is 3, expected an object"),
+        ({"bottleneck": {"step_scales": 1}}, "expected a list"),
+        ({"bottleneck": {"step_scales": [1]}}, "expected a list of 2 numbers"),
+        ({"bottleneck": {"step_scales": [2, 1]}}, "expected 0 < low <= high"),
+        ({"bottleneck": {"noise": "pink"}}, "expected one of round, uniform, gaussian, none"),
+        ({"music": {}}, "music must name pools"),
+        ({"music": {"a": 0}}, "odds above 0"),
+        ({"optimiser": {"ema": 1}}, "optimiser.ema is 1.0"),
+    ],
+)  # fmt: skip
+def test_a_bad_configuration_names_what_is_wrong(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = write_config(tmp_path, {**SPECTRAL, **change})
+    with pytest.raises(UsageError) as caught:
+        TrainingConfig.load(path)
+    assert caught.value.message.startswith("not a training configuration: ")
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"model": {}}', "\xff"])
+def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text, "latin-1")
+    with pytest.raises(UsageError, match=r"run.json: not a training configuration"):
+        TrainingConfig.load(tmp_path / "run.json")
+
+
+def test_changes_reach_nested_values() -> None:
+    config = load(SPECTRAL, steps=3, loss__mel=2, adversarial__channels=8)
+    assert (config.steps, config.loss.mel) == (3, 2.0)
+    assert config.adversarial is not None
+    assert config.adversarial.channels == 8
+    assert load(EAR, adversarial=None).adversarial is None
+
+
+def test_a_change_of_what_has_no_parts_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps has no parts to change"):
+        load(SPECTRAL, steps__more=3)
+
+
+def test_every_part_can_be_switched_off() -> None:
+    whole = load(EAR)
+    for part in PARTS:
+        assert whole.without([part]) != whole, part
+    assert whole.without(["phase"]).loss.group_delay == 0
+    assert whole.without(["adversarial"]).adversarial is None
+    assert whole.without(["rate"]).bottleneck.target_kbps is None
+    assert whole.without(["transformer"]).model["transformer_depth"] == 0
+
+
+def test_feature_matching_goes_with_no_discriminator_coming() -> None:
+    assert load(SPECTRAL).without(["feature-matching"]).adversarial is None
+
+
+def test_a_part_of_another_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="transformer_depth"):
+        load(SPECTRAL).without(["transformer"])
+
+
+def test_the_command_line_knows_every_part() -> None:
+    assert set(PART_NAMES) == set(PARTS)
