@@ -67,7 +67,7 @@ def _limit(
 )
 @_limit("--min-length", "SECONDS", 10, 0, 1e6, "Shortest track.")
 @_limit("--min-bandwidth", "KHZ", 18, 0, 22.05, "Highest frequency that carries music.")
-@_limit("--max-clipping", "PERCENT", 0.1, 0, 100, "Samples in runs of 3 at full scale.")
+@_limit("--max-clipping", "PERCENT", 0.02, 0, 100, "Samples in runs of 3 at full scale.")
 @_limit("--max-silence", "PERCENT", 20, 0, 100, "Blocks of 400 ms below -60 dBFS.")
 @_limit(
     "--min-stereo",

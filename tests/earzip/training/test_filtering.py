@@ -235,7 +235,7 @@ def test_a_good_track_has_no_reason_against_it():
         (
             {"clipping": 0.00523},
             "clipping",
-            "0.523 % of the samples are clipped; at most 0.1 % is wanted",
+            "0.523 % of the samples are clipped; at most 0.02 % is wanted",
         ),
         ({"silence": 0.314}, "silence", "31.4 % of it is silence; at most 20 % is wanted"),
         (

@@ -106,7 +106,7 @@ def test_each_track_is_kept_or_rejected_with_its_reasons(music_folder, tmp_path)
         "e dull.flac": [f"nothing above {bandwidth:.1f} kHz; at least 18 kHz is wanted"],
         "f mono.aiff": ["mono: side over mid is -120.0 dB; at least -40 dB is wanted"],
         "g clipped.wav": [
-            f"{clipped:.3g} % of the samples are clipped; at most 0.1 % is wanted",
+            f"{clipped:.3g} % of the samples are clipped; at most 0.02 % is wanted",
         ],
         "h short.wav": ["1.0 s long; at least 2 s is wanted"],
         "i silent.wav": [
