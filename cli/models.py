@@ -71,8 +71,8 @@ _music_option = click.option(
 )
 
 
-@models.command("import", epilog=EXIT_CODES, short_help="Install a published εar-VAE checkpoint.")
-@click.argument("checkpoint", metavar="FILE", type=click.Path(path_type=Path))
+@models.command("import", epilog=EXIT_CODES, short_help="Install a trained or a published model.")
+@click.argument("checkpoint", metavar="RUN|FILE", type=click.Path(path_type=Path))
 @_music_option
 @click.option(
     "--name", metavar="NAME", help="What to call the model.  [default: the file's name, - for _]"
@@ -105,15 +105,16 @@ def import_(
     precision: str,
     run: RunOptions,
 ) -> int:
-    """Convert a checkpoint of the published εar-VAE, calibrate it on music, and install it.
+    """Convert a trained network, calibrate it on music, and install it.
 
-    FILE is the published .pyt, of which only tensors are unpickled, or a safetensors file with the
-    same keys. The model goes to earzip/models under $XDG_DATA_HOME (~/.local/share).
+    RUN is the folder of a finished run of `earzip train run`. FILE is a published εar-VAE: its .pyt,
+    of which only tensors are unpickled, or a safetensors file with the same keys. The model goes to
+    earzip/models under $XDG_DATA_HOME (~/.local/share).
     """
     from earzip.model_files import ImportOptions, import_model  # noqa: PLC0415  # loads torch
 
     options = ImportOptions(
-        name=name if name is not None else checkpoint.stem.replace("_", "-"),
+        name=name if name is not None else checkpoint.resolve().stem.replace("_", "-"),
         licence=licence,
         source=source,
         config=config,

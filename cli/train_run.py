@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from earzip.batch import StopSignal, claim
 from earzip.cli.options import EXIT_CODES, Count
 from earzip.cli.output import printable
 from earzip.errors import TargetError, UsageError
@@ -133,14 +134,10 @@ def run(
     """
     _require_extra()
     loaded = _load_config(config, changes, without)
-    import torch  # noqa: PLC0415  # slow to load: not before the command line is known to be good
-    from accelerate import PartialState  # noqa: PLC0415
+    # Loads torch: not before the command line is known to be good.
+    from earzip.training.trainer import CHECKPOINT, Trainer, join_processes  # noqa: PLC0415
 
-    from earzip.batch import StopSignal, claim  # noqa: PLC0415
-    from earzip.training.trainer import CHECKPOINT, Trainer  # noqa: PLC0415
-
-    torch.set_num_threads(threads)
-    is_main = PartialState().is_main_process
+    is_main = join_processes(threads)
     _make_folder(output)
     with ExitStack() as stack:
         if is_main:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import pickle
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save
 
 from earzip.calibration import EncodedMusic, encode_music
 from earzip.checkpoints import (
@@ -29,23 +25,20 @@ from earzip.checkpoints import (
     model_folders,
     verify_model,
 )
-from earzip.errors import ModelDamagedError, TargetError, UsageError
+from earzip.errors import TargetError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.model.config import EarConfig
-from earzip.model.ear import EarVae
+from earzip.model.config import EarConfig, SpectralConfig
+from earzip.network_files import TrainedNetwork, read_published, read_run
 from earzip.quantizer import STEPS_PER_OCTAVE
 
 _FORMAT_DOCUMENT = "SPEC.md"
 _ROUNDING = 0.5
 
+_SPECTRAL_CORE_FRAMES = 1024
 # Windows of some six seconds: the activations of the published network take 130 MB a second.
-_CORE_FRAMES = 256
+_EAR_CORE_FRAMES = 256
 # The transformer sees the whole window, so it is given more context than its convolutions reach.
 _TRANSFORMER_CONTEXT = 32
-
-# Steps in posterior scales. Rounding to steps of sqrt(12) scales adds as much noise as the
-# posterior has; each preset below that adds four times as much.
-_STEP_FACTORS = {"high": 3.5, "medium": 7.0, "low": 14.0}
 
 
 @dataclass(frozen=True)
@@ -65,35 +58,36 @@ class ImportOptions:
 def import_model(
     checkpoint: Path, music: Sequence[Path], options: ImportOptions, folder: Path | None = None
 ) -> ModelSpec:
-    """Convert a published εar-VAE checkpoint once, calibrate it on ``music``, and install it.
+    """Convert a checkpoint once, calibrate it on ``music``, and install it.
 
-    ``checkpoint`` is a safetensors file, or a pickled state dict, of which only tensors are ever
-    unpickled. Returns the specification, written to ``folder`` (default: the last of
-    `earzip.checkpoints.model_folders`) beside the weights. Raises ModelDamagedError for a file that is no
-    such checkpoint, UsageError for a configuration that does not fit, TargetError where a model of
-    that name is installed and ``options.force`` is not set, SourceError for music that cannot be read.
+    ``checkpoint`` is a published εar-VAE, as a safetensors file or a pickled state dict, of which only
+    tensors are ever unpickled; or the folder of a finished run of training. Returns the specification,
+    written to ``folder`` (default: the last of `earzip.checkpoints.model_folders`) beside the weights.
+    Raises ModelDamagedError for a file that is no such checkpoint, UsageError for a configuration that
+    does not fit, TargetError where a model of that name is installed and ``options.force`` is not set,
+    SourceError for music that cannot be read.
     """
     if not is_model_name(options.name):
         raise UsageError(f"{options.name!r} cannot be the name of a model: letters, digits, . _ -")
     folder = folder or model_folders()[-1]
     targets = [folder / f"{options.name}{suffix}" for suffix in (".safetensors", ".json")]
     _refuse_existing(targets, force=options.force)
-    config = _read_config(options.config)
-    weights = _read_weights(checkpoint)
-    _require_shapes(weights, config, checkpoint)
+    network = _read_network(checkpoint, options.config)
     with _scratch_folder(folder) as scratch:
         path = scratch / f"{options.name}.json"
-        save_file({name: t.contiguous() for name, t in weights.items()}, scratch / targets[0].name)
+        # By way of bytes: what save_file writes, only its owner may read.
+        weights = {name: tensor.contiguous() for name, tensor in network.weights.items()}
+        (scratch / targets[0].name).write_bytes(save(weights))
         spec = ModelSpec(
             name=options.name,
-            architecture="ear",
-            config=config.to_json(),
-            geometry=_geometry(config),
-            n_latents=config.n_latents,
-            step_exponents=(0,) * config.n_latents,
+            architecture=network.architecture,
+            config=network.config.to_json(),
+            geometry=_geometry(network.config),
+            n_latents=network.config.n_latents,
+            step_exponents=(0,) * network.config.n_latents,
             presets={
                 quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), _ROUNDING)
-                for quality, factor in _STEP_FACTORS.items()
+                for quality, factor in network.step_factors.items()
             },
             weights_sha256=_sha256(scratch / targets[0].name),
             licence=options.licence,
@@ -167,49 +161,28 @@ def _rate(encoded: EncodedMusic, preset: Preset) -> float:
     return encoded.kbps(exponents, preset.rounding)
 
 
-def _geometry(config: EarConfig) -> dict[str, int]:
+def _read_network(checkpoint: Path, config: Path | None) -> TrainedNetwork:
+    if not checkpoint.is_dir():
+        return read_published(checkpoint, config)
+    if config is not None:
+        raise UsageError(
+            "a run of training has its own configuration; --config is for others", config
+        )
+    return read_run(checkpoint)
+
+
+def _geometry(config: EarConfig | SpectralConfig) -> dict[str, int]:
+    if isinstance(config, SpectralConfig):
+        lead, core, transformer = config.hop // 2, _SPECTRAL_CORE_FRAMES, 0
+    else:
+        lead, core, transformer = 0, _EAR_CORE_FRAMES, _TRANSFORMER_CONTEXT
     return {
         "hop": config.hop,
-        "lead": 0,
-        "core": _CORE_FRAMES,
+        "lead": lead,
+        "core": core,
         "encoder_context": config.encoder_reach,
-        "decoder_context": config.decoder_reach + _TRANSFORMER_CONTEXT,
+        "decoder_context": config.decoder_reach + transformer,
     }
-
-
-def _read_config(path: Path | None) -> EarConfig:
-    if path is None:
-        return EarConfig()
-    try:
-        return EarConfig.from_published(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"not the configuration of an εar-VAE: {error}", path) from error
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise ModelDamagedError(f"cannot be read as a checkpoint: {error}", path) from error
-    tensors = isinstance(weights, dict) and all(isinstance(t, Tensor) for t in weights.values())
-    if not tensors:
-        raise ModelDamagedError("holds no state dict of tensors", path)
-    return dict(weights)
-
-
-def _require_shapes(weights: dict[str, Tensor], config: EarConfig, path: Path) -> None:
-    with torch.device("meta"):
-        expected = EarVae(config).state_dict()
-    for name in [*expected, *weights]:
-        if name not in weights:
-            raise ModelDamagedError(f"{name} is missing", path)
-        if name not in expected:
-            raise ModelDamagedError(f"{name} is not a part of the network", path)
-        got, wanted = tuple(weights[name].shape), tuple(expected[name].shape)
-        if got != wanted:
-            raise ModelDamagedError(f"{name} has the shape {got}, expected {wanted}", path)
 
 
 def _refuse_existing(targets: Sequence[Path], *, force: bool) -> None:

@@ -1,21 +1,19 @@
 """How good a trained network is on validation music."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.data.pcm import FULL_SCALE, SAMPLE_RATE, read_set
 from earzip.level import REFERENCE_LEVEL_DB
 from earzip.metrics.measures import mean_measures, measure
 from earzip.model.networks import Network, build_network, ready_to_run
+from earzip.network_files import read_run
 from earzip.training.rate import bits_to_kbps, entropy_bits
-from earzip.training.trainer import CONFIG, WEIGHTS
 
 EXCERPTS = 24
 SECONDS = 6
@@ -44,9 +42,9 @@ def judge(run: Path, music: Path) -> Judged:
     Latents are rounded to steps of one mean posterior scale; their rate is the order-0 entropy, a table
     a channel.
     """
-    config = json.loads((run / CONFIG).read_text())
-    network = build_network(config["architecture"], config["model"])
-    ready_to_run(network, load_file(run / WEIGHTS))
+    trained = read_run(run)
+    network = build_network(trained.architecture, trained.config.to_json())
+    ready_to_run(network, trained.weights)
     clips = excerpts(music, network.config.hop)
     with torch.inference_mode():
         posteriors = [network.encode(clip[None]) for clip in clips]

@@ -72,7 +72,8 @@ class Bottleneck(nn.Module):
                 return posterior.mean + noise * step
             case "gaussian":
                 quantile = (noise.double() + 0.5).clamp(_LEAST_QUANTILE, 1 - _LEAST_QUANTILE)
-                return posterior.mean + torch.special.ndtri(quantile).float() * step
+                normal: Tensor = torch.special.ndtri(quantile).float()
+                return posterior.mean + normal * step
             case "none":
                 return posterior.mean
 

@@ -242,7 +242,8 @@ def coherence_loss(x: Tensor, y: Tensor) -> Tensor:
 def _frames(audio: Tensor, length: int) -> Tensor:
     """Return whole frames of ``audio`` ``[B, 2, T]``: ``[B, 2, frames, length]``."""
     n = audio.shape[-1] // length * length
-    return audio[..., :n].unflatten(-1, (-1, length))
+    frames: Tensor = audio[..., :n].unflatten(-1, (-1, length))
+    return frames
 
 
 class ReconstructionLoss:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from earzip.errors import ModelDamagedError
-from earzip.formats.atomic import atomic_path
+from earzip.formats.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ def save_state(state: RunState, path: Path) -> None:
             tensors |= {f"{part}.{index}.{k}": v for k, v in values.items()}
     # Cloned, because modules that stand in a network twice share their tensors.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(copies, temporary, {"facts": json.dumps(state.facts)})
+    _write(copies, path, {"facts": json.dumps(state.facts)})
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -94,5 +93,10 @@ def save_weights(network: nn.Module, path: Path) -> None:
         if not bool(torch.isfinite(stored).all()):
             raise ModelDamagedError(f"{name} is not finite in float16", path)
         tensors[name] = stored.contiguous().clone()
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary)
+    _write(tensors, path)
+
+
+def _write(tensors: dict[str, Tensor], path: Path, facts: dict[str, str] | None = None) -> None:
+    # By way of bytes: a file that safetensors itself writes, only its owner may read.
+    with atomic_write(path) as file:
+        file.write(save(tensors, facts))

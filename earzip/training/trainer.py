@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -17,6 +17,7 @@ from earzip.errors import EarzipError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.model.config import SAMPLE_RATE
 from earzip.model.networks import Network, build_network
+from earzip.network_files import RUN_WEIGHTS, write_run_network
 from earzip.training.adversary import Adversary
 from earzip.training.batches import Crops, Share, in_passes, steps_of
 from earzip.training.bottleneck import Bottleneck, RateController
@@ -41,13 +42,21 @@ from earzip.training.start import (
 )
 
 CHECKPOINT = "checkpoint.safetensors"
-WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 
 OnStep = Callable[[int, dict[str, float]], None]
 """Told of each step that is done: its number, and the values of the log's last record."""
 
 _MOST_BAD_STEPS = 100
+
+
+def join_processes(threads: int) -> bool:
+    """Take this process's place among those of ``accelerate launch``; return whether it is the main one.
+
+    ``threads``: CPU threads of this process.
+    """
+    torch.set_num_threads(threads)
+    return bool(PartialState().is_main_process)
 
 
 class Autoencoder(nn.Module):
@@ -180,7 +189,13 @@ class Trainer:
             if stopping:
                 return False
         if self.accelerator.is_main_process:
-            save_weights(self._ema.module if self._ema else self.network, self.folder / WEIGHTS)
+            save_weights(self._ema.module if self._ema else self.network, self.folder / RUN_WEIGHTS)
+            write_run_network(
+                self.folder,
+                self.config.architecture,
+                self.network.config,
+                self.config.bottleneck.noise,
+            )
         self.accelerator.wait_for_everyone()
         return True
 
@@ -229,7 +244,7 @@ class Trainer:
     def _update(self) -> Tensor:
         """Step the optimiser where the gradient is finite; return the gradient's norm."""
         clip = self.config.optimiser.clip
-        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), clip)
+        norm: Tensor = self.accelerator.clip_grad_norm_(self.network.parameters(), clip)
         self.accelerator.clip_grad_norm_(self.bottleneck.parameters(), clip)
         if bool(torch.isfinite(norm)):
             self._optimiser.step()

@@ -24,8 +24,10 @@ from earzip.inspect import read_info
 from earzip.model.ear import EarVae
 from earzip.model_files import ImportOptions, calibrate_model, export_model, import_model
 from earzip.options import CompressOptions
+from earzip.training.trainer import Trainer
 from earzip.transcode import compress_file, restore_file
 from tests.conftest import tones
+from tests.earzip.training.conftest import SPECTRAL, load, write_pool
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "published"
 CHECKPOINT = PUBLISHED / "tiny_ear_vae.safetensors"
@@ -291,3 +293,65 @@ def test_damaged_weights_are_not_exported(spec: ModelSpec, tmp_path: Path) -> No
 def test_names_that_models_cannot_have_are_usage_errors(music: Path, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be the name of a model"):
         import_model(CHECKPOINT, [music], options(name=name))
+
+
+# ---- runs of training
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    Trainer(
+        load(SPECTRAL, steps=2), write_pool(tmp_path / "pools", "music"), folder, workers=0
+    ).run()
+    return folder
+
+
+def test_a_trained_model_archives_and_restores(run: Path, music: Path, tmp_path: Path) -> None:
+    imported = import_model(run, [music], options(name="ours", config=None))
+    assert imported.architecture == "spectral"
+    assert imported.geometry["core"] == 1024
+    # The scales of a spectral network are its own numbers, whatever the music.
+    trained = load_file(run / "weights.safetensors")["log_scale"].double()
+    exponents = (trained / np.log(2) * 16).round().int().tolist()
+    assert list(imported.step_exponents) == exponents
+    # What its decoder met in training: steps of 0.35, 1 and 2 scales, of which 1 was the target's.
+    assert {q: p.exponent for q, p in imported.presets.items()} == {
+        "high": -24,
+        "medium": 0,
+        "low": 16,
+    }
+    rates = [imported.presets[quality].kbps or 0 for quality in ("low", "medium", "high")]
+    assert 0 < rates[0] < rates[1] < rates[2]
+    source = music / "one.flac"
+    archived = compress_file(source, tmp_path / "a.earz", CompressOptions(model="ours"))
+    restore_file(archived.target, tmp_path / "a.wav")
+    assert len(soundfile.read(tmp_path / "a.wav")[0]) == len(soundfile.read(source)[0])
+
+
+def test_weights_can_be_read_by_whoever_may_read_the_folder(run: Path, music: Path) -> None:
+    imported = import_model(run, [music], options(name="ours", config=None))
+    for path in (
+        imported.weights_path,
+        run / "weights.safetensors",
+        run / "checkpoint.safetensors",
+    ):
+        assert path.stat().st_mode & 0o777 == imported.path.stat().st_mode & 0o777
+
+
+def test_a_run_that_is_not_finished_is_refused(run: Path, music: Path) -> None:
+    (run / "weights.json").unlink()
+    with pytest.raises(UsageError, match=r"run: is no finished run of training"):
+        import_model(run, [music], options(name="ours", config=None))
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"architecture": "ear", "config": {}}'])
+def test_a_run_that_describes_no_network_is_refused(run: Path, music: Path, text: str) -> None:
+    (run / "weights.json").write_text(text)
+    with pytest.raises(ModelDamagedError, match=r"weights.json: does not describe a network"):
+        import_model(run, [music], options(name="ours", config=None))
+
+
+def test_a_run_and_a_published_configuration_contradict_each_other(run: Path, music: Path) -> None:
+    with pytest.raises(UsageError, match="has its own configuration"):
+        import_model(run, [music], options(name="ours"))

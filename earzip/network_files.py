@@ -1,0 +1,119 @@
+"""Trained networks as they come to be imported: a published checkpoint, or a run of training."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from earzip.errors import ModelDamagedError, UsageError
+from earzip.formats.atomic import atomic_write
+from earzip.model.config import EarConfig, SpectralConfig
+from earzip.model.networks import build_network, network_config
+
+RUN_WEIGHTS = "weights.safetensors"
+RUN_NETWORK = "weights.json"
+
+# Steps in posterior scales. Rounding to steps of sqrt(12) scales adds as much noise as the
+# posterior has; each preset below that adds four times as much.
+_STEPS_OF_POSTERIOR_NOISE = {"high": 3.5, "medium": 7.0, "low": 14.0}
+# A decoder that was trained with quantised latents has met steps of 0.35 to 3 scales, about 1.
+_STEPS_OF_QUANTISED = {"high": 0.35, "medium": 1.0, "low": 2.0}
+_QUANTISED_NOISES = ("round", "uniform")
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network with its weights, checked to fit, and the steps its decoder was trained to bear."""
+
+    architecture: str
+    config: EarConfig | SpectralConfig
+    weights: dict[str, Tensor]
+    step_factors: Mapping[str, float]
+    """The step of each quality, in posterior scales."""
+
+
+def read_published(path: Path, config: Path | None) -> TrainedNetwork:
+    """Return the published εar-VAE in ``path``, a safetensors file or a pickled state dict.
+
+    Of the latter only tensors are ever unpickled. ``config`` is the network's configuration as published;
+    None for that of ``ear_vae_44k``. Raises ModelDamagedError and UsageError for what does not fit.
+    """
+    dimensions = _read_published_config(config) if config else EarConfig()
+    weights = _read_weights(path)
+    _require_shapes(weights, "ear", dimensions, path)
+    return TrainedNetwork("ear", dimensions, weights, _STEPS_OF_POSTERIOR_NOISE)
+
+
+def write_run_network(
+    folder: Path, architecture: str, config: EarConfig | SpectralConfig, noise: str
+) -> None:
+    """Write beside the weights of a run what `read_run` needs; ``noise``: that of its bottleneck."""
+    data = {"architecture": architecture, "config": config.to_json(), "noise": noise}
+    with atomic_write(folder / RUN_NETWORK) as file:
+        file.write(json.dumps(data, indent=1).encode() + b"\n")
+
+
+def read_run(folder: Path) -> TrainedNetwork:
+    """Return the network of the finished run in ``folder``.
+
+    Raises UsageError for a folder without one and ModelDamagedError for files that do not fit.
+    """
+    path = folder / RUN_NETWORK
+    try:
+        data = json.loads(path.read_bytes())
+        architecture, noise = data["architecture"], data["noise"]
+        config = network_config(architecture, data["config"])
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"is no finished run of training: there is no {RUN_NETWORK}", folder
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelDamagedError(f"does not describe a network: {error!r}", path) from error
+    weights = _read_weights(folder / RUN_WEIGHTS)
+    _require_shapes(weights, architecture, config, folder / RUN_WEIGHTS)
+    quantised = noise in _QUANTISED_NOISES
+    steps = _STEPS_OF_QUANTISED if quantised else _STEPS_OF_POSTERIOR_NOISE
+    return TrainedNetwork(architecture, config, weights, steps)
+
+
+def _read_published_config(path: Path) -> EarConfig:
+    try:
+        return EarConfig.from_published(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"not the configuration of an εar-VAE: {error}", path) from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise ModelDamagedError(f"cannot be read as a checkpoint: {error}", path) from error
+    tensors = isinstance(weights, dict) and all(isinstance(t, Tensor) for t in weights.values())
+    if not tensors:
+        raise ModelDamagedError("holds no state dict of tensors", path)
+    return dict(weights)
+
+
+def _require_shapes(
+    weights: dict[str, Tensor], architecture: str, config: EarConfig | SpectralConfig, path: Path
+) -> None:
+    with torch.device("meta"):
+        expected = build_network(architecture, config.to_json()).state_dict()
+    for name in [*expected, *weights]:
+        if name not in weights:
+            raise ModelDamagedError(f"{name} is missing", path)
+        if name not in expected:
+            raise ModelDamagedError(f"{name} is not a part of the network", path)
+        got, wanted = tuple(weights[name].shape), tuple(expected[name].shape)
+        if got != wanted:
+            raise ModelDamagedError(f"{name} has the shape {got}, expected {wanted}", path)
