@@ -17,6 +17,7 @@ from earzip.formats.atomic import atomic_path, atomic_write
 LOG = "log.jsonl"
 CURVES = "curves.png"
 
+_COLUMNS = 3
 # Panels of the picture: the terms of each, without their suffixes.
 _PANELS = {
     "magnitude": ("log_magnitude", "convergence", "mel"),
@@ -90,25 +91,27 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    axes = figure.subplots(2, 3, sharex=True).flat
-    for panel, (title, terms) in zip(axes, _PANELS.items(), strict=True):
-        for name in sorted({name for record in records for name in record}):
-            if name.removesuffix("_short") not in terms:
-                continue
+    known = {name for record in records for name in record}
+    shown = {
+        title: names
+        for title, terms in _PANELS.items()
+        if (names := sorted(name for name in known if name.removesuffix("_short") in terms))
+    }
+    n_rows = -(-len(shown) // _COLUMNS)
+    figure = Figure(figsize=(12, 3.5 * n_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, (title, names) in enumerate(shown.items(), 1):
+        panel = figure.add_subplot(n_rows, _COLUMNS, i)
+        for name in names:
             points = [(record["step"], record[name]) for record in records if name in record]
             short = name.endswith("_short")
-            label = name.removesuffix("_short") + (", short" if short else "")
-            panel.plot(
-                *zip(*points, strict=True), "--" if short else "-", label=label.replace("_", " ")
-            )
+            label = name.removesuffix("_short").replace("_", " ") + ", short" * short
+            panel.plot(*zip(*points, strict=True), "--" if short else "-", label=label)
         panel.set_title(title)
         panel.grid(alpha=0.3)
-        if panel.has_data():
-            panel.legend(fontsize="small")
+        panel.legend(fontsize="small")
     figure.supxlabel("step")
     with atomic_path(path) as temporary:
-        FigureCanvasAgg(figure)
         figure.savefig(temporary, format="png")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from earzip.training.config import TrainingConfig
 from tests.conftest import tones
@@ -52,6 +53,13 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def accelerate_begins_anew() -> Iterator[None]:
+    """Let each test choose its precision, which accelerate keeps a process for good."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture

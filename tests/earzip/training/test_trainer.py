@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from earzip.training.trainer import Trainer
 from tests.earzip.training.conftest import EAR, SPECTRAL, load, records, write_config
 
 RUNS = {"spectral": SPECTRAL, "ear": EAR}
-
-
-@pytest.fixture(autouse=True)
-def _accelerate_begins_anew() -> Iterator[None]:
-    """Let each test choose its precision, which accelerate keeps a process for good."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def command(config: Path, music: Path, run: Path, *options: object) -> list[str]:

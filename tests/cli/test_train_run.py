@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from earzip.batch import claim
+from tests.cli.conftest import Earzip
+from tests.earzip.training.conftest import (
+    SPECTRAL,
+    accelerate_begins_anew,
+    write_config,
+    write_pool,
+)
+
+__all__ = ["accelerate_begins_anew"]  # a fixture for these tests too
+
+
+@pytest.fixture
+def pools(tmp_path: Path) -> Path:
+    return write_pool(tmp_path / "pools", "music")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_config(tmp_path, {**SPECTRAL, "steps": 2})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def test_a_run_is_trained_imported_and_archives(
+    earzip: Earzip, config: Path, pools: Path, run: Path, song: Path, tmp_path: Path
+) -> None:
+    trained = earzip("train", "run", config, "-m", pools, "-o", run)
+    assert trained.exit_code == 0
+    assert trained.stderr == f"earzip: step 2 of 2: {run}\n"
+    names = (
+        "checkpoint.safetensors config.json curves.png log.jsonl weights.json weights.safetensors"
+    )
+    assert sorted(path.name for path in run.iterdir()) == names.split()
+    assert earzip("models", "import", run, "--music", song, "--name", "ours").exit_code == 0
+    assert earzip("compress", song, "-o", tmp_path, "--model", "ours").exit_code == 0
+    assert earzip("verify", "--decode", tmp_path / "song.flac.earz").exit_code == 0
+
+
+def test_a_finished_run_is_left_as_it_is(
+    earzip: Earzip, config: Path, pools: Path, run: Path
+) -> None:
+    earzip("train", "run", config, "-m", pools, "-o", run)
+    weights = (run / "weights.safetensors").read_bytes()
+    again = earzip("train", "run", config, "-m", pools, "-o", run)
+    assert again.exit_code == 0
+    assert again.stderr.startswith("earzip: going on at step 2 of 2\n")
+    assert (run / "weights.safetensors").read_bytes() == weights
+
+
+def test_values_are_set_and_parts_switched_off(
+    earzip: Earzip, config: Path, pools: Path, run: Path
+) -> None:
+    changes = [
+        "--set",
+        "steps=1",
+        "--set",
+        "loss.phase_channels=mslr",
+        "--set",
+        "optimiser.ema=0.5",
+    ]
+    parts = ["--without", "k-weighting", "--without", "rate"]
+    assert earzip("train", "run", config, "-m", pools, "-o", run, *changes, *parts).exit_code == 0
+    written = json.loads((run / "config.json").read_text())
+    assert written["steps"] == 1
+    assert written["optimiser"]["ema"] == 0.5
+    assert (written["loss"]["phase_channels"], written["loss"]["k_weighting"]) == ("mslr", False)
+    assert written["bottleneck"]["target_kbps"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "stepz=3"], "stepz is unknown"),
+        (["--set", "steps"], "--set steps: expected NAME=VALUE"),
+        (["--set", "=3"], "--set =3: expected NAME=VALUE"),
+        (["--set", "steps=many"], "steps is 'many', expected a whole number"),
+        (["--without", "transformer"], "--without transformer: unknown fields transformer_depth"),
+        (["--without", "phases"], "'phases' is not one of"),
+        (
+            ["--start", "nowhere.safetensors"],
+            "nowhere.safetensors: not weights of this configuration",
+        ),
+        (["--set", "accumulation=3"], "batch_size 4 cannot be shared out evenly"),
+    ],
+)
+def test_a_wrong_command_line_is_named_and_ends_with_2(
+    earzip: Earzip, config: Path, pools: Path, run: Path, options: list[str], message: str
+) -> None:
+    outcome = earzip("train", "run", config, "-m", pools, "-o", run, *options)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+    assert not (run / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["maxi", "mini.json", "./mini"])
+def test_a_configuration_that_is_not_there_is_named(
+    earzip: Earzip, pools: Path, run: Path, name: str
+) -> None:
+    outcome = earzip("train", "run", name, "-m", pools, "-o", run)
+    assert outcome.exit_code == 2
+    assert "not a training configuration: " in outcome.stderr
+    assert "No such file" in outcome.stderr
+
+
+def test_the_embedded_configuration_asks_for_its_pools(
+    earzip: Earzip, pools: Path, run: Path
+) -> None:
+    outcome = earzip("train", "run", "mini", "-m", pools, "-o", run)
+    assert outcome.exit_code == 3
+    assert f"{pools}/train.s16: not a music pool" in outcome.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    earzip: Earzip, config: Path, pools: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = earzip("train", "run", config, "-m", pools, "-o", tmp_path / "file" / "run")
+    assert outcome.exit_code == 3
+    assert "file/run: cannot be made" in outcome.stderr
+
+
+def test_a_run_that_another_process_trains_is_locked(
+    earzip: Earzip, config: Path, pools: Path, run: Path
+) -> None:
+    run.mkdir()
+    with claim(run / "checkpoint.safetensors"):
+        outcome = earzip("train", "run", config, "-m", pools, "-o", run)
+    assert outcome.exit_code == 75
+    assert "another run is writing it" in outcome.stderr
+
+
+def test_without_the_extra_the_command_says_what_to_install(
+    earzip: Earzip, config: Path, pools: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earzip.cli.train_run.find_spec", lambda _name: None)
+    outcome = earzip("train", "run", config, "-m", pools, "-o", run)
+    assert outcome.exit_code == 2
+    assert "pip install 'earzip[train]'" in outcome.stderr
+
+
+def test_help_does_not_load_torch() -> None:
+    code = "import sys; sys.argv = ['earzip', 'train', 'run', '--help']\n"
+    code += "from earzip.cli.main import main\n"
+    code += "try: main()\nexcept SystemExit: assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_terminal_sees_a_bar(config: Path, pools: Path, run: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    command = ["train", "run", config, "-m", pools, "-o", run, "--log-every", "1"]
+    process = subprocess.Popen([sys.executable, "-m", "earzip", *map(str, command)], stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:  # how a terminal ends on Linux
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    assert b"2/2" in shown
+    assert b"kbps=" in shown
