@@ -15,7 +15,7 @@ import click
 
 from earzip.batch import StopSignal, claim
 from earzip.cli.options import EXIT_CODES, Count
-from earzip.cli.output import printable
+from earzip.cli.output import count, printable
 from earzip.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -137,15 +137,16 @@ def run(
     # Loads torch: not before the command line is known to be good.
     from earzip.training.trainer import CHECKPOINT, Trainer, join_processes  # noqa: PLC0415
 
-    is_main = join_processes(threads)
+    is_main, n_processes, device = join_processes(threads)
     _make_folder(output)
     with ExitStack() as stack:
         if is_main:
             stack.enter_context(claim(output / CHECKPOINT))
         stop = stack.enter_context(StopSignal(lambda: _say("stopping after this step", is_main)))
         trainer = Trainer(loaded, music, output, start=start, workers=workers)
-        if trainer.step:
-            _say(f"going on at step {trainer.step} of {loaded.steps}", is_main)
+        begun = f"going on at step {trainer.step} of" if trainer.step else "training for"
+        shared = f"{loaded.batch_size} crops a step over {count(n_processes, device + ' worker')}"
+        _say(f"{begun} {loaded.steps} steps, {shared}", is_main)
         on_step = stack.enter_context(_progress(trainer.step, loaded.steps, shown=is_main))
         finished = trainer.run(log_every, checkpoint_every, on_step, lambda: stop.requested)
     _say(f"step {trainer.step} of {loaded.steps}: {printable(str(output))}", is_main)

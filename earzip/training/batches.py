@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -97,12 +98,19 @@ def steps_of(
         # Forked: the pools of music are mapped files, and would be copied to spawned workers.
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=_PREFETCHED if workers else None,
+        worker_init_fn=_leave_signals_to_the_run,
         pin_memory=device.type == "cuda",
     )
     coming = iter(loader)
     for _ in steps:
         cut = [next(coming) for _ in range(share.passes)]
         yield [Crops(*(t.to(device, non_blocking=True) for t in crops)) for crops in cut]
+
+
+def _leave_signals_to_the_run(_worker: int) -> None:
+    """Let a signal to the whole group stop the run, which has a state to save, and not its workers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def in_passes(

@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -50,13 +50,25 @@ OnStep = Callable[[int, dict[str, float]], None]
 _MOST_BAD_STEPS = 100
 
 
-def join_processes(threads: int) -> bool:
-    """Take this process's place among those of ``accelerate launch``; return whether it is the main one.
+class Place(NamedTuple):
+    """This process among those of a run."""
 
-    ``threads``: CPU threads of this process.
-    """
+    is_main: bool
+    n_processes: int
+    device: str
+    """What kind of: ``cpu`` or ``cuda``."""
+
+
+def join_processes(threads: int) -> Place:
+    """Take this process's place among those of ``accelerate launch``; ``threads``: its CPU threads."""
     torch.set_num_threads(threads)
-    return bool(PartialState().is_main_process)
+    state = PartialState(cpu=_on_cpu())
+    return Place(bool(state.is_main_process), state.num_processes, state.device.type)
+
+
+def _on_cpu() -> bool:
+    # Told to accelerate, which would take several processes without a GPU for as many lone ones.
+    return not torch.cuda.is_available()
 
 
 class Autoencoder(nn.Module):
@@ -100,7 +112,7 @@ class Trainer:
         self.folder = folder
         self.step = 0
         precision = "bf16" if config.precision == "bfloat16" else "no"
-        self.accelerator = Accelerator(mixed_precision=precision)
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=_on_cpu())
         self._share = Share(
             config.batch_size,
             self.accelerator.process_index,

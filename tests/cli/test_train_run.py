@@ -42,7 +42,10 @@ def test_a_run_is_trained_imported_and_archives(
 ) -> None:
     trained = earzip("train", "run", config, "-m", pools, "-o", run)
     assert trained.exit_code == 0
-    assert trained.stderr == f"earzip: step 2 of 2: {run}\n"
+    assert trained.stderr.splitlines() == [
+        "earzip: training for 2 steps, 4 crops a step over 1 cpu worker",
+        f"earzip: step 2 of 2: {run}",
+    ]
     names = (
         "checkpoint.safetensors config.json curves.png log.jsonl weights.json weights.safetensors"
     )
@@ -59,7 +62,7 @@ def test_a_finished_run_is_left_as_it_is(
     weights = (run / "weights.safetensors").read_bytes()
     again = earzip("train", "run", config, "-m", pools, "-o", run)
     assert again.exit_code == 0
-    assert again.stderr.startswith("earzip: going on at step 2 of 2\n")
+    assert again.stderr.startswith("earzip: going on at step 2 of 2 steps, ")
     assert (run / "weights.safetensors").read_bytes() == weights
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from earzip.errors import EarzipError, SourceError, UsageError
 from earzip.training.rate import FactorisedPrior
-from earzip.training.run_state import read_parts
+from earzip.training.run_state import read_facts, read_parts
 from earzip.training.trainer import Trainer
 from tests.earzip.training.conftest import EAR, SPECTRAL, load, records, write_config
 
@@ -33,18 +33,11 @@ def train(config: Path, music: Path, run: Path, *options: object) -> None:
     )
 
 
-def train_in_processes(n: int, config: Path, music: Path, run: Path, *options: object) -> None:
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        str(n),
-    ]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", "0"]
-    subprocess.run([*launch, *command(config, music, run, *options)], check=True, timeout=200)
+def launch(n: int, config: Path, music: Path, run: Path, *options: object) -> list[str]:
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    words += ["--num_processes", str(n), "--num_machines", "1", "--main_process_port", "0"]
+    words += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    return [*words, *command(config, music, run, *options)]
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
@@ -98,8 +91,26 @@ def test_sigterm_saves_the_state_and_ends_with_75(music: Path, tmp_path: Path) -
 def test_two_processes_train_as_one_does(kind: str, music: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, {**RUNS[kind], "steps": 8})
     train(config, music, tmp_path / "one")
-    train_in_processes(2, config, music, tmp_path / "two")
+    done = subprocess.run(
+        launch(2, config, music, tmp_path / "two"), check=True, timeout=200, stderr=subprocess.PIPE
+    )
+    assert b"4 crops a step over 2 cpu workers" in done.stderr
     check_alike(tmp_path / "one", tmp_path / "two", 8)
+
+
+def test_a_signal_to_the_launcher_stops_all_processes_at_one_step(music: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, {**SPECTRAL, "steps": 100_000})
+    run = tmp_path / "run"
+    process = subprocess.Popen(launch(2, config, music, run), stderr=subprocess.PIPE, text=True)
+    wait_for(run / "log.jsonl", process)
+    while not records(run):
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=100)
+    assert process.returncode
+    assert "earzip: stopping after this step" in told
+    assert (run / "checkpoint.safetensors").exists()
+    assert records(run)[-1]["step"] == read_facts(run / "checkpoint.safetensors")["step"]
 
 
 @pytest.mark.parametrize("kind", RUNS)
