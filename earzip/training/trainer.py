@@ -131,16 +131,9 @@ class Trainer:
             discriminator = Discriminator(adversarial.fft_sizes, adversarial.channels)
         self.crops = _open_crops(config, music, self._hop)
         self.checkpoint = folder / CHECKPOINT
-        resuming = self.checkpoint.exists()
-        if resuming:
-            facts = self._facts_to_resume()
-        elif start is None:
-            start_from_music(network, self.crops, config.statistics_batches)
-        elif start.is_dir():
-            earlier = start / CHECKPOINT
-            start_from_run(earlier, network, bottleneck, discriminator, self.crops, config.seed)
-        else:
-            start_from_weights(start, network, bottleneck, self.crops, config.seed)
+        facts = self._facts_to_resume() if self.checkpoint.exists() else None
+        if facts is None:
+            self._begin(start, network, bottleneck, discriminator)
         model = Autoencoder(network, bottleneck)
         self._model, self._optimiser = self.accelerator.prepare(
             model, _optimiser(config.optimiser, model)
@@ -156,10 +149,26 @@ class Trainer:
         self._loss = ReconstructionLoss(config.loss)
         self._rate = RateController(config.bottleneck)
         self._bad_steps = 0
-        if resuming:
+        if facts is not None:
             load_state(self._state(), self.checkpoint)
             self.step, self._bad_steps = facts["step"], facts["bad_steps"]
             self._rate.load_state_dict(facts["rate"])
+
+    def _begin(
+        self,
+        start: Path | None,
+        network: Network,
+        bottleneck: Bottleneck,
+        discriminator: Discriminator | None,
+    ) -> None:
+        """Set what the run starts from."""
+        crops, seed = self.crops, self.config.seed
+        if start is None:
+            start_from_music(network, crops, self.config.statistics_batches)
+        elif start.is_dir():
+            start_from_run(start / CHECKPOINT, network, bottleneck, discriminator, crops, seed)
+        else:
+            start_from_weights(start, network, bottleneck, crops, seed)
 
     def run(
         self,

@@ -98,7 +98,9 @@ def test_two_processes_train_as_one_does(kind: str, music: Path, tmp_path: Path)
     check_alike(tmp_path / "one", tmp_path / "two", 8)
 
 
-def test_a_signal_to_the_launcher_stops_all_processes_at_one_step(music: Path, tmp_path: Path) -> None:
+def test_a_signal_to_the_launcher_stops_all_processes_at_one_step(
+    music: Path, tmp_path: Path
+) -> None:
     config = write_config(tmp_path, {**SPECTRAL, "steps": 100_000})
     run = tmp_path / "run"
     process = subprocess.Popen(launch(2, config, music, run), stderr=subprocess.PIPE, text=True)
