@@ -29,6 +29,7 @@ _COMMANDS = (
     "completion",
 )
 _STOPPED = 75
+_SOME_FAILED = 3
 
 
 class LazyGroup(click.Group):
@@ -71,7 +72,8 @@ class LazyGroup(click.Group):
             return _STOPPED
         except EarzipError as error:
             click.echo(f"{PROGRAM}: {printable(str(error))}", err=True)
-            return error.exit_code
+            # Of one file among others an error is worth 3; one that ends the command is fatal.
+            return 1 if error.exit_code == _SOME_FAILED else error.exit_code
         except OSError as error:
             # Errors of files have become EarzipErrors, or name their file: this one is of a stream.
             if error.filename is not None:

@@ -17,7 +17,7 @@ from earzip.cli.options import (
     run_options,
 )
 from earzip.cli.output import Printer, printable
-from earzip.errors import EarzipError, ModelDamagedError
+from earzip.errors import EarzipError, ModelDamagedError, SourceError
 from earzip.report import FileRecord, FileStatus, Report
 
 _SOME_FAILED = 3
@@ -121,6 +121,7 @@ def import_(
         device=choose_device(device, precision),
         precision=precision,
         force=run.force,
+        on_unreadable=_tell_unreadable,
     )
     spec = import_model(checkpoint, music, options)
     click.echo(_line(spec, len(spec.name)))
@@ -162,6 +163,7 @@ def fetch(
         device=choose_device(device, precision),
         precision=precision,
         force=run.force,
+        on_unreadable=_tell_unreadable,
     )
     spec = import_model(fetched.path, music, options)
     click.echo(_line(spec, len(spec.name)))
@@ -182,7 +184,9 @@ def calibrate(*, name: str, music: tuple[Path, ...], device: str, precision: str
     """
     from earzip.model_files import calibrate_model  # noqa: PLC0415  # loads torch
 
-    spec = calibrate_model(find_model(name), music, choose_device(device, precision), precision)
+    spec = calibrate_model(
+        find_model(name), music, choose_device(device, precision), precision, _tell_unreadable
+    )
     click.echo(_line(spec, len(spec.name)))
     return 0
 
@@ -201,6 +205,10 @@ def export(*, name: str, output: Path, run: RunOptions) -> int:
     for path in export_model(find_model(name), output, force=run.force):
         click.echo(printable(str(path)))
     return 0
+
+
+def _tell_unreadable(error: SourceError) -> None:
+    click.echo(f"earzip: left out: {printable(str(error))}", err=True)
 
 
 def _verify(spec: ModelSpec) -> FileRecord:

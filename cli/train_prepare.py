@@ -142,10 +142,11 @@ def prepare(
     code = _SOME_FAILED if done.n_failed else 0
     code = code if done.n_kept else _NOTHING_KEPT
     _print_summary(done, code, as_json=run.as_json)
+    samples, _, report = pool_paths(output)
+    text = f"{samples}: written; {report} has every track"
     if not done.n_kept:
-        samples, _, report = pool_paths(output)
         text = f"{samples}: not written, for no track was kept; {report} says why"
-        click.echo(f"earzip: {printable(text)}", err=True)
+    click.echo(f"earzip: {printable(text)}", err=True)
     return code
 
 
@@ -200,5 +201,5 @@ def _print_summary(done: Preparation, exit_code: int, *, as_json: bool) -> None:
     text += f", rejected {done.n_rejected}"
     if done.reasons:
         by_kind = ", ".join(f"{n} {kind}" for kind, n in done.reasons.most_common())
-        text += f": {by_kind}"
+        text += f"; reasons: {by_kind}"
     click.echo(text, err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
@@ -15,11 +15,13 @@ import click
 
 from earzip.batch import StopSignal, claim
 from earzip.cli.options import EXIT_CODES, Count
-from earzip.cli.output import count, printable
+from earzip.cli.output import printable
 from earzip.errors import TargetError, UsageError
+from earzip.formats.atomic import reap_stale
 
 if TYPE_CHECKING:
     from earzip.training.config import TrainingConfig
+    from earzip.training.trainer import OnStep
 
 _STOPPED = 75
 _SHOWN = ("log_magnitude", "kbps", "norm")
@@ -142,15 +144,23 @@ def run(
     with ExitStack() as stack:
         if is_main:
             stack.enter_context(claim(output / CHECKPOINT))
+            reap_stale(output)
         stop = stack.enter_context(StopSignal(lambda: _say("stopping after this step", is_main)))
+        if start is None and not (output / CHECKPOINT).exists():
+            _say("measuring the music", is_main)
         trainer = Trainer(loaded, music, output, start=start, workers=workers)
         begun = f"going on at step {trainer.step} of" if trainer.step else "training for"
-        shared = f"{loaded.batch_size} crops a step over {count(n_processes, device + ' worker')}"
+        processes = "1 process" if n_processes == 1 else f"{n_processes} processes"
+        shared = f"{loaded.batch_size} crops a step, {processes} on {device}"
         _say(f"{begun} {loaded.steps} steps, {shared}", is_main)
         on_step = stack.enter_context(_progress(trainer.step, loaded.steps, shown=is_main))
         finished = trainer.run(log_every, checkpoint_every, on_step, lambda: stop.requested)
-    _say(f"step {trainer.step} of {loaded.steps}: {printable(str(output))}", is_main)
-    return 0 if finished else _STOPPED
+    run_name = printable(str(output))
+    if finished:
+        _say(f"finished; install it: earzip models import {run_name} --music PATH", is_main)
+        return 0
+    _say(f"{run_name}: saved at step {trainer.step} of {loaded.steps}; run again to go on", is_main)
+    return _STOPPED
 
 
 def _require_extra() -> None:
@@ -163,14 +173,25 @@ def _load_config(name: str, changes: Sequence[str], parts: Sequence[str]) -> Tra
     from earzip.training.config import TrainingConfig  # noqa: PLC0415
 
     path = Path(name)
-    if not path.exists() and path.name == name and not path.suffix:
-        embedded = files("earzip.training").joinpath("configs", f"{name}.json")
-        path = Path(str(embedded))
-    config = TrainingConfig.load(path, dict(_change(text) for text in changes))
+    if not path.is_file():
+        embedded = {
+            item.name.removesuffix(".json"): Path(str(item))
+            for item in files("earzip.training").joinpath("configs").iterdir()
+        }
+        if name not in embedded:
+            known = ", ".join(sorted(embedded))
+            raise UsageError(
+                f"there is no such file, nor a configuration of that name: {known}", name
+            )
+        path = embedded[name]
+    config = TrainingConfig.load(path)
     try:
+        if changes:
+            config = TrainingConfig.from_json(config.to_json(), dict(map(_change, changes)))
         return config.without(parts)
     except ValueError as error:
-        raise UsageError(f"--without {' '.join(parts)}: {error}", path) from error
+        told = [f"--set {change}" for change in changes] + [f"--without {part}" for part in parts]
+        raise UsageError(f"{' '.join(told)}: {error}") from error
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -196,23 +217,30 @@ def _say(text: str, is_main: bool) -> None:
 
 
 @contextmanager
-def _progress(
-    first: int, last: int, *, shown: bool
-) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """Give what is told of each step: it moves a bar where somebody sees it."""
+def _progress(first: int, last: int, *, shown: bool) -> Iterator[OnStep]:
+    """Give what is told of each step: it moves a bar where somebody sees it, or prints each record."""
     from tqdm import tqdm  # noqa: PLC0415
 
+    is_terminal = sys.stderr.isatty()
     with tqdm(
         total=last,
         initial=first,
         unit="step",
         dynamic_ncols=True,
-        disable=not (shown and sys.stderr.isatty()),
+        disable=not (shown and is_terminal),
     ) as bar:
+        told: dict[str, float | None] = {}
 
-        def on_step(_step: int, values: dict[str, float]) -> None:
-            told = {name: f"{values[name]:.3g}" for name in _SHOWN if name in values}
-            bar.set_postfix(told, refresh=False)
+        def on_step(step: int, values: dict[str, float | None]) -> None:
+            nonlocal told
             bar.update()
+            if values is told or not values:  # no new record of the log
+                return
+            told = values
+            short = {name: f"{values[name]:.3g}" for name in _SHOWN if values.get(name) is not None}
+            bar.set_postfix(short, refresh=False)
+            if not is_terminal:
+                text = ", ".join(f"{name} {value}" for name, value in short.items())
+                _say(f"step {step} of {last}: {text}", shown)
 
         yield on_step

@@ -7,7 +7,7 @@ costs in bits differs from model to model, and is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.symbols import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.quantizer import STEPS_PER_OCTAVE, quantize
+
+OnUnreadable = Callable[[SourceError], None]
+"""Told of each track that cannot be read."""
 
 MAX_TRACKS = 20
 SECONDS_A_TRACK = 30
@@ -75,16 +78,24 @@ class EncodedMusic:
         return 8 * n_bytes / self.duration_s / 1000
 
 
-def encode_music(codec: Codec, music: Sequence[Path]) -> EncodedMusic:
+def encode_music(
+    codec: Codec, music: Sequence[Path], on_unreadable: OnUnreadable | None = None
+) -> EncodedMusic:
     """Return what ``codec`` makes of the tracks in ``music``, each excerpt encoded once.
 
-    ``music``: files or folders; see `choose_tracks`. Raises SourceError for one that cannot be read,
-    when there is no sound in any, and where the encoder gives no finite numbers.
+    ``music``: files or folders; see `choose_tracks`. A track that cannot be read is left out, and told.
+    Raises SourceError when there is no sound in any, and where the encoder gives no finite numbers.
     """
     segments: list[Latents] = []
-    total, n_samples = np.zeros(codec.n_latents), 0
+    total, n_samples, problem = np.zeros(codec.n_latents), 0, None
     for path in choose_tracks(music):
-        audio = read_excerpt(path, SECONDS_A_TRACK)
+        try:
+            audio = read_excerpt(path, SECONDS_A_TRACK)
+        except SourceError as error:
+            problem = error
+            if on_unreadable:
+                on_unreadable(error)
+            continue
         n_samples += audio.shape[1]
         for mean, scale in codec.encode_posterior([audio]):
             if not np.isfinite(mean).all():
@@ -92,7 +103,7 @@ def encode_music(codec: Codec, music: Sequence[Path]) -> EncodedMusic:
             segments.append(mean)
             total += scale.sum(1, dtype=np.float64)
     if not segments:
-        raise SourceError("there is no sound to calibrate with", music[0])
+        raise problem or SourceError("there is no sound to calibrate with", music[0])
     scales = total / sum(mean.shape[1] for mean in segments)
     if not np.isfinite(scales).all() or (scales <= 0).any():
         raise SourceError("its posterior scales are not positive numbers", music[0])

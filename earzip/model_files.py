@@ -16,7 +16,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from earzip.calibration import EncodedMusic, encode_music
+from earzip.calibration import EncodedMusic, OnUnreadable, encode_music
 from earzip.checkpoints import (
     ModelSpec,
     Preset,
@@ -53,6 +53,7 @@ class ImportOptions:
     device: str = "cpu"
     precision: str = "float32"
     force: bool = False
+    on_unreadable: OnUnreadable | None = None
 
 
 def import_model(
@@ -65,11 +66,12 @@ def import_model(
     written to ``folder`` (default: the last of `earzip.checkpoints.model_folders`) beside the weights.
     Raises ModelDamagedError for a file that is no such checkpoint, UsageError for a configuration that
     does not fit, TargetError where a model of that name is installed and ``options.force`` is not set,
-    SourceError for music that cannot be read.
+    SourceError for music of which nothing can be read.
     """
     if not is_model_name(options.name):
         raise UsageError(f"{options.name!r} cannot be the name of a model: letters, digits, . _ -")
     folder = folder or model_folders()[-1]
+    _refuse_shadowed(options.name, folder)
     targets = [folder / f"{options.name}{suffix}" for suffix in (".safetensors", ".json")]
     _refuse_existing(targets, force=options.force)
     network = _read_network(checkpoint, options.config)
@@ -94,7 +96,9 @@ def import_model(
             source=options.source,
             path=path,
         )
-        write_spec(_calibrated(spec, music, options.device, options.precision))
+        write_spec(
+            _calibrated(spec, music, options.device, options.precision, options.on_unreadable)
+        )
         # The specification last: without it the weights are found by nobody.
         for target in targets:
             _publish(scratch / target.name, target)
@@ -102,17 +106,21 @@ def import_model(
 
 
 def calibrate_model(
-    spec: ModelSpec, music: Sequence[Path], device: str = "cpu", precision: str = "float32"
+    spec: ModelSpec,
+    music: Sequence[Path],
+    device: str = "cpu",
+    precision: str = "float32",
+    on_unreadable: OnUnreadable | None = None,
 ) -> ModelSpec:
     """Measure steps and rates of an installed model anew, on ``music``, and write its specification.
 
     Archives that were made before stay readable: their steps stand in them. Raises SourceError for
-    music that cannot be read, TargetError where the specification cannot be written, UsageError for
-    an embedded model, whose steps were trained.
+    music of which nothing can be read, TargetError where the specification cannot be written,
+    UsageError for an embedded model, whose steps were trained.
     """
     if spec.path.parent == model_folders()[0]:
         raise UsageError(f"{spec.name} is embedded: its steps were trained with it")
-    calibrated = _calibrated(spec, music, device, precision)
+    calibrated = _calibrated(spec, music, device, precision, on_unreadable)
     write_spec(calibrated)
     return calibrated
 
@@ -142,11 +150,17 @@ def write_spec(spec: ModelSpec) -> None:
         file.write(json.dumps(spec.to_json(), indent=1).encode() + b"\n")
 
 
-def _calibrated(spec: ModelSpec, music: Sequence[Path], device: str, precision: str) -> ModelSpec:
+def _calibrated(
+    spec: ModelSpec,
+    music: Sequence[Path],
+    device: str,
+    precision: str,
+    on_unreadable: OnUnreadable | None,
+) -> ModelSpec:
     """Return ``spec`` with the steps that ``music`` gives it, and the rate of each preset there."""
     codec = load_codec(spec, device=device, precision=precision)
     try:
-        encoded = encode_music(codec, music)
+        encoded = encode_music(codec, music, on_unreadable)
     finally:
         codec.close()
     presets = {
@@ -183,6 +197,16 @@ def _geometry(config: EarConfig | SpectralConfig) -> dict[str, int]:
         "encoder_context": config.encoder_reach,
         "decoder_context": config.decoder_reach + transformer,
     }
+
+
+def _refuse_shadowed(name: str, folder: Path) -> None:
+    """Refuse a name that a folder which is looked in earlier has: the model would never be found."""
+    folders = model_folders()
+    for earlier in folders[: folders.index(folder)] if folder in folders else folders[:1]:
+        if (earlier / f"{name}.json").exists():
+            embedded = earlier == folders[0]
+            whose = "an embedded model" if embedded else f"a model in {earlier}"
+            raise UsageError(f"{name!r} is the name of {whose}; choose another with --name")
 
 
 def _refuse_existing(targets: Sequence[Path], *, force: bool) -> None:

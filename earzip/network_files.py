@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +25,8 @@ RUN_NETWORK = "weights.json"
 # Steps in posterior scales. Rounding to steps of sqrt(12) scales adds as much noise as the
 # posterior has; each preset below that adds four times as much.
 _STEPS_OF_POSTERIOR_NOISE = {"high": 3.5, "medium": 7.0, "low": 14.0}
-# A decoder that was trained with quantised latents has met steps of 0.35 to 3 scales, about 1.
-_STEPS_OF_QUANTISED = {"high": 0.35, "medium": 1.0, "low": 2.0}
 _QUANTISED_NOISES = ("round", "uniform")
+_NOISES = (*_QUANTISED_NOISES, "gaussian", "none")
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,22 @@ def read_published(path: Path, config: Path | None) -> TrainedNetwork:
 
 
 def write_run_network(
-    folder: Path, architecture: str, config: EarConfig | SpectralConfig, noise: str
+    folder: Path,
+    architecture: str,
+    config: EarConfig | SpectralConfig,
+    noise: str,
+    step_scales: tuple[float, float],
 ) -> None:
-    """Write beside the weights of a run what `read_run` needs; ``noise``: that of its bottleneck."""
-    data = {"architecture": architecture, "config": config.to_json(), "noise": noise}
+    """Write beside the weights of a run what `read_run` needs.
+
+    ``noise`` and ``step_scales``: of its bottleneck, see `earzip.training.config`.
+    """
+    data = {
+        "architecture": architecture,
+        "config": config.to_json(),
+        "noise": noise,
+        "step_scales": step_scales,
+    }
     with atomic_write(folder / RUN_NETWORK) as file:
         file.write(json.dumps(data, indent=1).encode() + b"\n")
 
@@ -69,19 +81,29 @@ def read_run(folder: Path) -> TrainedNetwork:
     path = folder / RUN_NETWORK
     try:
         data = json.loads(path.read_bytes())
-        architecture, noise = data["architecture"], data["noise"]
+        architecture = data["architecture"]
         config = network_config(architecture, data["config"])
+        factors = _step_factors(data["noise"], *map(float, data["step_scales"]))
     except FileNotFoundError as error:
         raise UsageError(
-            f"is no finished run of training: there is no {RUN_NETWORK}", folder
+            f"is no finished run of training: there is no {RUN_NETWORK}; "
+            "`earzip train run` goes on with a run that was stopped",
+            folder,
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelDamagedError(f"does not describe a network: {error!r}", path) from error
     weights = _read_weights(folder / RUN_WEIGHTS)
     _require_shapes(weights, architecture, config, folder / RUN_WEIGHTS)
-    quantised = noise in _QUANTISED_NOISES
-    steps = _STEPS_OF_QUANTISED if quantised else _STEPS_OF_POSTERIOR_NOISE
-    return TrainedNetwork(architecture, config, weights, steps)
+    return TrainedNetwork(architecture, config, weights, factors)
+
+
+def _step_factors(noise: str, finest: float, coarsest: float) -> Mapping[str, float]:
+    """Return the steps that a decoder has met in training, or such as add to its posterior's noise."""
+    if noise not in _NOISES or not 0 < finest <= coarsest < math.inf:
+        raise ValueError(f"noise {noise!r} at steps of {finest} to {coarsest}")
+    if noise not in _QUANTISED_NOISES:
+        return _STEPS_OF_POSTERIOR_NOISE
+    return {"high": finest, "medium": math.sqrt(finest * coarsest), "low": coarsest}
 
 
 def _read_published_config(path: Path) -> EarConfig:

@@ -45,6 +45,9 @@ class SpectralConfig:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
         if self.first_envelope_band >= self.n_bands:
             raise ValueError("first_envelope_band must be below n_bands")
+        for name, most in (("n_waveform", 2 * self.hop), ("n_envelope", self.n_envelope_bands)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
 
     @property
     def n_latents(self) -> int:

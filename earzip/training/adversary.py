@@ -56,7 +56,8 @@ class Adversary:
             loss = discriminator_loss(real, fake, self._config.form)
             self._accelerator.backward(loss / len(pairs))
             losses.append(loss.detach())
-        self._accelerator.clip_grad_norm_(self.discriminator.parameters(), clip)
-        self.optimiser.step()
+        norm = self._accelerator.clip_grad_norm_(self.discriminator.parameters(), clip)
+        if bool(torch.isfinite(norm)):
+            self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return {"discriminator": torch.stack(losses).mean()}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from earzip.errors import UsageError
 from earzip.training.data import CropSource
@@ -75,6 +75,23 @@ class _NumberedCrops(Dataset[Crops]):
         return Crops(torch.from_numpy(audio), torch.tensor(draw), torch.from_numpy(noise))
 
 
+class _Passes(Sampler[list[int]]):
+    """The crops of each pass, by number: a long run has millions."""
+
+    def __init__(self, share: Share, steps: range) -> None:
+        self._share = share
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return len(self._steps) * self._share.passes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self._steps:
+            for number in range(self._share.passes):
+                first = step * self._share.batch_size
+                yield [first + place for place in self._share.places(number)]
+
+
 def steps_of(
     source: CropSource,
     share: Share,
@@ -86,14 +103,9 @@ def steps_of(
     device: torch.device,
 ) -> Iterator[list[Crops]]:
     """Yield the passes of each of ``steps``, on ``device``, cut ahead by ``workers`` processes."""
-    passes = [
-        [step * share.batch_size + place for place in share.places(number)]
-        for step in steps
-        for number in range(share.passes)
-    ]
     loader = DataLoader(
         _NumberedCrops(source, latents_shape, seed),
-        batch_sampler=passes,
+        batch_sampler=_Passes(share, steps),
         num_workers=workers,
         # Forked: the pools of music are mapped files, and would be copied to spawned workers.
         multiprocessing_context="fork" if workers else None,

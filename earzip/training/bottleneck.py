@@ -103,14 +103,16 @@ def _a_frame(bits: Tensor) -> Tensor:
 class RateController:
     """The weight of the rate's term, steered so that the rate comes to a target.
 
-    The weight's logarithm follows the relative error, smoothed, which damps it, and the error's sum.
+    The weight's logarithm follows the relative error, smoothed, which damps it, and the error's sum,
+    within bounds: a target that is out of reach for long must not wind it up.
     """
 
-    _PROPORTIONAL, _INTEGRAL, _SMOOTHING = 2.0, 0.002, 0.02
+    _PROPORTIONAL, _INTEGRAL, _SMOOTHING, _MOST_NEPERS = 2.0, 0.002, 0.02, 10.0
 
     def __init__(self, config: BottleneckConfig) -> None:
         self._target_kbps = config.target_kbps
-        self._log_weight = math.log(config.first_weight) if config.first_weight else -math.inf
+        self._first = math.log(config.first_weight) if config.first_weight else -math.inf
+        self._log_weight = self._first
         self._error = 0.0
 
     @property
@@ -119,12 +121,14 @@ class RateController:
         return math.exp(self._log_weight + self._PROPORTIONAL * self._error)
 
     def update(self, kbps: float) -> None:
-        """Take in the rate of a step."""
-        if self._target_kbps is None:
+        """Take in the rate of a step; one that is not finite says nothing."""
+        if self._target_kbps is None or not math.isfinite(kbps):
             return
         error = max(-1.0, min(1.0, kbps / self._target_kbps - 1))
         self._error += self._SMOOTHING * (error - self._error)
-        self._log_weight += self._INTEGRAL * error
+        moved = self._log_weight + self._INTEGRAL * error
+        bounds = self._first - self._MOST_NEPERS, self._first + self._MOST_NEPERS
+        self._log_weight = max(bounds[0], min(bounds[1], moved))
 
     def state_dict(self) -> dict[str, float]:
         """Return what a resumed run needs."""

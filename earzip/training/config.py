@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from earzip.errors import UsageError
 from earzip.model.networks import network_config
 
+_SHORTEST_CROP = 8192  # samples: two windows of the longest STFT
+_MOST = 1e6  # of any weight: beyond, there is no music to be made of it
+
 Channels = Literal["mslr", "lr"]
 """Mid, side, left and right, or left and right alone."""
+
+
+def _require(record: Any, low: float, high: float, *names: str) -> None:
+    """Refuse fields of ``record`` outside ``low`` to ``high``."""
+    for name in names:
+        value = getattr(record, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not low <= number <= high:
+                raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,9 @@ class LossConfig:
     correlation: float = 0.5
     coherence: float = 0.5
 
+    def __post_init__(self) -> None:
+        _require(self, 0, _MOST, *(f.name for f in fields(self) if f.type == "float"))
+
 
 @dataclass(frozen=True)
 class AdversarialConfig:
@@ -49,6 +65,14 @@ class AdversarialConfig:
     learning_rate: float = 2e-4
     start: float = 0.0
     """Share of the steps after which it sets in."""
+
+    def __post_init__(self) -> None:
+        _require(self, 0, _MOST, "weight", "feature_matching", "learning_rate")
+        _require(self, 0, 1, "start")
+        _require(self, 1, 4096, "channels")
+        _require(self, 16, _SHORTEST_CROP // 2, "fft_sizes")
+        if not self.fft_sizes or any(size % 4 for size in self.fft_sizes):
+            raise ValueError(f"fft_sizes is {list(self.fft_sizes)}, expected multiples of 4")
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,16 @@ class BottleneckConfig:
     """Rate that the weight of the rate's term is steered to; None: that weight stays as it is."""
     first_weight: float = 2e-3
     """Weight of the rate's term at the start, a bit a frame; 0 with no target switches it off."""
+
+    def __post_init__(self) -> None:
+        low, high = self.step_scales
+        if not 0 < low <= high <= _MOST:
+            raise ValueError(f"step_scales is {[low, high]}, expected 0 < low <= high")
+        _require(self, 0, _MOST, "first_weight")
+        if self.target_kbps is not None:
+            _require(self, 0.01, _MOST, "target_kbps")
+            if not self.first_weight:
+                raise ValueError("first_weight is 0, which no target can steer; target_kbps: null")
 
 
 @dataclass(frozen=True)
@@ -85,6 +119,12 @@ class OptimiserConfig:
     """Largest gradient norm."""
     ema: float = 0.0
     """Decay, a step, of the running mean of the weights that a run ends with; 0: the last weights."""
+
+    def __post_init__(self) -> None:
+        _require(self, 0, _MOST, "learning_rate", "weight_decay", "linear_map_share")
+        _require(self, 1e-6, _MOST, "clip")
+        _require(self, 0, 1, "warm_up", "hold")
+        _require(self, 0, 0.999999, "betas", "ema")
 
 
 @dataclass(frozen=True)
@@ -114,17 +154,21 @@ class TrainingConfig:
     adversarial: AdversarialConfig | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "crop_frames", "statistics_batches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not self.music or min(self.music.values()) <= 0:
+        names = ("steps", "batch_size", "accumulation", "crop_frames", "statistics_batches")
+        _require(self, 1, 1e9, *names)
+        _require(self, 0, 2**31, "seed")
+        if not self.music or not all(0 < odds <= _MOST for odds in self.music.values()):
             raise ValueError("music must name pools, each with odds above 0")
-        low, high = self.bottleneck.step_scales
-        if not 0 < low <= high:
-            raise ValueError(f"bottleneck.step_scales is {[low, high]}, expected 0 < low <= high")
-        if not 0 <= self.optimiser.ema < 1:
-            raise ValueError(f"optimiser.ema is {self.optimiser.ema}, expected 0 to 1")
-        network_config(self.architecture, self.model)
+        for name in [*self.music, *([self.voices] if self.voices else [])]:
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is no name of a pool, which is a file's without suffix")
+        try:
+            hop = network_config(self.architecture, self.model).hop
+        except ValueError as error:
+            raise ValueError(f"model: {error}") from error
+        if self.crop_frames * hop < _SHORTEST_CROP:
+            least = -(-_SHORTEST_CROP // hop)
+            raise ValueError(f"crop_frames is {self.crop_frames}, expected at least {least}")
 
     @classmethod
     def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> TrainingConfig:
@@ -158,6 +202,8 @@ class TrainingConfig:
         """
         data = self.to_json()
         for part in parts:
+            if part == "transformer" and self.architecture != "ear":
+                raise ValueError(f"the {self.architecture} network has no transformer")
             for name, value in PARTS[part].items():
                 group, _, _ = name.partition(".")
                 if data[group] is not None:  # of no discriminator, nothing has to go
@@ -211,10 +257,13 @@ def _parsed(kind: type[_Record], data: dict[str, Any], prefix: str) -> _Record:
     values = {
         name: _value(hints[name], data[name], prefix + name) for name in names if name in data
     }
+    required = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]  # type: ignore[arg-type]
+    if missing := [prefix + name for name in required if name not in values]:
+        raise ValueError(f"{' and '.join(missing)} must be given")
     try:
         return kind(**values)
-    except TypeError as error:  # a field without a default is missing
-        raise ValueError(f"{prefix or 'it'} lacks a field: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from error
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
@@ -248,8 +297,8 @@ _TYPE_NAMES = {
 
 
 def _typed(kind: Any, value: Any, name: str) -> Any:
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < _MOST**2:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise ValueError(f"{name} is {value!r}, expected {_TYPE_NAMES[kind]}")
     return value

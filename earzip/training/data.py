@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -27,6 +28,18 @@ class _Track:
     frames: int
     level_db: float
 
+    @classmethod
+    def from_json(cls, entry: dict[str, Any], n_frames: int) -> _Track:
+        """Return the track that ``entry`` describes; ValueError for one beyond a pool's ``n_frames``."""
+        track = cls(entry["start"], entry["frames"], float(entry["rms_db"]))
+        if type(track.start) is not int or type(track.frames) is not int:
+            raise TypeError(f"start and frames are {track.start!r} and {track.frames!r}")
+        if not 0 <= track.start <= track.start + track.frames <= n_frames:
+            raise ValueError(f"a track at {track.start} of {track.frames} in {n_frames} frames")
+        if not -200 <= track.level_db <= 20:
+            raise ValueError(f"a track at {track.level_db} dBFS")
+        return track
+
 
 class MusicPool:
     """Tracks of one ``NAME.s16`` (int16, interleaved stereo, 44.1 kHz) with its ``NAME.json`` index.
@@ -37,15 +50,12 @@ class MusicPool:
 
     def __init__(self, path: Path, shortest_frames: int) -> None:
         try:
-            entries = json.loads(path.with_suffix(".json").read_text())
+            entries = json.loads(path.with_suffix(".json").read_bytes())
             self._samples = np.memmap(path, dtype=np.int16, mode="r").reshape(-1, 2)
-        except (OSError, ValueError) as error:
-            raise SourceError(f"not a music pool: {error}", path) from error
-        self._tracks = [
-            _Track(entry["start"], entry["frames"], entry["rms_db"])
-            for entry in entries
-            if entry["frames"] > shortest_frames and entry["rms_db"] > -60
-        ]
+            tracks = [_Track.from_json(entry, len(self._samples)) for entry in entries]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise SourceError(f"not a music pool: {error!r}", path) from error
+        self._tracks = [t for t in tracks if t.frames > shortest_frames and t.level_db > -60]
         if not self._tracks:
             raise SourceError("no track is long enough to cut crops from", path)
         lengths = np.array([track.frames for track in self._tracks], np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class TrainingLog:
 
     def __init__(self, folder: Path, step: int, accelerator: Accelerator) -> None:
         """Go on with the log in ``folder`` at ``step``: later records, of a killed run, go."""
-        self.last: dict[str, float] = {}
+        self.last: dict[str, float | None] = {}
         self._folder = folder
         self._accelerator = accelerator
         self._sums: dict[str, Tensor] = {}
@@ -77,12 +78,18 @@ class TrainingLog:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of the run in ``folder``; a last line that a kill has cut is left out."""
+    """Return the records of the run in ``folder``, without lines that a kill or a power cut has hurt."""
     try:
-        lines = (folder / LOG).read_text().splitlines(keepends=True)
+        lines = (folder / LOG).read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    records = []
+    for line in lines:
+        with suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and {"step", "seconds"} <= record.keys():
+                records.append(record)
+    return records
 
 
 def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
@@ -103,10 +110,11 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
     for i, (title, names) in enumerate(shown.items(), 1):
         panel = figure.add_subplot(n_rows, _COLUMNS, i)
         for name in names:
-            points = [(record["step"], record[name]) for record in records if name in record]
+            points = [(r["step"], r[name]) for r in records if r.get(name) is not None]
             short = name.endswith("_short")
             label = name.removesuffix("_short").replace("_", " ") + ", short" * short
-            panel.plot(*zip(*points, strict=True), "--" if short else "-", label=label)
+            steps, values = [step for step, _ in points], [value for _, value in points]
+            panel.plot(steps, values, "--" if short else "-", label=label)
         panel.set_title(title)
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
@@ -115,6 +123,6 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
         figure.savefig(temporary, format="png")
 
 
-def _rounded(value: float) -> float:
-    """Six significant digits: enough to compare runs by."""
-    return float(f"{value:.6g}") if math.isfinite(value) else value
+def _rounded(value: float) -> float | None:
+    """Six significant digits, enough to compare runs by; None for what JSON has no number for."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

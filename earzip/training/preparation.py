@@ -137,7 +137,8 @@ def prepare(
     another run writes it.
     """
     samples, index, report = pool_paths(target)
-    for path in (samples, index, report):
+    # A report alone is of an attempt that kept nothing, and is in nobody's way.
+    for path in (samples, index):
         if not options.force and os.path.lexists(path):
             raise TargetError("exists already; --force replaces it", path)
     try:
@@ -146,7 +147,7 @@ def prepare(
         raise TargetError(f"its folder cannot be made: {error.strerror}", samples) from error
     reap_stale(samples.parent)
     done = Preparation()
-    with claim(samples), atomic_write(report, replace=options.force) as report_file:
+    with claim(samples), atomic_write(report) as report_file:
 
         def put_on_record(track: TrackReport, job: Job | None) -> None:
             report_file.write(json.dumps(track.to_json()).encode() + b"\n")

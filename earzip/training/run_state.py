@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 from earzip.errors import ModelDamagedError
 from earzip.formats.atomic import atomic_write
 
+_FACTS = {"step": int, "bad_steps": int, "rate": dict, "config": dict, "music": dict}
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -45,6 +47,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+        for name, kind in _FACTS.items():
+            if type(facts[name]) is not kind:
+                raise ValueError(f"{name} is {facts[name]!r}")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelDamagedError(f"not the state of a training run: {error!r}", path) from error
     return facts
@@ -64,7 +69,14 @@ def load_state(state: RunState, path: Path) -> None:
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": values, "param_groups": groups})
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ModelDamagedError(f"does not fit its configuration: {error}", path) from error
+        misfit = first_misfit(error)
+        raise ModelDamagedError(f"does not fit its configuration: {misfit}", path) from error
+
+
+def first_misfit(error: Exception) -> str:
+    """Return the first of what torch says is wrong about a state dict, which may be hundreds of lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[min(1, len(lines) - 1)] if lines else repr(error)
 
 
 def read_parts(path: Path, parts: list[str]) -> dict[str, dict[str, Tensor]]:

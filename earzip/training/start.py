@@ -16,7 +16,7 @@ from earzip.training.bottleneck import Bottleneck
 from earzip.training.data import CropSource
 from earzip.training.discriminator import Discriminator
 from earzip.training.rate import fit_prior
-from earzip.training.run_state import read_parts
+from earzip.training.run_state import first_misfit, read_parts
 from earzip.training.statistics import measure_statistics
 
 _PRIOR_BATCHES = 16
@@ -46,7 +46,8 @@ def start_from_weights(
     try:
         network.load_state_dict(load_file(path))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"not weights of this configuration: {error}", path) from error
+        misfit = first_misfit(error)
+        raise UsageError(f"not weights of this configuration: {misfit}", path) from error
     _fit_prior(network, bottleneck, crops, seed)
 
 
@@ -74,7 +75,8 @@ def start_from_run(
         else:
             _fit_prior(network, bottleneck, crops, seed)
     except RuntimeError as error:
-        raise UsageError(f"not a run of this configuration: {error}", checkpoint) from error
+        misfit = first_misfit(error)
+        raise UsageError(f"not a run of this configuration: {misfit}", checkpoint) from error
 
 
 def _averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

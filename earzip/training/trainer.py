@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -44,7 +46,7 @@ from earzip.training.start import (
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"
 
-OnStep = Callable[[int, dict[str, float]], None]
+OnStep = Callable[[int, dict[str, float | None]], None]
 """Told of each step that is done: its number, and the values of the log's last record."""
 
 _MOST_BAD_STEPS = 100
@@ -64,6 +66,16 @@ def join_processes(threads: int) -> Place:
     torch.set_num_threads(threads)
     state = PartialState(cpu=_on_cpu())
     return Place(bool(state.is_main_process), state.num_processes, state.device.type)
+
+
+def _accelerator(precision: str) -> Accelerator:
+    # What a configuration says must not be changed by the environment that `accelerate launch` sets.
+    return Accelerator(
+        mixed_precision=precision,
+        cpu=_on_cpu(),
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        dynamo_backend="no",
+    )
 
 
 def _on_cpu() -> bool:
@@ -112,7 +124,7 @@ class Trainer:
         self.folder = folder
         self.step = 0
         precision = "bf16" if config.precision == "bfloat16" else "no"
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=_on_cpu())
+        self.accelerator = _accelerator(precision)
         self._share = Share(
             config.batch_size,
             self.accelerator.process_index,
@@ -130,6 +142,7 @@ class Trainer:
         if adversarial:
             discriminator = Discriminator(adversarial.fft_sizes, adversarial.channels)
         self.crops = _open_crops(config, music, self._hop)
+        self._origin = {"music": _digests(config, music), "start": start and str(start.resolve())}
         self.checkpoint = folder / CHECKPOINT
         facts = self._facts_to_resume() if self.checkpoint.exists() else None
         if facts is None:
@@ -216,6 +229,7 @@ class Trainer:
                 self.config.architecture,
                 self.network.config,
                 self.config.bottleneck.noise,
+                self.config.bottleneck.step_scales,
             )
         self.accelerator.wait_for_everyone()
         return True
@@ -232,13 +246,13 @@ class Trainer:
             for crops in in_passes(self.accelerator, self._model, passes)
         ]
         values = _means([record for _, record in results])
-        values["norm"] = self._update()
+        values["norm"], is_finite = self._update()
         kbps = bits_to_kbps(
             float(self.accelerator.reduce(values.pop("bits"), "mean")), self._hop, SAMPLE_RATE
         )
         values["kbps"], values["rate_weight"] = torch.tensor([kbps, self._rate.weight])
         self._rate.update(kbps)
-        if adversary:
+        if adversary and is_finite:
             pairs = [
                 (crops.audio, decoded) for crops, (decoded, _) in zip(passes, results, strict=True)
             ]
@@ -262,12 +276,13 @@ class Trainer:
         self.accelerator.backward(total / self._share.passes)
         return decoded.detach(), values | {"bits": bits.detach().mean()}
 
-    def _update(self) -> Tensor:
-        """Step the optimiser where the gradient is finite; return the gradient's norm."""
+    def _update(self) -> tuple[Tensor, bool]:
+        """Step the optimiser where every gradient is finite; return the network's norm, and whether."""
         clip = self.config.optimiser.clip
         norm: Tensor = self.accelerator.clip_grad_norm_(self.network.parameters(), clip)
-        self.accelerator.clip_grad_norm_(self.bottleneck.parameters(), clip)
-        if bool(torch.isfinite(norm)):
+        norm_of_prior = self.accelerator.clip_grad_norm_(self.bottleneck.parameters(), clip)
+        is_finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(norm_of_prior))
+        if is_finite:
             self._optimiser.step()
             self._bad_steps = 0
             if self._ema:
@@ -275,13 +290,14 @@ class Trainer:
         else:
             self._bad_steps += 1
         self._optimiser.zero_grad(set_to_none=True)
-        if self._bad_steps == _MOST_BAD_STEPS:
+        last_chance = self.step + 1 == self.config.steps
+        if self._bad_steps == _MOST_BAD_STEPS or (self._bad_steps and last_chance):
             raise EarzipError(
-                f"training diverges: no finite gradient in the {_MOST_BAD_STEPS} steps "
-                f"up to {self.step + 1}",
+                f"training diverges: no finite gradient in the last {self._bad_steps} of "
+                f"{self.step + 1} steps",
                 self.folder,
             )
-        return norm
+        return norm, is_finite
 
     def _adversary_has_started(self) -> bool:
         adversarial = self.config.adversarial
@@ -314,6 +330,7 @@ class Trainer:
             "bad_steps": self._bad_steps,
             "rate": self._rate.state_dict(),
             "config": self.config.to_json(),
+            **self._origin,
         }
         return RunState(modules, optimisers, facts)
 
@@ -330,6 +347,14 @@ class Trainer:
                 "a further stage is a run of its own that starts from this one",
                 self.folder,
             )
+        if changed := [n for n, d in self._origin["music"].items() if facts["music"].get(n) != d]:
+            raise UsageError(
+                f"the run was begun with other music in {' and '.join(changed)}", self.folder
+            )
+        # The command that began the run goes on with it, with or without its start.
+        if self._origin["start"] not in (None, facts["start"]):
+            raise UsageError(f"the run did not start from {self._origin['start']}", self.folder)
+        self._origin["start"] = facts["start"]
         return facts
 
 
@@ -349,7 +374,26 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
     return found
 
 
+def _pool_names(config: TrainingConfig) -> list[str]:
+    return [*config.music, *([config.voices] if config.voices else [])]
+
+
+def _digests(config: TrainingConfig, music: Path) -> dict[str, str]:
+    """Return what tells each pool from another: the SHA-256 of its list of tracks."""
+    indices = {name: (music / f"{name}.json").read_bytes() for name in _pool_names(config)}
+    return {name: hashlib.sha256(index).hexdigest() for name, index in indices.items()}
+
+
 def _open_crops(config: TrainingConfig, music: Path, hop: int) -> CropSource:
+    names = _pool_names(config)
+    if missing := [name for name in names if not (music / f"{name}.s16").is_file()]:
+        there = ", ".join(sorted(path.stem for path in music.glob("*.s16"))) or "none"
+        raise UsageError(
+            f"the configuration takes music from the pools {', '.join(names)}; not in this folder: "
+            f"{', '.join(missing)} (there: {there}); `earzip train prepare` makes pools, and "
+            """--set 'music={"NAME": 1}' --set voices=null takes others""",
+            music,
+        )
     frames = config.crop_frames * hop
     shortest = 2 * frames
     pools = [MusicPool(music / f"{name}.s16", shortest) for name in config.music]

@@ -42,10 +42,13 @@ def test_a_run_is_trained_imported_and_archives(
 ) -> None:
     trained = earzip("train", "run", config, "-m", pools, "-o", run)
     assert trained.exit_code == 0
-    assert trained.stderr.splitlines() == [
-        "earzip: training for 2 steps, 4 crops a step over 1 cpu worker",
-        f"earzip: step 2 of 2: {run}",
+    said = trained.stderr.splitlines()
+    assert said[:2] == [
+        "earzip: measuring the music",
+        "earzip: training for 2 steps, 4 crops a step, 1 process on cpu",
     ]
+    assert said[2].startswith("earzip: step 2 of 2: log_magnitude ")
+    assert said[3:] == [f"earzip: finished; install it: earzip models import {run} --music PATH"]
     names = (
         "checkpoint.safetensors config.json curves.png log.jsonl weights.json weights.safetensors"
     )
@@ -89,17 +92,19 @@ def test_values_are_set_and_parts_switched_off(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--set", "stepz=3"], "stepz is unknown"),
+        (["--set", "stepz=3"], "earzip: --set stepz=3: stepz is unknown"),
+        (["--set", "model.widht=3"], "model: unknown fields widht"),
         (["--set", "steps"], "--set steps: expected NAME=VALUE"),
         (["--set", "=3"], "--set =3: expected NAME=VALUE"),
         (["--set", "steps=many"], "steps is 'many', expected a whole number"),
-        (["--without", "transformer"], "--without transformer: unknown fields transformer_depth"),
+        (["--without", "transformer"], "the spectral network has no transformer"),
         (["--without", "phases"], "'phases' is not one of"),
-        (
-            ["--start", "nowhere.safetensors"],
-            "nowhere.safetensors: not weights of this configuration",
-        ),
+        (["--start", "no.safetensors"], "no.safetensors: not weights of this configuration"),
         (["--set", "accumulation=3"], "batch_size 4 cannot be shared out evenly"),
+        (
+            ["--set", "voices=speech"],
+            "the pools music, speech; not in this folder: speech (there: music)",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_named_and_ends_with_2(
@@ -117,16 +122,45 @@ def test_a_configuration_that_is_not_there_is_named(
 ) -> None:
     outcome = earzip("train", "run", name, "-m", pools, "-o", run)
     assert outcome.exit_code == 2
-    assert "not a training configuration: " in outcome.stderr
-    assert "No such file" in outcome.stderr
+    assert (
+        f"{name}: there is no such file, nor a configuration of that name: ear, " in outcome.stderr
+    )
 
 
-def test_the_embedded_configuration_asks_for_its_pools(
-    earzip: Earzip, pools: Path, run: Path
+def test_a_folder_does_not_hide_a_configuration_of_its_name(
+    earzip: Earzip, pools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = earzip("train", "run", "mini", "-m", pools, "-o", run)
-    assert outcome.exit_code == 3
-    assert f"{pools}/train.s16: not a music pool" in outcome.stderr
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    outcome = earzip("train", "run", "mini", "-m", pools, "-o", "mini")
+    assert outcome.exit_code == 2
+    assert (
+        "the pools train, midi, voices; not in this folder: train, midi, voices" in outcome.stderr
+    )
+
+
+def test_another_attempt_at_a_run_must_start_from_the_same(
+    earzip: Earzip, config: Path, pools: Path, run: Path, tmp_path: Path
+) -> None:
+    assert earzip("train", "run", config, "-m", pools, "-o", run).exit_code == 0
+    second = tmp_path / "second"
+    command = ["train", "run", config, "-m", pools, "-o", second]
+    assert earzip(*command, "--start", run).exit_code == 0
+    for again in ([], ["--start", run]):
+        assert earzip(*command, *again).exit_code == 0
+    outcome = earzip(*command, "--start", tmp_path / "elsewhere")
+    assert outcome.exit_code == 2
+    assert f"second: the run did not start from {tmp_path}/elsewhere" in outcome.stderr
+
+
+def test_what_a_killed_run_has_left_goes(
+    earzip: Earzip, config: Path, pools: Path, run: Path
+) -> None:
+    run.mkdir()
+    left = run / ".checkpoint.safetensors.0123456789abcdef.earzip-tmp"
+    left.write_bytes(b"")
+    assert earzip("train", "run", config, "-m", pools, "-o", run).exit_code == 0
+    assert not left.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(
@@ -134,7 +168,7 @@ def test_a_folder_that_cannot_be_made_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     outcome = earzip("train", "run", config, "-m", pools, "-o", tmp_path / "file" / "run")
-    assert outcome.exit_code == 3
+    assert outcome.exit_code == 1
     assert "file/run: cannot be made" in outcome.stderr
 
 

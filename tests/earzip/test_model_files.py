@@ -315,12 +315,9 @@ def test_a_trained_model_archives_and_restores(run: Path, music: Path, tmp_path:
     trained = load_file(run / "weights.safetensors")["log_scale"].double()
     exponents = (trained / np.log(2) * 16).round().int().tolist()
     assert list(imported.step_exponents) == exponents
-    # What its decoder met in training: steps of 0.35, 1 and 2 scales, of which 1 was the target's.
-    assert {q: p.exponent for q, p in imported.presets.items()} == {
-        "high": -24,
-        "medium": 0,
-        "low": 16,
-    }
+    # The finest, the middle and the coarsest step that its decoder met: 0.35 to 3 scales.
+    exponents_of = {quality: preset.exponent for quality, preset in imported.presets.items()}
+    assert exponents_of == {"high": -24, "medium": 1, "low": 25}
     rates = [imported.presets[quality].kbps or 0 for quality in ("low", "medium", "high")]
     assert 0 < rates[0] < rates[1] < rates[2]
     source = music / "one.flac"
@@ -345,7 +342,16 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, music: Path) -> None:
         import_model(run, [music], options(name="ours", config=None))
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"architecture": "ear", "config": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{",
+        '{"architecture": "ear", "config": {}}',
+        '{"architecture": "ear", "config": {}, "noise": "pink", "step_scales": [1, 2]}',
+        '{"architecture": "ear", "config": {}, "noise": "round", "step_scales": [2, 1]}',
+    ],
+)
 def test_a_run_that_describes_no_network_is_refused(run: Path, music: Path, text: str) -> None:
     (run / "weights.json").write_text(text)
     with pytest.raises(ModelDamagedError, match=r"weights.json: does not describe a network"):
@@ -355,3 +361,18 @@ def test_a_run_that_describes_no_network_is_refused(run: Path, music: Path, text
 def test_a_run_and_a_published_configuration_contradict_each_other(run: Path, music: Path) -> None:
     with pytest.raises(UsageError, match="has its own configuration"):
         import_model(run, [music], options(name="ours"))
+
+
+def test_a_track_that_cannot_be_read_is_told_and_left_out(music: Path) -> None:
+    (music / "text.flac").write_text("no music")
+    told: list[SourceError] = []
+    spec = import_model(CHECKPOINT, [music], options(on_unreadable=told.append))
+    assert [Path(str(error.path)).name for error in told] == ["text.flac"]
+    (music / "text.flac").unlink()
+    again = import_model(CHECKPOINT, [music], options(force=True))
+    assert again.step_exponents == spec.step_exponents
+
+
+def test_the_name_of_an_embedded_model_is_refused(music: Path) -> None:
+    with pytest.raises(UsageError, match="'mini' is the name of an embedded model"):
+        import_model(CHECKPOINT, [music], options(name="mini"))

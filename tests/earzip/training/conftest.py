@@ -93,7 +93,7 @@ def load(data: dict[str, Any], **changes: Any) -> TrainingConfig:
     return TrainingConfig.from_json(data, dotted)
 
 
-def records(folder: Path) -> list[dict[str, float]]:
+def records(folder: Path) -> list[dict[str, Any]]:
     """Return the log of the run in ``folder``, without times."""
     lines = (folder / "log.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]

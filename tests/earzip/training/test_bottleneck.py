@@ -117,3 +117,21 @@ def test_a_controller_goes_on_where_it_was() -> None:
     for controller in (first, second):
         controller.update(20.0)
     assert first.weight == second.weight
+
+
+def test_a_target_that_is_out_of_reach_does_not_wind_the_weight_up() -> None:
+    controller = RateController(BottleneckConfig(target_kbps=12.0, first_weight=1e-3))
+    for _ in range(30_000):
+        controller.update(2.0)
+    low = controller.weight
+    assert 0 < low < 1e-5
+    for _ in range(12_000):
+        controller.update(60.0)
+    assert controller.weight > 1
+
+
+def test_a_rate_that_is_not_finite_says_nothing() -> None:
+    controller = RateController(BottleneckConfig())
+    before = controller.weight
+    controller.update(math.nan)
+    assert controller.weight == before

@@ -220,13 +220,19 @@ def test_a_path_that_is_not_there_is_reported_and_one_given_twice_is_taken_once(
     assert first["reasons"] == ["cannot be decoded: No such file or directory"]
 
 
-@pytest.mark.parametrize("name", ["stage.s16", "stage.json", "stage.report.jsonl"])
+@pytest.mark.parametrize("name", ["stage.s16", "stage.json"])
 def test_a_pool_that_is_there_is_refused_before_any_work(music_folder, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(TargetError, match="exists already; --force replaces it"):
         run(music_folder, tmp_path / "stage")
     assert (tmp_path / name).read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["music", name])
+
+
+def test_the_report_of_an_attempt_that_kept_nothing_is_in_nobodys_way(music_folder, tmp_path):
+    run(music_folder / "f mono.aiff", tmp_path / "stage")
+    run(music_folder / "album", tmp_path / "stage")
+    assert len(report_of(tmp_path / "stage")) > 1
 
 
 def test_force_replaces_a_pool(music_folder, tmp_path):

@@ -13,7 +13,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
-from earzip.errors import EarzipError, SourceError, UsageError
+from earzip.errors import EarzipError, UsageError
 from earzip.training.rate import FactorisedPrior
 from earzip.training.run_state import read_facts, read_parts
 from earzip.training.trainer import Trainer
@@ -87,14 +87,23 @@ def test_sigterm_saves_the_state_and_ends_with_75(music: Path, tmp_path: Path) -
     assert trainer.step == step
 
 
+def slowly(kind: str) -> dict[str, Any]:
+    """Return a run that differences of rounding do not carry far away."""
+    config = {**RUNS[kind], "steps": 8}
+    for part in ("optimiser", "adversarial"):
+        if part in config or part == "optimiser":
+            config[part] = {**config.get(part, {}), "learning_rate": 1e-5}
+    return config
+
+
 @pytest.mark.parametrize("kind", RUNS)
 def test_two_processes_train_as_one_does(kind: str, music: Path, tmp_path: Path) -> None:
-    config = write_config(tmp_path, {**RUNS[kind], "steps": 8})
+    config = write_config(tmp_path, slowly(kind))
     train(config, music, tmp_path / "one")
     done = subprocess.run(
         launch(2, config, music, tmp_path / "two"), check=True, timeout=200, stderr=subprocess.PIPE
     )
-    assert b"4 crops a step over 2 cpu workers" in done.stderr
+    assert b"4 crops a step, 2 processes on cpu" in done.stderr
     check_alike(tmp_path / "one", tmp_path / "two", 8)
 
 
@@ -118,7 +127,7 @@ def test_a_signal_to_the_launcher_stops_all_processes_at_one_step(
 @pytest.mark.parametrize("kind", RUNS)
 def test_accumulated_passes_train_as_one_pass_does(kind: str, music: Path, tmp_path: Path) -> None:
     for passes in (1, 4):
-        config = load(RUNS[kind], steps=8, accumulation=passes)
+        config = load(slowly(kind), accumulation=passes)
         Trainer(config, music, tmp_path / str(passes), workers=0).run(log_every=1)
     check_alike(tmp_path / "1", tmp_path / "4", 8)
 
@@ -127,12 +136,10 @@ def check_alike(a: Path, b: Path, n_steps: int) -> None:
     """Equal but for the order of sums, whose effect grows with the steps."""
     pairs = list(zip(records(a), records(b), strict=True))
     assert len(pairs) == n_steps
-    for step, (one, other) in enumerate(pairs):
+    for one, other in pairs:
         assert one.keys() == other.keys()
         for name, value in one.items():
-            assert other[name] == pytest.approx(value, rel=1e-4 if step < 2 else 2e-2, abs=1e-5), (
-                name
-            )
+            assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
 
 
 def test_more_processes_than_crops_are_refused(music: Path, tmp_path: Path) -> None:
@@ -228,8 +235,16 @@ def test_a_run_is_not_resumed_with_another_configuration(music: Path, tmp_path: 
         Trainer(changed, music, tmp_path / "run")
 
 
+def test_a_run_is_not_resumed_with_other_music(music: Path, tmp_path: Path) -> None:
+    Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).run()
+    index = music / "music.json"
+    index.write_text(index.read_text().replace("-20.0", "-21.0"))
+    with pytest.raises(UsageError, match="the run was begun with other music in music"):
+        Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run")
+
+
 def test_missing_music_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="not a music pool"):
+    with pytest.raises(UsageError, match=r"pools music; not in this folder: music \(there: none\)"):
         Trainer(load(SPECTRAL), tmp_path / "nowhere", tmp_path / "run")
 
 
@@ -237,10 +252,51 @@ def test_a_run_that_diverges_ends(music: Path, tmp_path: Path) -> None:
     trainer = Trainer(load(SPECTRAL, steps=200), music, tmp_path / "run", workers=0)
     with torch.no_grad():
         next(trainer.network.parameters()).fill_(torch.nan)
-    with pytest.raises(
-        EarzipError, match="diverges: no finite gradient in the 100 steps up to 100"
-    ):
+    with pytest.raises(EarzipError, match="no finite gradient in the last 100 of 100 steps"):
         trainer.run()
+
+
+def test_a_run_whose_last_step_failed_leaves_no_weights(music: Path, tmp_path: Path) -> None:
+    trainer = Trainer(load(SPECTRAL, steps=3), music, tmp_path / "run", workers=0)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(torch.nan)
+    with pytest.raises(EarzipError, match="no finite gradient in the last 3 of 3 steps"):
+        trainer.run()
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("part", ["network", "bottleneck", "discriminator"])
+def test_a_gradient_that_is_not_finite_costs_one_step(
+    part: str, music: Path, tmp_path: Path
+) -> None:
+    config = load(EAR, bottleneck__rate="prior", adversarial__start=0.0, steps=8)
+    trainer = Trainer(config, music, tmp_path / "run", workers=0)
+    parameter = next(trainer._state().modules[part].parameters())
+    calls: list[None] = []
+
+    def spoil(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(None)
+        return torch.full_like(gradient, torch.nan) if len(calls) == 3 else gradient
+
+    parameter.register_hook(spoil)
+    trainer.run(log_every=1)
+    found = records(tmp_path / "run")
+    assert len(calls) > 3
+    for module in trainer._state().modules.values():
+        assert all(bool(p.isfinite().all()) for p in module.parameters())
+    assert all(found[-1][name] is not None for name in ("norm", "kbps", "discriminator"))
+
+
+def test_the_environment_does_not_change_a_run(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load(SPECTRAL, steps=2)
+    Trainer(config, music, tmp_path / "plain", workers=0).run()
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    Trainer(config, music, tmp_path / "set", workers=0).run()
+    assert records(tmp_path / "plain") == records(tmp_path / "set")
 
 
 def test_the_committed_configuration_of_mini_reproduces_from_its_seed(
