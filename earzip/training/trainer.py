@@ -142,7 +142,8 @@ class Trainer:
         if adversarial:
             discriminator = Discriminator(adversarial.fft_sizes, adversarial.channels)
         self.crops = _open_crops(config, music, self._hop)
-        self._origin = {"music": _digests(config, music), "start": start and str(start.resolve())}
+        self._music = _digests(config, music)
+        self._start = str(start.resolve()) if start else None
         self.checkpoint = folder / CHECKPOINT
         facts = self._facts_to_resume() if self.checkpoint.exists() else None
         if facts is None:
@@ -330,7 +331,8 @@ class Trainer:
             "bad_steps": self._bad_steps,
             "rate": self._rate.state_dict(),
             "config": self.config.to_json(),
-            **self._origin,
+            "music": self._music,
+            "start": self._start,
         }
         return RunState(modules, optimisers, facts)
 
@@ -347,14 +349,14 @@ class Trainer:
                 "a further stage is a run of its own that starts from this one",
                 self.folder,
             )
-        if changed := [n for n, d in self._origin["music"].items() if facts["music"].get(n) != d]:
+        if changed := [n for n, digest in self._music.items() if facts["music"].get(n) != digest]:
             raise UsageError(
                 f"the run was begun with other music in {' and '.join(changed)}", self.folder
             )
         # The command that began the run goes on with it, with or without its start.
-        if self._origin["start"] not in (None, facts["start"]):
-            raise UsageError(f"the run did not start from {self._origin['start']}", self.folder)
-        self._origin["start"] = facts["start"]
+        if self._start not in (None, facts["start"]):
+            raise UsageError(f"the run did not start from {self._start}", self.folder)
+        self._start = facts["start"]
         return facts
 
 
