@@ -350,8 +350,7 @@ def test_a_dry_run_says_which_targets_exist(plan):
 def test_a_forked_child_does_not_hold_the_claim_of_a_killed_process(tmp_path):
     fork = "import os,sys,time,pathlib; from earzip.batch import claim\n"
     fork += "with claim(pathlib.Path(sys.argv[1])):\n"
-    fork += "  child = os.fork()\n"
-    fork += "  if child: print(child, flush=True)\n"
+    fork += "  if not os.fork(): print(os.getpid(), flush=True)\n"
     fork += "  time.sleep(60)"
     process = subprocess.Popen(
         [sys.executable, "-c", fork, tmp_path / "a"], stdout=subprocess.PIPE, text=True
