@@ -137,7 +137,8 @@ def run(
     _require_extra()
     loaded = _load_config(config, changes, without)
     # Loads torch: not before the command line is known to be good.
-    from earzip.training.trainer import CHECKPOINT, Trainer, join_processes  # noqa: PLC0415
+    from earzip.training.processes import join_processes  # noqa: PLC0415
+    from earzip.training.trainer import CHECKPOINT, Trainer  # noqa: PLC0415
 
     is_main, n_processes, device = join_processes(threads)
     _make_folder(output)

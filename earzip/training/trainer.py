@@ -7,11 +7,9 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -23,11 +21,13 @@ from earzip.network_files import RUN_WEIGHTS, write_run_network
 from earzip.training.adversary import Adversary
 from earzip.training.batches import Crops, Share, in_passes, steps_of
 from earzip.training.bottleneck import Bottleneck, RateController
-from earzip.training.config import OptimiserConfig, TrainingConfig
+from earzip.training.config import TrainingConfig
 from earzip.training.data import CropSource, Mixture, MusicPool
 from earzip.training.discriminator import Discriminator
 from earzip.training.log import TrainingLog
 from earzip.training.losses import ReconstructionLoss
+from earzip.training.optimiser import learning_rate_factor, make_optimiser
+from earzip.training.processes import make_accelerator
 from earzip.training.rate import bits_to_kbps
 from earzip.training.run_state import (
     RunState,
@@ -37,7 +37,6 @@ from earzip.training.run_state import (
     save_weights,
 )
 from earzip.training.start import (
-    linear_maps,
     start_from_music,
     start_from_run,
     start_from_weights,
@@ -50,37 +49,6 @@ OnStep = Callable[[int, dict[str, float | None]], None]
 """Told of each step that is done: its number, and the values of the log's last record."""
 
 _MOST_BAD_STEPS = 100
-
-
-class Place(NamedTuple):
-    """This process among those of a run."""
-
-    is_main: bool
-    n_processes: int
-    device: str
-    """What kind of: ``cpu`` or ``cuda``."""
-
-
-def join_processes(threads: int) -> Place:
-    """Take this process's place among those of ``accelerate launch``; ``threads``: its CPU threads."""
-    torch.set_num_threads(threads)
-    state = PartialState(cpu=_on_cpu())
-    return Place(bool(state.is_main_process), state.num_processes, state.device.type)
-
-
-def _accelerator(precision: str) -> Accelerator:
-    # What a configuration says must not be changed by the environment that `accelerate launch` sets.
-    return Accelerator(
-        mixed_precision=precision,
-        cpu=_on_cpu(),
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        dynamo_backend="no",
-    )
-
-
-def _on_cpu() -> bool:
-    # Told to accelerate, which would take several processes without a GPU for as many lone ones.
-    return not torch.cuda.is_available()
 
 
 class Autoencoder(nn.Module):
@@ -123,8 +91,7 @@ class Trainer:
         self.config = config
         self.folder = folder
         self.step = 0
-        precision = "bf16" if config.precision == "bfloat16" else "no"
-        self.accelerator = _accelerator(precision)
+        self.accelerator = make_accelerator(config.precision)
         self._share = Share(
             config.batch_size,
             self.accelerator.process_index,
@@ -150,7 +117,7 @@ class Trainer:
             self._begin(start, network, bottleneck, discriminator)
         model = Autoencoder(network, bottleneck)
         self._model, self._optimiser = self.accelerator.prepare(
-            model, _optimiser(config.optimiser, model)
+            model, make_optimiser(config.optimiser, model.network, model.bottleneck)
         )
         self.network, self.bottleneck = network, bottleneck
         self._ema = None
@@ -238,7 +205,7 @@ class Trainer:
     def _train_step(self, passes: list[Crops]) -> dict[str, Tensor]:
         """Do one step; return what the log is told of it."""
         config = self.config.optimiser
-        factor = _learning_rate_factor(config, self.step / self.config.steps)
+        factor = learning_rate_factor(config, self.step / self.config.steps)
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * factor * group["share"]
         adversary = self._adversary if self._adversary_has_started() else None
@@ -403,31 +370,3 @@ def _open_crops(config: TrainingConfig, music: Path, hop: int) -> CropSource:
     odds = [share / total for share in config.music.values()]
     voices = MusicPool(music / f"{config.voices}.s16", shortest) if config.voices else None
     return CropSource(Mixture(pools, odds, voices), config.batch_size, frames, config.seed)
-
-
-def _optimiser(config: OptimiserConfig, model: Autoencoder) -> torch.optim.Optimizer:
-    slow = linear_maps(model.network)
-    apart = {id(p) for p in (*slow, *model.bottleneck.parameters())}
-    matrices: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        if id(parameter) not in apart:
-            # One number a channel, as the gains of weight normalisation are, is not decayed.
-            is_matrix = parameter.ndim > 1 and parameter.numel() > parameter.shape[0]
-            (matrices if is_matrix else vectors).append(parameter)
-    vectors += model.bottleneck.parameters()
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay, "share": 1.0},
-        {"params": vectors, "weight_decay": 0.0, "share": 1.0},
-        {"params": slow, "weight_decay": 0.0, "share": config.linear_map_share},
-    ]
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=config.betas, eps=1e-9, fused=True
-    )
-
-
-def _learning_rate_factor(config: OptimiserConfig, done: float) -> float:
-    """Return the learning rate as a share of the highest, ``done`` of the run."""
-    rising = done / config.warm_up + 0.02 if config.warm_up else 1.0
-    falling = (1 - done) / (1 - config.hold) if config.hold < 1 else 1.0
-    return min(1.0, rising, falling)
