@@ -147,7 +147,8 @@ def _from_digits(packed: _Bytes, packing: _Packing, n_frames: int) -> Symbols:
         )
     powers = packing.base ** np.arange(packing.digits)
     digits = packed[:, :, None].astype(np.int32) // powers % packing.base
-    flat = digits.reshape(len(packed), -1) - packing.reach
+    # By its size, not −1: a group may have no channels, as only a foreign writer would make it.
+    flat = digits.reshape(len(packed), packed.shape[1] * packing.digits) - packing.reach
     if flat[:, n_frames:].any():
         raise DamagedArchiveError("segment has digits beyond its last frame")
     return flat[:, :n_frames].astype(np.int32)
