@@ -130,9 +130,10 @@ def run(
 
     CONFIG is a JSON file, or the name of one that comes with earzip: mini, mini-round-2, ear,
     ear-stage-2. RUN gets config.json, checkpoint.safetensors, log.jsonl, curves.png and, at the end,
-    weights.safetensors. Ctrl-C and SIGTERM save the state and end with 75. For several GPUs or processes:
+    weights.safetensors. Ctrl-C and SIGTERM save the state and end with 75. For several GPUs, or several
+    processes where there is no GPU:
 
-        accelerate launch -m earzip train run CONFIG --music DIR --output RUN
+        accelerate launch --multi_gpu --num_processes N -m earzip train run CONFIG ...
     """
     _require_extra()
     loaded = _load_config(config, changes, without)
@@ -147,7 +148,8 @@ def run(
             stack.enter_context(claim(output / CHECKPOINT))
             reap_stale(output)
         stop = stack.enter_context(StopSignal(lambda: _say("stopping after this step", is_main)))
-        if start is None and not (output / CHECKPOINT).exists():
+        begins = start is None and not (output / CHECKPOINT).exists()
+        if begins and loaded.architecture == "spectral":
             _say("measuring the music", is_main)
         trainer = Trainer(loaded, music, output, start=start, workers=workers)
         begun = f"going on at step {trainer.step} of" if trainer.step else "training for"

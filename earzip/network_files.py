@@ -31,7 +31,7 @@ _NOISES = (*_QUANTISED_NOISES, "gaussian", "none")
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network with its weights, checked to fit, and the steps its decoder was trained to bear."""
+    """A network with its weights, checked to fit, and the steps that its qualities stand for."""
 
     architecture: str
     config: EarConfig | SpectralConfig

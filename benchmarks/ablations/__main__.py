@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ def table(name: str, results: dict[str, Judged]) -> str:
         f"| {name} | kbps | SI-SDR dB ↑ | mel ↓ | STFT ↓ | ICPC % ↑ | CCPC % ↑ | above 10 kHz dB ↓ |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for variant, r in results.items():
+    for variant, judged in results.items():
+        m = judged.measures
         lines.append(
-            f"| {variant} | {r.kbps:.1f} | {r.si_sdr_db:.2f} | {r.mel:.3f} | {r.stft:.3f} "
-            f"| {100 * r.icpc:.2f} | {100 * r.ccpc:.2f} | {r.treble_db:.2f} |"
+            f"| {variant} | {judged.kbps:.1f} | {m.si_sdr_db:.2f} | {m.mel:.3f} | {m.stft:.3f} "
+            f"| {100 * m.icpc:.2f} | {100 * m.ccpc:.2f} | {judged.treble_db:.2f} |"
         )
     return "\n".join(lines)
 
@@ -80,7 +82,10 @@ def main() -> None:
 
 
 def _to_json(results: dict[str, Judged]) -> str:
-    data: dict[str, Any] = {variant: judged._asdict() for variant, judged in results.items()}
+    data: dict[str, Any] = {
+        variant: {"kbps": j.kbps, **asdict(j.measures), "treble_db": j.treble_db}
+        for variant, j in results.items()
+    }
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.data.pcm import FULL_SCALE, SAMPLE_RATE, read_set
 from earzip.level import REFERENCE_LEVEL_DB
-from earzip.metrics.measures import mean_measures, measure
+from earzip.metrics.measures import Measures, mean_measures, measure
 from earzip.model.networks import Network, build_network, ready_to_run
 from earzip.network_files import read_run
 from earzip.training.rate import bits_to_kbps, entropy_bits
@@ -26,12 +26,7 @@ class Judged(NamedTuple):
     """Rate and measures, means over the excerpts but for the rate, which is pooled."""
 
     kbps: float
-    si_sdr_db: float
-    mel: float
-    stft: float
-    icpc: float
-    ccpc: float
-    dbtp: float
+    measures: Measures
     treble_db: float
     """Mean absolute error of log magnitude above 10 kHz."""
 
@@ -55,17 +50,11 @@ def judge(run: Path, music: Path) -> Judged:
     margin = min(_reach(network) * network.config.hop, clips[0].shape[1] // 4)
     inside = slice(margin, clips[0].shape[1] - margin)
     pairs = [(d[:, inside], c[:, inside]) for d, c in zip(decoded, clips, strict=True)]
-    mean = mean_measures([measure(d, c) for d, c in pairs])
     all_symbols = torch.cat(symbols, 2)[0]
     bits = entropy_bits(all_symbols) / all_symbols.shape[1]
     return Judged(
         kbps=bits_to_kbps(bits, network.config.hop, SAMPLE_RATE),
-        si_sdr_db=mean.si_sdr_db,
-        mel=mean.mel,
-        stft=mean.stft,
-        icpc=mean.icpc,
-        ccpc=mean.ccpc,
-        dbtp=mean.dbtp,
+        measures=mean_measures([measure(d, c) for d, c in pairs]),
         treble_db=float(np.mean([treble_error_db(d, c) for d, c in pairs])),
     )
 

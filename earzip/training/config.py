@@ -17,6 +17,8 @@ _MOST = 1e6  # of any weight: beyond, there is no music to be made of it
 
 Channels = Literal["mslr", "lr"]
 """Mid, side, left and right, or left and right alone."""
+Form = Literal["hinge", "least-squares"]
+"""Of the losses between network and discriminator."""
 
 
 def _require(record: Any, low: float, high: float, *names: str) -> None:
@@ -59,7 +61,7 @@ class AdversarialConfig:
 
     weight: float = 1.0
     feature_matching: float = 2.0
-    form: Literal["hinge", "least-squares"] = "hinge"
+    form: Form = "hinge"
     fft_sizes: tuple[int, ...] = (2048, 1024, 512, 256, 128)
     channels: int = 32
     learning_rate: float = 2e-4

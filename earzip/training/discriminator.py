@@ -8,20 +8,19 @@ octave 60 dB under the bass is then 30 dB under it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from earzip.training.config import Form
 from earzip.training.losses import stft
 
 _SLOPE = 0.2
 _DILATIONS = (1, 2, 4)  # in time
 _ENERGY_FLOOR = 1e-8  # −80 dBFS
 
-Form = Literal["hinge", "least-squares"]
 Features = list[Tensor]
 
 
