@@ -27,14 +27,15 @@ from earzip.checkpoints import (
 )
 from earzip.errors import TargetError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.model.config import EarConfig, SpectralConfig
+from earzip.model.config import EarConfig
+from earzip.model.networks import Dimensions
 from earzip.network_files import TrainedNetwork, read_published, read_run
 from earzip.quantizer import STEPS_PER_OCTAVE
 
 _FORMAT_DOCUMENT = "SPEC.md"
 _ROUNDING = 0.5
 
-_SPECTRAL_CORE_FRAMES = 1024
+_CORE_SAMPLES = 1 << 20  # 23.8 s, of a network whose reach is known
 # Windows of some six seconds: the activations of the published network take 130 MB a second.
 _EAR_CORE_FRAMES = 256
 # The transformer sees the whole window, so it is given more context than its convolutions reach.
@@ -185,11 +186,11 @@ def _read_network(checkpoint: Path, config: Path | None) -> TrainedNetwork:
     return read_run(checkpoint)
 
 
-def _geometry(config: EarConfig | SpectralConfig) -> dict[str, int]:
-    if isinstance(config, SpectralConfig):
-        lead, core, transformer = config.hop // 2, _SPECTRAL_CORE_FRAMES, 0
-    else:
+def _geometry(config: Dimensions) -> dict[str, int]:
+    if isinstance(config, EarConfig):
         lead, core, transformer = 0, _EAR_CORE_FRAMES, _TRANSFORMER_CONTEXT
+    else:
+        lead, core, transformer = config.hop // 2, _CORE_SAMPLES // config.hop, 0
     return {
         "hop": config.hop,
         "lead": lead,

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from earzip.errors import ModelDamagedError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.model.config import EarConfig, SpectralConfig
-from earzip.model.networks import build_network, network_config
+from earzip.model.config import EarConfig
+from earzip.model.networks import Dimensions, build_network, network_config
 
 RUN_WEIGHTS = "weights.safetensors"
 RUN_NETWORK = "weights.json"
@@ -34,7 +34,7 @@ class TrainedNetwork:
     """A network with its weights, checked to fit, and the steps that its qualities stand for."""
 
     architecture: str
-    config: EarConfig | SpectralConfig
+    config: Dimensions
     weights: dict[str, Tensor]
     step_factors: Mapping[str, float]
     """The step of each quality, in posterior scales."""
@@ -55,7 +55,7 @@ def read_published(path: Path, config: Path | None) -> TrainedNetwork:
 def write_run_network(
     folder: Path,
     architecture: str,
-    config: EarConfig | SpectralConfig,
+    config: Dimensions,
     noise: str,
     step_scales: tuple[float, float],
 ) -> None:
@@ -127,7 +127,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _require_shapes(
-    weights: dict[str, Tensor], architecture: str, config: EarConfig | SpectralConfig, path: Path
+    weights: dict[str, Tensor], architecture: str, config: Dimensions, path: Path
 ) -> None:
     with torch.device("meta"):
         expected = build_network(architecture, config.to_json()).state_dict()

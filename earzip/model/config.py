@@ -82,7 +82,90 @@ class SpectralConfig:
         return asdict(self)
 
 
-def _refuse_unknown(kind: type[SpectralConfig] | type[EarConfig], data: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class TransformConfig:
+    """Dimensions of a `TransformVae`.
+
+    The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side; the other
+    ``n_envelope`` are its band energies.
+    """
+
+    n_bins: int = 1600
+    """Coefficients a channel that are coded, from the lowest: 17.2 kHz of 2048."""
+    n_envelope: int = 40
+    width: int = 512
+    """Of the decoder's trunk."""
+    decoder_depth: int = 6
+    encoder_width: int = 256
+    encoder_depth: int = 3
+    expansion: int = 3
+    kernel_size: int = 7
+    hop: int = 2048
+    """Samples a frame: the number of bins of the long MDCT."""
+    fine_hop: int = 1024
+    """Bins of the MDCT in which the decoder works."""
+    short_hop: int = 128
+    """Bins of the short MDCT, which shows the encoder where in a frame a transient lies."""
+    n_short_bands: int = 16
+    n_bands: int = 40
+    """Bands whose gains the decoder predicts."""
+    first_envelope_band: int = 9
+    """Bands below this one (511 Hz for 40 bands) are left to the coefficients."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
+        if self.hop % self.fine_hop or self.fine_hop % self.short_hop or self.short_hop % 4:
+            raise ValueError("hop, fine_hop, short_hop and 4 must each be a multiple of the next")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        if self.first_envelope_band >= self.n_bands:
+            raise ValueError("first_envelope_band must be below n_bands")
+        for name, most in (("n_bins", self.hop), ("n_envelope", self.n_envelope_bands)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
+
+    @property
+    def n_latents(self) -> int:
+        """Latent channels D."""
+        return 2 * self.n_bins + self.n_envelope
+
+    @property
+    def n_fine(self) -> int:
+        """Frames of the fine MDCT in a frame."""
+        return self.hop // self.fine_hop
+
+    @property
+    def n_envelope_bands(self) -> int:
+        """Band energies a frame that the envelope latents describe: of fine frames, mid and side."""
+        return self.n_fine * 2 * (self.n_bands - self.first_envelope_band)
+
+    @property
+    def encoder_reach(self) -> int:
+        """Frames on each side of a frame that its latents depend on."""
+        return 1 + self.encoder_depth * (self.kernel_size // 2)
+
+    @property
+    def decoder_reach(self) -> int:
+        """Frames on each side of a sample's own frame that the sample depends on."""
+        fine = 2 + self.decoder_depth * (self.kernel_size // 2)
+        return 2 + -(-fine // self.n_fine)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TransformConfig:
+        """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
+        _refuse_unknown(cls, data)
+        if not all(type(value) is int for value in data.values()):
+            raise ValueError("every field must be an integer")
+        return cls(**data)
+
+    def to_json(self) -> dict[str, int]:
+        """Return the fields as JSON-able data, the inverse of `from_json`."""
+        return asdict(self)
+
+
+def _refuse_unknown(kind: type[SpectralConfig] | type[TransformConfig] | type[EarConfig], data: dict[str, Any]) -> None:
     unknown = set(data) - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"unknown fields {', '.join(sorted(unknown))}")

@@ -6,27 +6,38 @@ from typing import Any
 
 from torch import Tensor
 
-from earzip.model.config import EarConfig, SpectralConfig
+from earzip.model.config import EarConfig, SpectralConfig, TransformConfig
 from earzip.model.ear import EarVae
 from earzip.model.oobleck import fold_weight_norm
 from earzip.model.spectral import SpectralVae
+from earzip.model.transform import TransformVae
 
-Network = SpectralVae | EarVae
+Dimensions = SpectralConfig | TransformConfig | EarConfig
+Network = SpectralVae | TransformVae | EarVae
+
+_DIMENSIONS: dict[str, type[Dimensions]] = {
+    "spectral": SpectralConfig,
+    "transform": TransformConfig,
+    "ear": EarConfig,
+}
 
 
-def network_config(architecture: str, config: dict[str, Any]) -> SpectralConfig | EarConfig:
+def network_config(architecture: str, config: dict[str, Any]) -> Dimensions:
     """Return the dimensions of a network; ValueError for what this version cannot build."""
-    if architecture == "spectral":
-        return SpectralConfig.from_json(config)
-    if architecture == "ear":
-        return EarConfig.from_json(config)
-    raise ValueError(f"unknown architecture {architecture!r}")
+    if architecture not in _DIMENSIONS:
+        raise ValueError(f"unknown architecture {architecture!r}")
+    return _DIMENSIONS[architecture].from_json(config)
 
 
 def build_network(architecture: str, config: dict[str, Any]) -> Network:
     """Return the network with weights to be set; ValueError for what this version cannot build."""
-    dimensions = network_config(architecture, config)
-    return EarVae(dimensions) if isinstance(dimensions, EarConfig) else SpectralVae(dimensions)
+    match network_config(architecture, config):
+        case SpectralConfig() as dimensions:
+            return SpectralVae(dimensions)
+        case TransformConfig() as dimensions:
+            return TransformVae(dimensions)
+        case dimensions:
+            return EarVae(dimensions)
 
 
 def ready_to_run(network: Network, weights: dict[str, Tensor]) -> Network:

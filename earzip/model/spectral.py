@@ -82,7 +82,7 @@ def band_weights(n_bins: int, n_bands: int) -> Tensor:
     return (1 - (position - bands).abs()).clamp(min=0).float()
 
 
-def _mid_side(x: Tensor) -> Tensor:
+def mid_side(x: Tensor) -> Tensor:
     """Left/right ``[B, 2, ...]`` to orthonormal mid/side, and back: the map is its own inverse."""
     return torch.stack([x[:, 0] + x[:, 1], x[:, 0] - x[:, 1]], 1) * math.sqrt(0.5)
 
@@ -111,8 +111,8 @@ class SpectralVae(nn.Module):
         bands = band_weights(c.hop, c.n_bands)
         short_bands = band_weights(c.short_hop, c.n_short_bands)
         self.register_buffer("bands", bands, persistent=False)
-        self.register_buffer("band_means", _rows_to_means(bands), persistent=False)
-        self.register_buffer("short_band_means", _rows_to_means(short_bands), persistent=False)
+        self.register_buffer("band_means", rows_to_means(bands), persistent=False)
+        self.register_buffer("short_band_means", rows_to_means(short_bands), persistent=False)
 
         n_short = 2 * c.n_short_bands * (c.hop // c.short_hop)
         self.encoder_in = nn.Linear(4 * c.hop + n_short + c.n_envelope_bands, c.width)
@@ -203,12 +203,12 @@ class SpectralVae(nn.Module):
 
     def encode(self, audio: Tensor) -> Posterior:
         """Return the posterior of ``audio`` ``[B, 2, F·hop]``."""
-        with _float32(audio):
-            mid_side = _mid_side(audio)
-            n = self.normalised_coefficients(mid_side)
+        with float32_throughout(audio):
+            rotated = mid_side(audio)
+            n = self.normalised_coefficients(rotated)
             envelope = self.log_band_energies_of(n) - self.envelope_mean
             compressed = n.sign() * n.abs().clamp(min=1e-6).pow(0.4)
-            short = self._short_log_energies(mid_side)
+            short = self._short_log_energies(rotated)
             features = torch.cat([0.5 * n.clamp(-6, 6), compressed, short, envelope], -1)
             linear = torch.cat([self.analysis(n), self.envelope_analysis(envelope)], -1)
         h = self.encoder_in_norm(self.encoder_in(features))
@@ -224,17 +224,17 @@ class SpectralVae(nn.Module):
         gain, shape, gate = (
             out(h).float() for out in (self.gain_out, self.shape_out, self.gate_out)
         )
-        with _float32(latents):
+        with float32_throughout(latents):
             waveform, envelope = latents.transpose(1, 2).split([c.n_waveform, c.n_envelope], -1)
             gain = (gain + self.envelope_synthesis(envelope)).unflatten(-1, (2, c.n_bands))
             gain = gain.clamp(*_GAIN_RANGE) @ self.bands
             drawn = shape * torch.exp(gain).flatten(2)
             n = (drawn + self.synthesis(waveform)) * torch.exp(gate.clamp(*_GATE_RANGE))
             coefficients = n.unflatten(-1, (2, c.hop)).transpose(1, 2) * self.rms[:, None]
-            return _mid_side(self.mdct.inverse(coefficients))
+            return mid_side(self.mdct.inverse(coefficients))
 
 
-def _float32(x: Tensor) -> torch.autocast:
+def float32_throughout(x: Tensor) -> torch.autocast:
     """Return a context in which autocast leaves everything in float32, as ``x`` is.
 
     Transforms, energies and gains span more than the eight bits of bfloat16 resolve and float16 reaches;
@@ -243,5 +243,6 @@ def _float32(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def _rows_to_means(weights: Tensor) -> Tensor:
+def rows_to_means(weights: Tensor) -> Tensor:
+    """Return ``weights`` ``[n_bands, n_bins]`` with each row summing to 1."""
     return weights / (weights.sum(1, keepdim=True) + 1e-9)

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from earzip.model.config import TransformConfig
+from earzip.model.networks import Dimensions
 from earzip.model.vae import Posterior
 from earzip.training.config import BottleneckConfig
-from earzip.training.rate import FactorisedPrior
+from earzip.training.rate import FactorisedPrior, NeighbourPrior
 
 _LEAST_QUANTILE = 1e-8  # 5.6 deviations
 
@@ -38,10 +40,10 @@ class Bottleneck(nn.Module):
     divergence from a unit Gaussian in bits, which is what latents with posterior noise cost at least.
     """
 
-    def __init__(self, config: BottleneckConfig, n_latents: int) -> None:
+    def __init__(self, config: BottleneckConfig, dimensions: Dimensions) -> None:
         super().__init__()
         self.config = config
-        self.prior = FactorisedPrior(n_latents) if config.rate == "prior" else None
+        self.prior = _prior_of(dimensions) if config.rate == "prior" else None
 
     def forward(self, posterior: Posterior, draws: Tensor, noise: Tensor) -> Passed:
         """Return what the decoder gets of ``posterior``, and its rate.
@@ -56,18 +58,23 @@ class Bottleneck(nn.Module):
             bits = kl_bits(posterior)
             cost = bits
         else:
-            # Uniform noise in the place of rounding, which has no gradient.
-            cost = _a_frame(self.prior.bits(posterior.mean + noise * step, step))
-            unit = posterior.scale
+            cost = _a_frame(self.prior.bits(self._counted(posterior, step, noise), step))
             with torch.no_grad():
-                bits = _a_frame(self.prior.bits(posterior.mean + noise * unit, unit))
+                unit = posterior.scale
+                bits = _a_frame(self.prior.bits(self._counted(posterior, unit, noise), unit))
         latents = self._noisy(posterior, step, noise)
         return Passed(latents, cost * step_scale.flatten(), bits)
+
+    def _counted(self, posterior: Posterior, step: Tensor, noise: Tensor) -> Tensor:
+        """Return the latents whose bits are counted: rounded, or with the noise that stands for it."""
+        if self.config.noise == "round":
+            return self._noisy(posterior, step, noise)
+        return posterior.mean + noise * step
 
     def _noisy(self, posterior: Posterior, step: Tensor, noise: Tensor) -> Tensor:
         match self.config.noise:
             case "round":
-                return quantise_straight_through(posterior.mean, step)
+                return quantise_straight_through(posterior.mean, step, self.config.rounding)
             case "uniform":
                 return posterior.mean + noise * step
             case "gaussian":
@@ -78,14 +85,23 @@ class Bottleneck(nn.Module):
                 return posterior.mean
 
 
-def quantise_straight_through(latents: Tensor, step: Tensor) -> Tensor:
+def _prior_of(dimensions: Dimensions) -> FactorisedPrior | NeighbourPrior:
+    if isinstance(dimensions, TransformConfig):
+        return NeighbourPrior(2 * dimensions.n_bins, dimensions.n_latents)
+    return FactorisedPrior(dimensions.n_latents)
+
+
+def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float) -> Tensor:
     """Return ``latents`` rounded to multiples of ``step``, with gradients for both.
+
+    ``rounding`` as in `earzip.quantizer.quantize`: ½, or less for a dead zone.
 
     Rounding passes the gradient of the latents unchanged; that of the step is the learned-step rule
     of Esser et al. (LSQ, 2020).
     """
     scaled = latents / step
-    return (scaled + (scaled.round() - scaled).detach()) * step
+    rounded = scaled.sign() * (scaled.abs() + rounding).floor()
+    return (scaled + (rounded - scaled).detach()) * step
 
 
 def kl_bits(posterior: Posterior) -> Tensor:

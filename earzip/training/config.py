@@ -87,6 +87,8 @@ class BottleneckConfig:
     noise: Literal["round", "uniform", "gaussian", "none"] = "round"
     step_scales: tuple[float, float] = (0.35, 3.0)
     """Range the quantiser's step is drawn from, in posterior scales, log-uniformly, an item."""
+    rounding: float = 0.5
+    """A magnitude of s steps is rounded to ⌊s + rounding⌋: below ½ with a dead zone about 0."""
     rate: Literal["prior", "kl"] = "prior"
     target_kbps: float | None = 12.0
     """Rate that the weight of the rate's term is steered to; None: that weight stays as it is."""
@@ -97,6 +99,7 @@ class BottleneckConfig:
         low, high = self.step_scales
         if not 0 < low <= high <= _MOST:
             raise ValueError(f"step_scales is {[low, high]}, expected 0 < low <= high")
+        _require(self, 0.1, 0.5, "rounding")
         _require(self, 0, _MOST, "first_weight")
         if self.target_kbps is not None:
             _require(self, 0.01, _MOST, "target_kbps")

@@ -1,22 +1,42 @@
-"""A factorised prior over quantised latents: what training takes for their rate."""
+"""Priors over quantised latents: what training takes for their rate."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 _N_COMPONENTS = 3
 _FIT_STEPS = 400
+_KNOTS_AN_OCTAVE, _N_KNOTS = 2, 17  # of neighbours' magnitudes: up to 255 steps
+
+
+class Prior(Protocol):
+    """What tells how many bits latents take."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return what is learned."""
+        ...
+
+    def bits(self, latents: Tensor, step: Tensor) -> Tensor:
+        """Return the bits of each of ``latents`` ``[B, D, F]`` in bins of width ``step`` about them.
+
+        ``step`` broadcasts to ``latents``. Latents are multiples of the step, or have uniform noise as wide
+        as the step in the place of rounding (Ballé et al., "End-to-end optimized image compression",
+        2017). The result has the shape of ``latents`` and is positive.
+        """
+        ...
 
 
 class FactorisedPrior(nn.Module):
     """A zero-mean mixture of Laplace distributions a latent channel.
 
     Latents are heavy-tailed (kurtosis near 11): one Laplace distribution a channel overstates the
-    rate of silence and of transients. The bits of a quantised value are those of its bin, relaxed by
-    uniform noise as in Ballé et al., "End-to-end optimized image compression", 2017.
+    rate of silence and of transients.
     """
 
     def __init__(self, n_latents: int) -> None:
@@ -26,32 +46,86 @@ class FactorisedPrior(nn.Module):
         self.logits = nn.Parameter(torch.zeros(_N_COMPONENTS, n_latents))
 
     def bits(self, latents: Tensor, step: Tensor) -> Tensor:
-        """Return the bits of each of ``latents`` ``[B, D, F]`` in bins of width ``step``.
-
-        ``step`` broadcasts to ``latents``; the result has the shape of ``latents`` and is positive.
-        """
+        """See `Prior.bits`."""
         x = latents.abs().unsqueeze(1)
-        half = 0.5 * step.unsqueeze(1)
-        b = self.log_b.exp()[None, :, :, None]
-        # P(|x| − h < |X| ≤ |x| + h) for one sign, written to stay accurate in the tails.
-        outside = torch.exp(-((x - half).clamp(min=0) / b)) * -torch.expm1(
-            -(x + half - (x - half).clamp(min=0)) / b
-        )
-        inside = -torch.expm1(-((half - x).clamp(min=0)) / b)
-        across = 0.5 * (inside + (1 - torch.exp(-(x + half) / b)))
-        mass = torch.where(x < half, across, 0.5 * outside)
+        mass = _laplace_mass(x, 0.5 * step.unsqueeze(1), self.log_b.exp()[None, :, :, None])
         weights = torch.softmax(self.logits, 0)[None, :, :, None]
-        return -torch.log2((weights * mass).sum(1) + 1e-9)
+        return _bits((weights * mass).sum(1))
 
 
-def fit_prior(prior: FactorisedPrior, latents: Tensor, step: Tensor, seed: int = 0) -> None:
-    """Fit ``prior`` to ``latents`` ``[B, D, F]`` in bins of width ``step``, a batch item at a time."""
-    generator = torch.Generator().manual_seed(seed)
+class NeighbourPrior(nn.Module):
+    """Sparse coefficients by their neighbours; the other latents by a `FactorisedPrior`.
+
+    A coefficient is Laplace-distributed; its scale, in steps, is a curve over the magnitudes around it that
+    a decoder of archives knows before it: those of two frames before and, for every other coefficient,
+    both next to it (symbol coding ``sorted-1`` of formats/SPEC.md).
+    """
+
+    def __init__(self, n_coefficients: int, n_latents: int) -> None:
+        super().__init__()
+        self.n_coefficients = n_coefficients
+        magnitudes = 2 ** (torch.arange(_N_KNOTS) / _KNOTS_AN_OCTAVE) - 1
+        self.log_b = nn.Parameter(
+            torch.stack([torch.log(0.12 + magnitudes / 7), torch.log(0.12 + magnitudes / 10)])
+        )
+        self.log_b_of_channel = nn.Parameter(torch.zeros(n_coefficients))
+        self.rest = FactorisedPrior(n_latents - n_coefficients)
+
+    def bits(self, latents: Tensor, step: Tensor) -> Tensor:
+        """See `Prior.bits`."""
+        n = self.n_coefficients
+        step = step.expand_as(latents)
+        scaled = latents[:, :n] / step[:, :n]
+        with torch.no_grad():
+            at = torch.log2(1 + neighbourhood(scaled.round().abs())) * _KNOTS_AN_OCTAVE
+            at = at.clamp(max=_N_KNOTS - 1.001)
+            knot = at.long()
+            part = at - knot
+            odd = (torch.arange(n, device=at.device) % 2)[None, :, None]
+            index = odd * _N_KNOTS + knot
+        curves = self.log_b.flatten()
+        log_b = curves[index] * (1 - part) + curves[index + 1] * part
+        b = (log_b + self.log_b_of_channel[:, None]).exp()
+        half = torch.full_like(b[:1, :1, :1], 0.5)
+        bits = _bits(_laplace_mass(scaled.abs(), half, b))
+        return torch.cat([bits, self.rest.bits(latents[:, n:], step[:, n:])], 1)
+
+
+def neighbourhood(magnitudes: Tensor) -> Tensor:
+    """Return the weighted sum of the magnitudes around each of ``[B, n, F]`` that are known before it."""
+    before = F.pad(magnitudes, (2, 0))
+    first, second = before[..., 1:-1], before[..., :-2]
+    around = 2 * first + _beside(first, 1) + 0.5 * _beside(first, 2)
+    around = around + second + 0.5 * _beside(second, 1)
+    odd = (torch.arange(magnitudes.shape[1], device=magnitudes.device) % 2)[None, :, None]
+    return around + 1.5 * odd * _beside(magnitudes, 1)
+
+
+def _beside(x: Tensor, distance: int) -> Tensor:
+    """Return the sum of the two channels at ``distance`` from each of ``x`` ``[B, n, F]``."""
+    padded = F.pad(x, (0, 0, distance, distance))
+    return padded[:, 2 * distance :] + padded[:, : -2 * distance]
+
+
+def _laplace_mass(x: Tensor, half: Tensor, b: Tensor) -> Tensor:
+    """P(x − h < X ≤ x + h) for x ≥ 0 and a Laplace X of scale b, accurate in the tails."""
+    below = (x - half).clamp(min=0)
+    outside = torch.exp(-(below / b)) * -torch.expm1(-(x + half - below) / b)
+    inside = -torch.expm1(-((half - x).clamp(min=0)) / b)
+    across = 0.5 * (inside + (1 - torch.exp(-(x + half) / b)))
+    return torch.where(x < half, across, 0.5 * outside)
+
+
+def _bits(mass: Tensor) -> Tensor:
+    return -torch.log2(mass + 1e-9)
+
+
+def fit_prior(prior: Prior, latents: Tensor, step: Tensor) -> None:
+    """Fit ``prior`` to ``latents`` ``[B, D, F]`` rounded to ``step``, a batch item at a time."""
     optimizer = torch.optim.Adam(prior.parameters(), lr=0.03)
+    rounded = (latents / step).round() * step
     for i in range(_FIT_STEPS):
-        item = latents[i % len(latents)][None]
-        noise = torch.rand(item.shape, generator=generator) - 0.5
-        loss = prior.bits(item + noise * step, step).mean()
+        loss = prior.bits(rounded[i % len(rounded)][None], step).mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -12,32 +12,36 @@ from torch import Tensor, nn
 from earzip.errors import UsageError
 from earzip.model.networks import Network
 from earzip.model.spectral import SpectralVae
+from earzip.model.transform import TransformVae
 from earzip.training.bottleneck import Bottleneck
 from earzip.training.data import CropSource
 from earzip.training.discriminator import Discriminator
 from earzip.training.rate import fit_prior
 from earzip.training.run_state import first_misfit, read_parts
-from earzip.training.statistics import measure_statistics
+from earzip.training.statistics import measure_statistics, measure_transform_statistics
 
 _PRIOR_BATCHES = 16
 _LINEAR_MAPS = ("analysis", "synthesis", "envelope_analysis", "envelope_synthesis")
 
 
 def start_from_music(network: Network, crops: CropSource, n_batches: int) -> None:
-    """Set the linear maps of a `SpectralVae` from statistics; another network starts random."""
+    """Set what is linear of a network from statistics, if it can be; another network starts random."""
     if isinstance(network, SpectralVae):
         network.initialise(measure_statistics(network, crops, n_batches))
+    elif isinstance(network, TransformVae):
+        network.initialise(measure_transform_statistics(network, crops, n_batches))
 
 
 def linear_maps(network: Network) -> list[nn.Parameter]:
     """Return the weights that are set from statistics, which learn slowly."""
-    if not isinstance(network, SpectralVae):
+    if not isinstance(network, SpectralVae | TransformVae):
         return []
-    return [p for name in _LINEAR_MAPS for p in getattr(network, name).parameters()]
+    names = [name for name in _LINEAR_MAPS if hasattr(network, name)]
+    return [p for name in names for p in getattr(network, name).parameters()]
 
 
 def start_from_weights(
-    path: Path, network: Network, bottleneck: Bottleneck, crops: CropSource, seed: int
+    path: Path, network: Network, bottleneck: Bottleneck, crops: CropSource
 ) -> None:
     """Take over weights in a file, which hold no prior: that is fitted to their latents.
 
@@ -48,7 +52,7 @@ def start_from_weights(
     except (OSError, RuntimeError, SafetensorError) as error:
         misfit = first_misfit(error)
         raise UsageError(f"not weights of this configuration: {misfit}", path) from error
-    _fit_prior(network, bottleneck, crops, seed)
+    _fit_prior(network, bottleneck, crops)
 
 
 def start_from_run(
@@ -57,7 +61,6 @@ def start_from_run(
     bottleneck: Bottleneck,
     discriminator: Discriminator | None,
     crops: CropSource,
-    seed: int,
 ) -> None:
     """Take over network, prior and discriminator of a run; of a running mean of weights, that mean.
 
@@ -73,7 +76,7 @@ def start_from_run(
         if parts["bottleneck"] and bottleneck.prior is not None:
             bottleneck.load_state_dict(parts["bottleneck"])
         else:
-            _fit_prior(network, bottleneck, crops, seed)
+            _fit_prior(network, bottleneck, crops)
     except RuntimeError as error:
         misfit = first_misfit(error)
         raise UsageError(f"not a run of this configuration: {misfit}", checkpoint) from error
@@ -93,6 +96,6 @@ def _posterior_of(network: Network, crops: CropSource) -> tuple[Tensor, Tensor]:
     return torch.cat([posterior.mean for posterior in posteriors]), scale
 
 
-def _fit_prior(network: Network, bottleneck: Bottleneck, crops: CropSource, seed: int) -> None:
+def _fit_prior(network: Network, bottleneck: Bottleneck, crops: CropSource) -> None:
     if bottleneck.prior is not None:
-        fit_prior(bottleneck.prior, *_posterior_of(network, crops), seed)
+        fit_prior(bottleneck.prior, *_posterior_of(network, crops))

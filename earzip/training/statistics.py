@@ -1,20 +1,23 @@
-"""Statistics of music that a `SpectralVae` starts from: coefficient RMS, KLT, envelope PCA."""
+"""Statistics of music that networks start from: coefficient RMS, KLT, envelope PCA."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
 from earzip.model.config import SAMPLE_RATE
-from earzip.model.spectral import LinearStatistics, SpectralVae
+from earzip.model.mdct import Mdct
+from earzip.model.spectral import LinearStatistics, SpectralVae, mid_side
+from earzip.model.transform import TransformStatistics, TransformVae
 from earzip.training.data import CropSource
 from earzip.training.kweighting import k_weighting_response
 
 _RMS_FLOOR = 1e-5
 _SMOOTHING_BINS = 5
 _FIRST_STEP = 0.5
+# 12 kbps of music at the reference level, by an ideal coder that knows each coefficient's neighbours.
+_FIRST_COEFFICIENT_STEP = 0.14
+_LEAST_WEIGHT = 0.3  # K-weighting closes below 38 Hz; what is not coded there cannot be drawn
 
 
 def measure_statistics(vae: SpectralVae, crops: CropSource, n_batches: int) -> LinearStatistics:
@@ -24,8 +27,8 @@ def measure_statistics(vae: SpectralVae, crops: CropSource, n_batches: int) -> L
     loud frames do not take all of it; it is then whitened.
     """
     c = vae.config
-    coefficients = torch.cat([_coefficients(vae, crops, step) for step in range(n_batches)])
-    rms = _smoothed(coefficients.square().mean(0).sqrt().view(2, c.hop))
+    coefficients = torch.cat([_coefficients(vae.mdct, crops, step) for step in range(n_batches)])
+    rms = _rms(coefficients)
     f_hz = (torch.arange(c.hop) + 0.5) * (SAMPLE_RATE / 2 / c.hop)
     weight = k_weighting_response(f_hz).abs().repeat(2)
     weighted = coefficients.double() * weight
@@ -55,14 +58,53 @@ def measure_statistics(vae: SpectralVae, crops: CropSource, n_batches: int) -> L
 
 
 @torch.no_grad()
-def _coefficients(vae: SpectralVae, crops: CropSource, step: int) -> Tensor:
-    """Return the mid and side MDCT coefficients of a batch, ``[frames, 2·hop]``."""
-    audio = torch.from_numpy(crops.batch(step))
-    mid_side = torch.stack([audio[:, 0] + audio[:, 1], audio[:, 0] - audio[:, 1]], 1) * math.sqrt(
-        0.5
+def measure_transform_statistics(
+    vae: TransformVae, crops: CropSource, n_batches: int
+) -> TransformStatistics:
+    """Return the statistics over ``n_batches`` batches of ``crops``, in the units of ``vae``."""
+    c = vae.config
+    steps = range(n_batches)
+    rms = _rms(torch.cat([_coefficients(vae.mdct, crops, step) for step in steps]))
+    fine_rms = _rms(torch.cat([_coefficients(vae.fine_mdct, crops, step) for step in steps]))
+    f_hz = (torch.arange(c.n_bins) + 0.5) * (SAMPLE_RATE / 2 / c.hop)
+    # Energies are in units of the fine RMS, which the network has to know to measure them.
+    vae.fine_rms.copy_(fine_rms)
+    energies = torch.cat(
+        [vae.log_band_energies(_mid_side_batch(crops, step)).flatten(0, 1) for step in steps]
+    ).double()
+    mean = energies.mean(0)
+    values, vectors = _principal(energies - mean, c.n_envelope)
+    deviation = values.sqrt()
+    return TransformStatistics(
+        rms=rms,
+        fine_rms=fine_rms,
+        weight=k_weighting_response(f_hz).abs().float().clamp(min=_LEAST_WEIGHT),
+        envelope_mean=mean.float(),
+        envelope_analysis=(vectors / deviation).t().float(),
+        envelope_synthesis=(vectors * deviation).float(),
+        scale=torch.cat(
+            [
+                torch.full((2 * c.n_bins,), _FIRST_COEFFICIENT_STEP),
+                torch.full((c.n_envelope,), _FIRST_STEP),
+            ]
+        ),
     )
-    coefficients: Tensor = vae.mdct(mid_side)
+
+
+def _mid_side_batch(crops: CropSource, step: int) -> Tensor:
+    return mid_side(torch.from_numpy(crops.batch(step)))
+
+
+@torch.no_grad()
+def _coefficients(mdct: Mdct, crops: CropSource, step: int) -> Tensor:
+    """Return the mid and side MDCT coefficients of a batch, ``[frames, 2·n_bins]``."""
+    coefficients: Tensor = mdct(_mid_side_batch(crops, step))
     return coefficients.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _rms(coefficients: Tensor) -> Tensor:
+    """Return the smoothed RMS ``[2, n_bins]`` of ``coefficients`` ``[frames, 2·n_bins]``."""
+    return _smoothed(coefficients.square().mean(0).sqrt().unflatten(0, (2, -1)))
 
 
 def _smoothed(rms: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ class Trainer:
         dimensions = network.config
         self._hop = dimensions.hop
         self._latents_shape = dimensions.n_latents, config.crop_frames
-        bottleneck = Bottleneck(config.bottleneck, dimensions.n_latents)
+        bottleneck = Bottleneck(config.bottleneck, dimensions)
         adversarial, discriminator = config.adversarial, None
         if adversarial:
             discriminator = Discriminator(adversarial.fft_sizes, adversarial.channels)
@@ -143,13 +143,13 @@ class Trainer:
         discriminator: Discriminator | None,
     ) -> None:
         """Set what the run starts from."""
-        crops, seed = self.crops, self.config.seed
+        crops = self.crops
         if start is None:
             start_from_music(network, crops, self.config.statistics_batches)
         elif start.is_dir():
-            start_from_run(start / CHECKPOINT, network, bottleneck, discriminator, crops, seed)
+            start_from_run(start / CHECKPOINT, network, bottleneck, discriminator, crops)
         else:
-            start_from_weights(start, network, bottleneck, crops, seed)
+            start_from_weights(start, network, bottleneck, crops)
 
     def run(
         self,
