@@ -44,16 +44,18 @@ EAR_CONTEXT = 32  # frames around its window for the transformer, as for an impo
 
 @dataclass(frozen=True)
 class Steps:
-    """Exponents of a preset's steps, and how it rounds."""
+    """Exponents of a preset's steps, how it rounds, and how many latents are coded by context."""
 
     exponents: NDArray[np.int32]
     rounding: float
+    n_sparse: int
 
     @classmethod
     def of(cls, spec: ModelSpec, quality: str) -> Steps:
         """Return those of a quality of a model."""
         preset = spec.presets[quality]
-        return cls(np.array(spec.step_exponents, np.int32) + preset.exponent, preset.rounding)
+        exponents = np.array(spec.step_exponents, np.int32) + preset.exponent
+        return cls(exponents, preset.rounding, spec.n_sparse)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _coded(codec: Codec, latents: Segments, clip: Sound, steps: Steps) -> Coded:
     restored = _decode(codec, [dequantize(s, steps.exponents) for s in symbols], clip)
     return Coded(
         np.concatenate(symbols, 1),
-        sum(len(compress_frames(pack(s))) for s in symbols),
+        sum(len(compress_frames(pack(s, steps.n_sparse))) for s in symbols),
         measure(torch.from_numpy(restored), torch.from_numpy(clip)),
     )
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
+from earzip.model.config import n_coefficients
 from earzip.model_hub import PUBLICATIONS
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class ModelSpec:
         }
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def n_sparse(self) -> int:
+        """How many of the first latents are coefficients of a transform, which are coded by context."""
+        return n_coefficients(self.architecture, self.config)
 
     @classmethod
     def read(cls, path: Path) -> ModelSpec:

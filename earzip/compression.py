@@ -34,7 +34,7 @@ from earzip.formats.archive_header import (
 from earzip.formats.audio import open_source
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.source_reader import SourceReader
-from earzip.formats.symbols import SYMBOL_CODING, pack
+from earzip.formats.symbols import coding_for, pack
 from earzip.formats.tags import TagSet, read_tags
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.options import CompressOptions, CompressResult, Progress, Status
@@ -65,7 +65,8 @@ class _Settings:
     def digest(self) -> str:
         """16 hexadecimal digits that change with everything that changes an archive's sound."""
         preset = self.spec.presets[self.quality]
-        facts = [SYMBOL_CODING, self.spec.sha256, preset.rounding, *self.exponents.tolist()]
+        coding = coding_for(self.spec.n_sparse)
+        facts = [coding, self.spec.sha256, preset.rounding, *self.exponents.tolist()]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -256,7 +257,7 @@ class _Encoding:
             if not np.isfinite(latents).all():
                 raise SourceError(self._why_not_finite(), self.source)
             symbols = quantize(latents, exponents, rounding)
-            writer.add_segment(*pack(symbols))
+            writer.add_segment(*pack(symbols, self.settings.spec.n_sparse))
             ends.add_symbols(symbols)
         if not n_samples:
             return 0, (0, 0, 0, 0)
@@ -295,7 +296,7 @@ class _Encoding:
             quantizer=QuantizerRecord(
                 self.settings.quality, tuple(self.settings.exponents.tolist())
             ),
-            symbols=SYMBOL_CODING,
+            symbols=coding_for(self.settings.spec.n_sparse),
             gain_centibels=round(10 * gain_db),
             n_samples=n_samples,
             edges=edges,

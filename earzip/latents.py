@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from earzip.errors import DamagedArchiveError, TargetError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.atomic import atomic_write
-from earzip.formats.symbols import unpack
 from earzip.options import LatentsResult
 from earzip.quantizer import dequantize
 
@@ -90,7 +89,7 @@ def read_segment(reader: ArchiveReader, i: int) -> Latents:
     """Return the latents of segment ``i``: float32 ``[D, F]``. Raises DamagedArchiveError."""
     header = reader.header
     try:
-        symbols = unpack(reader.segment(i), header.model.n_latents, header.segment_frames(i))
+        symbols = header.unpack_segment(reader.segment(i), i)
     except DamagedArchiveError as error:
         if error.path is not None:
             raise

@@ -33,8 +33,6 @@ from earzip.network_files import TrainedNetwork, read_published, read_run
 from earzip.quantizer import STEPS_PER_OCTAVE
 
 _FORMAT_DOCUMENT = "SPEC.md"
-_ROUNDING = 0.5
-
 _CORE_SAMPLES = 1 << 20  # 23.8 s, of a network whose reach is known
 # Windows of some six seconds: the activations of the published network take 130 MB a second.
 _EAR_CORE_FRAMES = 256
@@ -89,7 +87,7 @@ def import_model(
             n_latents=network.config.n_latents,
             step_exponents=(0,) * network.config.n_latents,
             presets={
-                quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), _ROUNDING)
+                quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), network.rounding)
                 for quality, factor in network.step_factors.items()
             },
             weights_sha256=_sha256(scratch / targets[0].name),
@@ -165,15 +163,15 @@ def _calibrated(
     finally:
         codec.close()
     presets = {
-        name: replace(preset, kbps=round(_rate(encoded, preset), 2))
+        name: replace(preset, kbps=round(_rate(encoded, preset, spec.n_sparse), 2))
         for name, preset in spec.presets.items()
     }
     return replace(spec, step_exponents=encoded.step_exponents, presets=presets)
 
 
-def _rate(encoded: EncodedMusic, preset: Preset) -> float:
+def _rate(encoded: EncodedMusic, preset: Preset, n_sparse: int) -> float:
     exponents = [exponent + preset.exponent for exponent in encoded.step_exponents]
-    return encoded.kbps(exponents, preset.rounding)
+    return encoded.kbps(exponents, preset.rounding, n_sparse)
 
 
 def _read_network(checkpoint: Path, config: Path | None) -> TrainedNetwork:

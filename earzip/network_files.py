@@ -38,6 +38,8 @@ class TrainedNetwork:
     weights: dict[str, Tensor]
     step_factors: Mapping[str, float]
     """The step of each quality, in posterior scales."""
+    rounding: float = 0.5
+    """As `earzip.quantizer.quantize` takes it."""
 
 
 def read_published(path: Path, config: Path | None) -> TrainedNetwork:
@@ -58,16 +60,18 @@ def write_run_network(
     config: Dimensions,
     noise: str,
     step_scales: tuple[float, float],
+    rounding: float,
 ) -> None:
     """Write beside the weights of a run what `read_run` needs.
 
-    ``noise`` and ``step_scales``: of its bottleneck, see `earzip.training.config`.
+    ``noise``, ``step_scales`` and ``rounding``: of its bottleneck, see `earzip.training.config`.
     """
     data = {
         "architecture": architecture,
         "config": config.to_json(),
         "noise": noise,
         "step_scales": step_scales,
+        "rounding": rounding,
     }
     with atomic_write(folder / RUN_NETWORK) as file:
         file.write(json.dumps(data, indent=1).encode() + b"\n")
@@ -84,6 +88,9 @@ def read_run(folder: Path) -> TrainedNetwork:
         architecture = data["architecture"]
         config = network_config(architecture, data["config"])
         factors = _step_factors(data["noise"], *map(float, data["step_scales"]))
+        rounding = float(data.get("rounding", 0.5))
+        if not 0 <= rounding <= 1:
+            raise ValueError(f"rounding {rounding}")
     except FileNotFoundError as error:
         raise UsageError(
             f"is no finished run of training: there is no {RUN_NETWORK}; "
@@ -94,7 +101,7 @@ def read_run(folder: Path) -> TrainedNetwork:
         raise ModelDamagedError(f"does not describe a network: {error!r}", path) from error
     weights = _read_weights(folder / RUN_WEIGHTS)
     _require_shapes(weights, architecture, config, folder / RUN_WEIGHTS)
-    return TrainedNetwork(architecture, config, weights, factors)
+    return TrainedNetwork(architecture, config, weights, factors, rounding)
 
 
 def _step_factors(noise: str, finest: float, coarsest: float) -> Mapping[str, float]:

@@ -40,7 +40,6 @@ from earzip.formats.archive_layout import (
 from earzip.formats.archive_tags import TagPart, pack_tag_part, unpack_tag_part
 from earzip.formats.atomic import atomic_write
 from earzip.formats.canonical_json import JsonValue
-from earzip.formats.symbols import unpack
 
 _SPOOL_MEMORY_BYTES = 8 << 20  # an hour at 16 kbps; a longer track goes through the disk
 _COPY_BYTES = 1 << 20
@@ -108,7 +107,7 @@ class ArchiveWriter:
         self._target.__exit__(type(error), error, traceback)
 
     def add_segment(self, *pieces: bytes) -> None:
-        """Append a segment of one to 17 ``pieces``, none empty, each compressed under its own code.
+        """Append a segment of one to `MAX_FRAMES` ``pieces``, none empty, each compressed under its own code.
 
         Raises `TargetError`: disk full.
         """
@@ -337,7 +336,7 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
                     with recorded(f"segment {number}", segment=number):
                         raw = file.read_frames(part, max_segment_bytes)
                         if header and number < header.n_segments:
-                            unpack(raw, header.model.n_latents, header.segment_frames(number))
+                            header.unpack_segment(raw, number)
                 case PartKind.TAGS:
                     with recorded("tags"):
                         _read_tags(file, part, n_pictures)

@@ -11,7 +11,7 @@ from earzip.formats.archive_dictionary import DICTIONARY
 
 MAX_WINDOW_BYTES = 8 << 20  # level 19's own, and what RFC 8878 asks of every decoder
 
-MAX_FRAMES = 17  # of a segment: its table and its groups of channels
+MAX_FRAMES = 64  # of a segment: tables, classes of integers, groups of channels
 
 _LEVEL = 19
 _MAGIC = b"\x28\xb5\x2f\xfd"

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from earzip.errors import DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive_layout import MAX_SEGMENT_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
+from earzip.formats.symbols import SYMBOL_CODINGS, Symbols, unpack
 
-SYMBOL_CODINGS = ("packed-1",)
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
 MAX_EDGE = 2**24
 Edges = tuple[int, int, int, int]  # left and right of the first sample, then of the last
@@ -233,6 +233,13 @@ class Header:
     def duration_s(self) -> float:
         """How long the sound is, in seconds."""
         return self.n_samples / self.geometry.sample_rate
+
+    def unpack_segment(self, raw: bytes, number: int) -> Symbols:
+        """Return the integers ``[D, F]`` of segment ``number``, whose decompressed bytes are ``raw``.
+
+        Raises DamagedArchiveError where they are not what a writer could have written.
+        """
+        return unpack(raw, self.symbols, self.model.n_latents, self.segment_frames(number))
 
     @property
     def max_segment_bytes(self) -> int:

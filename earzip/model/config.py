@@ -129,7 +129,12 @@ class TransformConfig:
     @property
     def n_latents(self) -> int:
         """Latent channels D."""
-        return 2 * self.n_bins + self.n_envelope
+        return self.n_coefficients + self.n_envelope
+
+    @property
+    def n_coefficients(self) -> int:
+        """Latent channels that are coefficients."""
+        return 2 * self.n_bins
 
     @property
     def n_fine(self) -> int:
@@ -163,6 +168,15 @@ class TransformConfig:
     def to_json(self) -> dict[str, int]:
         """Return the fields as JSON-able data, the inverse of `from_json`."""
         return asdict(self)
+
+
+def n_coefficients(architecture: str, config: dict[str, Any]) -> int:
+    """Return how many of a network's first latents are coefficients of a transform, sparse once rounded.
+
+    A configuration that cannot be read has none.
+    """
+    n_bins = config.get("n_bins", TransformConfig.n_bins)
+    return 2 * n_bins if architecture == "transform" and type(n_bins) is int else 0
 
 
 def _refuse_unknown(kind: type[SpectralConfig] | type[TransformConfig] | type[EarConfig], data: dict[str, Any]) -> None:

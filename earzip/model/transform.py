@@ -39,18 +39,18 @@ class TransformStatistics(NamedTuple):
     """Statistics of music that the linear parts of a `TransformVae` start from.
 
     ``rms`` ``[2, hop]`` and ``fine_rms`` ``[2, fine_hop]``: of mid and side coefficients of either MDCT;
-    ``weight`` ``[n_bins]``: by which coefficients are multiplied to be latents; ``envelope_mean`` ``[E]``,
-    ``envelope_analysis`` ``[n_envelope, E]``, ``envelope_synthesis`` ``[E, n_envelope]``: whitened PCA of
-    the log band energies, E as `TransformConfig.n_envelope_bands`; ``scale`` ``[D]``: first posterior scales.
+    ``step`` ``[2, n_bins]``: first steps of coefficients; ``envelope_mean`` ``[E]``, ``envelope_analysis``
+    ``[n_envelope, E]``, ``envelope_synthesis`` ``[E, n_envelope]``: whitened PCA of the log band energies, E
+    as `TransformConfig.n_envelope_bands`; ``envelope_scale`` ``[n_envelope]``: first posterior scales.
     """
 
     rms: Tensor
     fine_rms: Tensor
-    weight: Tensor
+    step: Tensor
     envelope_mean: Tensor
     envelope_analysis: Tensor
     envelope_synthesis: Tensor
-    scale: Tensor
+    envelope_scale: Tensor
 
 
 class TransformVae(nn.Module):
@@ -63,7 +63,6 @@ class TransformVae(nn.Module):
 
     rms: Tensor
     fine_rms: Tensor
-    weight: Tensor
     envelope_mean: Tensor
     bands: Tensor
     band_means: Tensor
@@ -78,7 +77,6 @@ class TransformVae(nn.Module):
         self.short_mdct = Mdct(c.short_hop)
         self.register_buffer("rms", torch.ones(2, c.hop))
         self.register_buffer("fine_rms", torch.ones(2, c.fine_hop))
-        self.register_buffer("weight", torch.ones(c.n_bins))
         self.register_buffer("envelope_mean", torch.zeros(c.n_envelope_bands))
         bands = band_weights(c.fine_hop, c.n_bands)
         short_bands = band_weights(c.short_hop, c.n_short_bands)
@@ -91,9 +89,11 @@ class TransformVae(nn.Module):
         self.encoder_in_norm = nn.LayerNorm(c.encoder_width)
         self.encoder = _trunk(c.encoder_width, c.encoder_depth, c)
         self.encoder_out_norm = nn.LayerNorm(c.encoder_width)
-        self.worth_out = nn.Linear(c.encoder_width, 2 * c.n_bins)
+        self.worth_out = nn.Linear(c.encoder_width, c.n_coefficients)
         self.envelope_out = nn.Linear(c.encoder_width, c.n_envelope)
-        self.log_scale = nn.Parameter(torch.zeros(c.n_latents))
+        # Coefficients are latents in units of their steps, so that archives name one step for all.
+        self.log_step = nn.Parameter(torch.zeros(2, c.n_bins))
+        self.log_scale = nn.Parameter(torch.zeros(c.n_envelope))
         self.envelope_analysis = nn.Linear(c.n_envelope_bands, c.n_envelope, bias=False)
 
         self.decoder_in = nn.Linear(4 * c.fine_hop, c.width)
@@ -126,12 +126,13 @@ class TransformVae(nn.Module):
 
     @torch.no_grad()
     def initialise(self, statistics: TransformStatistics) -> None:
-        """Set linear maps, weights and first scales from the statistics of music."""
+        """Set linear maps and first steps from the statistics of music."""
         c = self.config
-        for name in ("rms", "fine_rms", "weight", "envelope_mean"):
+        for name in ("rms", "fine_rms", "envelope_mean"):
             getattr(self, name).copy_(getattr(statistics, name))
         self.envelope_analysis.weight.copy_(statistics.envelope_analysis)
-        self.log_scale.copy_(statistics.scale.log())
+        self.log_step.copy_(statistics.step.log())
+        self.log_scale.copy_(statistics.envelope_scale.log())
         weight = torch.zeros(c.n_fine, 2, c.n_bands, c.n_envelope)
         bias = torch.full((c.n_fine, 2, c.n_bands), _CLOSED)
         first = c.first_envelope_band
@@ -178,21 +179,23 @@ class TransformVae(nn.Module):
             envelope = self.log_band_energies(rotated) - self.envelope_mean
             short = self._short_log_energies(rotated)
             features = torch.cat([*_levels(n), short, envelope], -1)
-            weighted = coefficients[..., : c.n_bins] * self.weight
+            in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
             linear = self.envelope_analysis(envelope)
         h = self.encoder_in_norm(self.encoder_in(features))
         h = self.encoder_out_norm(self.encoder(h))
         worth, added = self.worth_out(h).float(), self.envelope_out(h).float()
-        waveform = weighted.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
+        waveform = in_steps.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
         mean = torch.cat([waveform, linear + added], -1).transpose(1, 2)
-        return Posterior(mean, self.log_scale.exp()[:, None].expand_as(mean))
+        scale = torch.cat([self.log_scale.new_ones(c.n_coefficients), self.log_scale.exp()])
+        return Posterior(mean, scale[:, None].expand_as(mean))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the audio ``[B, 2, F·hop]`` of ``latents`` ``[B, D, F]``."""
         c = self.config
         with float32_throughout(latents):
-            waveform, envelope = latents.transpose(1, 2).split([2 * c.n_bins, c.n_envelope], -1)
-            coded = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2) / self.weight
+            waveform, envelope = latents.transpose(1, 2).split([c.n_coefficients, c.n_envelope], -1)
+            coded = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2)
+            coded = coded * self.log_step.exp()[:, None]
             coded = nn.functional.pad(coded, (0, c.hop - c.n_bins))
             fine = self._fine(self.mdct.inverse(coded))
             features = torch.cat(_levels(fine.transpose(1, 2).flatten(2)), -1)

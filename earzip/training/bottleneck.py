@@ -87,7 +87,7 @@ class Bottleneck(nn.Module):
 
 def _prior_of(dimensions: Dimensions) -> FactorisedPrior | NeighbourPrior:
     if isinstance(dimensions, TransformConfig):
-        return NeighbourPrior(2 * dimensions.n_bins, dimensions.n_latents)
+        return NeighbourPrior(dimensions.n_coefficients, dimensions.n_latents)
     return FactorisedPrior(dimensions.n_latents)
 
 

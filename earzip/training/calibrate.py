@@ -38,7 +38,7 @@ def read_clip(path: Path) -> Audio:
 
 
 def code_clip(
-    codec: Codec, audio: Audio, exponents: NDArray[np.int32], rounding: float
+    codec: Codec, audio: Audio, exponents: NDArray[np.int32], rounding: float, n_sparse: int
 ) -> tuple[int, Audio]:
     """Return the bytes of the segments of ``audio``, and the audio that they decode to."""
     meter = LevelMeter()
@@ -47,7 +47,7 @@ def code_clip(
     segments, n_bytes = [], 0
     for latents in codec.encode([audio * gain]):
         symbols = quantize(latents, exponents, rounding)
-        n_bytes += len(compress_frames(pack(symbols)))
+        n_bytes += len(compress_frames(pack(symbols, n_sparse)))
         segments.append(dequantize(symbols, exponents))
     n_samples = audio.shape[1]
     decoded = codec.decode(lambda i: segments[i], n_samples, range(len(segments)))
@@ -56,12 +56,16 @@ def code_clip(
 
 
 def measure_exponent(
-    codec: Codec, clips: list[Audio], exponents: NDArray[np.int32], rounding: float
+    codec: Codec,
+    clips: list[Audio],
+    exponents: NDArray[np.int32],
+    rounding: float,
+    n_sparse: int,
 ) -> tuple[float, Measures]:
     """Return the pooled rate in kbps and the mean measures over ``clips``."""
     n_bytes, measures = 0, []
     for clip in clips:
-        size, decoded = code_clip(codec, clip, exponents, rounding)
+        size, decoded = code_clip(codec, clip, exponents, rounding, n_sparse)
         n_bytes += size
         measures.append(measure(torch.from_numpy(decoded), torch.from_numpy(clip)))
     seconds = sum(clip.shape[1] for clip in clips) / SAMPLE_RATE
@@ -84,7 +88,7 @@ def main() -> None:
     print("exponent   kbps  SI-SDR    mel   STFT   ICPC   CCPC   dBTP")
     for added in arguments.exponents:
         exponents = np.array(spec.step_exponents, np.int32) + np.int32(added)
-        kbps, m = measure_exponent(codec, clips, exponents, arguments.rounding)
+        kbps, m = measure_exponent(codec, clips, exponents, arguments.rounding, spec.n_sparse)
         print(
             f"{added:8d} {kbps:6.2f} {m.si_sdr_db:7.2f} {m.mel:6.3f} {m.stft:6.3f} "
             f"{m.icpc:6.4f} {m.ccpc:6.4f} {m.dbtp:6.2f}",

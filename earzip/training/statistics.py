@@ -67,6 +67,7 @@ def measure_transform_statistics(
     rms = _rms(torch.cat([_coefficients(vae.mdct, crops, step) for step in steps]))
     fine_rms = _rms(torch.cat([_coefficients(vae.fine_mdct, crops, step) for step in steps]))
     f_hz = (torch.arange(c.n_bins) + 0.5) * (SAMPLE_RATE / 2 / c.hop)
+    weight = k_weighting_response(f_hz).abs().float().clamp(min=_LEAST_WEIGHT)
     # Energies are in units of the fine RMS, which the network has to know to measure them.
     vae.fine_rms.copy_(fine_rms)
     energies = torch.cat(
@@ -78,16 +79,11 @@ def measure_transform_statistics(
     return TransformStatistics(
         rms=rms,
         fine_rms=fine_rms,
-        weight=k_weighting_response(f_hz).abs().float().clamp(min=_LEAST_WEIGHT),
+        step=(_FIRST_COEFFICIENT_STEP / weight).expand(2, -1),
         envelope_mean=mean.float(),
         envelope_analysis=(vectors / deviation).t().float(),
         envelope_synthesis=(vectors * deviation).float(),
-        scale=torch.cat(
-            [
-                torch.full((2 * c.n_bins,), _FIRST_COEFFICIENT_STEP),
-                torch.full((c.n_envelope,), _FIRST_STEP),
-            ]
-        ),
+        envelope_scale=torch.full((c.n_envelope,), _FIRST_STEP),
     )
 
 

@@ -198,6 +198,7 @@ class Trainer:
                 self.network.config,
                 self.config.bottleneck.noise,
                 self.config.bottleneck.step_scales,
+                self.config.bottleneck.rounding,
             )
         self.accelerator.wait_for_everyone()
         return True
