@@ -54,8 +54,7 @@ class Steps:
     def of(cls, spec: ModelSpec, quality: str) -> Steps:
         """Return those of a quality of a model."""
         preset = spec.presets[quality]
-        exponents = np.array(spec.step_exponents, np.int32) + preset.exponent
-        return cls(exponents, preset.rounding, spec.n_sparse)
+        return cls(spec.exponents_at(preset.exponent), preset.rounding, spec.n_sparse)
 
 
 @dataclass(frozen=True)

@@ -67,15 +67,14 @@ class EncodedMusic:
         exponents = np.rint(np.log2(self.scales) * STEPS_PER_OCTAVE)
         return tuple(exponents.astype(int).tolist())
 
-    def kbps(self, exponents: Sequence[int], rounding: float, n_sparse: int) -> float:
+    def kbps(self, exponents: NDArray[np.int32], rounding: float, n_sparse: int) -> float:
         """Return the rate at steps of ``exponents``, pooled, in kilobits per second.
 
         ``rounding`` and ``n_sparse``: see `earzip.quantizer.quantize` and `earzip.formats.symbols.pack`.
 
         It counts the segments as an archive stores them; header, index and tags come on top.
         """
-        steps = np.array(exponents, np.int32)
-        symbols = (quantize(latents, steps, rounding) for latents in self.segments)
+        symbols = (quantize(latents, exponents, rounding) for latents in self.segments)
         n_bytes = sum(len(compress_frames(pack(s, n_sparse))) for s in symbols)
         return 8 * n_bytes / self.duration_s / 1000
 

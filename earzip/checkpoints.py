@@ -22,8 +22,12 @@ from typing import TYPE_CHECKING, Any
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
 from earzip.model.config import n_coefficients
 from earzip.model_hub import PUBLICATIONS
+from earzip.quantizer import preset_exponents
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from earzip.codec import Codec
 
 DEFAULT_MODEL = "mini"
@@ -94,6 +98,10 @@ class ModelSpec:
     def n_sparse(self) -> int:
         """How many of the first latents are coefficients of a transform, which are coded by context."""
         return n_coefficients(self.architecture, self.config)
+
+    def exponents_at(self, added: int) -> NDArray[np.int32]:
+        """Return the exponent of each latent's step at a preset that adds ``added``, int32 ``[D]``."""
+        return preset_exponents(self.step_exponents, added, self.n_sparse)
 
     @classmethod
     def read(cls, path: Path) -> ModelSpec:

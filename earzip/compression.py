@@ -58,8 +58,7 @@ class _Settings:
     @property
     def exponents(self) -> NDArray[np.int32]:
         """The exponent of each latent's step."""
-        added = self.spec.presets[self.quality].exponent
-        return np.array(self.spec.step_exponents, np.int32) + np.int32(added)
+        return self.spec.exponents_at(self.spec.presets[self.quality].exponent)
 
     @property
     def digest(self) -> str:

@@ -30,7 +30,7 @@ from earzip.formats.atomic import atomic_write
 from earzip.model.config import EarConfig
 from earzip.model.networks import Dimensions
 from earzip.network_files import TrainedNetwork, read_published, read_run
-from earzip.quantizer import STEPS_PER_OCTAVE
+from earzip.quantizer import STEPS_PER_OCTAVE, preset_exponents
 
 _FORMAT_DOCUMENT = "SPEC.md"
 _CORE_SAMPLES = 1 << 20  # 23.8 s, of a network whose reach is known
@@ -170,7 +170,7 @@ def _calibrated(
 
 
 def _rate(encoded: EncodedMusic, preset: Preset, n_sparse: int) -> float:
-    exponents = [exponent + preset.exponent for exponent in encoded.step_exponents]
+    exponents = preset_exponents(encoded.step_exponents, preset.exponent, n_sparse)
     return encoded.kbps(exponents, preset.rounding, n_sparse)
 
 

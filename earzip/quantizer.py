@@ -8,6 +8,8 @@ can be read without the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,27 @@ Symbols = NDArray[np.int32]
 def step_sizes(exponents: NDArray[np.int32]) -> NDArray[np.float32]:
     """Return the steps ``2 ** (exponents / 16)``, float32 ``[D]``."""
     return np.exp2(exponents.astype(np.float64) / STEPS_PER_OCTAVE).astype(np.float32)
+
+
+def preset_shares(n_latents: int, n_sparse: int) -> NDArray[np.float32]:
+    """Return for each latent the share of a preset's exponent that is added to its own, ``[D]``.
+
+    That is 1, but ½ for those behind ``n_sparse`` coefficients: what describes the sound that is not coded
+    is worth its bits the more, the fewer coefficients are coded.
+    """
+    shares = np.ones(n_latents, np.float32)
+    if n_sparse:
+        shares[n_sparse:] = 0.5
+    return shares
+
+
+def preset_exponents(
+    exponents: Sequence[int], added: int, n_sparse: int
+) -> NDArray[np.int32]:
+    """Return the exponents of the steps at a preset that adds ``added``, int32 ``[D]``."""
+    shares = preset_shares(len(exponents), n_sparse)
+    steps: NDArray[np.int32] = np.array(exponents, np.int32) + np.rint(added * shares).astype(np.int32)
+    return steps
 
 
 def quantize(latents: Latents, exponents: NDArray[np.int32], rounding: float = 0.5) -> Symbols:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 SAMPLE_RATE = 44_100
@@ -102,7 +103,9 @@ class TransformConfig:
     kernel_size: int = 7
     hop: int = 2048
     """Samples a frame: the number of bins of the long MDCT."""
-    fine_hop: int = 1024
+    trunk_hop: int = 1024
+    """Samples a frame of the decoder's trunk."""
+    fine_hop: int = 512
     """Bins of the MDCT in which the decoder works."""
     short_hop: int = 128
     """Bins of the short MDCT, which shows the encoder where in a frame a transient lies."""
@@ -116,8 +119,11 @@ class TransformConfig:
         for field in fields(self):
             if getattr(self, field.name) < 1:
                 raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
-        if self.hop % self.fine_hop or self.fine_hop % self.short_hop or self.short_hop % 4:
-            raise ValueError("hop, fine_hop, short_hop and 4 must each be a multiple of the next")
+        hops = (self.hop, self.trunk_hop, self.fine_hop, self.short_hop, 4)
+        if any(longer % shorter for longer, shorter in pairwise(hops)):
+            raise ValueError(
+                "hop, trunk_hop, fine_hop, short_hop and 4 must each be a multiple of the next"
+            )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
         if self.first_envelope_band >= self.n_bands:
@@ -142,6 +148,11 @@ class TransformConfig:
         return self.hop // self.fine_hop
 
     @property
+    def n_trunk(self) -> int:
+        """Frames of the decoder's trunk in a frame."""
+        return self.hop // self.trunk_hop
+
+    @property
     def n_envelope_bands(self) -> int:
         """Band energies a frame that the envelope latents describe: of fine frames, mid and side."""
         return self.n_fine * 2 * (self.n_bands - self.first_envelope_band)
@@ -154,8 +165,8 @@ class TransformConfig:
     @property
     def decoder_reach(self) -> int:
         """Frames on each side of a sample's own frame that the sample depends on."""
-        fine = 2 + self.decoder_depth * (self.kernel_size // 2)
-        return 2 + -(-fine // self.n_fine)
+        trunk = 2 + self.decoder_depth * (self.kernel_size // 2)
+        return 2 + -(-trunk // self.n_trunk)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TransformConfig:

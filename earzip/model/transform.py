@@ -96,14 +96,14 @@ class TransformVae(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(c.n_envelope))
         self.envelope_analysis = nn.Linear(c.n_envelope_bands, c.n_envelope, bias=False)
 
-        self.decoder_in = nn.Linear(4 * c.fine_hop, c.width)
-        self.envelope_in = nn.Linear(c.n_envelope, c.n_fine * c.width)
+        self.decoder_in = nn.Linear(4 * c.trunk_hop, c.width)
+        self.envelope_in = nn.Linear(c.n_envelope, c.n_trunk * c.width)
         self.decoder_in_norm = nn.LayerNorm(c.width)
         self.decoder = _trunk(c.width, c.decoder_depth, c)
         self.decoder_out_norm = nn.LayerNorm(c.width)
-        self.shape_out = nn.Linear(c.width, 2 * c.fine_hop)
-        self.gain_out = nn.Linear(c.width, 2 * c.n_bands)
-        self.gate_out = nn.Linear(c.width, 2 * c.fine_hop)
+        self.shape_out = nn.Linear(c.width, 2 * c.trunk_hop)
+        self.gain_out = nn.Linear(c.width, c.trunk_hop // c.fine_hop * 2 * c.n_bands)
+        self.gate_out = nn.Linear(c.width, 2 * c.trunk_hop)
         self.envelope_synthesis = nn.Linear(c.n_envelope, c.n_fine * 2 * c.n_bands)
         self._initialise_networks()
 
@@ -198,17 +198,21 @@ class TransformVae(nn.Module):
             coded = coded * self.log_step.exp()[:, None]
             coded = nn.functional.pad(coded, (0, c.hop - c.n_bins))
             fine = self._fine(self.mdct.inverse(coded))
-            features = torch.cat(_levels(fine.transpose(1, 2).flatten(2)), -1)
+            seen = fine.transpose(1, 2).flatten(2).unflatten(1, (-1, c.trunk_hop // c.fine_hop))
+            features = torch.cat(_levels(seen.flatten(2)), -1)
             wanted = self.envelope_synthesis(envelope).unflatten(-1, (c.n_fine, 2, c.n_bands))
             wanted = wanted.flatten(1, 2).transpose(1, 2)
             missing = self._missing(wanted, fine)
-        h = self.decoder_in(features) + self.envelope_in(envelope).unflatten(
-            -1, (c.n_fine, c.width)
-        ).flatten(1, 2)
+        described = self.envelope_in(envelope).unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
+        h = self.decoder_in(features) + described
         h = self.decoder_out_norm(self.decoder(self.decoder_in_norm(h)))
         gain, shape, gate = (
-            out(h).float().unflatten(-1, (2, -1)).transpose(1, 2)
-            for out in (self.gain_out, self.shape_out, self.gate_out)
+            _fine_frames(out(h).float(), size)
+            for out, size in (
+                (self.gain_out, c.n_bands),
+                (self.shape_out, c.fine_hop),
+                (self.gate_out, c.fine_hop),
+            )
         )
         with float32_throughout(latents):
             gain = (gain + missing).clamp(*_GAIN_RANGE) @ self.bands
@@ -227,6 +231,11 @@ def _trunk(width: int, depth: int, config: TransformConfig) -> nn.Sequential:
         ConvNeXtBlock(width, config.expansion, config.kernel_size, depth) for _ in range(depth)
     )
     return nn.Sequential(*blocks)
+
+
+def _fine_frames(x: Tensor, size: int) -> Tensor:
+    """Return trunk frames ``[B, frames, …]`` as fine frames of mid and side: ``[B, 2, frames', size]``."""
+    return x.unflatten(-1, (-1, 2, size)).flatten(1, 2).transpose(1, 2)
 
 
 def _levels(n: Tensor) -> list[Tensor]:

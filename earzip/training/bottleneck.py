@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from earzip.model.config import TransformConfig
-from earzip.model.networks import Dimensions
 from earzip.model.vae import Posterior
+from earzip.quantizer import preset_shares
 from earzip.training.config import BottleneckConfig
 from earzip.training.rate import FactorisedPrior, NeighbourPrior
 
@@ -31,7 +30,8 @@ class Passed(NamedTuple):
 class Bottleneck(nn.Module):
     """Noise that a decoder learns to bear, and the rate of the latents.
 
-    A step is the posterior scale times the item's step scale. Noises: ``round``, rounding to
+    A step is the posterior scale times the item's step scale, or a share of that
+    (`earzip.quantizer.preset_shares`). Noises: ``round``, rounding to
     multiples of the step, with gradients passed straight through; ``uniform``, noise as wide as the step
     (Ballé et al., 2017); ``gaussian``, the posterior's own (Kingma and Welling, 2014), whose deviation is
     the step, as much as rounding to √12 steps gives; ``none``.
@@ -40,10 +40,14 @@ class Bottleneck(nn.Module):
     divergence from a unit Gaussian in bits, which is what latents with posterior noise cost at least.
     """
 
-    def __init__(self, config: BottleneckConfig, dimensions: Dimensions) -> None:
+    shares: Tensor
+
+    def __init__(self, config: BottleneckConfig, n_latents: int, n_sparse: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.prior = _prior_of(dimensions) if config.rate == "prior" else None
+        self.prior = _prior_of(n_latents, n_sparse) if config.rate == "prior" else None
+        shares = torch.from_numpy(preset_shares(n_latents, n_sparse))
+        self.register_buffer("shares", shares[:, None], persistent=False)
 
     def forward(self, posterior: Posterior, draws: Tensor, noise: Tensor) -> Passed:
         """Return what the decoder gets of ``posterior``, and its rate.
@@ -52,8 +56,8 @@ class Bottleneck(nn.Module):
         in −½ to ½.
         """
         low, high = (math.log(scale) for scale in self.config.step_scales)
-        step_scale = torch.exp(low + (high - low) * draws)[:, None, None]
-        step = posterior.scale * step_scale
+        log_scale = (low + (high - low) * draws)[:, None, None]
+        step = posterior.scale * torch.exp(log_scale * self.shares)
         if self.prior is None:
             bits = kl_bits(posterior)
             cost = bits
@@ -63,7 +67,7 @@ class Bottleneck(nn.Module):
                 unit = posterior.scale
                 bits = _a_frame(self.prior.bits(self._counted(posterior, unit, noise), unit))
         latents = self._noisy(posterior, step, noise)
-        return Passed(latents, cost * step_scale.flatten(), bits)
+        return Passed(latents, cost * log_scale.flatten().exp(), bits)
 
     def _counted(self, posterior: Posterior, step: Tensor, noise: Tensor) -> Tensor:
         """Return the latents whose bits are counted: rounded, or with the noise that stands for it."""
@@ -85,10 +89,8 @@ class Bottleneck(nn.Module):
                 return posterior.mean
 
 
-def _prior_of(dimensions: Dimensions) -> FactorisedPrior | NeighbourPrior:
-    if isinstance(dimensions, TransformConfig):
-        return NeighbourPrior(dimensions.n_coefficients, dimensions.n_latents)
-    return FactorisedPrior(dimensions.n_latents)
+def _prior_of(n_latents: int, n_sparse: int) -> FactorisedPrior | NeighbourPrior:
+    return NeighbourPrior(n_sparse, n_latents) if n_sparse else FactorisedPrior(n_latents)
 
 
 def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float) -> Tensor:

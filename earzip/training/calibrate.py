@@ -87,7 +87,7 @@ def main() -> None:
     clips = [read_clip(path) for path in arguments.clips]
     print("exponent   kbps  SI-SDR    mel   STFT   ICPC   CCPC   dBTP")
     for added in arguments.exponents:
-        exponents = np.array(spec.step_exponents, np.int32) + np.int32(added)
+        exponents = spec.exponents_at(added)
         kbps, m = measure_exponent(codec, clips, exponents, arguments.rounding, spec.n_sparse)
         print(
             f"{added:8d} {kbps:6.2f} {m.si_sdr_db:7.2f} {m.mel:6.3f} {m.stft:6.3f} "

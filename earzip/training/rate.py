@@ -58,22 +58,22 @@ class NeighbourPrior(nn.Module):
 
     A coefficient is Laplace-distributed; its scale, in steps, is a curve over the magnitudes around it that
     a decoder of archives knows before it: those of two frames before and, for every other coefficient,
-    both next to it (symbol coding ``sorted-1`` of formats/SPEC.md).
+    both next to it (symbol coding ``context-1`` of formats/SPEC.md, which looks back further).
     """
 
-    def __init__(self, n_coefficients: int, n_latents: int) -> None:
+    def __init__(self, n_sparse: int, n_latents: int) -> None:
         super().__init__()
-        self.n_coefficients = n_coefficients
+        self.n_sparse = n_sparse
         magnitudes = 2 ** (torch.arange(_N_KNOTS) / _KNOTS_AN_OCTAVE) - 1
         self.log_b = nn.Parameter(
             torch.stack([torch.log(0.12 + magnitudes / 7), torch.log(0.12 + magnitudes / 10)])
         )
-        self.log_b_of_channel = nn.Parameter(torch.zeros(n_coefficients))
-        self.rest = FactorisedPrior(n_latents - n_coefficients)
+        self.log_b_of_channel = nn.Parameter(torch.zeros(n_sparse))
+        self.rest = FactorisedPrior(n_latents - n_sparse)
 
     def bits(self, latents: Tensor, step: Tensor) -> Tensor:
         """See `Prior.bits`."""
-        n = self.n_coefficients
+        n = self.n_sparse
         step = step.expand_as(latents)
         scaled = latents[:, :n] / step[:, :n]
         with torch.no_grad():

@@ -30,6 +30,15 @@ SPECTRAL: dict[str, Any] = {
     "music": {"music": 1.0},
     "loss": {"mel": 0.0},
 }  # fmt: skip
+TRANSFORM: dict[str, Any] = SPECTRAL | {
+    "architecture": "transform",
+    "model": {
+        "n_bins": 200, "n_envelope": 4, "width": 16, "decoder_depth": 1, "encoder_width": 8,
+        "encoder_depth": 1, "kernel_size": 3, "hop": 256, "trunk_hop": 128, "fine_hop": 64,
+        "short_hop": 32, "n_short_bands": 2, "n_bands": 12, "first_envelope_band": 3,
+    },
+    "bottleneck": {"rounding": 0.4},
+}  # fmt: skip
 EAR: dict[str, Any] = {
     "architecture": "ear",
     "model": {

@@ -31,7 +31,7 @@ def passed(noise: str, draws: torch.Tensor | None = None, **values: object) -> P
 def test_rounding_passes_gradients() -> None:
     x = torch.tensor([[0.4, 1.3]], requires_grad=True)
     step = torch.tensor([[0.5, 0.5]], requires_grad=True)
-    y = quantise_straight_through(x, step)
+    y = quantise_straight_through(x, step, 0.5)
     torch.testing.assert_close(y, torch.tensor([[0.5, 1.5]]))
     y.sum().backward()
     torch.testing.assert_close(x.grad, torch.ones(1, 2))

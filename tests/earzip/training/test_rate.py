@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from earzip.training.rate import FactorisedPrior, bits_to_kbps, entropy_bits, fit_prior
+from earzip.training.rate import (
+    FactorisedPrior,
+    NeighbourPrior,
+    bits_to_kbps,
+    entropy_bits,
+    fit_prior,
+    neighbourhood,
+)
 
 
 def test_the_prior_is_a_distribution() -> None:
@@ -34,6 +41,40 @@ def test_a_fitted_prior_nears_the_entropy_of_its_latents() -> None:
         bits = prior.bits(latents.round(), step).mean((0, 2))
     assert float(bits[0]) == pytest.approx(np.log2(2 * np.e * 20), abs=0.1)
     assert float(bits[1]) < 1.9
+
+
+def clustered(n_channels: int, n_frames: int) -> torch.Tensor:
+    """Integers whose spread changes slowly in time and from channel to channel: ``[1, n, F]``."""
+    generator = torch.Generator().manual_seed(3)
+    spread = torch.randn(1, 1, n_channels, n_frames, generator=generator)
+    spread = torch.nn.functional.avg_pool2d(spread, 9, 1, 4)[0] * 9
+    uniform = torch.rand(spread.shape, generator=generator).clamp(min=1e-6)
+    sign = torch.rand(spread.shape, generator=generator).round() * 2 - 1
+    magnitude = -torch.log(uniform) * torch.exp(1.5 * spread - 2)
+    return (sign * magnitude).round()
+
+
+def test_neighbours_tell_what_a_channel_alone_does_not() -> None:
+    latents, step = clustered(64, 600), torch.ones(1, 66, 1)
+    latents = torch.cat([latents, torch.randn(1, 2, 600).round()], 1)
+    bits = []
+    for prior in (FactorisedPrior(66), NeighbourPrior(64, 66)):
+        fit_prior(prior, latents, step)
+        with torch.no_grad():
+            bits.append(float(prior.bits(latents, step)[:, :64].sum()))
+    assert bits[1] < 0.93 * bits[0]
+    assert bits[1] < entropy_bits(latents[0, :64])
+
+
+def test_a_neighbourhood_holds_only_what_a_decoder_knows_before() -> None:
+    """Even channels: the two frames before; odd ones: the channels beside them as well."""
+    for channel in (6, 7):
+        moved = torch.zeros(1, 12, 9)
+        moved[0, channel, 4] = 1
+        touched = {(int(c), int(f)) for _, c, f in neighbourhood(moved).nonzero()}
+        assert (channel, 4) not in touched
+        assert all(f > 4 or (f == 4 and c % 2 == 1 and channel % 2 == 0) for c, f in touched)
+        assert {(channel, 5), (channel, 6), (channel + 1, 5)} <= touched
 
 
 def test_entropy_of_known_symbols() -> None:

@@ -17,9 +17,9 @@ from earzip.errors import EarzipError, UsageError
 from earzip.training.rate import FactorisedPrior
 from earzip.training.run_state import read_facts, read_parts
 from earzip.training.trainer import Trainer
-from tests.earzip.training.conftest import EAR, SPECTRAL, load, records, write_config
+from tests.earzip.training.conftest import EAR, SPECTRAL, TRANSFORM, load, records, write_config
 
-RUNS = {"spectral": SPECTRAL, "ear": EAR}
+RUNS = {"spectral": SPECTRAL, "transform": TRANSFORM, "ear": EAR}
 
 
 def command(config: Path, music: Path, run: Path, *options: object) -> list[str]:

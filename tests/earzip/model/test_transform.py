@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from earzip.model.config import TransformConfig, n_coefficients
+from earzip.model.spectral import mid_side
+from earzip.model.transform import TransformStatistics, TransformVae
+
+SMALL = TransformConfig(
+    n_bins=48, n_envelope=2, width=16, decoder_depth=2, encoder_width=8, encoder_depth=2,
+    kernel_size=3, hop=64, trunk_hop=32, fine_hop=16, short_hop=8, n_short_bands=2, n_bands=8,
+    first_envelope_band=3,
+)  # fmt: skip
+D = SMALL.n_latents
+
+
+@pytest.fixture
+def vae() -> TransformVae:
+    torch.manual_seed(0)
+    vae = TransformVae(SMALL)
+    torch.nn.init.normal_(vae.gate_out.weight, 0, 0.1)
+    return vae.eval().requires_grad_(False)
+
+
+def statistics(vae: TransformVae) -> TransformStatistics:
+    n_energies = SMALL.n_envelope_bands
+    basis = torch.linalg.qr(torch.randn(n_energies, SMALL.n_envelope))[0]
+    return TransformStatistics(
+        rms=torch.full_like(vae.rms, 0.1),
+        fine_rms=torch.full_like(vae.fine_rms, 0.1),
+        step=torch.full((2, SMALL.n_bins), 0.01),
+        envelope_mean=torch.full((n_energies,), -20.0),
+        envelope_analysis=basis.t(),
+        envelope_synthesis=basis,
+        envelope_scale=torch.full((SMALL.n_envelope,), 0.25),
+    )
+
+
+def test_shapes_and_scale(vae: TransformVae) -> None:
+    posterior = vae.encode(torch.randn(3, 2, 20 * 64))
+    assert posterior.mean.shape == posterior.scale.shape == (3, D, 20)
+    assert (posterior.scale > 0).all()
+    assert vae.decode(posterior.mean).shape == (3, 2, 20 * 64)
+
+
+def test_coefficients_come_in_steps_so_that_one_step_serves_them_all(vae: TransformVae) -> None:
+    before = vae.encode(torch.randn(1, 2, 10 * 64, generator=torch.Generator().manual_seed(0)))
+    n = n_coefficients("transform", SMALL.to_json())
+    assert (before.scale[:, :n] == 1).all()
+    vae.log_step += 1.0
+    after = vae.encode(torch.randn(1, 2, 10 * 64, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(after.mean[:, :n] * torch.e, before.mean[:, :n])
+    torch.testing.assert_close(after.mean[:, n:], before.mean[:, n:])
+
+
+def test_it_starts_as_a_codec_that_gives_coded_bins_back(vae: TransformVae) -> None:
+    """With nothing drawn and every worth 1, what it decodes is the sound of its lowest bins."""
+    vae.initialise(statistics(vae))
+    for layer in (vae.worth_out, vae.shape_out, vae.gate_out):
+        layer.weight.zero_()
+    audio = torch.randn(1, 2, 40 * 64, generator=torch.Generator().manual_seed(1))
+    coefficients = vae.mdct(mid_side(audio))
+    coefficients[..., SMALL.n_bins :] = 0
+    low = mid_side(vae.mdct.inverse(coefficients))
+    decoded = vae.decode(vae.encode(audio).mean)
+    torch.testing.assert_close(decoded[..., 64:-64], low[..., 64:-64], atol=1e-4, rtol=0)
+
+
+def test_bands_that_are_coded_are_not_drawn_again(vae: TransformVae) -> None:
+    vae.initialise(statistics(vae))
+    fine = torch.full((1, 2, 4, SMALL.fine_hop), 2.0)
+    wanted = torch.full((1, 2, 4, SMALL.n_bands), 0.6)  # less than is there
+    wanted[..., 4:] = 2.0
+    energy, asked = torch.exp(2 * vae._missing(wanted, fine)), torch.exp(2 * wanted)
+    has_bins = vae.band_means.sum(1) > 0.5
+    expected = torch.where(has_bins, torch.maximum(asked - 4, 0.01 * asked), asked)
+    torch.testing.assert_close(energy, expected)
+    assert has_bins[:4].any()
+    assert has_bins[4:].any()
+
+
+def test_a_latent_reaches_no_further_than_the_configuration_says(vae: TransformVae) -> None:
+    latents = torch.randn(1, D, 40)
+    changed = latents.clone()
+    changed[:, :, 20] += 1
+    frames = (vae.decode(changed) - vae.decode(latents)).abs().amax(1).view(40, 64).amax(1)
+    touched = frames.nonzero().flatten()
+    assert touched.min() >= 20 - SMALL.decoder_reach
+    assert touched.max() <= 20 + SMALL.decoder_reach
+
+
+def test_a_sample_reaches_no_further_than_the_configuration_says(vae: TransformVae) -> None:
+    audio = torch.randn(1, 2, 40 * 64)
+    changed = audio.clone()
+    changed[:, :, 20 * 64 : 21 * 64] += 1
+    frames = (vae.encode(changed).mean - vae.encode(audio).mean).abs().amax((0, 1))
+    touched = frames.nonzero().flatten()
+    assert touched.min() >= 20 - SMALL.encoder_reach
+    assert touched.max() <= 20 + SMALL.encoder_reach
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"width": 0}, "positive"),
+        ({"kernel_size": 4}, "odd"),
+        ({"fine_hop": 1000}, "multiple"),
+        ({"trunk_hop": 256}, "multiple"),
+        ({"n_bands": 5}, "below n_bands"),
+        ({"n_bins": 5000}, "at most 2048"),
+        ({"wdith": 5}, "unknown fields wdith"),
+        ({"width": 1.5}, "integer"),
+    ],
+)
+def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TransformConfig.from_json(data)
+
+
+def test_only_a_transform_has_coefficients() -> None:
+    assert n_coefficients("transform", {}) == 3200
+    assert n_coefficients("transform", SMALL.to_json()) == 96
+    assert n_coefficients("transform", {"n_bins": "many"}) == 0
+    assert n_coefficients("spectral", {"n_bins": 5}) == 0
+
+
+@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
+def test_levels_beyond_half_precision_do_not_reach_autocast(
+    vae: TransformVae, dtype: torch.dtype, share: float
+) -> None:
+    vae.fine_rms.fill_(1e-4)
+    vae.log_step.fill_(-9.0)
+    audio = torch.randn(1, 2, 20 * 64, generator=torch.Generator().manual_seed(0))
+    mean = vae.encode(audio).mean
+    sound = vae.decode(mean)
+    assert mean.abs().max() > 1e3
+    with torch.autocast("cpu", dtype):
+        near_mean, near_sound = vae.encode(audio).mean, vae.decode(mean)
+    assert near_mean.dtype == near_sound.dtype == torch.float32
+    for near, exact in ((near_mean, mean), (near_sound, sound)):
+        assert (near - exact).abs().max() < share * exact.abs().max()
