@@ -128,10 +128,10 @@ def run(
 ) -> int:
     """Train a model by CONFIG, or resume the run in RUN at the exact step that it was stopped at.
 
-    CONFIG is a JSON file, or the name of one that comes with earzip: mini, mini-round-2, ear,
-    ear-stage-2. RUN gets config.json, checkpoint.safetensors, log.jsonl, curves.png and, at the end,
-    weights.safetensors. Ctrl-C and SIGTERM save the state and end with 75. For several GPUs, or several
-    processes where there is no GPU:
+    CONFIG is a JSON file, or the name of one that comes with earzip: mini, ear, ear-stage-2. RUN gets
+    config.json, checkpoint.safetensors, log.jsonl, curves.png and, at the end, weights.safetensors.
+    Ctrl-C and SIGTERM save the state and end with 75. For several GPUs, or several processes where there
+    is no GPU:
 
         accelerate launch --multi_gpu --num_processes N -m earzip train run CONFIG ...
     """
@@ -149,7 +149,7 @@ def run(
             reap_stale(output)
         stop = stack.enter_context(StopSignal(lambda: _say("stopping after this step", is_main)))
         begins = start is None and not (output / CHECKPOINT).exists()
-        if begins and loaded.architecture == "spectral":
+        if begins and loaded.architecture != "ear":
             _say("measuring the music", is_main)
         trainer = Trainer(loaded, music, output, start=start, workers=workers)
         begun = f"going on at step {trainer.step} of" if trainer.step else "training for"

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
 from earzip.model.config import n_coefficients
 from earzip.model_hub import PUBLICATIONS
-from earzip.quantizer import preset_exponents
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +100,9 @@ class ModelSpec:
 
     def exponents_at(self, added: int) -> NDArray[np.int32]:
         """Return the exponent of each latent's step at a preset that adds ``added``, int32 ``[D]``."""
+        # Loads numpy, which the help does without.
+        from earzip.quantizer import preset_exponents  # noqa: PLC0415
+
         return preset_exponents(self.step_exponents, added, self.n_sparse)
 
     @classmethod

@@ -27,13 +27,15 @@ from earzip.checkpoints import (
 )
 from earzip.errors import TargetError, UsageError
 from earzip.formats.atomic import atomic_write
+from earzip.formats.symbols import MAX_CONTEXT_FRAMES
 from earzip.model.config import EarConfig
 from earzip.model.networks import Dimensions
 from earzip.network_files import TrainedNetwork, read_published, read_run
 from earzip.quantizer import STEPS_PER_OCTAVE, preset_exponents
 
 _FORMAT_DOCUMENT = "SPEC.md"
-_CORE_SAMPLES = 1 << 20  # 23.8 s, of a network whose reach is known
+# 23.8 s, of a network whose reach is known, and no more frames than symbols by context may have.
+_CORE_SAMPLES, _MOST_CORE_FRAMES = 1 << 20, MAX_CONTEXT_FRAMES
 # Windows of some six seconds: the activations of the published network take 130 MB a second.
 _EAR_CORE_FRAMES = 256
 # The transformer sees the whole window, so it is given more context than its convolutions reach.
@@ -188,7 +190,8 @@ def _geometry(config: Dimensions) -> dict[str, int]:
     if isinstance(config, EarConfig):
         lead, core, transformer = 0, _EAR_CORE_FRAMES, _TRANSFORMER_CONTEXT
     else:
-        lead, core, transformer = config.hop // 2, _CORE_SAMPLES // config.hop, 0
+        core = min(_CORE_SAMPLES // config.hop, _MOST_CORE_FRAMES)
+        lead, transformer = config.hop // 2, 0
     return {
         "hop": config.hop,
         "lead": lead,

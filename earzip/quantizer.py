@@ -29,8 +29,8 @@ def step_sizes(exponents: NDArray[np.int32]) -> NDArray[np.float32]:
 def preset_shares(n_latents: int, n_sparse: int) -> NDArray[np.float32]:
     """Return for each latent the share of a preset's exponent that is added to its own, ``[D]``.
 
-    That is 1, but ½ for those behind ``n_sparse`` coefficients: what describes the sound that is not coded
-    is worth its bits the more, the fewer coefficients are coded.
+    That is 1, but ½ for those behind ``n_sparse`` coefficients: what describes the sound that is not
+    coded is worth its bits the more, the fewer coefficients are coded.
     """
     shares = np.ones(n_latents, np.float32)
     if n_sparse:
@@ -38,13 +38,10 @@ def preset_shares(n_latents: int, n_sparse: int) -> NDArray[np.float32]:
     return shares
 
 
-def preset_exponents(
-    exponents: Sequence[int], added: int, n_sparse: int
-) -> NDArray[np.int32]:
+def preset_exponents(exponents: Sequence[int], added: int, n_sparse: int) -> NDArray[np.int32]:
     """Return the exponents of the steps at a preset that adds ``added``, int32 ``[D]``."""
     shares = preset_shares(len(exponents), n_sparse)
-    steps: NDArray[np.int32] = np.array(exponents, np.int32) + np.rint(added * shares).astype(np.int32)
-    return steps
+    return np.array(exponents, np.int32) + np.rint(added * shares).astype(np.int32)
 
 
 def quantize(latents: Latents, exponents: NDArray[np.int32], rounding: float = 0.5) -> Symbols:

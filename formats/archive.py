@@ -107,7 +107,7 @@ class ArchiveWriter:
         self._target.__exit__(type(error), error, traceback)
 
     def add_segment(self, *pieces: bytes) -> None:
-        """Append a segment of one to `MAX_FRAMES` ``pieces``, none empty, each compressed under its own code.
+        """Append a segment of one to `MAX_FRAMES` ``pieces``, none empty, each of one distribution.
 
         Raises `TargetError`: disk full.
         """
@@ -159,6 +159,7 @@ class ArchiveWriter:
             file_bytes=sizes.total,
             header_checksum=checksum(header_frame),
             index_checksum=checksum(bytes(self._index)),
+            minor=header.minor_version,
         )
         with self._disk():
             file = self._file

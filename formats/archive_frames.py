@@ -11,7 +11,9 @@ from earzip.formats.archive_dictionary import DICTIONARY
 
 MAX_WINDOW_BYTES = 8 << 20  # level 19's own, and what RFC 8878 asks of every decoder
 
-MAX_FRAMES = 64  # of a segment: tables, classes of integers, groups of channels
+MAX_FRAMES = 64  # of a segment: tables, lists of classes, groups of channels
+# A code of its own costs a frame's head and a table, some 30 bytes: little beside larger pieces.
+_MAX_SHARING_BYTES = 4096
 
 _LEVEL = 19
 _MAGIC = b"\x28\xb5\x2f\xfd"
@@ -25,8 +27,23 @@ def compress_frame(raw: bytes, *, dictionary: bool) -> bytes:
 
 
 def compress_frames(pieces: Iterable[bytes]) -> bytes:
-    """Return the ``pieces`` of a segment, none empty, as one zstd frame each, as archives store them."""
-    return b"".join(compress_frame(piece, dictionary=False) for piece in pieces)
+    """Return the ``pieces`` of a segment, none empty, as zstd frames in a row, as archives store them.
+
+    A piece has a frame of its own, or shares that of the piece before it where that takes fewer bytes.
+    """
+    frames: list[bytes] = []
+    joined = b""
+    for piece in pieces:
+        frame = compress_frame(piece, dictionary=False)
+        if frames and min(len(joined), len(piece)) <= _MAX_SHARING_BYTES:
+            together = compress_frame(joined + piece, dictionary=False)
+            if len(together) <= len(frames[-1]) + len(frame):
+                frames[-1] = together
+                joined += piece
+                continue
+        frames.append(frame)
+        joined = piece
+    return b"".join(frames)
 
 
 def decompress_frame(stored: bytes, *, max_bytes: int, dictionary: bool) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from earzip.errors import DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive_layout import MAX_SEGMENT_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
-from earzip.formats.symbols import SYMBOL_CODINGS, Symbols, unpack
+from earzip.formats.symbols import CONTEXT, MAX_CONTEXT_FRAMES, SYMBOL_CODINGS, Symbols, unpack
 
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
 MAX_EDGE = 2**24
@@ -208,6 +208,11 @@ class Header:
                 f"segments of {n_latents} latents and {self.geometry.core} frames may take "
                 f"{self.max_segment_bytes} bytes, the limit is {MAX_SEGMENT_BYTES}"
             )
+        if self.symbols == CONTEXT and self.geometry.core > MAX_CONTEXT_FRAMES:
+            raise ValueError(
+                f"segments of {self.geometry.core} frames are more than {CONTEXT} takes, "
+                f"{MAX_CONTEXT_FRAMES}"
+            )
         # Also bounds what a small file can make --as-source write.
         rate = self.geometry.sample_rate
         expected = samples_at(self.source.n_frames, self.source.sample_rate, rate)
@@ -216,6 +221,11 @@ class Header:
                 f"header has {self.n_samples} samples at {rate} Hz, but {self.source.n_frames} "
                 f"frames at {self.source.sample_rate} Hz make {expected}"
             )
+
+    @property
+    def minor_version(self) -> int:
+        """The oldest minor version of the format that has all that this header uses."""
+        return 1 if self.symbols == CONTEXT else 0
 
     @property
     def n_frames(self) -> int:

@@ -19,7 +19,7 @@ from earzip.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArc
 
 MAGIC = b"\x89EARZ\r\n\x1a"
 MAJOR_VERSION = 1
-MINOR_VERSION = 0
+MINOR_VERSION = 1  # the newest; an archive states the oldest that has all it uses
 
 _PREFIX = struct.Struct("<8sHHIQI8s8s")  # and its own checksum
 CHECKSUM_BYTES = 8
@@ -66,8 +66,8 @@ class Prefix:
     file_bytes: int
     header_checksum: bytes
     index_checksum: bytes
+    minor: int
     major: int = MAJOR_VERSION
-    minor: int = MINOR_VERSION
 
     def pack(self) -> bytes:
         """Return the 52 bytes of this prefix; the inverse of `unpack`."""
@@ -109,7 +109,7 @@ class Prefix:
             raise DamagedArchiveError(
                 f"index is {index_bytes} bytes, expected a multiple of {INDEX_ENTRY_BYTES}"
             )
-        return cls(header_bytes, index_bytes, file_bytes, header_sum, index_sum, major, minor)
+        return cls(header_bytes, index_bytes, file_bytes, header_sum, index_sum, minor, major)
 
 
 def _require_magic(data: bytes) -> None:

@@ -6,13 +6,26 @@ import numpy as np
 
 from earzip.errors import DamagedArchiveError
 from earzip.formats import context_symbols, packed_symbols
+from earzip.formats.context_symbols import MAX_CONTEXT_FRAMES
 from earzip.formats.packed_symbols import MAX_SYMBOL, Symbols
 from earzip.formats.piece_reader import PieceReader
 
 PACKED, CONTEXT = "packed-1", "context-1"
 SYMBOL_CODINGS = (PACKED, CONTEXT)
 
-__all__ = ["CONTEXT", "MAX_SYMBOL", "PACKED", "SYMBOL_CODINGS", "Symbols", "coding_for", "pack", "unpack"]
+__all__ = [
+    "CONTEXT",
+    "MAX_CONTEXT_FRAMES",
+    "MAX_SYMBOL",
+    "PACKED",
+    "SYMBOL_CODINGS",
+    "Symbols",
+    "coding_for",
+    "pack",
+    "unpack",
+]
+
+_UNPACK = {PACKED: packed_symbols.unpack, CONTEXT: context_symbols.unpack}
 
 
 def coding_for(n_sparse: int) -> str:
@@ -20,12 +33,13 @@ def coding_for(n_sparse: int) -> str:
     return CONTEXT if n_sparse else PACKED
 
 
-def pack(symbols: Symbols, n_sparse: int) -> list[bytes]:
-    """Return the pieces of a segment in the coding `coding_for`, each to be compressed by itself.
+def pack(symbols: Symbols, n_sparse: int = 0) -> list[bytes]:
+    """Return the pieces of a segment in the coding `coding_for`, each of one distribution.
 
     ``symbols``: ``[D, F]`` within ±32767, D at most 4096, F at least 1.
     """
     assert np.abs(symbols).max(initial=0) <= MAX_SYMBOL
+    assert 0 <= n_sparse <= len(symbols)
     if n_sparse:
         return context_symbols.pack(symbols, n_sparse)
     return packed_symbols.pack(symbols)
@@ -37,8 +51,7 @@ def unpack(data: bytes, coding: str, n_latents: int, n_frames: int) -> Symbols:
     Raises DamagedArchiveError where ``data`` is not what a writer could have written.
     """
     reader = PieceReader(data)
-    of_coding = context_symbols.unpack if coding == CONTEXT else packed_symbols.unpack
-    symbols = of_coding(reader, n_latents, n_frames)
+    symbols = _UNPACK[coding](reader, n_latents, n_frames)
     reader.finish()
     if np.any(np.abs(symbols) > MAX_SYMBOL):
         raise DamagedArchiveError(f"segment has a latent beyond ±{MAX_SYMBOL}")

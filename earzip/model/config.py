@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SAMPLE_RATE = 44_100
 """Hz. Every model of this family works on stereo at this rate."""
@@ -93,7 +96,7 @@ class TransformConfig:
 
     n_bins: int = 1600
     """Coefficients a channel that are coded, from the lowest: 17.2 kHz of 2048."""
-    n_envelope: int = 40
+    n_envelope: int = 24
     width: int = 512
     """Of the decoder's trunk."""
     decoder_depth: int = 6
@@ -103,7 +106,7 @@ class TransformConfig:
     kernel_size: int = 7
     hop: int = 2048
     """Samples a frame: the number of bins of the long MDCT."""
-    trunk_hop: int = 1024
+    trunk_hop: int = 512
     """Samples a frame of the decoder's trunk."""
     fine_hop: int = 512
     """Bins of the MDCT in which the decoder works."""
@@ -190,7 +193,7 @@ def n_coefficients(architecture: str, config: dict[str, Any]) -> int:
     return 2 * n_bins if architecture == "transform" and type(n_bins) is int else 0
 
 
-def _refuse_unknown(kind: type[SpectralConfig] | type[TransformConfig] | type[EarConfig], data: dict[str, Any]) -> None:
+def _refuse_unknown(kind: type[DataclassInstance], data: dict[str, Any]) -> None:
     unknown = set(data) - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"unknown fields {', '.join(sorted(unknown))}")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from earzip.model.config import SAMPLE_RATE, TransformConfig
+from earzip.model.config import TransformConfig
 from earzip.model.mdct import Mdct
 from earzip.model.spectral import (
     ConvNeXtBlock,
@@ -38,10 +38,11 @@ _LEAST_MISSING = 0.01  # of a band's energy, that a decoder takes to be missing
 class TransformStatistics(NamedTuple):
     """Statistics of music that the linear parts of a `TransformVae` start from.
 
-    ``rms`` ``[2, hop]`` and ``fine_rms`` ``[2, fine_hop]``: of mid and side coefficients of either MDCT;
-    ``step`` ``[2, n_bins]``: first steps of coefficients; ``envelope_mean`` ``[E]``, ``envelope_analysis``
-    ``[n_envelope, E]``, ``envelope_synthesis`` ``[E, n_envelope]``: whitened PCA of the log band energies, E
-    as `TransformConfig.n_envelope_bands`; ``envelope_scale`` ``[n_envelope]``: first posterior scales.
+    ``rms`` ``[2, hop]`` and ``fine_rms`` ``[2, fine_hop]``: of mid and side coefficients of either
+    MDCT; ``step`` ``[2, n_bins]``: first steps of coefficients; ``envelope_mean`` ``[E]``,
+    ``envelope_analysis`` ``[n_envelope, E]``, ``envelope_synthesis`` ``[E, n_envelope]``: whitened PCA of
+    the log band energies, E as `TransformConfig.n_envelope_bands`; ``envelope_scale`` ``[n_envelope]``:
+    first posterior scales.
     """
 
     rms: Tensor
@@ -56,9 +57,9 @@ class TransformStatistics(NamedTuple):
 class TransformVae(nn.Module):
     """The transform VAE; see the module's first lines.
 
-    Audio is float32 ``[B, 2, F·hop]``, ±1, 44.1 kHz; latents are float32 ``[B, D, F]``: mid coefficients from
-    the lowest, side coefficients, envelope. The outermost hop of a decoded batch is not exact: callers
-    give context on both sides.
+    Audio is float32 ``[B, 2, F·hop]``, ±1, 44.1 kHz; latents are float32 ``[B, D, F]``: mid coefficients
+    from the lowest, side coefficients, envelope. The outermost hop of a decoded batch is not exact:
+    callers give context on both sides.
     """
 
     rms: Tensor
@@ -150,7 +151,8 @@ class TransformVae(nn.Module):
         c = self.config
         energy = self._band_energies(self._fine(mid_side_audio))
         log_energy = 0.5 * torch.log(energy[..., c.first_envelope_band :] + _ENERGY_FLOOR)
-        return log_energy.unflatten(2, (-1, c.n_fine)).permute(0, 2, 3, 1, 4).flatten(2)
+        grouped: Tensor = log_energy.unflatten(2, (-1, c.n_fine)).permute(0, 2, 3, 1, 4)
+        return grouped.flatten(2)
 
     def _fine(self, mid_side_audio: Tensor) -> Tensor:
         """Return fine coefficients over their training RMS: ``[B, 2, F·n_fine, fine_hop]``."""
@@ -234,8 +236,9 @@ def _trunk(width: int, depth: int, config: TransformConfig) -> nn.Sequential:
 
 
 def _fine_frames(x: Tensor, size: int) -> Tensor:
-    """Return trunk frames ``[B, frames, …]`` as fine frames of mid and side: ``[B, 2, frames', size]``."""
-    return x.unflatten(-1, (-1, 2, size)).flatten(1, 2).transpose(1, 2)
+    """Return trunk frames ``[B, F, …]`` as fine frames of mid and side, ``[B, 2, F', size]``."""
+    fine: Tensor = x.unflatten(-1, (-1, 2, size)).flatten(1, 2)
+    return fine.transpose(1, 2)
 
 
 def _levels(n: Tensor) -> list[Tensor]:

@@ -152,7 +152,7 @@ class TrainingConfig:
     voices: str | None = None
     """File stem of a pool of speech that is mixed over one crop in ten."""
     statistics_batches: int = 200
-    """Batches that the linear maps of a spectral network are set from."""
+    """Batches that the linear maps and steps of a transform or spectral network are set from."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -25,8 +25,8 @@ class Prior(Protocol):
     def bits(self, latents: Tensor, step: Tensor) -> Tensor:
         """Return the bits of each of ``latents`` ``[B, D, F]`` in bins of width ``step`` about them.
 
-        ``step`` broadcasts to ``latents``. Latents are multiples of the step, or have uniform noise as wide
-        as the step in the place of rounding (Ballé et al., "End-to-end optimized image compression",
+        ``step`` broadcasts to ``latents``. Latents are multiples of the step, or have uniform noise as
+        wide as the step in the place of rounding (Ballé et al., "End-to-end optimized image compression",
         2017). The result has the shape of ``latents`` and is positive.
         """
         ...
@@ -56,9 +56,9 @@ class FactorisedPrior(nn.Module):
 class NeighbourPrior(nn.Module):
     """Sparse coefficients by their neighbours; the other latents by a `FactorisedPrior`.
 
-    A coefficient is Laplace-distributed; its scale, in steps, is a curve over the magnitudes around it that
-    a decoder of archives knows before it: those of two frames before and, for every other coefficient,
-    both next to it (symbol coding ``context-1`` of formats/SPEC.md, which looks back further).
+    A coefficient is Laplace-distributed; its scale, in steps, is a curve over the magnitudes around it
+    that a decoder of archives knows before it: those of two frames before and, for every other
+    coefficient, both next to it (symbol coding ``context-1`` of SPEC.md, which looks further back).
     """
 
     def __init__(self, n_sparse: int, n_latents: int) -> None:

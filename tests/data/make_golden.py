@@ -1,11 +1,13 @@
 """Makes ``golden/vN.M.earz`` with today's earzip, and the sound it restores to, beside it.
 
-Run once for each version of the format and never again for the same one.
+``python -m tests.data.make_golden VERSION``, once for each version of the format and never again for the
+same one.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,10 +18,10 @@ from earzip.transcode import CompressOptions, RestoreOptions, compress_file, res
 from tests.conftest import MODELS, tones
 
 FOLDER = Path(__file__).parent / "golden"
-VERSION = "v1.0"
+MODELS_OF_VERSIONS = {"v1.0": "tiny", "v1.1": "tiny-transform"}
 
 
-def main() -> None:
+def main(version: str) -> None:
     os.environ["EARZIP_MODELS"] = str(MODELS)
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -32,10 +34,10 @@ def main() -> None:
         tags.add_picture(picture)
         tags.save()
         os.utime(source, ns=(0, 0))
-        archive = FOLDER / f"{VERSION}.earz"
-        compress_file(source, archive, CompressOptions(model="tiny"))
+        archive = FOLDER / f"{version}.earz"
+        compress_file(source, archive, CompressOptions(model=MODELS_OF_VERSIONS[version]))
     restore_file(archive, archive.with_suffix(".flac"), RestoreOptions(bits=16, dither=False))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

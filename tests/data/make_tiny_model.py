@@ -1,23 +1,27 @@
-"""Makes ``models/tiny``: a model with random networks and a plain MDCT of the lowest bins.
+"""Makes ``models/tiny`` and ``models/tiny-transform``: random networks around a plain MDCT.
 
-The golden archives name its SHA-256, so it is committed and never made anew; this records how it was
-made. It sounds like a bad telephone, which is enough to hear that a restored track is the right one.
+``python -m tests.data.make_tiny_model NAME``. The golden archives name their SHA-256, so they are
+committed and never made anew; this records how they were made. They sound like a bad telephone, which
+is enough to hear that a restored track is the right one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import torch
 
-from earzip.model.config import SpectralConfig
+from earzip.model.config import SpectralConfig, TransformConfig
+from earzip.model.networks import Network
 from earzip.model.spectral import LinearStatistics, SpectralVae
-from earzip.training.trainer import save_weights
+from earzip.model.transform import TransformStatistics, TransformVae
+from earzip.training.run_state import save_weights
 
 FOLDER = Path(__file__).parent / "models"
-CONFIG = SpectralConfig(
+SPECTRAL = SpectralConfig(
     n_waveform=48,
     n_envelope=4,
     width=16,
@@ -31,43 +35,86 @@ CONFIG = SpectralConfig(
     n_bands=8,
     first_envelope_band=3,
 )
+TRANSFORM = TransformConfig(
+    n_bins=100,
+    n_envelope=4,
+    width=16,
+    decoder_depth=1,
+    encoder_width=16,
+    encoder_depth=1,
+    expansion=2,
+    kernel_size=3,
+    hop=256,
+    trunk_hop=128,
+    fine_hop=64,
+    short_hop=32,
+    n_short_bands=4,
+    n_bands=8,
+    first_envelope_band=3,
+)
 
 
-def main() -> None:
+def make_tiny() -> None:
     torch.manual_seed(0)
-    vae = SpectralVae(CONFIG)
-    n_bins, n_bands = CONFIG.n_waveform // 2, CONFIG.n_envelope_bands
-    analysis = torch.zeros(CONFIG.n_waveform, 2 * CONFIG.hop)
+    vae = SpectralVae(SPECTRAL)
+    n_bins, n_bands = SPECTRAL.n_waveform // 2, SPECTRAL.n_envelope_bands
+    analysis = torch.zeros(SPECTRAL.n_waveform, 2 * SPECTRAL.hop)
     for i in range(n_bins):
-        analysis[i, i] = analysis[n_bins + i, CONFIG.hop + i] = 1
-    envelope = torch.linalg.qr(torch.randn(n_bands, CONFIG.n_envelope))[0]
+        analysis[i, i] = analysis[n_bins + i, SPECTRAL.hop + i] = 1
+    envelope = torch.linalg.qr(torch.randn(n_bands, SPECTRAL.n_envelope))[0]
     vae.initialise(
         LinearStatistics(
-            rms=torch.full((2, CONFIG.hop), 0.1),
+            rms=torch.full((2, SPECTRAL.hop), 0.1),
             analysis=analysis,
             synthesis=analysis.t(),
             envelope_mean=torch.full((n_bands,), -6.0),
             envelope_analysis=envelope.t(),
             envelope_synthesis=envelope,
-            scale=torch.full((CONFIG.n_latents,), 0.25),
+            scale=torch.full((SPECTRAL.n_latents,), 0.25),
         )
     )
-    weights = FOLDER / "tiny.safetensors"
+    write("tiny", "spectral", vae, [-32] * SPECTRAL.n_latents)
+
+
+def make_tiny_transform() -> None:
+    torch.manual_seed(0)
+    vae = TransformVae(TRANSFORM)
+    n_bands = TRANSFORM.n_envelope_bands
+    envelope = torch.linalg.qr(torch.randn(n_bands, TRANSFORM.n_envelope))[0]
+    vae.initialise(
+        TransformStatistics(
+            rms=torch.full((2, TRANSFORM.hop), 0.1),
+            fine_rms=torch.full((2, TRANSFORM.fine_hop), 0.1),
+            step=torch.full((2, TRANSFORM.n_bins), 0.05),
+            envelope_mean=torch.full((n_bands,), -6.0),
+            envelope_analysis=envelope.t(),
+            envelope_synthesis=envelope,
+            envelope_scale=torch.full((TRANSFORM.n_envelope,), 0.25),
+        )
+    )
+    # Coefficients are in units of their steps.
+    exponents = [0] * TRANSFORM.n_coefficients + [-32] * TRANSFORM.n_envelope
+    write("tiny-transform", "transform", vae, exponents)
+
+
+def write(name: str, architecture: str, vae: Network, step_exponents: list[int]) -> None:
+    config = vae.config
+    weights = FOLDER / f"{name}.safetensors"
     save_weights(vae, weights)
     spec = {
         "format": 1,
-        "name": "tiny",
-        "architecture": "spectral",
-        "config": CONFIG.to_json(),
+        "name": name,
+        "architecture": architecture,
+        "config": config.to_json(),
         "geometry": {
-            "hop": CONFIG.hop,
-            "lead": CONFIG.hop // 2,
+            "hop": config.hop,
+            "lead": config.hop // 2,
             "core": 64,
-            "encoder_context": CONFIG.encoder_reach,
-            "decoder_context": CONFIG.decoder_reach,
+            "encoder_context": config.encoder_reach,
+            "decoder_context": config.decoder_reach,
         },
-        "n_latents": CONFIG.n_latents,
-        "step_exponents": [-32] * CONFIG.n_latents,
+        "n_latents": config.n_latents,
+        "step_exponents": step_exponents,
         "presets": {
             "low": {"exponent": 16, "rounding": 0.5},
             "medium": {"exponent": 0, "rounding": 0.5},
@@ -77,8 +124,8 @@ def main() -> None:
         "licence": "MIT",
         "source": "random weights, for tests",
     }
-    (FOLDER / "tiny.json").write_text(json.dumps(spec, indent=1) + "\n")
+    (FOLDER / f"{name}.json").write_text(json.dumps(spec, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    {"tiny": make_tiny, "tiny-transform": make_tiny_transform}[sys.argv[1]]()

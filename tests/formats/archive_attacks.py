@@ -255,6 +255,14 @@ def _(pieces: Pieces) -> None:
     pieces.change_header("geometry.core", 65_536)
 
 
+@attack(
+    "a context of 65,536 frames", "segments of 65536 frames are more than context-1 takes, 8192"
+)
+def _(pieces: Pieces) -> None:
+    pieces.change_header("geometry.core", 65_536)
+    pieces.change_header("symbols", "context-1")
+
+
 # Index
 
 
@@ -331,6 +339,12 @@ attack("segment a byte too long", "holds 65601 bytes, expected 1 to 65600")(
 )
 attack("segment of 2^60 bytes", "holds 1152921504606846976 bytes")(
     part(SEGMENT, lambda: with_content_size(2**60))
+)
+attack("segment in 65 frames", "segment 0.*has more than 64 zstd frames")(
+    part(SEGMENT, lambda: compress(b"a") * 65)
+)
+attack("segment in frames that are too long together", "holds 65000 bytes, expected 1 to 600")(
+    part(SEGMENT, lambda: compress(bytes(65_000)) * 2)
 )
 attack("segment of noise", "is not a zstd frame")(part(SEGMENT, lambda: bytes(range(100))))
 attack("segment of a magic", "cannot be decompressed")(part(SEGMENT, lambda: b"\x28\xb5\x2f\xfd"))

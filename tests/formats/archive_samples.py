@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earzip.formats.archive import ArchiveSizes, ArchiveWriter
 from earzip.formats.archive_frames import compress_frame, decompress_frame
@@ -21,7 +22,7 @@ from earzip.formats.archive_header import (
     QuantizerRecord,
     SourceRecord,
 )
-from earzip.formats.symbols import pack
+from earzip.formats.symbols import CONTEXT, PACKED, pack
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
 BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]
@@ -30,14 +31,16 @@ BOOKLET = b"\x89PNG" + bytes(range(100))
 PICTURES = [COVER, BOOKLET, COVER]
 
 
-def sample_header(n_samples: int = 8192, *, n_latents: int = 8, core: int = 4) -> Header:
+def sample_header(
+    n_samples: int = 8192, *, n_latents: int = 8, core: int = 4, symbols: str = PACKED
+) -> Header:
     exponents = random.Random(n_latents).choices(range(-60, -10), k=n_latents)
     return Header(
         encoder=EncoderRecord("earzip", "0.1.0", "2.13.0", "cpu", "float32"),
         model=ModelRecord("mini", hashlib.sha256(b"weights").hexdigest(), n_latents),
         geometry=GeometryRecord(44_100, 1024, 512, core, 8, 8),
         quantizer=QuantizerRecord("medium", tuple(exponents)),
-        symbols="packed-1",
+        symbols=symbols,
         gain_centibels=-15,
         n_samples=n_samples,
         edges=(120, -7, 0, 4096),
@@ -67,8 +70,14 @@ def with_samples(header: Header, n_samples: int) -> Header:
 
 def segment_of(header: Header, i: int) -> bytes:
     """Return the raw bytes of a segment of integers of its own."""
+    n_sparse = header.model.n_latents - 2 if header.symbols == CONTEXT else 0
+    return b"".join(pack(symbols_of(header, i), n_sparse))
+
+
+def symbols_of(header: Header, i: int) -> NDArray[np.int32]:
+    """Return the integers of segment ``i``."""
     shape = header.model.n_latents, header.segment_frames(i)
-    return b"".join(pack(np.random.default_rng(i).integers(-2, 3, shape, np.int32)))
+    return np.random.default_rng(i).integers(-2, 3, shape, np.int32)
 
 
 def write_sample(path: Path, header: Header | None = None, **finish: Any) -> ArchiveSizes:

@@ -20,6 +20,7 @@ from earzip.formats.archive_header import (
     samples_at,
 )
 from earzip.formats.resample import n_samples_at
+from earzip.formats.symbols import CONTEXT, MAX_CONTEXT_FRAMES, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import canonical, sample_header, with_samples
 
 ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=32)
@@ -59,12 +60,12 @@ def headers(draw: st.DrawFn) -> Header:
             sample_rate=rate,
             hop=draw(st.integers(1, 65_536)),
             lead=draw(st.integers(0, 2**20)),
-            core=draw(st.integers(1, min(65_536, (4 << 20) // (2 * n_latents)))),
+            core=draw(st.integers(1, min(MAX_CONTEXT_FRAMES, (4 << 20) // (2 * n_latents)))),
             encoder_context=draw(st.integers(0, 65_536)),
             decoder_context=draw(st.integers(0, 65_536)),
         ),
         quantizer=QuantizerRecord(draw(WORDS), tuple(draw(steps))),
-        symbols="packed-1",
+        symbols=draw(st.sampled_from(SYMBOL_CODINGS)),
         gain_centibels=draw(st.integers(-1200, 1200)),
         n_samples=min(MAX_SAMPLES, samples_at(source.n_frames, source.sample_rate, rate)),
         edges=draw(st.tuples(*4 * [st.integers(-MAX_EDGE, MAX_EDGE)])),
@@ -141,6 +142,13 @@ def test_a_header_that_contradicts_itself_cannot_be_made(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         replace(sample_header(), **change)  # type: ignore[arg-type]
+
+
+def test_a_segment_may_be_longer_packed_than_by_context() -> None:
+    assert sample_header(core=65_536, symbols=PACKED).n_segments == 1
+    assert sample_header(core=8192, symbols=CONTEXT).n_segments == 1
+    with pytest.raises(ValueError, match="8193 frames are more than context-1 takes, 8192"):
+        sample_header(core=8193, symbols=CONTEXT)
 
 
 def test_steps_too_far_apart_cannot_be_made() -> None:

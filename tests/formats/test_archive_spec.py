@@ -10,15 +10,18 @@ import zstandard
 
 from earzip.formats import archive_header, archive_layout
 from earzip.formats.archive_dictionary import DICTIONARY
+from earzip.formats.archive_frames import MAX_FRAMES
 from earzip.formats.archive_layout import PartKind
+from earzip.formats.symbols import CONTEXT, MAX_CONTEXT_FRAMES, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import (
     BLOCKS,
     PICTURES,
     TAGS,
     sample_header,
-    segment_of,
+    symbols_of,
     write_sample,
 )
+from tests.formats.spec_symbols import read_symbols
 
 SPEC = Path(archive_layout.__file__).with_name("SPEC.md").read_text("utf-8")
 
@@ -53,15 +56,27 @@ def test_numbers_of_the_specification_are_those_of_the_code() -> None:
     assert f"1 byte to {archive_layout.MAX_TAGS_BYTES >> 20} MiB" in SPEC
     assert f"that is at most {archive_layout.MAX_SEGMENT_BYTES >> 20} MiB" in SPEC
     assert archive_header.MAX_SAMPLES == 2**36
-    for coding in archive_header.SYMBOL_CODINGS:
-        assert f"| `symbols` | `{coding}` |" in SPEC
+    codings = " or ".join(f"`{coding}`" for coding in SYMBOL_CODINGS)
+    assert f"| `symbols` | {codings} |" in SPEC
+    assert f"`context-1`, `core` is at most {MAX_CONTEXT_FRAMES:,}." in SPEC
+    assert f"a segment is one to {MAX_FRAMES} in a row" in SPEC
     for kind in PartKind:
         assert f"| {kind.value} | {kind.name.lower()} |" in SPEC
 
 
-def test_a_reader_written_from_the_specification_reads_an_archive(tmp_path: Path) -> None:
+def test_the_version_is_the_newest_of_the_table() -> None:
+    version = f"{archive_layout.MAJOR_VERSION}.{archive_layout.MINOR_VERSION}"
+    assert SPEC.startswith(f"# The earzip archive, version {version}\n")
+    table = SPEC.split("| version | earzip |")[1].split("\n\n")[0]
+    assert table.splitlines()[-1].startswith(f"| {version} |")
+
+
+@pytest.mark.parametrize(("symbols", "version"), [(PACKED, (1, 0)), (CONTEXT, (1, 1))])
+def test_a_reader_written_from_the_specification_reads_an_archive(
+    symbols: str, version: tuple[int, int], tmp_path: Path
+) -> None:
     path = tmp_path / "song.earz"
-    write_sample(path)
+    write_sample(path, sample_header(symbols=symbols))
     data = path.read_bytes()
 
     prepared = zstandard.ZstdCompressionDict(
@@ -76,7 +91,7 @@ def test_a_reader_written_from_the_specification_reads_an_archive(tmp_path: Path
     assert data[:8] == bytes.fromhex("89 45 41 52 5A 0D 0A 1A")
     check(data[:44], data[44:52])
     major, minor = struct.unpack_from("<HH", data, 8)
-    assert (major, minor) == (1, 0)
+    assert (major, minor) == version
     (n_header,) = struct.unpack_from("<I", data, 12)
     (n_file,) = struct.unpack_from("<Q", data, 16)
     (n_index,) = struct.unpack_from("<I", data, 24)
@@ -94,12 +109,15 @@ def test_a_reader_written_from_the_specification_reads_an_archive(tmp_path: Path
         offset += len(stored)
     assert offset == n_file
 
-    expected = sample_header()
+    expected = sample_header(symbols=symbols)
     geometry = header["geometry"]
     frames = -(-(header["samples"] + 2 * geometry["lead"]) // geometry["hop"])
     assert len(parts[1]) == -(-frames // geometry["core"])
     for i, stored in enumerate(parts[1]):
-        assert zstandard.ZstdDecompressor().decompress(stored) == segment_of(expected, i)
+        raw = zstandard.ZstdDecompressor().decompress(stored)
+        n_frames = min(geometry["core"], frames - i * geometry["core"])
+        integers = read_symbols(raw, header["symbols"], header["model"]["latents"], n_frames)
+        assert integers == symbols_of(expected, i).tolist()
     base = header["quantizer"]["base"]
     steps = bytes.fromhex(header["quantizer"]["steps"])
     assert tuple(base + step for step in steps) == expected.quantizer.step_exponents

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols import MAX_SYMBOL, pack, unpack
+from earzip.formats.symbols import MAX_SYMBOL, PACKED, pack, unpack
 
 
 def latents(seed: int, n_latents: int, n_frames: int, spread: float) -> np.ndarray:
@@ -20,13 +20,13 @@ def latents(seed: int, n_latents: int, n_frames: int, spread: float) -> np.ndarr
 @pytest.mark.parametrize("n_frames", [1, 2, 5, 64, 1023])
 def test_symbols_come_back(spread: float, n_frames: int) -> None:
     symbols = np.clip(latents(1, 48, n_frames, spread), -MAX_SYMBOL, MAX_SYMBOL)
-    np.testing.assert_array_equal(unpack(b"".join(pack(symbols)), 48, n_frames), symbols)
+    np.testing.assert_array_equal(unpack(b"".join(pack(symbols)), PACKED, 48, n_frames), symbols)
 
 
 def test_extremes_come_back() -> None:
     symbols = np.zeros((3, 7), np.int32)
     symbols[1, 6], symbols[2, 0] = MAX_SYMBOL, -MAX_SYMBOL
-    np.testing.assert_array_equal(unpack(b"".join(pack(symbols)), 3, 7), symbols)
+    np.testing.assert_array_equal(unpack(b"".join(pack(symbols)), PACKED, 3, 7), symbols)
 
 
 def test_silence_takes_a_table_only() -> None:
@@ -45,7 +45,7 @@ def test_changed_bytes_never_crash(seed: int, position: int, value: int) -> None
     data = bytearray(b"".join(pack(latents(seed % 7, 16, 40, 2.0))))
     data[position % len(data)] = value
     try:
-        symbols = unpack(bytes(data), 16, 40)
+        symbols = unpack(bytes(data), PACKED, 16, 40)
     except DamagedArchiveError:
         return
     assert symbols.shape == (16, 40)
@@ -56,16 +56,16 @@ def test_changed_bytes_never_crash(seed: int, position: int, value: int) -> None
 def test_a_segment_cut_short_is_refused(n_bytes: int) -> None:
     data = b"".join(pack(latents(3, 16, 40, 2.0)))
     with pytest.raises(DamagedArchiveError, match="short"):
-        unpack(data[:n_bytes], 16, 40)
+        unpack(data[:n_bytes], PACKED, 16, 40)
 
 
 def test_trailing_bytes_are_refused() -> None:
     data = b"".join(pack(latents(3, 16, 40, 2.0)))
     with pytest.raises(DamagedArchiveError, match="1 bytes more"):
-        unpack(data + b"\0", 16, 40)
+        unpack(data + b"\0", PACKED, 16, 40)
 
 
 def test_a_huge_outlier_count_is_refused_before_it_is_allocated() -> None:
     data = bytes([0]) + bytes([255]) * 16 + (0xFFFFFFFF).to_bytes(4, "little")
     with pytest.raises(DamagedArchiveError, match="short"):
-        unpack(data, 16, 40)
+        unpack(data, PACKED, 16, 40)

@@ -1,0 +1,149 @@
+"""What SPEC.md says of symbols, in plain loops: a reader by someone who never saw earzip's."""
+
+from __future__ import annotations
+
+Columns = list[list[int]]  # an integer for each channel and frame
+
+
+class Bytes:
+    def __init__(self, data: bytes) -> None:
+        self.rest = data
+
+    def take(self, n: int) -> bytes:
+        assert len(self.rest) >= n
+        taken, self.rest = self.rest[:n], self.rest[n:]
+        return taken
+
+    def number(self, n: int) -> int:
+        return int.from_bytes(self.take(n), "little")
+
+    def bits(self, n: int) -> list[int]:
+        packed = self.take((n + 7) // 8)
+        bits = [packed[i // 8] >> (i % 8) & 1 for i in range(8 * len(packed))]
+        assert not any(bits[n:])
+        return bits[:n]
+
+
+def read_symbols(raw: bytes, coding: str, latents: int, frames: int) -> Columns:
+    """Return the integers of a segment; AssertionError for what must not be."""
+    data = Bytes(raw)
+    read = {"packed-1": read_packed, "context-1": read_context}[coding]
+    channels = read(data, latents, frames)
+    assert not data.rest
+    assert all(-32_767 <= integer <= 32_767 for channel in channels for integer in channel)
+    return channels
+
+
+def read_packed(data: Bytes, latents: int, frames: int) -> Columns:
+    n_groups = data.number(1)
+    assert n_groups <= 16
+    packings = [[(3, 5), (5, 3), (7, 2), (15, 2), (255, 1)][i] for i in data.take(n_groups)]
+    groups = data.take(latents)
+    assert all(group < n_groups or group == 255 for group in groups)
+    n_outliers = data.number(4)
+    distances = [data.number(4) for _ in range(n_outliers)]
+    excesses = [int.from_bytes(data.take(2), "little", signed=True) for _ in range(n_outliers)]
+    channels = [[0] * frames for _ in range(latents)]
+    for group, (base, n_digits) in enumerate(packings):
+        for channel in range(latents):
+            if groups[channel] != group:
+                continue
+            digits: list[int] = []
+            for byte in data.take((frames + n_digits - 1) // n_digits):
+                assert byte < base**n_digits
+                digits += [byte // base**i % base for i in range(n_digits)]
+            integers = [digit - base // 2 for digit in digits]
+            assert not any(integers[frames:])
+            channels[channel] = integers[:frames]
+    place = 0
+    assert all(distances[1:])
+    for distance, excess in zip(distances, excesses, strict=True):
+        place += distance
+        channels[place // frames][place % frames] += excess
+    return channels
+
+
+def read_context(data: Bytes, latents: int, frames: int) -> Columns:
+    sparse = data.number(2)
+    sounding = [i for i, bit in enumerate(data.bits(sparse)) if bit]
+    counts = [data.number(4) for _ in range(9)]
+    assert sum(counts) <= len(sounding) * frames
+    heads = [(data.number(1), data.number(4)) for _ in range(18)]
+    lists = read_lists(data, counts + counts, heads)
+    runs, magnitudes = lists[:9], lists[9:]
+    negative = iter(data.bits(sum(counts)))
+    streams = []
+    for k in range(9):
+        stream: list[int] = []
+        for run, magnitude in zip(runs[k], magnitudes[k], strict=True):
+            stream += [0] * run + [-(magnitude + 1) if next(negative) else magnitude + 1]
+        streams.append(stream)
+    sounds = [[0] * frames for _ in sounding]
+    memory = [0] * len(sounding)
+    for f in range(frames):
+        for i in [*range(0, len(sounding), 2), *range(1, len(sounding), 2)]:
+            stream = streams[class_of(sounds, memory, i, f)]
+            sounds[i][f] = stream.pop(0) if stream else 0
+        memory = [
+            m
+            - m // 16
+            + 16 * (near(sounds, i - 1, f) + 2 * near(sounds, i, f) + near(sounds, i + 1, f))
+            for i, m in enumerate(memory)
+        ]
+    assert not any(streams)
+    channels = [[0] * frames for _ in range(sparse)]
+    for channel, integers in zip(sounding, sounds, strict=True):
+        channels[channel] = integers
+    if sparse < latents:
+        channels += read_packed(data, latents - sparse, frames)
+    return channels
+
+
+def read_lists(data: Bytes, counts: list[int], heads: list[tuple[int, int]]) -> Columns:
+    lists = []
+    for n, (form, c) in zip(counts, heads, strict=True):
+        if form == 0:
+            lists.append(read_sums(data, n, c))
+        else:
+            assert form == 1
+            packed = data.take((n + 3) // 4)
+            digits = [packed[i // 4] >> (2 * (i % 4)) & 3 for i in range(4 * len(packed))]
+            assert not any(digits[n:])
+            lists.append(digits[:n])
+    for numbers, (form, c) in zip(lists, heads, strict=True):
+        if form == 1:
+            at = [i for i, number in enumerate(numbers) if number == 3]
+            for i, beyond in zip(at, read_sums(data, len(at), c), strict=True):
+                numbers[i] += beyond
+    return lists
+
+
+def read_sums(data: Bytes, n: int, c: int) -> list[int]:
+    sums, total = [], 0
+    coded = data.take(n + c)
+    for byte in coded:
+        total += byte
+        if byte < 255:
+            sums.append(total)
+            total = 0
+    assert len(sums) == n
+    assert not coded.endswith(b"\xff")
+    return sums
+
+
+def near(sounds: Columns, i: int, f: int) -> int:
+    """a(i, f) of SPEC.md."""
+    if f < 0 or not 0 <= i < len(sounds):
+        return 0
+    return min(abs(sounds[i][f]), 15)
+
+
+def class_of(sounds: Columns, memory: list[int], i: int, f: int) -> int:
+    s = memory[i] // 32
+    for offset, weight in ((-2, 2), (-1, 4), (0, 8), (1, 4), (2, 2)):
+        s += weight * near(sounds, i + offset, f - 1)
+    for offset, weight in ((-1, 2), (0, 4), (1, 2)):
+        s += weight * near(sounds, i + offset, f - 2)
+    if i % 2:
+        s += 6 * (near(sounds, i - 1, f) + near(sounds, i + 1, f))
+    return sum(edge <= s for edge in (1, 3, 6, 12, 22, 36, 60, 120))
