@@ -106,7 +106,7 @@ def write_report(folder: Path, tiers: Sequence[Tier]) -> None:
         partial.replace(folder / name)
 
 
-def _words(allowed: Iterable[str]) -> Callable[[str], list[str]]:
+def some_of(allowed: Iterable[str]) -> Callable[[str], list[str]]:
     """Return a type of argument: some of `allowed`, separated by commas."""
     known = list(allowed)
 
@@ -129,33 +129,33 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
     parser.add_argument(
         "--codecs",
-        type=_words(("opus", "earzip")),
+        type=some_of(("opus", "earzip")),
         default=["opus", "earzip"],
         help="what to run, in this order, separated by commas  [default: opus,earzip]",
     )
     parser.add_argument(
         "--bitrates",
-        type=_words(map(str, LADDER_KBPS)),
+        type=some_of(map(str, LADDER_KBPS)),
         default=[str(kbps) for kbps in LADDER_KBPS],
         help="of Opus, in this order  [default: the whole ladder]",
     )
     parser.add_argument(
         "--qualities",
-        type=_words(QUALITIES),
+        type=some_of(QUALITIES),
         default=list(QUALITIES),
         help=f"of earzip, in this order  [default: {','.join(QUALITIES)}]",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or .json file")
     parser.add_argument(
         "--tiers",
-        type=_words((*TIERS, "val")),
+        type=some_of((*TIERS, "val")),
         default=list(TIERS),
         help="val is for choosing models, the rest for judging one  [default: T1,T2,T3,T4]",
     )
     return parser.parse_args()
 
 
-def _let_archives_find(spec: ModelSpec) -> None:
+def let_archives_find(spec: ModelSpec) -> None:
     """Add the model's folder to those that archives' models are looked for in."""
     folders = [str(spec.path.parent), *filter(None, [os.environ.get("EARZIP_MODELS")])]
     os.environ["EARZIP_MODELS"] = os.pathsep.join(folders)
@@ -168,7 +168,7 @@ def main() -> None:
     earzip = {}
     try:
         spec = find_model(arguments.model)
-        _let_archives_find(spec)
+        let_archives_find(spec)
         earzip = {quality: EarzipCoder(spec, quality) for quality in QUALITIES}
     except ModelNotFoundError:
         if "earzip" in arguments.codecs:

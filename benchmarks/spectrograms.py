@@ -1,12 +1,15 @@
 """Spectrograms of originals and what was restored of them: `python -m benchmarks.spectrograms`.
 
 One picture for each pair of files: the original, the restored, by how many dB they differ, and the
-level over time. Look for holes (blue in the difference), birdies (red), a lost top octave, pumping.
+level over time. `--set` puts several restored versions of one original into one picture, each named by
+its file or, where the files are called alike, by its folder. Look for holes (blue in the difference),
+birdies (red), a lost top octave, pumping.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import soundfile
 mpl.use("Agg")  # before pyplot, which would look for a display
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 N_FFT = 2048
 HOP = 512
@@ -48,9 +52,14 @@ def read_excerpt(path: Path, start_s: float, duration_s: float | None) -> Sound:
 
 
 def spectrogram_db(sound: Sound) -> Decibels:
-    """Return `[bins, frames]` in dB, 0 for a sine of full scale; mean power of the channels.
+    """Return `[bins, frames]` in dB, 0 for a sine of full scale; at least FLOOR_DB."""
+    return _decibels(power_spectrogram(sound))
 
-    The power is averaged and not the samples, which could cancel. At least FLOOR_DB.
+
+def power_spectrogram(sound: Sound) -> npt.NDArray[np.float64]:
+    """Return `[bins, frames]`, 1 for a sine of full scale; mean power of the channels.
+
+    The power is averaged and not the samples, which could cancel.
     """
     padded = np.pad(sound.samples, ((0, max(0, N_FFT - len(sound.samples))), (0, 0)))
     window = np.hanning(N_FFT + 1)[:-1]
@@ -59,7 +68,8 @@ def spectrogram_db(sound: Sound) -> Decibels:
     for channel in range(padded.shape[1]):
         spectrum = np.fft.rfft(windows[:, channel] * window)
         power += np.abs(spectrum) ** 2 / padded.shape[1]
-    return _decibels(power.T / (window.sum() / 2) ** 2)
+    scaled: npt.NDArray[np.float64] = power.T / (window.sum() / 2) ** 2
+    return scaled
 
 
 def level_db(sound: Sound) -> Decibels:
@@ -75,9 +85,21 @@ def _decibels(power: npt.NDArray[np.float64]) -> Decibels:
     return decibels
 
 
-def draw(original: Sound, restored: Sound, title: str, target: Path) -> None:
-    """Write the picture of one pair of equal length and sample rate."""
-    before, after = spectrogram_db(original), spectrogram_db(restored)
+def names_of(restored: Sequence[Path]) -> list[str]:
+    """Return what tells the files apart: their stems, their folders' names, or their whole paths."""
+    for names in ([path.stem for path in restored], [path.parent.name for path in restored]):
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in restored]
+
+
+def draw(original: Sound, restored: Mapping[str, Sound], title: str, target: Path) -> None:
+    """Write the picture of an original and restored versions, all of equal length and sample rate.
+
+    `restored` is by name; the panels are the original, each version, and each less the original.
+    """
+    before = spectrogram_db(original)
+    after = {name: spectrogram_db(sound) for name, sound in restored.items()}
     seconds = len(original.samples) / original.sample_rate
     extent = (
         original.start_s,
@@ -85,16 +107,25 @@ def draw(original: Sound, restored: Sound, title: str, target: Path) -> None:
         0.0,
         original.sample_rate / 2000,
     )
+    levels = {"magma": (FLOOR_DB, -10.0), "RdBu_r": (-DIFFERENCE_DB, DIFFERENCE_DB)}
+    panels = [
+        ("original", before, "magma"),
+        *((name, values, "magma") for name, values in after.items()),
+        *((f"{name} − original", values - before, "RdBu_r") for name, values in after.items()),
+    ]
+    heights = [1.0] * len(panels) + [0.4]
+    inches = 5.0 if len(restored) == 1 else 3.5
     figure, axes = plt.subplots(
-        4, 1, figsize=(16, 17), sharex=True, height_ratios=[3, 3, 3, 1.2], layout="constrained"
+        len(heights),
+        1,
+        figsize=(16, inches * sum(heights)),
+        sharex=True,
+        height_ratios=heights,
+        layout="constrained",
     )
     figure.suptitle(title, fontsize=16)
-    panels = [
-        ("original", before, "magma", FLOOR_DB, -10.0, "dB"),
-        ("restored", after, "magma", FLOOR_DB, -10.0, "dB"),
-        ("restored − original", after - before, "RdBu_r", -DIFFERENCE_DB, DIFFERENCE_DB, "dB"),
-    ]
-    for axis, (name, values, colours, low, high, unit) in zip(axes, panels, strict=False):
+    for axis, (name, values, colours) in zip(axes, panels, strict=False):
+        low, high = levels[colours]
         image = axis.imshow(
             values,
             origin="lower",
@@ -108,20 +139,26 @@ def draw(original: Sound, restored: Sound, title: str, target: Path) -> None:
         axis.set_title(name, loc="left", fontsize=14)
         axis.set_ylabel("kHz", fontsize=12)
         axis.set_yticks(range(0, int(extent[3]) + 1, 2))
-        figure.colorbar(image, ax=axis, label=unit, pad=0.01)
-    for sound, name, colour in ((original, "original", "black"), (restored, "restored", "C3")):
-        levels = level_db(sound)
-        times = sound.start_s + (np.arange(len(levels)) + 0.5) * LEVEL_BLOCK_S
-        axes[3].plot(times, levels, label=name, color=colour, linewidth=1.0, alpha=0.8)
-    loudest = float(level_db(original).max(initial=-60.0))
-    axes[3].set_ylim(loudest - 50, loudest + 5)
-    axes[3].set_title("level in blocks of 50 ms", loc="left", fontsize=14)
-    axes[3].set_ylabel("dB", fontsize=12)
-    axes[3].set_xlabel("seconds", fontsize=12)
-    axes[3].legend(loc="lower right", ncols=2)
-    axes[3].grid(alpha=0.3)
+        figure.colorbar(image, ax=axis, label="dB", pad=0.01)
+    _plot_levels(axes[-1], [("original", original), *restored.items()])
     figure.savefig(target, dpi=100)
     plt.close(figure)
+
+
+def _plot_levels(axis: Axes, sounds: Sequence[tuple[str, Sound]]) -> None:
+    """Plot the level of each sound over time; the range is that of the first, the original."""
+    for number, (name, sound) in enumerate(sounds):
+        levels = level_db(sound)
+        times = sound.start_s + (np.arange(len(levels)) + 0.5) * LEVEL_BLOCK_S
+        colour = f"C{3 * number}" if number else "black"
+        axis.plot(times, levels, label=name, color=colour, linewidth=1.0, alpha=0.8)
+    loudest = float(level_db(sounds[0][1]).max(initial=-60.0))
+    axis.set_ylim(loudest - 50, loudest + 5)
+    axis.set_title("level in blocks of 50 ms", loc="left", fontsize=14)
+    axis.set_ylabel("dB", fontsize=12)
+    axis.set_xlabel("seconds", fontsize=12)
+    axis.legend(loc="lower right", ncols=len(sounds))
+    axis.grid(alpha=0.3)
 
 
 def main() -> None:
@@ -135,22 +172,45 @@ def main() -> None:
         metavar=("ORIGINAL", "RESTORED"),
         type=Path,
         action="append",
-        required=True,
+        default=[],
         help="44.1 kHz files of equal length; may be repeated",
+    )
+    parser.add_argument(
+        "--set",
+        dest="sets",
+        nargs="+",
+        metavar=("ORIGINAL", "RESTORED"),
+        type=Path,
+        action="append",
+        default=[],
+        help="an original and several restored versions; may be repeated",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     parser.add_argument("--start", type=float, default=0.0, help="second to begin at")
     parser.add_argument("--seconds", type=float, help="duration of the excerpt")
     arguments = parser.parse_args()
+    if not arguments.pairs and not arguments.sets:
+        parser.error("nothing to draw: give --pair or --set")
     arguments.out.mkdir(parents=True, exist_ok=True)
+    pictures: list[tuple[Path, dict[str, Path], str, str]] = []
     for original, restored in arguments.pairs:
-        before, after = (
-            read_excerpt(path, arguments.start, arguments.seconds) for path in (original, restored)
-        )
-        if (before.sample_rate, len(before.samples)) != (after.sample_rate, len(after.samples)):
-            parser.error(f"{original} and {restored} differ in length or sample rate")
-        target = arguments.out / f"{restored.stem}.png"
-        draw(before, after, f"{original.name} and {restored.name}", target)
+        pictures.append((original, {"restored": restored}, restored.name, restored.stem))
+    for original, *versions in arguments.sets:
+        if not versions:
+            parser.error(f"--set {original} names no restored version")
+        names = names_of(versions)
+        by_name = dict(zip(names, versions, strict=True))
+        pictures.append((original, by_name, ", ".join(names), f"{original.stem}-set"))
+    for original, by_name, called, stem in pictures:
+        sounds = [
+            read_excerpt(path, arguments.start, arguments.seconds)
+            for path in (original, *by_name.values())
+        ]
+        if len({(sound.sample_rate, len(sound.samples)) for sound in sounds}) > 1:
+            parser.error(f"{original} and {called} differ in length or sample rate")
+        target = arguments.out / f"{stem}.png"
+        after = dict(zip(by_name, sounds[1:], strict=True))
+        draw(sounds[0], after, f"{original.name} and {called}", target)
         print(target)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.data.pcm import FULL_SCALE, SAMPLE_RATE, read_set
+from benchmarks.treble import treble_error_db
 from earzip.level import REFERENCE_LEVEL_DB
 from earzip.metrics.measures import Measures, mean_measures, measure
 from earzip.model.networks import Network, build_network, ready_to_run
@@ -17,9 +18,6 @@ from earzip.training.rate import bits_to_kbps, entropy_bits
 
 EXCERPTS = 24
 SECONDS = 6
-TREBLE_HZ = 10_000
-N_FFT = 2048
-FLOOR = 1e-4  # of a bin's magnitude; a full-scale sine has some 500
 
 
 class Judged(NamedTuple):
@@ -72,18 +70,6 @@ def excerpts(music: Path, hop: int) -> list[Tensor]:
         gain = 10 ** ((REFERENCE_LEVEL_DB - entry["rms_db"]) / 20) / FULL_SCALE
         clips.append(torch.from_numpy(np.ascontiguousarray(clip) * np.float32(gain)))
     return clips
-
-
-def treble_error_db(estimate: Tensor, original: Tensor) -> float:
-    """Mean absolute difference of log magnitude above 10 kHz, in dB; audio ``[2, T]``."""
-
-    def level(audio: Tensor) -> Tensor:
-        window = torch.hann_window(N_FFT)
-        spectrum = torch.stft(audio, N_FFT, window=window, return_complex=True).abs()
-        first = TREBLE_HZ * N_FFT // SAMPLE_RATE + 1
-        return 20 * torch.log10(spectrum[:, first:] + FLOOR)
-
-    return float((level(estimate) - level(original)).abs().mean())
 
 
 def _reach(network: Network) -> int:
