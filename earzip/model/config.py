@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from typing import Any
 
 SAMPLE_RATE = 44_100
 """Hz. Every model of this family works on stereo at this rate."""
@@ -193,7 +190,7 @@ def n_coefficients(architecture: str, config: dict[str, Any]) -> int:
     return 2 * n_bins if architecture == "transform" and type(n_bins) is int else 0
 
 
-def _refuse_unknown(kind: type[DataclassInstance], data: dict[str, Any]) -> None:
+def _refuse_unknown(kind: type[Any], data: dict[str, Any]) -> None:
     unknown = set(data) - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"unknown fields {', '.join(sorted(unknown))}")

@@ -67,6 +67,20 @@ def test_it_starts_as_a_codec_that_gives_coded_bins_back(vae: TransformVae) -> N
     torch.testing.assert_close(decoded[..., 64:-64], low[..., 64:-64], atol=1e-4, rtol=0)
 
 
+def test_no_gate_takes_away_what_stands_far_above_the_steps(vae: TransformVae) -> None:
+    vae.initialise(statistics(vae))
+    for layer in (vae.worth_out, vae.shape_out):
+        layer.weight.zero_()
+    vae.gate_out.bias.fill_(-20.0)
+    sine = torch.sin(torch.arange(40 * 64) * 0.9).expand(1, 2, -1)
+    for level, lost_db in ((1.0, 0.5), (1e-3, 40.0)):
+        latents = vae.encode(level * sine).mean
+        decoded = vae.decode(latents)[..., 640:-640]
+        power = (level * sine)[..., 640:-640].square().sum() / decoded.square().sum()
+        found = 10 * float(torch.log10(power))
+        assert found < lost_db if level == 1 else found > lost_db
+
+
 def test_bands_that_are_coded_are_not_drawn_again(vae: TransformVae) -> None:
     vae.initialise(statistics(vae))
     fine = torch.full((1, 2, 4, SMALL.fine_hop), 2.0)
