@@ -232,7 +232,9 @@ class TransformVae(nn.Module):
         c = self.config
         step = nn.functional.pad(self.log_step.exp(), (0, c.hop - c.n_bins))
         step = step.unflatten(-1, (c.fine_hop, -1)).mean(-1) / self.fine_rms
-        return (1 - _DOUBT * step[:, None] / fine.abs().clamp(min=1e-9)).clamp(min=0)
+        doubtful = _DOUBT * step[:, None] / fine.abs().clamp(min=1e-9)
+        share: Tensor = (1 - doubtful).clamp(min=0)
+        return share
 
     def _missing(self, wanted: Tensor, fine: Tensor) -> Tensor:
         """Return ``½ log`` of the band energies of ``wanted`` (so given) that ``fine`` lacks."""
