@@ -35,7 +35,7 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _CUDA_BATCH = 16
-_MAX_DEFAULT_THREADS = 16  # each takes some 150 MB for a window of `mini`
+_MAX_DEFAULT_THREADS = 16  # each takes some 300 MB for a window of `mini`
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ The coefficients of a transform are 0 for the most part, and the others stand to
 in time, and beside each other. So each integer is put into a class by the magnitudes around it that a
 reader knows before it, and each class is coded by itself: how many zeros lie between its non-zero
 integers, their magnitudes, their signs. All of it is whole numbers, so every reader finds the same
-classes. Latents that are not of this kind follow as `packed-1`. On coefficients of music this takes 14 %
-less than `packed-1` at 8 kbps, 16 % less at 18.
+classes. Latents that are not of this kind follow as `packed-1`. On the latents of music that `mini`
+gives this takes 6, 9 and 11 % less than `packed-1` for all of them, at 5, 11 and 22 kbps.
 """
 
 from __future__ import annotations
