@@ -120,9 +120,10 @@ def some_of(allowed: Iterable[str]) -> Callable[[str], list[str]]:
     return parse
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(description: str | None) -> argparse.Namespace:
+    """Return what to code, and where to keep the results; ``description`` is for the help."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, required=True, help="folder that holds tiers/")
     parser.add_argument("--cache", type=Path, required=True, help="JSON lines file of results")
@@ -162,7 +163,7 @@ def let_archives_find(spec: ModelSpec) -> None:
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = parse_arguments(__doc__)
     torch.set_num_threads(1)
     opus = {kbps: OpusCoder(kbps) for kbps in LADDER_KBPS}
     earzip = {}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.data.pcm import SAMPLE_RATE
 from benchmarks.opus_share import (
     HIGHER_IS_BETTER,
     JUDGED,
@@ -15,7 +14,7 @@ from benchmarks.opus_share import (
     geometric_mean,
     share_of_opus,
 )
-from benchmarks.results import Result
+from benchmarks.results import Result, pooled_kbps
 from earzip.metrics.measures import Measures, mean_measures
 
 AIM_QUALITY = "medium"
@@ -49,8 +48,7 @@ class Row:
     @property
     def kbps(self) -> float:
         """Bytes of all clips over their duration."""
-        seconds = sum(result.n_samples for result in self.results) / SAMPLE_RATE
-        return sum(result.n_bytes for result in self.results) * 8 / seconds / 1000
+        return pooled_kbps(self.results)
 
     @property
     def means(self) -> Measures:

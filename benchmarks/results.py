@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.data.pcm import SAMPLE_RATE
 from benchmarks.opus_share import Point
@@ -38,11 +40,29 @@ class Result:
     @property
     def kbps(self) -> float:
         """All bytes over the clip's duration."""
-        return self.n_bytes * 8 / (self.n_samples / SAMPLE_RATE) / 1000
+        return pooled_kbps([self])
 
     def point(self, measure: str) -> Point:
         """Rate and score by `measure`."""
         return Point(self.kbps, getattr(self.measures, measure))
+
+
+class Coded(Protocol):
+    """Anything that was coded: its size and its length."""
+
+    @property
+    def n_bytes(self) -> int:
+        """All bytes of the file."""
+
+    @property
+    def n_samples(self) -> int:
+        """Samples a channel."""
+
+
+def pooled_kbps(coded: Sequence[Coded]) -> float:
+    """Return the bytes of all over the duration of all."""
+    seconds = sum(one.n_samples for one in coded) / SAMPLE_RATE
+    return sum(one.n_bytes for one in coded) * 8 / seconds / 1000
 
 
 class ResultCache:

@@ -11,7 +11,6 @@ holds of this opusenc and this model and that is complete for a tier.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -32,15 +31,14 @@ from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from benchmarks.quality import (
     ALL_TIERS,
     LADDER_KBPS,
-    TIERS,
     HashedClip,
     key_of,
     let_archives_find,
-    some_of,
+    parse_arguments,
 )
-from benchmarks.results import Key
+from benchmarks.results import Key, pooled_kbps
 from benchmarks.treble import treble_error_db
-from earzip.checkpoints import DEFAULT_MODEL, QUALITIES, find_model
+from earzip.checkpoints import QUALITIES, find_model
 from earzip.errors import ModelNotFoundError
 
 VISQOL_HZ = 48_000
@@ -106,8 +104,7 @@ class Row:
     @property
     def kbps(self) -> float:
         """Bytes of all clips over their duration."""
-        seconds = sum(scores.n_samples for _, scores in self.clips) / SAMPLE_RATE
-        return sum(scores.n_bytes for _, scores in self.clips) * 8 / seconds / 1000
+        return pooled_kbps([scores for _, scores in self.clips])
 
     @property
     def treble_db(self) -> float:
@@ -285,44 +282,8 @@ def write_report(folder: Path, tiers: Sequence[Tier]) -> None:
         partial.replace(folder / name)
 
 
-def parse_arguments() -> argparse.Namespace:
-    bitrates = [str(kbps) for kbps in LADDER_KBPS]
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", type=Path, required=True, help="folder that holds tiers/")
-    parser.add_argument("--cache", type=Path, required=True, help="JSON lines file of scores")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the report")
-    parser.add_argument(
-        "--codecs",
-        type=some_of(("opus", "earzip")),
-        default=["opus", "earzip"],
-        help="what to run, in this order, separated by commas  [default: opus,earzip]",
-    )
-    parser.add_argument(
-        "--bitrates",
-        type=some_of(bitrates),
-        default=bitrates,
-        help="of Opus, in this order  [default: the whole ladder]",
-    )
-    parser.add_argument(
-        "--qualities",
-        type=some_of(QUALITIES),
-        default=list(QUALITIES),
-        help=f"of earzip, in this order  [default: {','.join(QUALITIES)}]",
-    )
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="name or .json file")
-    parser.add_argument(
-        "--tiers",
-        type=some_of((*TIERS, "val")),
-        default=list(TIERS),
-        help=f"  [default: {','.join(TIERS)}]",
-    )
-    return parser.parse_args()
-
-
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = parse_arguments(__doc__)
     torch.set_num_threads(1)
     opus = {str(kbps): OpusCoder(kbps) for kbps in LADDER_KBPS}
     earzip = {}

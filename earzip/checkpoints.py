@@ -51,7 +51,7 @@ _EMBEDDED = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class Preset:
-    """A quality: what is added to step exponents (`ModelSpec.exponents_at`), and how values are rounded."""
+    """A quality: what is added to step exponents (`ModelSpec.exponents_at`), how values are rounded."""
 
     exponent: int
     rounding: float

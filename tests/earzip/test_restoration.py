@@ -19,9 +19,7 @@ from earzip.errors import (
     UsageError,
 )
 from earzip.formats.archive import ArchiveReader, ArchiveWriter, verify_structure
-from earzip.formats.archive_layout import MAJOR_VERSION, MINOR_VERSION
 from earzip.formats.provenance import read_provenance
-from earzip.inspect import read_info
 from earzip.latents import extract_latents
 from earzip.transcode import (
     CodecPool,
@@ -34,7 +32,6 @@ from earzip.transcode import (
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 
-GOLDEN = Path(__file__).parent.parent / "data" / "golden"
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
 
@@ -358,15 +355,6 @@ def test_any_length_comes_back(tmp_path: Path, n_samples: int) -> None:
     assert decode_check(archive) == []
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.earz")), ids=lambda p: p.stem)
-def test_golden_archives_restore_for_ever(path: Path, tmp_path: Path) -> None:
-    """Archives written by every format version still decode to the sound recorded beside them."""
-    restore_file(path, tmp_path / "o.flac")
-    expected = sound(path.with_suffix(".flac"))
-    np.testing.assert_allclose(sound(tmp_path / "o.flac"), expected, atol=2e-4)
-    assert mutagen.flac.FLAC(tmp_path / "o.flac")["title"] == ["Golden"]
-
-
 def test_coefficients_of_a_transform_are_coded_by_context(song: Path, tmp_path: Path) -> None:
     options = CompressOptions(model="tiny-transform")
     archive = compress_file(song, tmp_path / "song.earz", options).target
@@ -378,15 +366,6 @@ def test_coefficients_of_a_transform_are_coded_by_context(song: Path, tmp_path: 
     assert snr_db(sound(tmp_path / "o.wav"), sound(song)) > 15
     damage_segment(archive, 1)
     assert [damage.part for damage in verify_structure(archive)] == ["segment 1"]
-
-
-def test_there_is_a_golden_archive_of_this_version() -> None:
-    assert (GOLDEN / f"v{MAJOR_VERSION}.{MINOR_VERSION}.earz").exists()
-
-
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.earz")), ids=lambda p: p.stem)
-def test_golden_archives_state_the_version_they_are_named_after(path: Path) -> None:
-    assert f"v{read_info(path).format_version}" == path.stem
 
 
 def test_sound_of_another_precision_is_near_and_up_to_date(archive: Path, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from tests.formats.archive_samples import Pieces, canonical, checksum, tag_part
 SEGMENT, TAGS, PICTURE = 1, 2, 3
 Attack = Callable[[Pieces], bytes | None]
 ATTACKS: dict[str, tuple[Attack, str]] = {}
-UNSUPPORTED: dict[str, tuple[Attack, str]] = {}
 
 
 def attack(name: str, message: str) -> Callable[[Attack], Attack]:
@@ -402,29 +401,3 @@ attack("picture 2^63", "more than 64 bits")(tags(members([], {}, [2**63])))
 attack("a picture 5,000 times", "pictures is not a list of at most 1000")(
     tags(members([], {}, [0, 1] * 2500))
 )
-
-# What a later version may write, and this one must refuse without calling it damage
-
-
-def unsupported(name: str, message: str, make: Attack) -> None:
-    UNSUPPORTED[name] = (make, message)
-
-
-def major(version: int) -> Attack:
-    def make(pieces: Pieces) -> None:
-        pieces.major = version
-
-    return make
-
-
-unsupported(
-    "major 2", r"format version 2\.0 needs a newer earzip: this one reads version 1", major(2)
-)
-unsupported("major 0", r"format version 0\.0 needs", major(0))
-unsupported("unknown critical field", "'dither' needs a newer", header("critical", ["dither"]))
-unsupported(
-    "unknown critical field in a record",
-    "'quantizer.dither' needs a newer",
-    header("critical", ["gain", "quantizer.steps", "quantizer.dither"]),
-)
-unsupported("unknown symbols", "symbol coding 'packed-9' needs", header("symbols", "packed-9"))

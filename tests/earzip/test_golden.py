@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import mutagen.flac
+import numpy as np
+import pytest
+import soundfile
+
+from earzip.formats.archive_layout import MAJOR_VERSION, MINOR_VERSION
+from earzip.inspect import read_info
+from earzip.transcode import restore_file
+
+GOLDEN = Path(__file__).parent.parent / "data" / "golden"
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.earz")), ids=lambda p: p.stem)
+def test_golden_archives_restore_for_ever(path: Path, tmp_path: Path) -> None:
+    """Archives written by every format version still decode to the sound recorded beside them."""
+    restore_file(path, tmp_path / "o.flac")
+    restored, expected = (
+        soundfile.read(p)[0] for p in (tmp_path / "o.flac", path.with_suffix(".flac"))
+    )
+    np.testing.assert_allclose(restored, expected, atol=2e-4)
+    assert mutagen.flac.FLAC(tmp_path / "o.flac")["title"] == ["Golden"]
+
+
+def test_there_is_a_golden_archive_of_this_version() -> None:
+    assert (GOLDEN / f"v{MAJOR_VERSION}.{MINOR_VERSION}.earz").exists()
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.earz")), ids=lambda p: p.stem)
+def test_golden_archives_state_the_version_they_are_named_after(path: Path) -> None:
+    assert f"v{read_info(path).format_version}" == path.stem
