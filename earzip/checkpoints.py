@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
-from earzip.model.config import n_coefficients
+from earzip.model.config import n_sparse_latents
 from earzip.model_hub import PUBLICATIONS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class ModelSpec:
     @property
     def n_sparse(self) -> int:
         """How many of the first latents are coefficients of a transform, which are coded by context."""
-        return n_coefficients(self.architecture, self.config)
+        return n_sparse_latents(self.architecture, self.config)
 
     def exponents_at(self, added: int) -> NDArray[np.int32]:
         """Return the exponent of each latent's step at a preset that adds ``added``, int32 ``[D]``."""

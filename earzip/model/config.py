@@ -5,14 +5,50 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 SAMPLE_RATE = 44_100
 """Hz. Every model of this family works on stereo at this rate."""
 
 
+class _Dimensions:
+    """What the dimensions of networks over an MDCT have in common; every field is an integer."""
+
+    kernel_size: int
+    n_bands: int
+    first_envelope_band: int
+
+    def _require_positive(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+    def _require_odd_kernel_and_bands(self) -> None:
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        if self.first_envelope_band >= self.n_bands:
+            raise ValueError("first_envelope_band must be below n_bands")
+
+    def _require_at_most(self, *limits: tuple[str, int]) -> None:
+        for name, most in limits:
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
+        _refuse_unknown(cls, data)
+        if not all(type(value) is int for value in data.values()):
+            raise ValueError("every field must be an integer")
+        return cls(**data)
+
+    def to_json(self) -> dict[str, int]:
+        """Return the fields as JSON-able data, the inverse of `from_json`."""
+        return dict(vars(self))
+
+
 @dataclass(frozen=True)
-class SpectralConfig:
+class SpectralConfig(_Dimensions):
     """Dimensions of a `SpectralVae`.
 
     The first ``n_waveform`` latents of a frame carry the waveform (a trained KLT of its MDCT), the
@@ -37,18 +73,11 @@ class SpectralConfig:
     """Bands below this one (511 Hz for 40 bands) are left to the waveform latents."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
+        self._require_positive()
         if self.hop % self.short_hop or self.hop % 4 or self.short_hop % 4:
             raise ValueError("hop must be a multiple of short_hop, and both of 4")
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
-        if self.first_envelope_band >= self.n_bands:
-            raise ValueError("first_envelope_band must be below n_bands")
-        for name, most in (("n_waveform", 2 * self.hop), ("n_envelope", self.n_envelope_bands)):
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
+        self._require_odd_kernel_and_bands()
+        self._require_at_most(("n_waveform", 2 * self.hop), ("n_envelope", self.n_envelope_bands))
 
     @property
     def n_latents(self) -> int:
@@ -70,21 +99,9 @@ class SpectralConfig:
         """Frames on each side of a sample's own frame that the sample depends on."""
         return 2 + self.decoder_depth * (self.kernel_size // 2)
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> SpectralConfig:
-        """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
-        _refuse_unknown(cls, data)
-        if not all(type(value) is int for value in data.values()):
-            raise ValueError("every field must be an integer")
-        return cls(**data)
-
-    def to_json(self) -> dict[str, int]:
-        """Return the fields as JSON-able data, the inverse of `from_json`."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class TransformConfig:
+class TransformConfig(_Dimensions):
     """Dimensions of a `TransformVae`.
 
     The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side; the other
@@ -116,21 +133,14 @@ class TransformConfig:
     """Bands below this one (511 Hz for 40 bands) are left to the coefficients."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
+        self._require_positive()
         hops = (self.hop, self.trunk_hop, self.fine_hop, self.short_hop, 4)
         if any(longer % shorter for longer, shorter in pairwise(hops)):
             raise ValueError(
                 "hop, trunk_hop, fine_hop, short_hop and 4 must each be a multiple of the next"
             )
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
-        if self.first_envelope_band >= self.n_bands:
-            raise ValueError("first_envelope_band must be below n_bands")
-        for name, most in (("n_bins", self.hop), ("n_envelope", self.n_envelope_bands)):
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
+        self._require_odd_kernel_and_bands()
+        self._require_at_most(("n_bins", self.hop), ("n_envelope", self.n_envelope_bands))
 
     @property
     def n_latents(self) -> int:
@@ -168,20 +178,8 @@ class TransformConfig:
         trunk = 2 + self.decoder_depth * (self.kernel_size // 2)
         return 2 + -(-trunk // self.n_trunk)
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> TransformConfig:
-        """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
-        _refuse_unknown(cls, data)
-        if not all(type(value) is int for value in data.values()):
-            raise ValueError("every field must be an integer")
-        return cls(**data)
 
-    def to_json(self) -> dict[str, int]:
-        """Return the fields as JSON-able data, the inverse of `from_json`."""
-        return asdict(self)
-
-
-def n_coefficients(architecture: str, config: dict[str, Any]) -> int:
+def n_sparse_latents(architecture: str, config: dict[str, Any]) -> int:
     """Return how many of a network's first latents are coefficients of a transform, sparse once rounded.
 
     A configuration that cannot be read has none.

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from earzip.errors import EarzipError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.model.config import SAMPLE_RATE, n_coefficients
+from earzip.model.config import SAMPLE_RATE, n_sparse_latents
 from earzip.model.networks import Network, build_network
 from earzip.network_files import RUN_WEIGHTS, write_run_network
 from earzip.training.adversary import Adversary
@@ -104,7 +104,7 @@ class Trainer:
         dimensions = network.config
         self._hop = dimensions.hop
         self._latents_shape = dimensions.n_latents, config.crop_frames
-        n_sparse = n_coefficients(config.architecture, config.model)
+        n_sparse = n_sparse_latents(config.architecture, config.model)
         bottleneck = Bottleneck(config.bottleneck, dimensions.n_latents, n_sparse)
         adversarial, discriminator = config.adversarial, None
         if adversarial:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earzip.model.config import TransformConfig, n_coefficients
+from earzip.model.config import TransformConfig, n_sparse_latents
 from earzip.model.spectral import mid_side
 from earzip.model.transform import TransformStatistics, TransformVae
 from tests.earzip.model.reach import assert_decoder_reach, assert_encoder_reach
@@ -47,7 +47,7 @@ def test_shapes_and_scale(vae: TransformVae) -> None:
 
 def test_coefficients_come_in_steps_so_that_one_step_serves_them_all(vae: TransformVae) -> None:
     before = vae.encode(torch.randn(1, 2, 10 * 64, generator=torch.Generator().manual_seed(0)))
-    n = n_coefficients("transform", SMALL.to_json())
+    n = n_sparse_latents("transform", SMALL.to_json())
     assert (before.scale[:, :n] == 1).all()
     vae.log_step += 1.0
     after = vae.encode(torch.randn(1, 2, 10 * 64, generator=torch.Generator().manual_seed(0)))
@@ -122,10 +122,10 @@ def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -
 
 
 def test_only_a_transform_has_coefficients() -> None:
-    assert n_coefficients("transform", {}) == 3200
-    assert n_coefficients("transform", SMALL.to_json()) == 96
-    assert n_coefficients("transform", {"n_bins": "many"}) == 0
-    assert n_coefficients("spectral", {"n_bins": 5}) == 0
+    assert n_sparse_latents("transform", {}) == 3200
+    assert n_sparse_latents("transform", SMALL.to_json()) == 96
+    assert n_sparse_latents("transform", {"n_bins": "many"}) == 0
+    assert n_sparse_latents("spectral", {"n_bins": 5}) == 0
 
 
 @pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
