@@ -10,6 +10,7 @@ from torch import nn
 from earzip.model.networks import Network
 from earzip.training.bottleneck import Bottleneck
 from earzip.training.config import OptimiserConfig
+from earzip.training.run_state import LEVELS
 from earzip.training.start import linear_maps
 
 
@@ -24,11 +25,12 @@ def make_optimiser(
     apart = {id(p) for p in (*slow, *bottleneck.parameters())}
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
-    for parameter in network.parameters():
+    for name, parameter in network.named_parameters():
         if id(parameter) not in apart:
-            # One number a channel, as the gains of weight normalisation are, is not decayed.
+            # One number a channel, as the gains of weight normalisation are, is not decayed; nor are
+            # steps, a vector each of mid and side, which would drift towards 1.
             is_matrix = parameter.ndim > 1 and parameter.numel() > parameter.shape[0]
-            (matrices if is_matrix else vectors).append(parameter)
+            (matrices if is_matrix and name not in LEVELS else vectors).append(parameter)
     vectors += bottleneck.parameters()
     groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": config.weight_decay, "share": 1.0},

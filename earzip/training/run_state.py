@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from earzip.errors import ModelDamagedError
 from earzip.formats.atomic import atomic_write
 
-# By mid and side, a vector each: they span more than float16 reaches.
-_LEVELS = ("rms", "fine_rms", "log_step")
+LEVELS = ("rms", "fine_rms", "log_step")
+"""Tensors by mid and side, a vector each: they span more than float16 reaches, and do not decay."""
 _FACTS = {"step": int, "bad_steps": int, "rate": dict, "config": dict, "music": dict}
 
 
@@ -102,7 +102,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
     """
     tensors = {}
     for name, tensor in network.state_dict().items():
-        small = tensor.ndim < 2 or name in _LEVELS
+        small = tensor.ndim < 2 or name in LEVELS
         stored = tensor.detach().cpu().to(torch.float32 if small else torch.float16)
         if not bool(torch.isfinite(stored).all()):
             raise ModelDamagedError(f"{name} is not finite in float16", path)
