@@ -110,6 +110,15 @@ def test_rates_of_presets_are_optional_and_no_part_of_the_identity(tmp_path):
     assert plain.to_json() == _spec()
 
 
+def test_presets_move_the_steps_of_a_transform_by_their_shares():
+    spec = ModelSpec.read(MODELS / "tiny-transform.json")
+    assert spec.n_sparse == 200
+    assert spec.exponents_at(17).tolist() == [17] * 200 + [-32 + 8] * 4
+    spectral = ModelSpec.read(MODELS / "tiny.json")
+    assert spectral.n_sparse == 0
+    assert spectral.exponents_at(17).tolist() == [-32 + 17] * 52
+
+
 _GEOMETRY = _spec()["geometry"]
 _PRESETS = _spec()["presets"]
 

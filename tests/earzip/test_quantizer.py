@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 
 from earzip.formats.symbols import MAX_SYMBOL
-from earzip.quantizer import dequantize, quantize, step_sizes
+from earzip.quantizer import (
+    dequantize,
+    preset_exponents,
+    preset_shares,
+    quantize,
+    step_sizes,
+)
 
 
 def test_a_round_trip_is_within_half_a_step() -> None:
@@ -32,3 +38,15 @@ def test_extremes_saturate() -> None:
     latents = np.array([[1e9, -1e9, 0.0]], np.float32)
     got = quantize(latents, np.zeros(1, np.int32))
     np.testing.assert_array_equal(got, [[MAX_SYMBOL, -MAX_SYMBOL, 0]])
+
+
+def test_a_preset_moves_latents_behind_sparse_ones_half_as_far() -> None:
+    np.testing.assert_array_equal(preset_shares(5, 3), np.float32([1, 1, 1, 0.5, 0.5]))
+    exponents = preset_exponents([-3, 0, 7, -32], 24, 2)
+    np.testing.assert_array_equal(exponents, [21, 24, 19, -20])
+    assert exponents.dtype == np.int32
+
+
+def test_a_preset_moves_all_latents_alike_where_none_is_sparse() -> None:
+    np.testing.assert_array_equal(preset_shares(3, 0), np.ones(3, np.float32))
+    np.testing.assert_array_equal(preset_exponents([-3, 0, 7], -24, 0), [-27, -24, -17])
