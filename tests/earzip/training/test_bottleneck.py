@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from earzip.model.vae import Posterior
+from earzip.quantizer import dequantize, quantize, step_sizes
 from earzip.training.bottleneck import (
     Bottleneck,
     Passed,
@@ -14,6 +16,7 @@ from earzip.training.bottleneck import (
     quantise_straight_through,
 )
 from earzip.training.config import BottleneckConfig
+from earzip.training.rate import FactorisedPrior, NeighbourPrior
 
 
 def posterior(scale: float = 0.3) -> Posterior:
@@ -21,10 +24,13 @@ def posterior(scale: float = 0.3) -> Posterior:
     return Posterior(mean, torch.full_like(mean, scale))
 
 
-def passed(noise: str, draws: torch.Tensor | None = None, **values: object) -> Passed:
+def passed(
+    noise: str, draws: torch.Tensor | None = None, n_sparse: int = 0, **values: object
+) -> Passed:
     found = posterior()
     uniform = torch.rand(found.mean.shape, generator=torch.Generator().manual_seed(1)) - 0.5
-    bottleneck = Bottleneck(BottleneckConfig(noise=noise, **values), 5)  # type: ignore[arg-type]
+    config = BottleneckConfig(noise=noise, **values)  # type: ignore[arg-type]
+    bottleneck = Bottleneck(config, 5, n_sparse)
     return bottleneck(found, torch.zeros(4) if draws is None else draws, uniform)
 
 
@@ -36,6 +42,25 @@ def test_rounding_passes_gradients() -> None:
     y.sum().backward()
     torch.testing.assert_close(x.grad, torch.ones(1, 2))
     torch.testing.assert_close(step.grad, torch.tensor([[1 - 0.8, 3 - 2.6]]))
+
+
+@pytest.mark.parametrize("rounding", [0.5, 0.4, 0.2])
+def test_latents_are_rounded_as_those_of_archives_are(rounding: float) -> None:
+    exponents = np.array([-32, -20, -5, 0, 16], np.int32)
+    latents = posterior().mean[0]
+    steps = torch.from_numpy(step_sizes(exponents))[:, None]
+    archived = dequantize(quantize(latents.numpy(), exponents, rounding), exponents)
+    rounded = quantise_straight_through(latents, steps, rounding)
+    torch.testing.assert_close(rounded, torch.from_numpy(archived))
+
+
+def test_the_rounding_is_that_of_the_configuration() -> None:
+    found = posterior()
+    latents = passed("round", step_scales=(4.0, 4.0), rounding=0.25).latents
+    expected = quantise_straight_through(found.mean, 4 * found.scale, 0.25)
+    torch.testing.assert_close(latents, expected)
+    plain = passed("round", step_scales=(4.0, 4.0)).latents
+    assert (latents == 0).sum() > 1.3 * (plain == 0).sum()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +90,23 @@ def test_draws_choose_the_step_from_its_range() -> None:
     error = passed("uniform", draws, step_scales=(0.5, 8.0)).latents - posterior().mean
     deviations = error.std((1, 2)) / (0.3 / math.sqrt(12))
     torch.testing.assert_close(deviations, torch.tensor([0.5, 2.0, 8.0, 8.0]), rtol=0.02, atol=0)
+
+
+def test_steps_behind_sparse_latents_are_drawn_from_half_the_range() -> None:
+    draws = torch.tensor([0.0, 0.5, 1.0, 1.0])
+    error = passed("uniform", draws, 3, step_scales=(0.25, 16.0)).latents - posterior().mean
+    deviations = error.std(2) / (0.3 / math.sqrt(12))
+    sparse, others = torch.tensor([0.25, 2, 16, 16]), torch.tensor([0.5, math.sqrt(2), 4, 4])
+    expected = torch.stack([sparse] * 3 + [others] * 2, 1)
+    torch.testing.assert_close(deviations, expected, rtol=0.04, atol=0)
+
+
+def test_sparse_latents_are_counted_by_their_neighbours() -> None:
+    prior = Bottleneck(BottleneckConfig(), 5, 3).prior
+    assert isinstance(prior, NeighbourPrior)
+    assert prior.n_sparse == 3
+    assert prior.rest.log_b.shape[1] == 2
+    assert isinstance(Bottleneck(BottleneckConfig(), 5).prior, FactorisedPrior)
 
 
 def test_divergence_is_that_of_torch() -> None:
