@@ -13,6 +13,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from earzip.training.config import TrainingConfig
+from earzip.training.data import CropSource, Mixture, MusicPool
 from tests.conftest import tones
 
 SPECTRAL: dict[str, Any] = {
@@ -75,6 +76,13 @@ def accelerate_begins_anew() -> Iterator[None]:
 def music(tmp_path: Path) -> Path:
     """Return a folder with a pool called `music`."""
     return write_pool(tmp_path / "pools", "music")
+
+
+@pytest.fixture
+def crops(music: Path) -> CropSource:
+    """Return crops of 16 frames of `music`, four a batch."""
+    frames = 16 * 256
+    return CropSource(Mixture([MusicPool(music / "music.s16", frames)], [1.0]), 4, frames, 0)
 
 
 def write_pool(folder: Path, name: str) -> Path:
