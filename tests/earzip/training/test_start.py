@@ -1,0 +1,59 @@
+"""What a network starts from, by its architecture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from earzip.model.config import TransformConfig
+from earzip.model.networks import build_network
+from earzip.model.transform import TransformVae
+from earzip.training.data import CropSource
+from earzip.training.start import linear_maps, start_from_music
+from earzip.training.statistics import measure_transform_statistics
+from tests.earzip.training.conftest import EAR, SPECTRAL, TRANSFORM
+
+
+def test_a_transform_starts_from_the_statistics_of_its_music(crops: CropSource) -> None:
+    config = TransformConfig.from_json(TRANSFORM["model"])
+    network = TransformVae(config)
+    start_from_music(network, crops, 2)
+    statistics = measure_transform_statistics(TransformVae(config), crops, 2)
+    state = network.state_dict()
+    torch.testing.assert_close(state["log_step"], statistics.step.log())
+    torch.testing.assert_close(state["rms"], statistics.rms)
+    torch.testing.assert_close(state["fine_rms"], statistics.fine_rms)
+    torch.testing.assert_close(state["envelope_mean"], statistics.envelope_mean)
+    torch.testing.assert_close(state["envelope_analysis.weight"], statistics.envelope_analysis)
+
+
+def test_a_spectral_network_starts_from_the_statistics_of_its_music(crops: CropSource) -> None:
+    network = build_network("spectral", SPECTRAL["model"])
+    start_from_music(network, crops, 2)
+    assert not torch.equal(network.state_dict()["rms"], torch.ones(2, 256))
+
+
+def test_the_published_network_starts_random(crops: CropSource) -> None:
+    network = build_network("ear", EAR["model"])
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    start_from_music(network, crops, 2)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (SPECTRAL, ["analysis", "synthesis", "envelope_analysis", "envelope_synthesis"]),
+        (TRANSFORM, ["envelope_analysis", "envelope_synthesis"]),
+        (EAR, []),
+    ],
+)
+def test_maps_that_were_set_from_statistics_learn_slowly(
+    kind: dict[str, object], names: list[str]
+) -> None:
+    network = build_network(kind["architecture"], kind["model"])  # type: ignore[arg-type]
+    slow = {id(parameter) for parameter in linear_maps(network)}
+    found = [name for name, parameter in network.named_parameters() if id(parameter) in slow]
+    assert sorted({name.split(".")[0] for name in found}) == sorted(names)
+    assert len(found) == len(slow)
