@@ -80,15 +80,18 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="specification of the model, NAME.json")
     parser.add_argument("clips", type=Path, nargs="+", help="44.1 kHz stereo clips")
     parser.add_argument("--exponents", type=int, nargs="+", default=[-24, -12, 0, 12, 24])
-    parser.add_argument("--rounding", type=float, default=0.5)
+    parser.add_argument("--rounding", type=float, help="default: that of the preset medium")
     arguments = parser.parse_args()
     spec = ModelSpec.read(arguments.model)
+    rounding = arguments.rounding
+    if rounding is None:
+        rounding = spec.presets["medium"].rounding
     codec = load_codec(spec)
     clips = [read_clip(path) for path in arguments.clips]
     print("exponent   kbps  SI-SDR    mel   STFT   ICPC   CCPC   dBTP")
     for added in arguments.exponents:
         exponents = spec.exponents_at(added)
-        kbps, m = measure_exponent(codec, clips, exponents, arguments.rounding, spec.n_sparse)
+        kbps, m = measure_exponent(codec, clips, exponents, rounding, spec.n_sparse)
         print(
             f"{added:8d} {kbps:6.2f} {m.si_sdr_db:7.2f} {m.mel:6.3f} {m.stft:6.3f} "
             f"{m.icpc:6.4f} {m.ccpc:6.4f} {m.dbtp:6.2f}",
