@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from earzip.model.vae import Posterior
 from earzip.quantizer import preset_shares
 from earzip.training.config import BottleneckConfig
-from earzip.training.rate import FactorisedPrior, NeighbourPrior
+from earzip.training.rate import FactorisedPrior, NeighbourPrior, round_steps
 
 _LEAST_QUANTILE = 1e-8  # 5.6 deviations
 
@@ -102,7 +102,7 @@ def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float) ->
     of Esser et al. (LSQ, 2020).
     """
     scaled = latents / step
-    rounded = scaled.sign() * (scaled.abs() + rounding).floor()
+    rounded = round_steps(scaled, rounding)
     return (scaled + (rounded - scaled).detach()) * step
 
 

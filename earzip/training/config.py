@@ -88,7 +88,10 @@ class BottleneckConfig:
     step_scales: tuple[float, float] = (0.35, 3.0)
     """Range the quantiser's step is drawn from, in posterior scales, log-uniformly, an item."""
     rounding: float = 0.5
-    """A magnitude of s steps is rounded to ⌊s + rounding⌋: below ½ with a dead zone about 0."""
+    """A magnitude of s steps is rounded to ⌊s + rounding⌋: below ½ with a dead zone about 0.
+
+    Only with the noise ``round``.
+    """
     rate: Literal["prior", "kl"] = "prior"
     target_kbps: float | None = 12.0
     """Rate that the weight of the rate's term is steered to; None: that weight stays as it is."""
@@ -105,6 +108,11 @@ class BottleneckConfig:
             _require(self, 0.01, _MOST, "target_kbps")
             if not self.first_weight:
                 raise ValueError("first_weight is 0, which no target can steer; target_kbps: null")
+
+    @property
+    def rounding_of_archives(self) -> float:
+        """The rounding of the latents of a trained model: ``rounding`` where it was trained with it."""
+        return self.rounding if self.noise == "round" else 0.5
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,18 @@ def _bits(mass: Tensor) -> Tensor:
     return -torch.log2(mass + 1e-9)
 
 
-def fit_prior(prior: Prior, latents: Tensor, step: Tensor) -> None:
-    """Fit ``prior`` to ``latents`` ``[B, D, F]`` rounded to ``step``, a batch item at a time."""
+def round_steps(scaled: Tensor, rounding: float) -> Tensor:
+    """Return latents ``scaled`` to steps as integers; ``rounding`` as in `earzip.quantizer.quantize`."""
+    return scaled.sign() * (scaled.abs() + rounding).floor()
+
+
+def fit_prior(prior: Prior, latents: Tensor, step: Tensor, rounding: float = 0.5) -> None:
+    """Fit ``prior`` to ``latents`` ``[B, D, F]`` rounded to ``step``, a batch item at a time.
+
+    ``rounding`` as in `round_steps`.
+    """
     optimizer = torch.optim.Adam(prior.parameters(), lr=0.03)
-    rounded = (latents / step).round() * step
+    rounded = round_steps(latents / step, rounding) * step
     for i in range(_FIT_STEPS):
         loss = prior.bits(rounded[i % len(rounded)][None], step).mean()
         loss.backward()

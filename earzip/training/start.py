@@ -98,4 +98,5 @@ def _posterior_of(network: Network, crops: CropSource) -> tuple[Tensor, Tensor]:
 
 def _fit_prior(network: Network, bottleneck: Bottleneck, crops: CropSource) -> None:
     if bottleneck.prior is not None:
-        fit_prior(bottleneck.prior, *_posterior_of(network, crops))
+        latents, scale = _posterior_of(network, crops)
+        fit_prior(bottleneck.prior, latents, scale, bottleneck.config.rounding_of_archives)

@@ -199,7 +199,7 @@ class Trainer:
                 self.network.config,
                 self.config.bottleneck.noise,
                 self.config.bottleneck.step_scales,
-                self.config.bottleneck.rounding,
+                self.config.bottleneck.rounding_of_archives,
             )
         self.accelerator.wait_for_everyone()
         return True

@@ -11,6 +11,7 @@ from earzip.training.rate import (
     entropy_bits,
     fit_prior,
     neighbourhood,
+    round_steps,
 )
 
 
@@ -41,6 +42,21 @@ def test_a_fitted_prior_nears_the_entropy_of_its_latents() -> None:
         bits = prior.bits(latents.round(), step).mean((0, 2))
     assert float(bits[0]) == pytest.approx(np.log2(2 * np.e * 20), abs=0.1)
     assert float(bits[1]) < 1.9
+
+
+def test_a_prior_is_fitted_to_latents_with_their_dead_zone() -> None:
+    """It takes fewer bits of latents so rounded than one that was fitted to others."""
+    step = torch.full((1, 1, 1), 0.5)
+    torch.manual_seed(0)
+    latents = torch.randn(8, 1, 400) * 0.3
+    coded = round_steps(latents / step, 0.2) * step
+    bits = []
+    for rounding in (0.2, 0.5):
+        prior = FactorisedPrior(1)
+        fit_prior(prior, latents, step, rounding)
+        with torch.no_grad():
+            bits.append(float(prior.bits(coded, step).mean()))
+    assert bits[0] < 0.95 * bits[1]
 
 
 def clustered(n_channels: int, n_frames: int) -> torch.Tensor:

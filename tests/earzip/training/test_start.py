@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from earzip.model.config import TransformConfig
 from earzip.model.networks import build_network
 from earzip.model.transform import TransformVae
+from earzip.training.bottleneck import Bottleneck
+from earzip.training.config import BottleneckConfig
 from earzip.training.data import CropSource
-from earzip.training.start import linear_maps, start_from_music
+from earzip.training.run_state import save_weights
+from earzip.training.start import linear_maps, start_from_music, start_from_weights
 from earzip.training.statistics import measure_transform_statistics
 from tests.earzip.training.conftest import EAR, SPECTRAL, TRANSFORM
 
@@ -57,3 +62,20 @@ def test_maps_that_were_set_from_statistics_learn_slowly(
     found = [name for name, parameter in network.named_parameters() if id(parameter) in slow]
     assert sorted({name.split(".")[0] for name in found}) == sorted(names)
     assert len(found) == len(slow)
+
+
+@pytest.mark.parametrize("noise", ["round", "uniform"])
+def test_a_prior_is_fitted_to_latents_as_archives_round_them(
+    noise: str, crops: CropSource, tmp_path: Path
+) -> None:
+    """With the dead zone, but only for a decoder that is to learn it."""
+    network = build_network("spectral", SPECTRAL["model"])
+    start_from_music(network, crops, 2)
+    save_weights(network, tmp_path / "w.safetensors")
+    fitted = []
+    for rounding in (0.2, 0.5):
+        config = BottleneckConfig(noise=noise, rounding=rounding)  # type: ignore[arg-type]
+        bottleneck = Bottleneck(config, network.config.n_latents)
+        start_from_weights(tmp_path / "w.safetensors", network, bottleneck, crops)
+        fitted.append(bottleneck.state_dict()["prior.logits"])
+    assert torch.equal(*fitted) is (noise == "uniform")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -174,6 +175,16 @@ def test_weights_are_the_running_mean(music: Path, tmp_path: Path) -> None:
     averaged = read_parts(trainer.checkpoint, ["ema"])["ema"]["module.encoder_in.weight"]
     torch.testing.assert_close(weights, averaged, rtol=1e-3, atol=1e-6)
     assert not torch.allclose(weights, trainer.network.state_dict()["encoder_in.weight"], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("noise", "rounding"), [("round", 0.4), ("uniform", 0.5)])
+def test_weights_come_with_the_rounding_that_they_were_trained_for(
+    noise: str, rounding: float, music: Path, tmp_path: Path
+) -> None:
+    config = load(TRANSFORM, steps=1, bottleneck__noise=noise)
+    assert config.bottleneck.rounding == 0.4
+    Trainer(config, music, tmp_path / "run", workers=0).run()
+    assert json.loads((tmp_path / "run" / "weights.json").read_text())["rounding"] == rounding
 
 
 def test_the_curves_are_a_picture(music: Path, tmp_path: Path) -> None:
