@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
 from earzip.errors import EarzipError, UsageError
-from earzip.training.rate import FactorisedPrior
+from earzip.training.rate import FactorisedPrior, NeighbourPrior
 from earzip.training.run_state import read_facts, read_parts
 from earzip.training.trainer import Trainer
 from tests.earzip.training.conftest import EAR, SPECTRAL, TRANSFORM, load, records, write_config
@@ -185,6 +185,15 @@ def test_weights_come_with_the_rounding_that_they_were_trained_for(
     assert config.bottleneck.rounding == 0.4
     Trainer(config, music, tmp_path / "run", workers=0).run()
     assert json.loads((tmp_path / "run" / "weights.json").read_text())["rounding"] == rounding
+
+
+def test_coefficients_of_a_transform_are_counted_by_their_neighbours(
+    music: Path, tmp_path: Path
+) -> None:
+    bottleneck = Trainer(load(TRANSFORM), music, tmp_path / "run").bottleneck
+    assert isinstance(bottleneck.prior, NeighbourPrior)
+    assert bottleneck.prior.n_sparse == 400
+    assert bottleneck.shares.flatten().tolist() == [1.0] * 400 + [0.5] * 4
 
 
 def test_the_curves_are_a_picture(music: Path, tmp_path: Path) -> None:
