@@ -35,6 +35,7 @@ PART_NAMES = (
     "phase",
     "correlation",
     "coherence",
+    "level",
     "rate",
     "quantisation",
     "adversarial",

@@ -50,6 +50,7 @@ class LossConfig:
     group_delay: float = 0.3
     correlation: float = 0.5
     coherence: float = 0.5
+    level: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self, 0, _MOST, *(f.name for f in fields(self) if f.type == "float"))
@@ -239,6 +240,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "phase": {"loss.instantaneous_frequency": 0.0, "loss.group_delay": 0.0},
     "correlation": {"loss.correlation": 0.0},
     "coherence": {"loss.coherence": 0.0},
+    "level": {"loss.level": 0.0},
     "rate": {"bottleneck.target_kbps": None, "bottleneck.first_weight": 0.0},
     "quantisation": {"bottleneck.noise": "none"},
     "adversarial": {"adversarial": None},

@@ -21,7 +21,7 @@ CURVES = "curves.png"
 _COLUMNS = 3
 # Panels of the picture: the terms of each, without their suffixes.
 _PANELS = {
-    "magnitude": ("log_magnitude", "convergence", "mel"),
+    "magnitude": ("log_magnitude", "convergence", "mel", "level"),
     "waveform": ("complex_convergence", "complex_bands", "correlation", "coherence"),
     "phase": ("instantaneous_frequency", "group_delay"),
     "adversarial": ("adversarial", "feature_matching", "discriminator"),

@@ -13,6 +13,7 @@ from earzip.training.losses import (
     ReconstructionLoss,
     coherence_loss,
     correlation_loss,
+    level_loss,
     mel_filters,
     spectral_loss,
     stft,
@@ -20,7 +21,7 @@ from earzip.training.losses import (
 
 FLOOR = 1e-10
 TERMS = [name for name, field in LossConfig.__dataclass_fields__.items() if field.type == "float"]
-SPECTRAL = [name for name in TERMS if name not in ("correlation", "coherence")]
+SPECTRAL = [name for name in TERMS if name not in ("correlation", "coherence", "level")]
 NOTHING = dict.fromkeys(TERMS, 0.0)
 
 
@@ -236,6 +237,15 @@ def test_coherence_loss_sees_a_collapse_to_mono() -> None:
     mono = y.mean(1, keepdim=True).expand_as(y)
     assert float(coherence_loss(y, y)) == 0
     assert float(coherence_loss(mono, y)) > 0.8
+
+
+def test_level_loss_tells_by_how_much_a_band_is_too_soft_and_nothing_of_its_phase() -> None:
+    _, y = signals()
+    assert float(level_loss(y, y)) == 0
+    assert float(level_loss(y * 0.5, y)) == pytest.approx(0.693, abs=1e-3)
+    other = torch.randn(1, 2, 200_000, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(1, 2, 200_000, generator=torch.Generator().manual_seed(2))
+    assert float(level_loss(other, noise)) < 0.03
 
 
 def test_k_weighting_can_be_switched_off() -> None:
