@@ -10,7 +10,7 @@ import pytest
 # `benchmarks` is not part of the package, so it is found from the repository.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.data import pcm, scores, tiers, tracks
+from benchmarks.data import pcm, scores, tiers, tones, tracks
 
 mido = pytest.importorskip("mido")
 
@@ -243,3 +243,19 @@ class TestTiers:
         tiers.write_wav(tmp_path / "clip.wav", (integers / top).astype(np.float32), bits)
         read, _ = soundfile.read(tmp_path / "clip.wav", dtype=subtype)
         np.testing.assert_array_equal(read.astype(np.int64) >> (8 if bits == 24 else 0), integers)
+
+
+@pytest.mark.parametrize("kind", tones.KINDS)
+def test_synthetic_tracks_are_whole_stereo_audible_and_the_same_on_every_call(kind: str) -> None:
+    make = tones.KINDS[kind]
+    track = make(np.random.default_rng(5))
+    assert track.shape == (tones.TRACK_S * pcm.SAMPLE_RATE, 2)
+    assert np.isfinite(track).all()
+    assert 0.09 < np.abs(track).max() < 0.9
+    assert np.array_equal(track, make(np.random.default_rng(5)))
+    assert not np.array_equal(track, make(np.random.default_rng(6)))
+
+
+def test_the_synthetic_set_has_each_of_its_tracks_once() -> None:
+    names = [name for name, _ in tones.items()]
+    assert len(names) == len(set(names)) == len(tones.KINDS) * tones.TRACKS
