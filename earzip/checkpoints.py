@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
+from earzip.formats.limits import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES, MAX_LATENTS
 from earzip.model.config import n_sparse_latents
 from earzip.model_hub import PUBLICATIONS
 
@@ -33,7 +34,6 @@ DEFAULT_MODEL = "mini"
 QUALITIES = ("low", "medium", "high")
 _SPEC_FORMAT = 1
 _MAX_SPEC_BYTES = 1 << 20
-_MAX_LATENTS = 4096
 _MAX_EXPONENT = 1024
 _MAX_FRAMES = 65_536
 _MAX_KBPS = 1_000_000
@@ -61,7 +61,10 @@ class Preset:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What ``NAME.json`` says of a model. Paths are those of its two files."""
+    """What ``NAME.json`` says of a model. Paths are those of its two files.
+
+    Raises ValueError for what no archive can be made with.
+    """
 
     name: str
     architecture: str
@@ -75,6 +78,22 @@ class ModelSpec:
     licence: str
     source: str
     path: Path
+
+    def __post_init__(self) -> None:
+        if not _SHA256.fullmatch(self.weights_sha256):
+            raise ValueError("weights_sha256 is not 64 hexadecimal digits")
+        if not is_model_name(self.name):
+            raise ValueError(f"name is {self.name!r}, expected a word")
+        for key in ("architecture", "licence", "source"):
+            if not isinstance(getattr(self, key), str):
+                raise ValueError(f"{key} is {getattr(self, key)!r}, expected a text")
+        _require_integer("n_latents", self.n_latents, 1, MAX_LATENTS)
+        if len(self.step_exponents) != self.n_latents:
+            raise ValueError(f"step_exponents must be {self.n_latents} integers")
+        for exponent in self.step_exponents:
+            _require_integer("step_exponents", exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
+        _require_presets(self.presets)
+        _require_geometry(self.geometry, most_core_frames(self.n_latents, self.n_sparse))
 
     @property
     def weights_path(self) -> Path:
@@ -127,36 +146,14 @@ class ModelSpec:
     def _from_json(cls, data: dict[str, Any], path: Path) -> ModelSpec:
         if data["format"] != _SPEC_FORMAT:
             raise ValueError(f"format {data['format']!r}, this version reads {_SPEC_FORMAT}")
-        if not _SHA256.fullmatch(data["weights_sha256"]):
-            raise ValueError("weights_sha256 is not 64 hexadecimal digits")
-        if not is_model_name(data["name"]):
-            raise ValueError(f"name is {data['name']!r}, expected a word")
-        _require_integer("n_latents", data["n_latents"], 1, _MAX_LATENTS)
-        exponents = tuple(data["step_exponents"])
-        if len(exponents) != data["n_latents"]:
-            raise ValueError(f"step_exponents must be {data['n_latents']} integers")
-        for exponent in exponents:
-            _require_integer("step_exponents", exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
-        presets = {name: Preset(**preset) for name, preset in data["presets"].items()}
-        if set(presets) != set(QUALITIES):
-            raise ValueError(f"presets must be {', '.join(QUALITIES)}")
-        for preset in presets.values():
-            _require_integer("exponent", preset.exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
-            if not 0 <= preset.rounding <= 1:
-                raise ValueError(f"rounding is {preset.rounding!r}, expected 0 to 1")
-            _require_rate(preset.kbps)
-        _require_geometry(data["geometry"])
-        for key in ("architecture", "licence", "source"):
-            if not isinstance(data[key], str):
-                raise ValueError(f"{key} is {data[key]!r}, expected a text")
         return cls(
             name=data["name"],
             architecture=data["architecture"],
             config=data["config"],
             geometry=data["geometry"],
             n_latents=data["n_latents"],
-            step_exponents=exponents,
-            presets=presets,
+            step_exponents=tuple(data["step_exponents"]),
+            presets={name: Preset(**preset) for name, preset in data["presets"].items()},
             weights_sha256=data["weights_sha256"],
             licence=data["licence"],
             source=data["source"],
@@ -189,11 +186,32 @@ def is_model_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def _require_geometry(geometry: dict[str, Any]) -> None:
+def most_core_frames(n_latents: int, n_sparse: int) -> int:
+    """Return the most frames that a window's core may have for an archive to hold it as a segment.
+
+    ``n_sparse``: how many of the latents are coefficients of a transform.
+    """
+    most = MAX_CONTEXT_FRAMES if n_sparse else _MAX_FRAMES
+    return min(most, MAX_INTEGER_BYTES // (2 * n_latents))
+
+
+def _require_presets(presets: dict[str, Preset]) -> None:
+    if set(presets) != set(QUALITIES):
+        raise ValueError(f"presets must be {', '.join(QUALITIES)}")
+    for preset in presets.values():
+        _require_integer("exponent", preset.exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
+        if not 0 <= preset.rounding <= 1:
+            raise ValueError(f"rounding is {preset.rounding!r}, expected 0 to 1")
+        _require_rate(preset.kbps)
+
+
+def _require_geometry(geometry: dict[str, Any], most_core: int) -> None:
     if set(geometry) != set(_GEOMETRY):
         raise ValueError(f"geometry must be {', '.join(_GEOMETRY)}")
     for key, (least, most) in _GEOMETRY.items():
         _require_integer(key, geometry[key], least, most)
+    if geometry["core"] > most_core:
+        raise ValueError(f"core is {geometry['core']} frames, an archive holds {most_core}")
     for key in ("encoder_context", "decoder_context"):
         if geometry[key] > geometry["core"]:
             raise ValueError(f"{key} is {geometry[key]}, wider than the core")

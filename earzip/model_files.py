@@ -23,19 +23,17 @@ from earzip.checkpoints import (
     is_model_name,
     load_codec,
     model_folders,
+    most_core_frames,
     verify_model,
 )
-from earzip.errors import TargetError, UsageError
+from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.formats.symbols import MAX_CONTEXT_FRAMES
-from earzip.model.config import EarConfig
-from earzip.model.networks import Dimensions
+from earzip.model.config import EarConfig, n_sparse_latents
 from earzip.network_files import TrainedNetwork, read_published, read_run
 from earzip.quantizer import STEPS_PER_OCTAVE, preset_exponents
 
 _FORMAT_DOCUMENT = "SPEC.md"
-# 23.8 s, of a network whose reach is known, and no more frames than symbols by context may have.
-_CORE_SAMPLES, _MOST_CORE_FRAMES = 1 << 20, MAX_CONTEXT_FRAMES
+_CORE_SAMPLES, _MOST_CORE_FRAMES = 1 << 20, 8192  # 23.8 s, of a network whose reach is known
 # Windows of some six seconds: the activations of the published network take 130 MB a second.
 _EAR_CORE_FRAMES = 256
 # The transformer sees the whole window, so it is given more context than its convolutions reach.
@@ -81,22 +79,10 @@ def import_model(
         # By way of bytes: what save_file writes, only its owner may read.
         weights = {name: tensor.contiguous() for name, tensor in network.weights.items()}
         (scratch / targets[0].name).write_bytes(save(weights))
-        spec = ModelSpec(
-            name=options.name,
-            architecture=network.architecture,
-            config=network.config.to_json(),
-            geometry=_geometry(network.config),
-            n_latents=network.config.n_latents,
-            step_exponents=(0,) * network.config.n_latents,
-            presets={
-                quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), network.rounding)
-                for quality, factor in network.step_factors.items()
-            },
-            weights_sha256=_sha256(scratch / targets[0].name),
-            licence=options.licence,
-            source=options.source,
-            path=path,
-        )
+        try:
+            spec = _uncalibrated(network, options, path)
+        except ValueError as error:
+            raise ModelDamagedError(f"makes no model: {error}", checkpoint) from error
         write_spec(
             _calibrated(spec, music, options.device, options.precision, options.on_unreadable)
         )
@@ -151,6 +137,29 @@ def write_spec(spec: ModelSpec) -> None:
         file.write(json.dumps(spec.to_json(), indent=1).encode() + b"\n")
 
 
+def _uncalibrated(network: TrainedNetwork, options: ImportOptions, path: Path) -> ModelSpec:
+    """Return the specification of ``network``, whose weights lie at ``path``, without its steps.
+
+    Raises ValueError where no archive could be made with it.
+    """
+    return ModelSpec(
+        name=options.name,
+        architecture=network.architecture,
+        config=network.config.to_json(),
+        geometry=_geometry(network),
+        n_latents=network.config.n_latents,
+        step_exponents=(0,) * network.config.n_latents,
+        presets={
+            quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), network.rounding)
+            for quality, factor in network.step_factors.items()
+        },
+        weights_sha256=_sha256(path.with_suffix(".safetensors")),
+        licence=options.licence,
+        source=options.source,
+        path=path,
+    )
+
+
 def _calibrated(
     spec: ModelSpec,
     music: Sequence[Path],
@@ -158,7 +167,10 @@ def _calibrated(
     precision: str,
     on_unreadable: OnUnreadable | None,
 ) -> ModelSpec:
-    """Return ``spec`` with the steps that ``music`` gives it, and the rate of each preset there."""
+    """Return ``spec`` with the steps that ``music`` gives it, and the rate of each preset there.
+
+    Raises SourceError where these are no steps that an archive holds.
+    """
     codec = load_codec(spec, device=device, precision=precision)
     try:
         encoded = encode_music(codec, music, on_unreadable)
@@ -168,7 +180,10 @@ def _calibrated(
         name: replace(preset, kbps=round(_rate(encoded, preset, spec.n_sparse), 2))
         for name, preset in spec.presets.items()
     }
-    return replace(spec, step_exponents=encoded.step_exponents, presets=presets)
+    try:
+        return replace(spec, step_exponents=encoded.step_exponents, presets=presets)
+    except ValueError as error:
+        raise SourceError(f"cannot be calibrated with: {error}", music[0]) from error
 
 
 def _rate(encoded: EncodedMusic, preset: Preset, n_sparse: int) -> float:
@@ -186,11 +201,14 @@ def _read_network(checkpoint: Path, config: Path | None) -> TrainedNetwork:
     return read_run(checkpoint)
 
 
-def _geometry(config: Dimensions) -> dict[str, int]:
+def _geometry(network: TrainedNetwork) -> dict[str, int]:
+    config = network.config
     if isinstance(config, EarConfig):
         lead, core, transformer = 0, _EAR_CORE_FRAMES, _TRANSFORMER_CONTEXT
     else:
-        core = min(_CORE_SAMPLES // config.hop, _MOST_CORE_FRAMES)
+        n_sparse = n_sparse_latents(network.architecture, config.to_json())
+        most = most_core_frames(config.n_latents, n_sparse)
+        core = min(_CORE_SAMPLES // config.hop, _MOST_CORE_FRAMES, most)
         lead, transformer = config.hop // 2, 0
     return {
         "hop": config.hop,

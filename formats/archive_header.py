@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from earzip.errors import DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive_layout import MAX_SEGMENT_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
-from earzip.formats.symbols import CONTEXT, MAX_CONTEXT_FRAMES, SYMBOL_CODINGS, Symbols, unpack
+from earzip.formats.limits import MAX_CONTEXT_FRAMES, MAX_LATENTS, max_segment_bytes
+from earzip.formats.symbols import CONTEXT, SYMBOL_CODINGS, Symbols, unpack
 
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
 MAX_EDGE = 2**24
@@ -68,7 +69,7 @@ class ModelRecord:
     def __post_init__(self) -> None:
         _require_text("model.name", self.name, 64, _WORD)
         _require_sha256("model.sha256", self.sha256)
-        _require_integer("model.latents", self.n_latents, 1, 4096)
+        _require_integer("model.latents", self.n_latents, 1, MAX_LATENTS)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class QuantizerRecord:
         members = _members("quantizer", value)
         quality, base, steps = (_member("quantizer", members, k) for k in _QUANTIZER_KEYS)
         _require_integer("quantizer.base", base, -1024, 1024)
-        _require_text("quantizer.steps", steps, 2 * 4096, _HEX)
+        _require_text("quantizer.steps", steps, 2 * MAX_LATENTS, _HEX)
         if len(steps) % 2:
             raise ValueError(f"header field quantizer.steps has {len(steps)} digits, an odd number")
         above = bytes.fromhex(steps)
@@ -254,7 +255,7 @@ class Header:
     @property
     def max_segment_bytes(self) -> int:
         """The most bytes that a segment may decompress to."""
-        return self.model.n_latents * self.geometry.core * 2 + 65_536
+        return max_segment_bytes(self.model.n_latents, self.geometry.core)
 
     def segment_frames(self, i: int) -> int:
         """Return how many frames segment ``i`` holds."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earzip.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
+from earzip.formats.limits import MAX_INTEGER_BYTES, SEGMENT_SLACK_BYTES
 
 MAGIC = b"\x89EARZ\r\n\x1a"
 MAJOR_VERSION = 1
@@ -33,7 +34,8 @@ MAX_PART_BYTES = (1 << _LENGTH_BITS) - 1  # as stored
 MAX_HEADER_BYTES = 1 << 20  # of the JSON; its frame, too, is not longer
 MAX_INDEX_BYTES = 3 << 20  # 262,144 parts
 MAX_OTHER_PARTS = 8192  # than segments
-MAX_SEGMENT_BYTES = (4 << 20) + 65_536  # decompressed; a header's own limit is tighter
+# Decompressed; a header's own limit is tighter.
+MAX_SEGMENT_BYTES = MAX_INTEGER_BYTES + SEGMENT_SLACK_BYTES
 MAX_TAGS_BYTES = 128 << 20  # decompressed: the JSON and the raw tag blocks
 
 

@@ -27,7 +27,6 @@ _N_CLASSES = len(_CLASS_EDGES) + 1
 _CLASS_OF_SUM = np.digitize(np.arange(_CLASS_EDGES[-1] + 1), _CLASS_EDGES).astype(np.uint8)
 _LARGEST = 15  # magnitudes count as at most this
 _FORGETTING_BITS = 4  # the running sum forgets a sixteenth a frame
-MAX_CONTEXT_FRAMES = 8192  # of a segment: a reader takes them one by one, some 40 µs each
 
 _BYTES, _QUADS = 0, 1  # forms of a list of integers
 _CONTINUED = 255

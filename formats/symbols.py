@@ -6,7 +6,6 @@ import numpy as np
 
 from earzip.errors import DamagedArchiveError
 from earzip.formats import context_symbols, packed_symbols
-from earzip.formats.context_symbols import MAX_CONTEXT_FRAMES
 from earzip.formats.packed_symbols import MAX_SYMBOL, Symbols
 from earzip.formats.piece_reader import PieceReader
 
@@ -15,7 +14,6 @@ SYMBOL_CODINGS = (PACKED, CONTEXT)
 
 __all__ = [
     "CONTEXT",
-    "MAX_CONTEXT_FRAMES",
     "MAX_SYMBOL",
     "PACKED",
     "SYMBOL_CODINGS",

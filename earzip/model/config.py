@@ -9,6 +9,12 @@ from typing import Any, Self
 
 SAMPLE_RATE = 44_100
 """Hz. Every model of this family works on stereo at this rate."""
+_MAX_LATENTS = 4096  # that an archive holds
+
+
+def _require_archivable(n_latents: int) -> None:
+    if n_latents > _MAX_LATENTS:
+        raise ValueError(f"{n_latents} latents a frame, expected at most {_MAX_LATENTS}")
 
 
 class _Dimensions:
@@ -78,6 +84,7 @@ class SpectralConfig(_Dimensions):
             raise ValueError("hop must be a multiple of short_hop, and both of 4")
         self._require_odd_kernel_and_bands()
         self._require_at_most(("n_waveform", 2 * self.hop), ("n_envelope", self.n_envelope_bands))
+        _require_archivable(self.n_latents)
 
     @property
     def n_latents(self) -> int:
@@ -141,6 +148,7 @@ class TransformConfig(_Dimensions):
             )
         self._require_odd_kernel_and_bands()
         self._require_at_most(("n_bins", self.hop), ("n_envelope", self.n_envelope_bands))
+        _require_archivable(self.n_latents)
 
     @property
     def n_latents(self) -> int:
@@ -219,6 +227,7 @@ class EarConfig:
             raise ValueError(f"strides must be even, got {self.strides}")
         if self.n_latents % self.head_size or self.head_size % 2:
             raise ValueError("head_size must be even and divide n_latents")
+        _require_archivable(self.n_latents)
 
     @property
     def hop(self) -> int:

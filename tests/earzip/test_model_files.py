@@ -22,12 +22,14 @@ from earzip.errors import (
 )
 from earzip.inspect import read_info
 from earzip.model.ear import EarVae
+from earzip.model.networks import build_network
 from earzip.model_files import ImportOptions, calibrate_model, export_model, import_model
+from earzip.network_files import RUN_WEIGHTS, write_run_network
 from earzip.options import CompressOptions
 from earzip.training.trainer import Trainer
 from earzip.transcode import compress_file, restore_file
 from tests.conftest import tones
-from tests.earzip.training.conftest import SPECTRAL, load, write_pool
+from tests.earzip.training.conftest import SPECTRAL, TRANSFORM, load, write_pool
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "published"
 CHECKPOINT = PUBLISHED / "tiny_ear_vae.safetensors"
@@ -324,6 +326,44 @@ def test_a_trained_model_archives_and_restores(run: Path, music: Path, tmp_path:
     archived = compress_file(source, tmp_path / "a.earz", CompressOptions(model="ours"))
     restore_file(archived.target, tmp_path / "a.wav")
     assert len(soundfile.read(tmp_path / "a.wav")[0]) == len(soundfile.read(source)[0])
+
+
+def run_of(folder: Path, **changes: int) -> Path:
+    """Make a finished run of a small transform network, of random weights."""
+    network = build_network("transform", TRANSFORM["model"] | changes)
+    folder.mkdir()
+    save_file(network.state_dict(), folder / RUN_WEIGHTS)
+    write_run_network(folder, "transform", network.config, "round", (0.35, 3.0), 0.5)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "core"),
+    [
+        ({}, 4096),
+        ({"hop": 1024, "n_bins": 1024}, 1022),  # of 2052 latents: 4 MiB
+        ({"hop": 2048, "n_bins": 1000}, 512),
+    ],
+)
+def test_a_core_is_as_long_as_a_segment_may_be(
+    music: Path, tmp_path: Path, changes: dict[str, int], core: int
+) -> None:
+    run = run_of(tmp_path / "run", **changes)
+    imported = import_model(run, [music], options(name="wide", config=None))
+    assert imported.geometry["core"] == core
+    archive = compress_file(music / "one.flac", tmp_path / "a.earz", CompressOptions("wide"))
+    restore_file(archive.target, tmp_path / "a.wav")
+
+
+def test_what_makes_no_model_is_refused_before_it_is_calibrated(
+    music: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "run", kernel_size=9001)
+    with monkeypatch.context() as patched:
+        patched.setattr("earzip.model_files.encode_music", None)
+        with pytest.raises(ModelDamagedError, match=r"run: makes no model: .* wider than the core"):
+            import_model(run, [music], options(name="deep", config=None))
+    assert contents(folder) == []
 
 
 def test_weights_can_be_read_by_whoever_may_read_the_folder(run: Path, music: Path) -> None:

@@ -12,7 +12,8 @@ from earzip.formats import archive_header, archive_layout
 from earzip.formats.archive_dictionary import DICTIONARY
 from earzip.formats.archive_frames import MAX_FRAMES
 from earzip.formats.archive_layout import PartKind
-from earzip.formats.symbols import CONTEXT, MAX_CONTEXT_FRAMES, PACKED, SYMBOL_CODINGS
+from earzip.formats.limits import MAX_CONTEXT_FRAMES
+from earzip.formats.symbols import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import (
     BLOCKS,
     PICTURES,

@@ -12,9 +12,9 @@ from earzip.errors import DamagedArchiveError
 from earzip.formats import packed_symbols
 from earzip.formats.archive_frames import MAX_FRAMES, compress_frames, decompress_frames
 from earzip.formats.archive_layout import MAX_SEGMENT_BYTES
+from earzip.formats.limits import MAX_CONTEXT_FRAMES
 from earzip.formats.symbols import (
     CONTEXT,
-    MAX_CONTEXT_FRAMES,
     MAX_SYMBOL,
     PACKED,
     coding_for,

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earzip.model.config import TransformConfig, n_sparse_latents
+from earzip.formats.limits import MAX_LATENTS
+from earzip.model.config import EarConfig, SpectralConfig, TransformConfig, n_sparse_latents
 from earzip.model.spectral import mid_side
 from earzip.model.transform import TransformStatistics, TransformVae
 from tests.earzip.model.reach import assert_decoder_reach, assert_encoder_reach
@@ -119,6 +120,17 @@ def test_a_sample_reaches_no_further_than_the_configuration_says(vae: TransformV
 def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransformConfig.from_json(data)
+
+
+def test_there_are_no_more_latents_than_an_archive_holds() -> None:
+    most = {"n_bins": (MAX_LATENTS - 24) // 2, "n_envelope": 24}
+    assert TransformConfig.from_json(most).n_latents == MAX_LATENTS
+    with pytest.raises(ValueError, match="4120 latents a frame, expected at most 4096"):
+        TransformConfig.from_json({"n_bins": 2048})
+    with pytest.raises(ValueError, match="4097 latents a frame"):
+        SpectralConfig(n_waveform=MAX_LATENTS - 23, hop=2048)
+    with pytest.raises(ValueError, match="4098 latents a frame"):
+        EarConfig(n_latents=MAX_LATENTS + 2, head_size=2)
 
 
 def test_only_a_transform_has_coefficients() -> None:
