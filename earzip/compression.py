@@ -32,9 +32,10 @@ from earzip.formats.archive_header import (
     portable_name,
 )
 from earzip.formats.audio import open_source
+from earzip.formats.limits import max_segment_bytes
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.source_reader import SourceReader
-from earzip.formats.symbols import coding_for, pack
+from earzip.formats.symbols import MAX_SYMBOL, Symbols, coding_for, pack
 from earzip.formats.tags import TagSet, read_tags
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.options import CompressOptions, CompressResult, Progress, Status
@@ -256,13 +257,34 @@ class _Encoding:
             if not np.isfinite(latents).all():
                 raise SourceError(self._why_not_finite(), self.source)
             symbols = quantize(latents, exponents, rounding)
-            writer.add_segment(*pack(symbols, self.settings.spec.n_sparse))
+            writer.add_segment(*self._packed(symbols))
             ends.add_symbols(symbols)
         if not n_samples:
             return 0, (0, 0, 0, 0)
         first, last = (dequantize(symbols, exponents) for symbols in (ends.first, ends.last))
         decoded = self.codec.decode_ends(first, last, n_samples) / gain
         return n_samples, edge_errors(ends.samples, decoded, n_samples)
+
+    def _packed(self, symbols: Symbols) -> list[bytes]:
+        """Return the pieces of a segment; SourceError where an archive cannot hold it."""
+        too_large = "its samples are too large, expected about ±1 at the loudest"
+        if np.abs(symbols).max() == MAX_SYMBOL:  # where the quantiser cuts off
+            raise SourceError(
+                f"{too_large}: its latents pass the ±{MAX_SYMBOL} steps that an archive holds",
+                self.source,
+            )
+        pieces = pack(symbols, self.settings.spec.n_sparse)
+        n_bytes, most = sum(map(len, pieces)), self._max_segment_bytes
+        if n_bytes > most:
+            raise SourceError(
+                f"{too_large}: a segment takes {n_bytes} bytes, an archive holds {most}",
+                self.source,
+            )
+        return pieces
+
+    @property
+    def _max_segment_bytes(self) -> int:
+        return max_segment_bytes(self.codec.n_latents, self.codec.geometry.core)
 
     def _why_not_finite(self) -> str:
         if self.codec.precision == "float16":

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 REFERENCE_LEVEL_DB = -20.0
 """Level in dBFS RMS that the models work at."""
-GAIN_LIMIT_DB = 60.0
+GAIN_LIMIT_DB = 120.0
+"""Of what the archive format holds. Floats that are scaled like 24-bit integers need most of it."""
 _BLOCK = 17_640  # samples: 400 ms at 44.1 kHz
 _ABSOLUTE_GATE = 10 ** (-70 / 10)
 _RELATIVE_GATE = 10 ** (-10 / 10)
@@ -58,7 +59,7 @@ class LevelMeter:
 
 
 def gain_to_reference_db(level_db: float) -> float:
-    """Return the gain in dB, in steps of 0.1 and within ±60, to the reference level; 0 for silence."""
+    """Return the gain in dB, in steps of 0.1 and within ±120, to the reference level; 0 for silence."""
     if not math.isfinite(level_db):
         return 0.0
     gain_db = REFERENCE_LEVEL_DB - level_db

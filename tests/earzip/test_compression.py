@@ -139,6 +139,35 @@ def test_quiet_and_loud_tracks_cost_the_same(tmp_path: Path) -> None:
     assert max(sizes) < 1.02 * min(sizes)
 
 
+@pytest.mark.parametrize("quality", ["low", "medium", "high"])
+def test_floats_scaled_like_integers_come_back_at_their_level(tmp_path: Path, quality: str) -> None:
+    source, archive, target = (tmp_path / name for name in ("a.wav", "a.earz", "b.wav"))
+    audio = tones(1_200_000)  # a whole segment of `mini`, and some of the next
+    audio *= 8e6 / np.abs(audio).max()
+    soundfile.write(source, audio.T, 44_100, subtype="FLOAT")
+    compress_file(source, archive, CompressOptions(quality=quality))
+    restore_file(archive, target, RestoreOptions(container="wav", bits="float"))
+    restored = soundfile.read(target, dtype="float32")[0].T
+    ratio = np.linalg.norm(restored) / np.linalg.norm(audio)
+    assert 20 * np.log10(ratio) == pytest.approx(0, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("level", "message"),
+    [
+        (2e8, r"a segment takes \d+ bytes, an archive holds 3366912"),
+        (1e13, r"its latents pass the ±32767 steps that an archive holds"),
+    ],
+)
+def test_what_an_archive_cannot_hold_is_refused(tmp_path: Path, level: float, message: str) -> None:
+    source = tmp_path / "a.wav"
+    noise = np.random.default_rng(0).normal(0, level, (1_200_000, 2))
+    soundfile.write(source, noise, 44_100, subtype="FLOAT")
+    with pytest.raises(SourceError, match=f"a.wav: its samples are too large, .*: {message}"):
+        compress_file(source, tmp_path / "a.earz", CompressOptions(quality="high"))
+    assert not (tmp_path / "a.earz").exists()
+
+
 def test_progress_adds_up_to_the_track(song: Path, tmp_path: Path) -> None:
     seconds: list[float] = []
     result = compress_file(song, tmp_path / "a.earz", TINY, on_progress=seconds.append)

@@ -47,5 +47,5 @@ def test_a_track_below_the_gate_has_a_level() -> None:
 def test_gain_is_bounded_and_in_tenths() -> None:
     assert gain_to_reference_db(-math.inf) == 0
     assert gain_to_reference_db(-23.456) == 3.5
-    assert gain_to_reference_db(-99) == 60
-    assert gain_to_reference_db(50) == -60
+    assert gain_to_reference_db(-199) == 120
+    assert gain_to_reference_db(150) == -120
