@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
-from earzip.formats.limits import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES, MAX_LATENTS
+from earzip.formats.limits import (
+    MAX_CONTEXT_FRAMES,
+    MAX_EXPONENT,
+    MAX_EXPONENT_SPREAD,
+    MAX_INTEGER_BYTES,
+    MAX_LATENTS,
+)
 from earzip.model.config import n_sparse_latents
 from earzip.model_hub import PUBLICATIONS
 
@@ -34,7 +40,6 @@ DEFAULT_MODEL = "mini"
 QUALITIES = ("low", "medium", "high")
 _SPEC_FORMAT = 1
 _MAX_SPEC_BYTES = 1 << 20
-_MAX_EXPONENT = 1024
 _MAX_FRAMES = 65_536
 _MAX_KBPS = 1_000_000
 _GEOMETRY = {  # the smallest and the greatest value of each, as in an archive's header
@@ -87,12 +92,17 @@ class ModelSpec:
         for key in ("architecture", "licence", "source"):
             if not isinstance(getattr(self, key), str):
                 raise ValueError(f"{key} is {getattr(self, key)!r}, expected a text")
+        for key in ("config", "geometry", "presets"):
+            if not isinstance(getattr(self, key), dict):
+                raise ValueError(f"{key} is {getattr(self, key)!r}, expected an object")
         _require_integer("n_latents", self.n_latents, 1, MAX_LATENTS)
         if len(self.step_exponents) != self.n_latents:
             raise ValueError(f"step_exponents must be {self.n_latents} integers")
         for exponent in self.step_exponents:
-            _require_integer("step_exponents", exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
+            _require_integer("step_exponents", exponent, -MAX_EXPONENT, MAX_EXPONENT)
         _require_presets(self.presets)
+        for quality, preset in self.presets.items():
+            _require_steps(quality, self.step_exponents, preset.exponent, self.n_sparse)
         _require_geometry(self.geometry, most_core_frames(self.n_latents, self.n_sparse))
 
     @property
@@ -199,10 +209,23 @@ def _require_presets(presets: dict[str, Preset]) -> None:
     if set(presets) != set(QUALITIES):
         raise ValueError(f"presets must be {', '.join(QUALITIES)}")
     for preset in presets.values():
-        _require_integer("exponent", preset.exponent, -_MAX_EXPONENT, _MAX_EXPONENT)
+        _require_integer("exponent", preset.exponent, -MAX_EXPONENT, MAX_EXPONENT)
         if not 0 <= preset.rounding <= 1:
             raise ValueError(f"rounding is {preset.rounding!r}, expected 0 to 1")
         _require_rate(preset.kbps)
+
+
+def _require_steps(quality: str, exponents: tuple[int, ...], added: int, n_sparse: int) -> None:
+    """Refuse exponents that an archive cannot hold once a preset has ``added`` to them."""
+    # As `preset_exponents` does it, without numpy.
+    used = [e + added for e in exponents[:n_sparse]]
+    used += [e + round(added / 2 if n_sparse else added) for e in exponents[n_sparse:]]
+    least, most = min(used), max(used)
+    if most - least > MAX_EXPONENT_SPREAD or max(-least, most) > MAX_EXPONENT:
+        raise ValueError(
+            f"steps of {quality} have exponents from {least} to {most}, an archive holds those "
+            f"within ±{MAX_EXPONENT} and {MAX_EXPONENT_SPREAD} of each other"
+        )
 
 
 def _require_geometry(geometry: dict[str, Any], most_core: int) -> None:
@@ -340,6 +363,10 @@ def load_codec(
     try:
         geometry = Geometry(**spec.geometry)
         network = build_network(spec.architecture, spec.config)
+        found = {"n_latents": network.config.n_latents, "hop": network.config.hop}
+        said = {"n_latents": spec.n_latents, "hop": geometry.hop}
+        if found != said:
+            raise ModelDamagedError(f"its network has {found}, expected {said}", spec.path)
         ready_to_run(network, load_file(spec.weights_path))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise ModelDamagedError(

@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 from earzip.errors import DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive_layout import MAX_SEGMENT_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
-from earzip.formats.limits import MAX_CONTEXT_FRAMES, MAX_LATENTS, max_segment_bytes
+from earzip.formats.limits import (
+    MAX_CONTEXT_FRAMES,
+    MAX_EXPONENT,
+    MAX_EXPONENT_SPREAD,
+    MAX_LATENTS,
+    max_segment_bytes,
+)
 from earzip.formats.symbols import CONTEXT, SYMBOL_CODINGS, Symbols, unpack
 
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
@@ -108,9 +114,12 @@ class QuantizerRecord:
         if not self.step_exponents:
             raise ValueError("header field quantizer.steps is empty")
         for exponent in self.step_exponents:
-            _require_integer("quantizer.steps", exponent, -1024, 1024)
-        if (spread := max(self.step_exponents) - min(self.step_exponents)) > 255:
-            raise ValueError(f"exponents in quantizer.steps differ by {spread}, the limit is 255")
+            _require_integer("quantizer.steps", exponent, -MAX_EXPONENT, MAX_EXPONENT)
+        spread = max(self.step_exponents) - min(self.step_exponents)
+        if spread > MAX_EXPONENT_SPREAD:
+            raise ValueError(
+                f"exponents in quantizer.steps differ by {spread}, the limit is {MAX_EXPONENT_SPREAD}"
+            )
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the JSON object of this record; the inverse of `from_json`."""
@@ -123,7 +132,7 @@ class QuantizerRecord:
         """Return the record that ``value`` spells. Raises `ValueError`."""
         members = _members("quantizer", value)
         quality, base, steps = (_member("quantizer", members, k) for k in _QUANTIZER_KEYS)
-        _require_integer("quantizer.base", base, -1024, 1024)
+        _require_integer("quantizer.base", base, -MAX_EXPONENT, MAX_EXPONENT)
         _require_text("quantizer.steps", steps, 2 * MAX_LATENTS, _HEX)
         if len(steps) % 2:
             raise ValueError(f"header field quantizer.steps has {len(steps)} digits, an odd number")

@@ -4,6 +4,8 @@ Plain numbers without imports: the specification of a model is checked against t
 """
 
 MAX_LATENTS = 4096  # channels
+MAX_EXPONENT = 1024  # of a step, either way
+MAX_EXPONENT_SPREAD = 255  # from the least to the greatest exponent of an archive
 MAX_INTEGER_BYTES = 4 << 20  # of a segment: latents × core × 2, as the coded integers may take
 MAX_CONTEXT_FRAMES = (
     8192  # of a segment in `context-1`: a reader takes them one by one, some 40 µs each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from earzip.checkpoints import (
     find_model,
     find_model_of_archive,
     list_models,
+    load_codec,
     model_folders,
 )
 from earzip.errors import ModelDamagedError, ModelNotFoundError
+from earzip.formats.archive_header import QuantizerRecord
+from earzip.formats.limits import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
 from tests.conftest import MODELS
 
 
@@ -135,10 +139,24 @@ _PRESETS = _spec()["presets"]
         {"step_exponents": [1025] * 52},
         {"step_exponents": [-1025] * 52},
         {"step_exponents": [0.5] * 52},
+        {"step_exponents": [True] * 52},
+        {"step_exponents": ["0"] * 52},
+        {"step_exponents": [0] * 51},
+        {"step_exponents": 0},
+        {"step_exponents": None},
+        {"step_exponents": [0] * 51 + [256]},
+        {"step_exponents": [1010] * 52},  # 1026 with what `low` adds
+        {"config": []},
+        {"config": "n_bins"},
+        {"config": None},
+        {"geometry": []},
+        {"presets": []},
         {"geometry": {**_GEOMETRY, "hop": 0}},
         {"geometry": {**_GEOMETRY, "hop": 256.0}},
         {"geometry": {**_GEOMETRY, "lead": -1}},
         {"geometry": {**_GEOMETRY, "core": True}},
+        {"geometry": {**_GEOMETRY, "core": MAX_INTEGER_BYTES // (2 * 52) + 1}},
+        {"architecture": "transform", "geometry": {**_GEOMETRY, "core": MAX_CONTEXT_FRAMES + 1}},
         {"geometry": {**_GEOMETRY, "encoder_context": 65}},
         {"geometry": {**_GEOMETRY, "decoder_context": 65}},
         {"geometry": {**_GEOMETRY, "extra": 1}},
@@ -156,6 +174,44 @@ def test_a_specification_out_of_range_is_malformed(tmp_path, changes):
     path.write_text(json.dumps(_spec(**changes)))
     with pytest.raises(ModelDamagedError, match="not a model specification"):
         ModelSpec.read(path)
+
+
+def test_steps_at_the_limits_of_an_archive_are_read(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_spec(step_exponents=[*range(52 - 1), 255])))
+    spec = ModelSpec.read(path)
+    for preset in spec.presets.values():
+        QuantizerRecord("x", tuple(spec.exponents_at(preset.exponent).tolist()))
+
+
+def test_half_a_preset_that_latents_behind_coefficients_get_counts(tmp_path):
+    """Of a transform `low` adds 16 to coefficients and 8 to the rest: 8 more between them."""
+    path = tmp_path / "x.json"
+    transform = json.loads((MODELS / "tiny-transform.json").read_text())
+    for spread, is_read in ((247, True), (248, False)):
+        transform["step_exponents"] = [spread] * 200 + [0] * 4
+        path.write_text(json.dumps(transform))
+        with nullcontext() if is_read else pytest.raises(ModelDamagedError, match="steps of low"):
+            spec = ModelSpec.read(path)
+            QuantizerRecord("low", tuple(spec.exponents_at(16).tolist()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_latents": 51, "step_exponents": [0] * 51},
+        {"geometry": {**_GEOMETRY, "hop": 128}},
+        {"config": {}},
+        {"config": {"hop": "x"}},
+        {"architecture": "ear"},
+    ],
+)
+def test_a_specification_of_another_network_is_not_loaded(tmp_path, changes):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_spec(**changes)))
+    shutil.copy(MODELS / "tiny.safetensors", tmp_path / "x.safetensors")
+    with pytest.raises(ModelDamagedError, match=r"x.json: (its network has|weights do not fit)"):
+        load_codec(ModelSpec.read(path))
 
 
 def test_a_file_nested_beyond_measure_is_malformed(tmp_path):
