@@ -340,7 +340,7 @@ def run_of(folder: Path, **changes: int) -> Path:
 @pytest.mark.parametrize(
     ("changes", "core"),
     [
-        ({}, 4096),
+        ({}, 1024),  # the most that are coded by context
         ({"hop": 1024, "n_bins": 1024}, 1022),  # of 2052 latents: 4 MiB
         ({"hop": 2048, "n_bins": 1000}, 512),
     ],

@@ -233,7 +233,7 @@ def _(pieces: Pieces) -> None:
 
 
 @attack(
-    "a context of 65,536 frames", "segments of 65536 frames are more than context-1 takes, 8192"
+    "a context of 65,536 frames", "segments of 65536 frames are more than context-1 takes, 1024"
 )
 def _(pieces: Pieces) -> None:
     pieces.change_header("geometry.core", 65_536)
