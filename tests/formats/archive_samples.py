@@ -70,14 +70,21 @@ def with_samples(header: Header, n_samples: int) -> Header:
 
 def segment_of(header: Header, i: int) -> bytes:
     """Return the raw bytes of a segment of integers of its own."""
+    return b"".join(pieces_of(header, i))
+
+
+def pieces_of(header: Header, i: int) -> list[bytes]:
+    """Return these bytes in pieces of one distribution each."""
     n_sparse = header.model.n_latents - 2 if header.symbols == CONTEXT else 0
-    return b"".join(pack(symbols_of(header, i), n_sparse))
+    return pack(symbols_of(header, i), n_sparse)
 
 
 def symbols_of(header: Header, i: int) -> NDArray[np.int32]:
     """Return the integers of segment ``i``."""
     shape = header.model.n_latents, header.segment_frames(i)
-    return np.random.default_rng(i).integers(-2, 3, shape, np.int32)
+    symbols = np.random.default_rng(i).integers(-2, 3, shape, np.int32)
+    symbols[64:] *= 20  # another distribution, which is compressed by itself
+    return symbols
 
 
 def write_sample(path: Path, header: Header | None = None, **finish: Any) -> ArchiveSizes:
@@ -86,7 +93,7 @@ def write_sample(path: Path, header: Header | None = None, **finish: Any) -> Arc
     finish = finish or {"tags": TAGS, "blocks": BLOCKS, "pictures": PICTURES}
     with ArchiveWriter(path) as writer:
         for i in range(header.n_segments):
-            writer.add_segment(segment_of(header, i))
+            writer.add_segment(*pieces_of(header, i))
         return writer.finish(header, **finish)
 
 

@@ -72,12 +72,39 @@ def test_the_version_is_the_newest_of_the_table() -> None:
     assert table.splitlines()[-1].startswith(f"| {version} |")
 
 
+def spec_frames(stored: bytes) -> list[bytes]:
+    """Return what each of the zstd frames of a segment holds."""
+    frames = []
+    while stored:
+        assert stored.startswith(b"\x28\xb5\x2f\xfd")
+        n_bytes = zstandard.frame_content_size(stored)
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
+        frames.append(decompressor.decompress(stored))
+        assert decompressor.eof
+        assert len(frames[-1]) == n_bytes > 0
+        stored = decompressor.unused_data
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("shape", "several"),
+    [
+        ({"n_samples": 8192}, False),
+        ({"n_samples": 300 * 1024, "n_latents": 200, "core": 150}, True),
+    ],
+    ids=["small", "large"],
+)
 @pytest.mark.parametrize(("symbols", "version"), [(PACKED, (1, 0)), (CONTEXT, (1, 1))])
 def test_a_reader_written_from_the_specification_reads_an_archive(
-    symbols: str, version: tuple[int, int], tmp_path: Path
+    symbols: str,
+    version: tuple[int, int],
+    shape: dict[str, int],
+    several: bool,
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "song.earz"
-    write_sample(path, sample_header(symbols=symbols))
+    expected = sample_header(**shape, symbols=symbols)
+    write_sample(path, expected)
     data = path.read_bytes()
 
     prepared = zstandard.ZstdCompressionDict(
@@ -110,15 +137,19 @@ def test_a_reader_written_from_the_specification_reads_an_archive(
         offset += len(stored)
     assert offset == n_file
 
-    expected = sample_header(symbols=symbols)
     geometry = header["geometry"]
     frames = -(-(header["samples"] + 2 * geometry["lead"]) // geometry["hop"])
     assert len(parts[1]) == -(-frames // geometry["core"])
+    n_zstd_frames = []
     for i, stored in enumerate(parts[1]):
-        raw = zstandard.ZstdDecompressor().decompress(stored)
+        zstd_frames = spec_frames(stored)
+        n_zstd_frames.append(len(zstd_frames))
+        raw = b"".join(zstd_frames)
         n_frames = min(geometry["core"], frames - i * geometry["core"])
         integers = read_symbols(raw, header["symbols"], header["model"]["latents"], n_frames)
         assert integers == symbols_of(expected, i).tolist()
+    assert (max(n_zstd_frames) > 1) is several
+    assert max(n_zstd_frames) <= (17 if symbols == PACKED else 64)
     base = header["quantizer"]["base"]
     steps = bytes.fromhex(header["quantizer"]["steps"])
     assert tuple(base + step for step in steps) == expected.quantizer.step_exponents
