@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,10 @@ class ArchiveInfo:
         return bits / duration_s / 1000 if duration_s else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dictionary that json.dumps takes; names carry their units."""
+        """Return a dictionary that json.dumps takes; names carry their units.
+
+        ``step_exponent_runs``: for latents in order the exponent of their step, and how many have it.
+        """
         header = self.header
         return {
             "path": os.fspath(self.path),
@@ -51,7 +55,13 @@ class ArchiveInfo:
             "encoder": asdict(header.encoder),
             "model": asdict(header.model),
             "geometry": asdict(header.geometry),
-            "quantizer": asdict(header.quantizer),
+            "quantizer": {
+                "quality": header.quantizer.quality,
+                "step_exponent_runs": [
+                    [exponent, len(list(run))]
+                    for exponent, run in groupby(header.quantizer.step_exponents)
+                ],
+            },
             "symbols": header.symbols,
             "gain_db": header.gain_centibels / 10,
             "settings": header.settings,

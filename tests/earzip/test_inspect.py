@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import earzip
 from earzip.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
+from earzip.formats.archive_header import QuantizerRecord
 from earzip.inspect import read_info, verify_archive
 from tests.formats.archive_samples import (
     BLOCKS,
@@ -54,13 +56,25 @@ def test_info_as_json_names_its_units(song: Path) -> None:
         "sha256": sample_header().model.sha256,
         "n_latents": 8,
     }
-    assert found["quantizer"]["step_exponents"] == list(sample_header().quantizer.step_exponents)
+    quantizer = sample_header().quantizer
+    assert found["quantizer"]["quality"] == "medium"
+    runs = found["quantizer"]["step_exponent_runs"]
+    assert [e for e, n in runs for _ in range(n)] == list(quantizer.step_exponents)
     assert found["source"]["name"] == "01 - A Song.flac"
     assert found["source"]["mtime_ns"] == 1_700_000_000_123_456_789
     assert found["source"]["truncated"] is None
     assert found["tags"] == TAGS
     assert found["raw_tag_bytes"] == [len(block) for block in BLOCKS]
     assert found["picture_bytes"] == [len(COVER), len(BOOKLET), len(COVER)]
+
+
+def test_info_as_json_is_short_for_many_latents(tmp_path: Path) -> None:
+    header = sample_header(0, n_latents=3000)
+    steps = QuantizerRecord("low", (24,) * 2990 + tuple(range(10)))
+    write_sample(tmp_path / "a", replace(header, quantizer=steps), tags=None)
+    found = read_info(tmp_path / "a").to_json()
+    assert found["quantizer"]["step_exponent_runs"] == [[24, 2990], *([i, 1] for i in range(10))]
+    assert len(json.dumps(found)) < 2000
 
 
 def test_info_of_an_empty_track_without_tags(tmp_path: Path) -> None:
