@@ -69,6 +69,24 @@ class _Settings:
         facts = [coding, self.spec.sha256, preset.rounding, *self.exponents.tolist()]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
+    def changes_since(self, header: Header) -> list[str]:
+        """Return in words, before → now, how these settings differ from those of an archive."""
+        before, model = header.model, self.spec
+        changes = []
+        if before.sha256 != model.sha256:
+            then, now = (f"{m.name} {m.sha256[:16]}" for m in (before, model))
+            changes.append(f"model {then} → {now}")
+        if header.quantizer.quality != self.quality:
+            changes.append(f"quality {header.quantizer.quality} → {self.quality}")
+        if changes:  # the rest follows from these
+            return changes
+        if header.symbols != (coding := coding_for(model.n_sparse)):
+            changes.append(f"symbols {header.symbols} → {coding}")
+        if header.quantizer.step_exponents != tuple(self.exponents.tolist()):
+            changes.append("steps of another calibration")
+        # Of what the digest is made of, only this does not stand in a header by itself.
+        return changes or ["rounding"]
+
 
 def compress_file(
     source: Path,
@@ -161,8 +179,8 @@ def _existing(
             target,
         )
     if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
-        made_with = f"quality {header.quantizer.quality}, model {header.model.name}"
-        return None, (f"replaced the archive that was made with other settings: {made_with}",)
+        changes = ", ".join(settings.changes_since(header))
+        return None, (f"replaced the archive that was made with other settings: {changes}",)
     # A hundredth of the source, which was just hashed: rot must not pass for up to date.
     if verify_structure(target):
         return None, ("replaced a damaged archive",)

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +22,7 @@ from earzip.transcode import (
     compress_file,
     restore_file,
 )
-from tests.conftest import tones
+from tests.conftest import MODELS, tones
 
 TINY = CompressOptions(model="tiny")
 pytestmark = pytest.mark.usefixtures("tiny_model")
@@ -56,8 +60,33 @@ def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_p
     assert result.status == "written"
     assert read_info(target).header.quantizer.quality == "low"
     assert result.warnings == (
-        "replaced the archive that was made with other settings: quality medium, model tiny",
+        "replaced the archive that was made with other settings: quality medium → low",
     )
+
+
+def test_what_differs_from_the_archive_that_is_replaced_is_named(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.earz"
+    shutil.copytree(MODELS, tmp_path / "models")
+    monkeypatch.setenv("EARZIP_MODELS", str(tmp_path / "models"))
+    path = tmp_path / "models" / "tiny.json"
+    compress_file(song, target, TINY)
+    before = read_info(target).header.model.sha256
+
+    def replaced_after(change: Callable[[dict[str, Any]], object]) -> str:
+        spec = json.loads(path.read_text())
+        change(spec)
+        path.write_text(json.dumps(spec))
+        (warning,) = compress_file(song, target, TINY).warnings
+        return warning.removeprefix("replaced the archive that was made with other settings: ")
+
+    assert replaced_after(lambda s: s["presets"]["medium"].update(rounding=0.4)) == "rounding"
+    steps = replaced_after(lambda s: s["step_exponents"].__setitem__(0, -1))
+    assert steps == "steps of another calibration"
+    model = replaced_after(lambda s: s["geometry"].update(core=32))
+    now = read_info(target).header.model.sha256
+    assert model == f"model tiny {before[:16]} → tiny {now[:16]}"
 
 
 def test_an_archive_of_the_source_before_it_changed_is_kept(song: Path, tmp_path: Path) -> None:
