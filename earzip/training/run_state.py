@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 
 from earzip.errors import ModelDamagedError
 from earzip.formats.atomic import atomic_write
+from earzip.training.config import TrainingConfig
 
 LEVELS = ("rms", "fine_rms", "log_step")
 """Tensors by mid and side, a vector each: they span more than float16 reaches, and do not decay."""
@@ -45,7 +47,10 @@ def save_state(state: RunState, path: Path) -> None:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return the facts in ``path``; ModelDamagedError when it is no state of a run."""
+    """Return the facts in ``path``; ModelDamagedError when it is no state of a run.
+
+    The configuration of a run that was begun before a field existed has that field's default.
+    """
     try:
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = json.loads(file.metadata()["facts"])
@@ -54,6 +59,9 @@ def read_facts(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{name} is {facts[name]!r}")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelDamagedError(f"not the state of a training run: {error!r}", path) from error
+    # One that this version cannot read is told as it stands, by what is different about it.
+    with suppress(ValueError):
+        facts["config"] = TrainingConfig.from_json(facts["config"]).to_json()
     return facts
 
 

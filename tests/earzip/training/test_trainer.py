@@ -255,6 +255,31 @@ def test_a_run_is_not_resumed_with_another_configuration(music: Path, tmp_path: 
         Trainer(changed, music, tmp_path / "run")
 
 
+def test_a_run_from_before_a_field_existed_is_resumed_with_its_default(
+    music: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).run()
+    facts = read_facts(checkpoint)
+    del facts["config"]["bottleneck"]["rounding"]
+    del facts["config"]["voices"]
+    save_file(load_file(checkpoint), checkpoint, {"facts": json.dumps(facts)})
+    assert Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).step == 2
+    changed = load(SPECTRAL, steps=2, bottleneck__rounding=0.4)
+    with pytest.raises(UsageError, match=r"bottleneck.rounding was 0.5, not 0.4"):
+        Trainer(changed, music, tmp_path / "run", workers=0)
+
+
+def test_a_run_of_a_later_version_is_told_what_it_has_more(music: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).run()
+    facts = read_facts(checkpoint)
+    facts["config"]["loss"]["sparkle"] = 1.5
+    save_file(load_file(checkpoint), checkpoint, {"facts": json.dumps(facts)})
+    with pytest.raises(UsageError, match=r"another configuration: loss.sparkle was 1.5, not None"):
+        Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0)
+
+
 def test_a_run_is_not_resumed_with_other_music(music: Path, tmp_path: Path) -> None:
     Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).run()
     index = music / "music.json"
