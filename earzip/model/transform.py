@@ -30,8 +30,9 @@ from earzip.model.vae import Posterior
 _ENERGY_FLOOR = 1e-8
 _GAIN_RANGE = (-12.0, 3.0)  # nepers
 _GATE_RANGE = (-8.0, 1.0)
-_WORTH_RANGE = (-2.0, 0.0)
-_DOUBT = 4.0  # steps: a coefficient of the coded sound is taken for granted but for so much
+_WORTH_RANGE = (-2.0, 0.6)
+_SURE_GATE = -_WORTH_RANGE[1]  # nepers: undoes the most that an encoder may have amplified
+_DOUBT = 8.0  # steps: a coefficient of the coded sound is taken for granted but for so much
 _CLOSED = -6.0  # nepers: a drawn band that starts silent
 _LEAST_MISSING = 0.01  # of a band's energy, that a decoder takes to be missing
 
@@ -219,21 +220,22 @@ class TransformVae(nn.Module):
         )
         with float32_throughout(latents):
             gain = (gain + missing).clamp(*_GAIN_RANGE) @ self.bands
-            opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), self._sure_share(fine))
+            opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), self._least_opened(fine))
             restored = fine * opened + shape * torch.exp(gain)
             return mid_side(self.fine_mdct.inverse(restored * self.fine_rms[:, None]))
 
-    def _sure_share(self, fine: Tensor) -> Tensor:
+    def _least_opened(self, fine: Tensor) -> Tensor:
         """Return the share of each coefficient of ``fine`` that no gate may take away.
 
-        A gate is there to take out the noise of rounding. What stands far above the steps is sound,
-        also where a network has never heard its like: without this, gates closed on a sine sweep.
+        A gate is there to take out the noise of rounding, and what the encoder has amplified to get it
+        through with less of that. What stands far above the steps is sound, also where a network has
+        never heard its like: without this, gates closed on a sine sweep.
         """
         c = self.config
         step = nn.functional.pad(self.log_step.exp(), (0, c.hop - c.n_bins))
         step = step.unflatten(-1, (c.fine_hop, -1)).mean(-1) / self.fine_rms
         doubtful = _DOUBT * step[:, None] / fine.abs().clamp(min=1e-9)
-        share: Tensor = (1 - doubtful).clamp(min=0)
+        share: Tensor = (1 - doubtful).clamp(min=0) * math.exp(_SURE_GATE)
         return share
 
     def _missing(self, wanted: Tensor, fine: Tensor) -> Tensor:

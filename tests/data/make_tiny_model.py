@@ -92,6 +92,11 @@ def make_tiny_transform() -> None:
             envelope_scale=torch.full((TRANSFORM.n_envelope,), 0.25),
         )
     )
+    # Gates, worths and gains that differ, so that a change of what they do is heard in the golden archive.
+    with torch.no_grad():
+        for layer in (vae.worth_out, vae.gate_out, vae.gain_out):
+            layer.weight.normal_(0, 0.1)
+        vae.gate_out.bias.fill_(-1.0)  # so that what no gate may take away is heard, too
     # Coefficients are in units of their steps.
     exponents = [0] * TRANSFORM.n_coefficients + [-32] * TRANSFORM.n_envelope
     write("tiny-transform", "transform", vae, exponents)
