@@ -135,7 +135,8 @@ def test_a_folder_does_not_hide_a_configuration_of_its_name(
     outcome = earzip("train", "run", "mini", "-m", pools, "-o", "mini")
     assert outcome.exit_code == 2
     assert (
-        "the pools train, midi, voices; not in this folder: train, midi, voices" in outcome.stderr
+        "the pools train, midi, tones, voices; not in this folder: train, midi, tones, voices"
+        in outcome.stderr
     )
 
 

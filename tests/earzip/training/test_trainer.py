@@ -347,7 +347,7 @@ def test_the_environment_does_not_change_a_run(
 def test_the_committed_configuration_of_mini_reproduces_from_its_seed(
     music: Path, tmp_path: Path
 ) -> None:
-    for name in ("train", "midi", "voices"):
+    for name in ("train", "midi", "tones", "voices"):
         for suffix in (".s16", ".json"):
             (music / f"{name}{suffix}").symlink_to(music / f"music{suffix}")
     options: list[Any] = ["--set", "steps=3", "--set", "statistics_batches=4"]
