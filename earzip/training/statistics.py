@@ -64,8 +64,10 @@ def measure_transform_statistics(
     """Return the statistics over ``n_batches`` batches of ``crops``, in the units of ``vae``."""
     c = vae.config
     steps = range(n_batches)
-    rms = _rms(torch.cat([_coefficients(vae.mdct, crops, step) for step in steps]))
-    fine_rms = _rms(torch.cat([_coefficients(vae.fine_mdct, crops, step) for step in steps]))
+    rms, fine_rms = (
+        _smoothed(torch.stack([_energies(mdct, crops, step) for step in steps]).mean(0).sqrt())
+        for mdct in (vae.mdct, vae.fine_mdct)
+    )
     f_hz = (torch.arange(c.n_bins) + 0.5) * (SAMPLE_RATE / 2 / c.hop)
     weight = k_weighting_response(f_hz).abs().float().clamp(min=_LEAST_WEIGHT)
     # Energies are in units of the fine RMS, which the network has to know to measure them.
@@ -96,6 +98,11 @@ def _coefficients(mdct: Mdct, crops: CropSource, step: int) -> Tensor:
     """Return the mid and side MDCT coefficients of a batch, ``[frames, 2·n_bins]``."""
     coefficients: Tensor = mdct(_mid_side_batch(crops, step))
     return coefficients.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _energies(mdct: Mdct, crops: CropSource, step: int) -> Tensor:
+    """Return the mean energy of the coefficients of a batch, by mid and side: ``[2, n_bins]``."""
+    return _coefficients(mdct, crops, step).square().mean(0).unflatten(0, (2, -1))
 
 
 def _rms(coefficients: Tensor) -> Tensor:
