@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 REFERENCE_LEVEL_DB = -20.0
 """Level in dBFS RMS that the models work at."""
-GAIN_LIMIT_DB = 120.0
-"""Of what the archive format holds. Floats that are scaled like 24-bit integers need most of it."""
+GAIN_RANGE_DB = (-120.0, 60.0)
+"""Downwards all that an archive holds, which floats need that are scaled like 24-bit integers. Upwards
+less: dither is no music, and not worth music's bits."""
 _BLOCK = 17_640  # samples: 400 ms at 44.1 kHz
 _ABSOLUTE_GATE = 10 ** (-70 / 10)
 _RELATIVE_GATE = 10 ** (-10 / 10)
@@ -45,22 +46,29 @@ class LevelMeter:
     def level_db(self) -> float:
         """Return the gated level in dBFS RMS; −inf for silence.
 
-        Audio shorter than a block is one block.
+        What is left of a block at the end counts by its length.
         """
-        powers = self._powers
-        if not powers and self._count:
-            powers = [self._sum / (2 * self._count)]
-        loud = np.array([power for power in powers if power > _ABSOLUTE_GATE])
-        if not loud.size:  # all of it is below the gate: then that is the track
-            loud = np.array([power for power in powers if power > 0])
-        if not loud.size:
+        powers, weights = np.array(self._powers), np.ones(len(self._powers))
+        if self._count:
+            powers = np.append(powers, self._sum / (2 * self._count))
+            weights = np.append(weights, self._count / _BLOCK)
+        is_loud = powers > _ABSOLUTE_GATE
+        if not is_loud.any():  # all of it is below the gate: then that is the track
+            is_loud = powers > 0
+        if not is_loud.any():
             return -math.inf
-        return 10 * math.log10(float(loud[loud > loud.mean() * _RELATIVE_GATE].mean()))
+        mean = np.average(powers[is_loud], weights=weights[is_loud])
+        is_loud &= powers > mean * _RELATIVE_GATE
+        return 10 * math.log10(float(np.average(powers[is_loud], weights=weights[is_loud])))
 
 
 def gain_to_reference_db(level_db: float) -> float:
-    """Return the gain in dB, in steps of 0.1 and within ±120, to the reference level; 0 for silence."""
+    """Return the gain in dB, in steps of 0.1 and within `GAIN_RANGE_DB`, to the reference level.
+
+    0 for silence.
+    """
     if not math.isfinite(level_db):
         return 0.0
     gain_db = REFERENCE_LEVEL_DB - level_db
-    return round(10 * min(max(gain_db, -GAIN_LIMIT_DB), GAIN_LIMIT_DB)) / 10
+    least, most = GAIN_RANGE_DB
+    return round(10 * min(max(gain_db, least), most)) / 10

@@ -181,6 +181,20 @@ def test_floats_scaled_like_integers_come_back_at_their_level(tmp_path: Path, qu
     assert 20 * np.log10(ratio) == pytest.approx(0, abs=1.5)
 
 
+@pytest.mark.parametrize("quality", ["low", "medium", "high"])
+def test_a_sound_at_the_end_of_next_to_nothing_comes_back(tmp_path: Path, quality: str) -> None:
+    source, archive, target = (tmp_path / name for name in ("a.wav", "a.earz", "b.wav"))
+    t_s = np.arange(15_000) / 44_100
+    pluck = 0.9 * np.sin(2 * np.pi * 440 * t_s) * np.exp(-t_s / 0.2)
+    dither = np.random.default_rng(0).normal(0, 1e-5, 17_640)
+    audio = np.tile(np.concatenate([dither, pluck]), (2, 1))
+    soundfile.write(source, audio.T, 44_100, subtype="PCM_16")
+    compress_file(source, archive, CompressOptions(quality=quality))
+    restore_file(archive, target, RestoreOptions(container="wav"))
+    error = soundfile.read(target)[0].T - audio
+    assert 20 * np.log10(np.linalg.norm(audio) / np.linalg.norm(error)) > 8
+
+
 @pytest.mark.parametrize(
     ("level", "message"),
     [

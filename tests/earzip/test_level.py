@@ -40,6 +40,13 @@ def test_short_and_silent_audio() -> None:
     assert level_of() == -math.inf
 
 
+def test_what_is_left_of_a_block_counts_by_its_length() -> None:
+    hiss = np.random.default_rng(0).normal(0, 1e-5, (2, 17_640))
+    assert level_of(hiss, sine(15_000, 0.1)) == pytest.approx(-23.01, abs=0.05)
+    two = level_of(sine(17_640, 0.1), sine(8_820, 0.2))
+    assert two == pytest.approx(-23.01 + 10 * np.log10((1 + 4 * 0.5) / 1.5), abs=0.01)
+
+
 def test_a_track_below_the_gate_has_a_level() -> None:
     assert level_of(sine(88_200, 1e-4)) == pytest.approx(-83.01, abs=0.01)
 
@@ -47,5 +54,5 @@ def test_a_track_below_the_gate_has_a_level() -> None:
 def test_gain_is_bounded_and_in_tenths() -> None:
     assert gain_to_reference_db(-math.inf) == 0
     assert gain_to_reference_db(-23.456) == 3.5
-    assert gain_to_reference_db(-199) == 120
+    assert gain_to_reference_db(-199) == 60
     assert gain_to_reference_db(150) == -120
