@@ -76,11 +76,23 @@ def load_state(state: RunState, path: Path) -> None:
             for name, tensor in tensors[part].items():
                 index, key = name.split(".")
                 values.setdefault(int(index), {})[key] = tensor
+            _require_shapes(optimiser, values)
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": values, "param_groups": groups})
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, IndexError) as error:
         misfit = first_misfit(error)
         raise ModelDamagedError(f"does not fit its configuration: {misfit}", path) from error
+
+
+def _require_shapes(optimiser: Optimizer, values: dict[int, dict[str, Tensor]]) -> None:
+    """Refuse state that is of other parameters: torch takes what stands at a place, whatever it is."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for index, state in values.items():
+        found, expected = state["exp_avg"].shape, parameters[index].shape
+        if found != expected:
+            raise ValueError(
+                f"the optimiser's parameter {index} was {list(found)}, not {list(expected)}"
+            )
 
 
 def first_misfit(error: Exception) -> str:

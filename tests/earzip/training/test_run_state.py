@@ -1,4 +1,4 @@
-"""Weights as they are written for use."""
+"""The state of a run, and weights as they are written for use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from earzip.errors import ModelDamagedError
 from earzip.model.networks import build_network
-from earzip.training.run_state import save_weights
+from earzip.training.run_state import RunState, load_state, save_state, save_weights
 from tests.earzip.training.conftest import TRANSFORM
 
 
@@ -36,3 +36,14 @@ def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelDamagedError, match=r"encoder_in\.weight is not finite in float16"):
         save_weights(network, tmp_path / "w.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_optimiser_does_not_take_over_what_it_knew_of_other_parameters(tmp_path: Path) -> None:
+    weight, bias = torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(2))
+    (weight.sum() + bias.sum()).backward()
+    before, after = torch.optim.AdamW([weight, bias]), torch.optim.AdamW([bias, weight])
+    before.step()
+    save_state(RunState({}, {"optimiser": before}, {}), tmp_path / "state")
+    load_state(RunState({}, {"optimiser": before}, {}), tmp_path / "state")
+    with pytest.raises(ModelDamagedError, match=r"parameter 0 was \[2, 3\], not \[2\]"):
+        load_state(RunState({}, {"optimiser": after}, {}), tmp_path / "state")
