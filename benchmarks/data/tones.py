@@ -72,6 +72,7 @@ def noises(rng: np.random.Generator) -> Samples:
         if rng.random() < 0.4:
             low = 20 * 2 ** rng.uniform(0, 8)
             spectrum *= (f_hz >= low) & (f_hz < low * 2 ** rng.uniform(1, 8))
+            spectrum += 1e-9  # for a part so short that no bin is in the band
         mid, side = np.fft.irfft(spectrum, n)
         side = side * rng.uniform(0, 1)
         part = np.stack([mid + side, mid - side], 1)
@@ -128,11 +129,16 @@ def _finished(track: npt.NDArray[np.float64], rng: np.random.Generator) -> Sampl
     return normalise(track.astype(np.float32), rng.uniform(-20, -1))
 
 
+def make(kind: str, number: int) -> Samples:
+    """Return track ``number`` of a kind, always the same."""
+    return KINDS[kind](np.random.default_rng([list(KINDS).index(kind), number]))
+
+
 def items() -> Iterator[tuple[str, Callable[[], Samples]]]:
     """Name and maker of each track."""
-    for number, (name, make) in enumerate(KINDS.items()):
-        for i in range(TRACKS):
-            yield f"{name}-{i}", functools.partial(make, np.random.default_rng([number, i]))
+    for kind in KINDS:
+        for number in range(TRACKS):
+            yield f"{kind}-{number}", functools.partial(make, kind, number)
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def make_tiny_transform() -> None:
             envelope_scale=torch.full((TRANSFORM.n_envelope,), 0.25),
         )
     )
-    # Gates, worths and gains that differ, so that a change of what they do is heard in the golden archive.
+    # Not all gates, worths and gains the same: the golden archive tells a change of what they do.
     with torch.no_grad():
         for layer in (vae.worth_out, vae.gate_out, vae.gain_out):
             layer.weight.normal_(0, 0.1)
