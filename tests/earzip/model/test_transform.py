@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -93,6 +95,28 @@ def test_a_gate_can_undo_the_most_that_an_encoder_amplifies(vae: TransformVae) -
     decoded = vae.decode(vae.encode(sine).mean)
     power = sine[..., 640:-640].square().sum() / decoded[..., 640:-640].square().sum()
     assert abs(10 * float(torch.log10(power))) < 0.5
+
+
+def test_an_encoder_weighs_coefficients_between_a_seventh_and_nearly_twice(
+    vae: TransformVae,
+) -> None:
+    vae.worth_out.weight.zero_()
+    audio = torch.randn(1, 2, 10 * 64, generator=torch.Generator().manual_seed(0))
+    means = []
+    for bias in (0.0, 9.0, -9.0):
+        vae.worth_out.bias.fill_(bias)
+        means.append(vae.encode(audio).mean[:, : SMALL.n_coefficients])
+    torch.testing.assert_close(means[1], means[0] * math.exp(0.6))
+    torch.testing.assert_close(means[2], means[0] * math.exp(-2.0))
+
+
+def test_what_is_sure_grows_from_eight_steps_on(vae: TransformVae) -> None:
+    vae.initialise(statistics(vae))
+    step = 0.01 / 0.1  # over the fine RMS
+    for steps, sure in ((8, 0.0), (16, 0.5), (8e6, 1.0)):
+        fine = torch.full((1, 2, 4, SMALL.fine_hop), steps * step)
+        least = vae._least_opened(fine)[..., :8]  # of 16: above, no coefficients are coded
+        torch.testing.assert_close(least, torch.full_like(least, sure * math.exp(-0.6)))
 
 
 def test_bands_that_are_coded_are_not_drawn_again(vae: TransformVae) -> None:

@@ -248,6 +248,17 @@ def test_level_loss_tells_by_how_much_a_band_is_too_soft_and_nothing_of_its_phas
     assert float(level_loss(other, noise)) < 0.03
 
 
+def test_level_loss_hears_the_side_and_narrow_bands_and_not_what_is_silent() -> None:
+    n = torch.arange(44_100, dtype=torch.float64)
+    left = torch.sin(n * 0.3) * 0.1
+    alike, apart = torch.stack([left, left])[None], torch.stack([left, left * 1.05])[None]
+    assert float(level_loss(apart, alike)) > 0.2  # in the side alone
+    with_tone = alike + 0.01 * torch.sin(n * 1.0)
+    assert 0.02 < float(level_loss(with_tone, alike)) < 0.3  # a few of forty bands
+    nothing = torch.zeros(1, 2, 44_100, dtype=torch.float64)
+    assert float(level_loss(nothing + 1e-6 * torch.sin(n), nothing)) < 0.02
+
+
 def test_k_weighting_can_be_switched_off() -> None:
     x, y = signals()
     weighted, plain = (
