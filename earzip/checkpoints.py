@@ -360,24 +360,43 @@ def load_codec(
     from earzip.model.networks import build_network, ready_to_run  # noqa: PLC0415
 
     verify_model(spec)
+    _require_its_network(spec)
     try:
-        geometry = Geometry(**spec.geometry)
         network = build_network(spec.architecture, spec.config)
-        found = {"n_latents": network.config.n_latents, "hop": network.config.hop}
-        said = {"n_latents": spec.n_latents, "hop": geometry.hop}
-        if found != said:
-            raise ModelDamagedError(f"its network has {found}, expected {said}", spec.path)
         ready_to_run(network, load_file(spec.weights_path))
-    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        SafetensorError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise ModelDamagedError(
             f"weights do not fit the specification: {error}", spec.path
         ) from error
     return Codec(
         network.to(device),
-        geometry,
+        Geometry(**spec.geometry),
         spec.n_latents,
         device=device,
         precision=precision,
         threads=threads,
         batch_size=batch_size,
     )
+
+
+def _require_its_network(spec: ModelSpec) -> None:
+    """Refuse a configuration of another network than ``spec`` is of, before one is allocated."""
+    from earzip.model.networks import network_config  # noqa: PLC0415  # loads torch
+
+    try:
+        config = network_config(spec.architecture, spec.config)
+    except ValueError as error:
+        raise ModelDamagedError(f"config describes no network: {error}", spec.path) from error
+    for what, got, said in (
+        ("n_latents", config.n_latents, spec.n_latents),
+        ("hop", config.hop, spec.geometry["hop"]),
+    ):
+        if got != said:
+            raise ModelDamagedError(f"{what} is {said}, that of its config {got}", spec.path)

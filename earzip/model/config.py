@@ -10,6 +10,7 @@ from typing import Any, Self
 SAMPLE_RATE = 44_100
 """Hz. Every model of this family works on stereo at this rate."""
 _MAX_LATENTS = 4096  # that an archive holds
+_MAX_DIMENSION = 65_536  # beyond any network that is meant: what follows from it stays in range
 
 
 def _require_archivable(n_latents: int) -> None:
@@ -24,10 +25,12 @@ class _Dimensions:
     n_bands: int
     first_envelope_band: int
 
-    def _require_positive(self) -> None:
+    def _require_in_range(self) -> None:
         for name, value in vars(self).items():
             if value < 1:
                 raise ValueError(f"{name} must be positive, got {value}")
+            if value > _MAX_DIMENSION:
+                raise ValueError(f"{name} is {value}, expected at most {_MAX_DIMENSION}")
 
     def _require_odd_kernel_and_bands(self) -> None:
         if self.kernel_size % 2 == 0:
@@ -79,7 +82,7 @@ class SpectralConfig(_Dimensions):
     """Bands below this one (511 Hz for 40 bands) are left to the waveform latents."""
 
     def __post_init__(self) -> None:
-        self._require_positive()
+        self._require_in_range()
         if self.hop % self.short_hop or self.hop % 4 or self.short_hop % 4:
             raise ValueError("hop must be a multiple of short_hop, and both of 4")
         self._require_odd_kernel_and_bands()
@@ -140,7 +143,7 @@ class TransformConfig(_Dimensions):
     """Bands below this one (511 Hz for 40 bands) are left to the coefficients."""
 
     def __post_init__(self) -> None:
-        self._require_positive()
+        self._require_in_range()
         hops = (self.hop, self.trunk_hop, self.fine_hop, self.short_hop, 4)
         if any(longer % shorter for longer, shorter in pairwise(hops)):
             raise ValueError(
@@ -223,6 +226,9 @@ class EarConfig:
         sizes = (self.channels, *self.multiples, *self.strides, self.n_latents, self.head_size)
         if min(sizes) < 1 or self.transformer_depth < 0:
             raise ValueError("every dimension must be positive")
+        most = max(*sizes, self.transformer_depth, self.channels * max(self.multiples), self.hop)
+        if most > _MAX_DIMENSION:
+            raise ValueError(f"a dimension is {most}, expected at most {_MAX_DIMENSION}")
         if any(stride % 2 for stride in self.strides):
             raise ValueError(f"strides must be even, got {self.strides}")
         if self.n_latents % self.head_size or self.head_size % 2:

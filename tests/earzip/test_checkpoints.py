@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -196,22 +197,56 @@ def test_half_a_preset_that_latents_behind_coefficients_get_counts(tmp_path):
             QuantizerRecord("low", tuple(spec.exponents_at(16).tolist()))
 
 
+_CONFIG = _spec()["config"]
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"n_latents": 51, "step_exponents": [0] * 51},
-        {"geometry": {**_GEOMETRY, "hop": 128}},
-        {"config": {}},
-        {"config": {"hop": "x"}},
-        {"architecture": "ear"},
+        (
+            {"n_latents": 51, "step_exponents": [0] * 51},
+            "n_latents is 51, that of its config 52$",
+        ),
+        ({"geometry": {**_GEOMETRY, "hop": 128}}, "hop is 128, that of its config 256$"),
+        ({"config": {}}, "n_latents is 52, that of its config 224$"),
+        ({"config": {"hop": "x"}}, "config describes no network: every field must be an integer"),
+        ({"config": {"x": 1}}, "config describes no network: unknown fields x"),
+        ({"config": {**_CONFIG, "hop": 2**70}}, "config describes no network: hop is 1180591620"),
+        ({"config": {**_CONFIG, "width": 2**40}}, "config describes no network: width is 10995116"),
+        ({"config": {**_CONFIG, "width": 8}}, "weights do not fit the specification: "),
+        ({"architecture": "ear"}, "config describes no network: unknown fields"),
+        ({"architecture": "deaf"}, "config describes no network: unknown architecture 'deaf'"),
     ],
 )
-def test_a_specification_of_another_network_is_not_loaded(tmp_path, changes):
+def test_a_specification_of_another_network_is_not_loaded(tmp_path, changes, message):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(_spec(**changes)))
     shutil.copy(MODELS / "tiny.safetensors", tmp_path / "x.safetensors")
-    with pytest.raises(ModelDamagedError, match=r"x.json: (its network has|weights do not fit)"):
+    with pytest.raises(ModelDamagedError, match=rf"x.json: {message}"):
         load_codec(ModelSpec.read(path))
+
+
+@pytest.mark.parametrize("error", [OverflowError, MemoryError])
+def test_a_network_that_cannot_be_allocated_is_a_damaged_model(monkeypatch, error):
+    monkeypatch.setattr("earzip.model.networks.SpectralVae", _raising(error))
+    with pytest.raises(ModelDamagedError, match=r"tiny.json: weights do not fit"):
+        load_codec(ModelSpec.read(MODELS / "tiny.json"))
+
+
+def test_a_network_of_another_size_is_refused_before_it_is_allocated(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(_spec(config={**_CONFIG, "hop": 32_768})))
+    shutil.copy(MODELS / "tiny.safetensors", tmp_path / "x.safetensors")
+    monkeypatch.setattr("earzip.model.networks.SpectralVae", _raising(AssertionError))
+    with pytest.raises(ModelDamagedError, match="hop is 256, that of its config 32768"):
+        load_codec(ModelSpec.read(path))
+
+
+def _raising(error: type[Exception]) -> Callable[..., None]:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_a_file_nested_beyond_measure_is_malformed(tmp_path):

@@ -151,11 +151,27 @@ def test_a_sample_reaches_no_further_than_the_configuration_says(vae: TransformV
         ({"n_bins": 5000}, "at most 2048"),
         ({"wdith": 5}, "unknown fields wdith"),
         ({"width": 1.5}, "integer"),
+        ({"width": 65_537}, "width is 65537, expected at most 65536"),
+        ({"hop": 2**70}, "hop is 1180591620717411303424, expected at most"),
     ],
 )
 def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransformConfig.from_json(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"channels": 65_536},  # times multiples of up to 16
+        {"transformer_depth": 65_537},
+        {"strides": [512, 256], "multiples": [1, 1]},
+        {"head_size": 2**70, "n_latents": 2**70},
+    ],
+)
+def test_no_dimension_of_the_published_network_is_beyond_reason(data: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"a dimension is .*, expected at most 65536"):
+        EarConfig.from_json(data)
 
 
 def test_there_are_no_more_latents_than_an_archive_holds() -> None:
