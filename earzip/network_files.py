@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from safetensors import SafetensorError
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from earzip.errors import ModelDamagedError, UsageError
 from earzip.formats.atomic import atomic_write
+from earzip.formats.limits import MAX_EXPONENT
 from earzip.model.config import EarConfig
 from earzip.model.networks import Dimensions, build_network, network_config
+from earzip.quantizer import STEPS_PER_OCTAVE
 
 RUN_WEIGHTS = "weights.safetensors"
 RUN_NETWORK = "weights.json"
@@ -27,6 +30,7 @@ RUN_NETWORK = "weights.json"
 _STEPS_OF_POSTERIOR_NOISE = {"high": 3.5, "medium": 7.0, "low": 14.0}
 _QUANTISED_NOISES = ("round", "uniform")
 _NOISES = (*_QUANTISED_NOISES, "gaussian", "none")
+_MAX_STEP_OCTAVES = MAX_EXPONENT // STEPS_PER_OCTAVE  # either way, as a preset may add
 
 
 @dataclass(frozen=True)
@@ -85,32 +89,52 @@ def read_run(folder: Path) -> TrainedNetwork:
     path = folder / RUN_NETWORK
     try:
         data = json.loads(path.read_bytes())
+        if not isinstance(data, dict):
+            raise ValueError(f"expected an object, got {type(data).__name__}")
         architecture = data["architecture"]
         config = network_config(architecture, data["config"])
-        factors = _step_factors(data["noise"], *map(float, data["step_scales"]))
-        rounding = float(data.get("rounding", 0.5))
-        if not 0 <= rounding <= 1:
-            raise ValueError(f"rounding {rounding}")
+        factors = _step_factors(data["noise"], data["step_scales"])
+        rounding = data.get("rounding", 0.5)
+        if not (_is_number(rounding) and 0 <= rounding <= 1):
+            raise ValueError(f"rounding is {rounding!r}, expected a number from 0 to 1")
     except FileNotFoundError as error:
         raise UsageError(
             f"is no finished run of training: there is no {RUN_NETWORK}; "
             "`earzip train run` goes on with a run that was stopped",
             folder,
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelDamagedError(f"does not describe a network: {error!r}", path) from error
+    except KeyError as error:
+        raise ModelDamagedError(f"does not describe a network: it has no {error}", path) from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelDamagedError(f"does not describe a network: {error}", path) from error
     weights = _read_weights(folder / RUN_WEIGHTS)
     _require_shapes(weights, architecture, config, folder / RUN_WEIGHTS)
-    return TrainedNetwork(architecture, config, weights, factors, rounding)
+    return TrainedNetwork(architecture, config, weights, factors, float(rounding))
 
 
-def _step_factors(noise: str, finest: float, coarsest: float) -> Mapping[str, float]:
+def _step_factors(noise: object, step_scales: object) -> Mapping[str, float]:
     """Return the steps that a decoder has met in training, or such as add to its posterior's noise."""
-    if noise not in _NOISES or not 0 < finest <= coarsest < math.inf:
-        raise ValueError(f"noise {noise!r} at steps of {finest} to {coarsest}")
+    if noise not in _NOISES:
+        raise ValueError(f"noise is {noise!r}, expected one of {', '.join(_NOISES)}")
+    if not _are_step_scales(step_scales):
+        raise ValueError(
+            f"step_scales is {step_scales!r}, expected two numbers, the smaller first, "
+            f"from 2**-{_MAX_STEP_OCTAVES} to 2**{_MAX_STEP_OCTAVES}"
+        )
     if noise not in _QUANTISED_NOISES:
         return _STEPS_OF_POSTERIOR_NOISE
+    finest, coarsest = step_scales
     return {"high": finest, "medium": math.sqrt(finest * coarsest), "low": coarsest}
+
+
+def _are_step_scales(value: object) -> TypeGuard[list[float]]:
+    if not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))):
+        return False
+    return bool(2.0**-_MAX_STEP_OCTAVES <= value[0] <= value[1] <= 2.0**_MAX_STEP_OCTAVES)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)  # not bool, which is an int
 
 
 def _read_published_config(path: Path) -> EarConfig:

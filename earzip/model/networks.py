@@ -26,6 +26,8 @@ def network_config(architecture: str, config: dict[str, Any]) -> Dimensions:
     """Return the dimensions of a network; ValueError for what this version cannot build."""
     if architecture not in _DIMENSIONS:
         raise ValueError(f"unknown architecture {architecture!r}")
+    if not isinstance(config, dict):
+        raise ValueError(f"config is {config!r}, expected an object")
     return _DIMENSIONS[architecture].from_json(config)
 
 

@@ -15,6 +15,7 @@ from earzip.network_files import read_run, write_run_network
 from earzip.training.run_state import save_weights
 from tests.earzip.training.conftest import SPECTRAL
 
+PROBLEM = r"weights\.json: does not describe a network: "
 CONFIG = SpectralConfig.from_json(SPECTRAL["model"])
 
 
@@ -46,8 +47,67 @@ def test_a_run_that_says_nothing_of_rounding_rounds_at_a_half(run: Path) -> None
     assert read_run(run).rounding == 0.5
 
 
-@pytest.mark.parametrize("rounding", [-0.01, 1.01, float("nan"), float("inf"), "much", None])
+@pytest.mark.parametrize(
+    "rounding", [-0.01, 1.01, float("nan"), float("inf"), 10**400, True, "much", None]
+)
 def test_a_run_that_rounds_beyond_reason_is_refused(run: Path, rounding: object) -> None:
     change(run, rounding=rounding)
-    with pytest.raises(ModelDamagedError, match=r"weights\.json: does not describe a network"):
+    with pytest.raises(ModelDamagedError, match=f"{PROBLEM}rounding is .*, expected a number from"):
+        read_run(run)
+
+
+@pytest.mark.parametrize(
+    "step_scales",
+    [
+        [1e200, 1e200],
+        [1e-200, 1e-200],
+        [1, 10**400],
+        [1, 2**64 + 2**20],
+        [2**-65, 1],
+        [2, 1],
+        [0, 1],
+        [True, True],
+        [float("nan"), 1],
+        ["1", "2"],
+        [1],
+        [1, 2, 3],
+        "12",
+        None,
+    ],
+)
+def test_a_run_of_steps_beyond_reason_is_refused(run: Path, step_scales: object) -> None:
+    change(run, step_scales=step_scales)
+    with pytest.raises(ModelDamagedError, match=f"{PROBLEM}step_scales is .*, expected two num"):
+        read_run(run)
+
+
+def test_steps_at_the_limits_of_a_preset_are_read(run: Path) -> None:
+    change(run, step_scales=[2**-64, 2**64])
+    assert read_run(run).step_factors == {"high": 2**-64, "medium": 1, "low": 2**64}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config": {"hop": 2**70}}, "hop is 1180591620717411303424, expected at most 65536$"),
+        ({"noise": "pink"}, "noise is 'pink', expected one of round, uniform, gaussian, none$"),
+        ({"config": None}, "config is None, expected an object$"),
+        ({"architecture": "deaf"}, "unknown architecture 'deaf'$"),
+    ],
+)
+def test_a_run_of_what_cannot_be_built_is_refused(
+    run: Path, changes: dict[str, Any], message: str
+) -> None:
+    change(run, **changes)
+    with pytest.raises(ModelDamagedError, match=PROBLEM + message):
+        read_run(run)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{}", "it has no 'architecture'$"), ("[]", "expected an object, got list$")],
+)
+def test_what_is_missing_in_a_run_is_named(run: Path, text: str, message: str) -> None:
+    (run / "weights.json").write_text(text)
+    with pytest.raises(ModelDamagedError, match=PROBLEM + message):
         read_run(run)
