@@ -286,12 +286,17 @@ def list_models() -> tuple[list[ModelSpec], list[EarzipError]]:
 
 
 def find_model(name_or_path: str) -> ModelSpec:
-    """Return the model of that name, or in that ``.json`` file; ModelNotFoundError if there is none."""
+    """Return the model of that name, or in that ``.json`` file.
+
+    Raises ModelNotFoundError if there is none, ModelDamagedError if it is malformed.
+    """
     if name_or_path.endswith(".json"):
         return ModelSpec.read(Path(name_or_path))
     for spec in _installed():
         if isinstance(spec, ModelSpec) and spec.name == name_or_path:
             return spec
+    if problem := _problem_of(name_or_path):
+        raise problem
     names = ", ".join(spec.name for spec in list_models()[0])
     raise ModelNotFoundError(
         f"no model {name_or_path!r} is installed; installed: {names}; {_how_to_install(name_or_path)}"
@@ -305,10 +310,18 @@ def find_model_of_archive(name: str, sha256: str) -> ModelSpec:
             return spec
     others = [spec.sha256[:16] for spec in list_models()[0] if spec.name == name]
     another = f" (one of that name is, with SHA-256 {others[0]}…)" if others else ""
+    if problem := _problem_of(name):
+        another += f" ({problem})"
     raise ModelNotFoundError(
         f"needs model {name!r} with SHA-256 {sha256}, which is not installed{another}; "
         f"{_how_to_install(name)}"
     )
+
+
+def _problem_of(name: str) -> EarzipError | None:
+    """Return what is wrong with the file of the model ``name``, where one is installed that is none."""
+    problems = (p for p in list_models()[1] if p.path and Path(p.path).stem == name)
+    return next(problems, None)
 
 
 def _how_to_install(name: str) -> str:

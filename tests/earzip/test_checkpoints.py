@@ -58,6 +58,22 @@ def test_a_malformed_file_that_is_named_is_an_error(folder):
         find_model(str(folder / "a.json"))
 
 
+def test_a_malformed_model_that_is_asked_for_is_told_with_its_reason(folder):
+    (folder / "big.json").write_text(json.dumps(_spec(name="big", n_latents=0)))
+    why = r"big.json: not a model specification: .*n_latents is 0"
+    with pytest.raises(ModelDamagedError, match=why):
+        find_model("big")
+    sha256 = "0123456789abcdef" * 4
+    with pytest.raises(ModelNotFoundError, match=rf"not installed \(\S*{why}.*\); put its "):
+        find_model_of_archive("big", sha256)
+
+
+def test_a_malformed_file_hides_no_model_of_its_name_in_a_later_folder(folder, monkeypatch):
+    monkeypatch.setenv("EARZIP_MODELS", f"{folder}:{MODELS}")
+    (folder / "tiny.json").write_text("{}")
+    assert find_model("tiny").path == MODELS / "tiny.json"
+
+
 def test_the_search_ends_at_the_first_match(folder, monkeypatch):
     later = folder / "later"
     later.mkdir()
