@@ -85,16 +85,18 @@ class ModelSpec:
     path: Path
 
     def __post_init__(self) -> None:
+        for keys, kind, wanted in (
+            (("name", "architecture", "weights_sha256", "licence", "source"), str, "a text"),
+            (("config", "geometry", "presets"), dict, "an object"),
+            (("step_exponents",), tuple, "a list"),
+        ):
+            for key in keys:
+                if not isinstance(getattr(self, key), kind):
+                    raise ValueError(f"{key} is {getattr(self, key)!r}, expected {wanted}")
         if not _SHA256.fullmatch(self.weights_sha256):
             raise ValueError("weights_sha256 is not 64 hexadecimal digits")
         if not is_model_name(self.name):
             raise ValueError(f"name is {self.name!r}, expected a word")
-        for key in ("architecture", "licence", "source"):
-            if not isinstance(getattr(self, key), str):
-                raise ValueError(f"{key} is {getattr(self, key)!r}, expected a text")
-        for key in ("config", "geometry", "presets"):
-            if not isinstance(getattr(self, key), dict):
-                raise ValueError(f"{key} is {getattr(self, key)!r}, expected an object")
         _require_integer("n_latents", self.n_latents, 1, MAX_LATENTS)
         if len(self.step_exponents) != self.n_latents:
             raise ValueError(f"step_exponents must be {self.n_latents} integers")
@@ -210,9 +212,9 @@ def _require_presets(presets: dict[str, Preset]) -> None:
         raise ValueError(f"presets must be {', '.join(QUALITIES)}")
     for preset in presets.values():
         _require_integer("exponent", preset.exponent, -MAX_EXPONENT, MAX_EXPONENT)
-        if not 0 <= preset.rounding <= 1:
-            raise ValueError(f"rounding is {preset.rounding!r}, expected 0 to 1")
-        _require_rate(preset.kbps)
+        _require_number("rounding", preset.rounding, 0, 1)
+        if preset.kbps is not None:
+            _require_number("kbps", preset.kbps, 0, _MAX_KBPS)
 
 
 def _require_steps(quality: str, exponents: tuple[int, ...], added: int, n_sparse: int) -> None:
@@ -240,10 +242,10 @@ def _require_geometry(geometry: dict[str, Any], most_core: int) -> None:
             raise ValueError(f"{key} is {geometry[key]}, wider than the core")
 
 
-def _require_rate(kbps: object) -> None:
-    number = type(kbps) in (int, float)
-    if kbps is not None and not (number and 0 <= kbps < _MAX_KBPS):  # type: ignore[operator]
-        raise ValueError(f"kbps is {kbps!r}, expected a number from 0 to below {_MAX_KBPS}")
+def _require_number(what: str, value: object, least: int, most: int) -> None:
+    number = type(value) in (int, float)  # not bool, which is an int
+    if not (number and least <= value <= most):  # type: ignore[operator]
+        raise ValueError(f"{what} is {value!r}, expected a number from {least} to {most}")
 
 
 def _require_integer(what: str, value: object, least: int, most: int) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from earzip.checkpoints import (
     ModelSpec,
+    Preset,
     find_model,
     find_model_of_archive,
     list_models,
@@ -193,12 +195,52 @@ def test_a_specification_out_of_range_is_malformed(tmp_path, changes):
         ModelSpec.read(path)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": 3},
+        {"weights_sha256": None},
+        {"step_exponents": 0},
+        *(
+            {"presets": dict.fromkeys(_PRESETS, Preset(0, rounding))}
+            for rounding in ("a", None, True, -0.01, 1.01)
+        ),
+        {"presets": dict.fromkeys(_PRESETS, Preset(0, 0.5, "6"))},
+    ],
+)
+def test_a_specification_of_wrong_types_is_a_value_error(changes):
+    spec = ModelSpec.read(MODELS / "tiny.json")
+    with pytest.raises(ValueError, match=f"^({'|'.join(changes)}|rounding|kbps) is "):
+        replace(spec, **changes)
+
+
 def test_steps_at_the_limits_of_an_archive_are_read(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(_spec(step_exponents=[*range(52 - 1), 255])))
     spec = ModelSpec.read(path)
     for preset in spec.presets.values():
         QuantizerRecord("x", tuple(spec.exponents_at(preset.exponent).tolist()))
+
+
+@pytest.mark.parametrize(("exponent", "is_read"), [(-1008, True), (-1009, False)])
+def test_steps_below_the_least_of_an_archive_are_malformed(exponent, is_read):
+    """Here `high` adds −16: the finest step of an archive is at −1024."""
+    spec = ModelSpec.read(MODELS / "tiny.json")
+    presets = spec.presets | {"high": Preset(-16, 0.5)}
+    with nullcontext() if is_read else pytest.raises(ValueError, match=r"steps of high .* -1025"):
+        fine = replace(spec, step_exponents=(exponent,) * 52, presets=presets)
+        QuantizerRecord("high", tuple(fine.exponents_at(-16).tolist()))
+
+
+@pytest.mark.parametrize("added", [17, 19])
+@pytest.mark.parametrize(("spread", "is_read"), [(246, True), (247, False)])
+def test_half_of_an_odd_preset_counts_as_it_is_rounded(added, spread, is_read):
+    """Half of 17 is 8 and half of 19 is 10, to the even one: 9 more between the latents by either."""
+    spec = ModelSpec.read(MODELS / "tiny-transform.json")
+    presets = spec.presets | {"low": Preset(added, 0.5)}
+    with nullcontext() if is_read else pytest.raises(ValueError, match="steps of low"):
+        wide = replace(spec, step_exponents=(spread,) * 200 + (0,) * 4, presets=presets)
+        QuantizerRecord("low", tuple(wide.exponents_at(added).tolist()))
 
 
 def test_half_a_preset_that_latents_behind_coefficients_get_counts(tmp_path):
