@@ -152,7 +152,8 @@ class ModelSpec:
                 raise ValueError(f"more than {_MAX_SPEC_BYTES} bytes")
             return cls._from_json(json.loads(text), path)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ModelDamagedError(f"not a model specification: {error!r}", path) from error
+            why = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise ModelDamagedError(f"not a model specification: {why}", path) from error
 
     @classmethod
     def _from_json(cls, data: dict[str, Any], path: Path) -> ModelSpec:

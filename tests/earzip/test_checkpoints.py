@@ -56,13 +56,13 @@ def test_the_list_tells_what_is_malformed(folder):
 
 
 def test_a_malformed_file_that_is_named_is_an_error(folder):
-    with pytest.raises(ModelDamagedError):
+    with pytest.raises(ModelDamagedError, match=r"not a model specification: it has no 'format'$"):
         find_model(str(folder / "a.json"))
 
 
 def test_a_malformed_model_that_is_asked_for_is_told_with_its_reason(folder):
     (folder / "big.json").write_text(json.dumps(_spec(name="big", n_latents=0)))
-    why = r"big.json: not a model specification: .*n_latents is 0"
+    why = r"big.json: not a model specification: n_latents is 0"
     with pytest.raises(ModelDamagedError, match=why):
         find_model("big")
     sha256 = "0123456789abcdef" * 4
