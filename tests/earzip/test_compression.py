@@ -15,6 +15,7 @@ import soundfile
 
 from earzip import read_info
 from earzip.errors import SourceError, TargetError, UsageError
+from earzip.formats.symbols import pack
 from earzip.transcode import (
     CodecPool,
     CompressOptions,
@@ -81,12 +82,33 @@ def test_what_differs_from_the_archive_that_is_replaced_is_named(
         (warning,) = compress_file(song, target, TINY).warnings
         return warning.removeprefix("replaced the archive that was made with other settings: ")
 
-    assert replaced_after(lambda s: s["presets"]["medium"].update(rounding=0.4)) == "rounding"
-    steps = replaced_after(lambda s: s["step_exponents"].__setitem__(0, -1))
-    assert steps == "steps of another calibration"
+    for change in (
+        lambda s: s["presets"]["medium"].update(rounding=0.4),
+        lambda s: s["presets"]["medium"].update(exponent=1),
+        lambda s: s["step_exponents"].__setitem__(0, -1),
+    ):
+        assert replaced_after(change) == "other steps or rounding"
     model = replaced_after(lambda s: s["geometry"].update(core=32))
     now = read_info(target).header.model.sha256
     assert model == f"model tiny {before[:16]} → tiny {now[:16]}"
+    (both,) = compress_file(song, target, CompressOptions("tiny-transform", "low")).warnings
+    other = read_info(target).header.model.sha256
+    assert both.endswith(
+        f"settings: model tiny {now[:16]} → tiny-transform {other[:16]}, quality medium → low"
+    )
+
+
+def test_another_coding_of_the_symbols_is_named(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.earz"
+    transform = CompressOptions("tiny-transform")
+    compress_file(song, target, transform)
+    # As a version would that had another coding for coefficients.
+    monkeypatch.setattr("earzip.compression.coding_for", lambda _n_sparse: "packed-1")
+    monkeypatch.setattr("earzip.compression.pack", lambda symbols, _n_sparse: pack(symbols))
+    (warning,) = compress_file(song, target, transform).warnings
+    assert warning.endswith("made with other settings: symbols context-1 → packed-1")
 
 
 def test_an_archive_of_the_source_before_it_changed_is_kept(song: Path, tmp_path: Path) -> None:
