@@ -15,17 +15,17 @@ from tests.conftest import MODELS, tones
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Return a transform whose presets have a dead zone."""
+    """Return a transform whose presets have dead zones, each of its own width."""
     shutil.copy(MODELS / "tiny-transform.safetensors", tmp_path)
     spec = json.loads((MODELS / "tiny-transform.json").read_text())
-    for preset in spec["presets"].values():
-        preset["rounding"] = 0.2
+    for quality, rounding in (("low", 0.1), ("medium", 0.2), ("high", 0.3)):
+        spec["presets"][quality]["rounding"] = rounding
     path = tmp_path / "tiny-transform.json"
     path.write_text(json.dumps(spec))
     return path
 
 
-def test_rates_are_those_of_the_rounding_of_the_model(
+def test_rates_are_those_of_the_rounding_of_the_preset_medium(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = tmp_path / "clip.wav"
