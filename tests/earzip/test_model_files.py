@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -328,27 +329,28 @@ def test_a_trained_model_archives_and_restores(run: Path, music: Path, tmp_path:
     assert len(soundfile.read(tmp_path / "a.wav")[0]) == len(soundfile.read(source)[0])
 
 
-def run_of(folder: Path, **changes: int) -> Path:
-    """Make a finished run of a small transform network, of random weights."""
-    network = build_network("transform", TRANSFORM["model"] | changes)
+def run_of(folder: Path, base: dict[str, Any] = TRANSFORM, **changes: int) -> Path:
+    """Make a finished run of a small network, of random weights."""
+    network = build_network(base["architecture"], base["model"] | changes)
     folder.mkdir()
     save_file(network.state_dict(), folder / RUN_WEIGHTS)
-    write_run_network(folder, "transform", network.config, "round", (0.35, 3.0), 0.5)
+    write_run_network(folder, base["architecture"], network.config, "round", (0.35, 3.0), 0.5)
     return folder
 
 
 @pytest.mark.parametrize(
-    ("changes", "core"),
+    ("base", "changes", "core"),
     [
-        ({}, 1024),  # the most that are coded by context
-        ({"hop": 1024, "n_bins": 1024}, 1022),  # of 2052 latents: 4 MiB
-        ({"hop": 2048, "n_bins": 1000}, 512),
+        (TRANSFORM, {}, 1024),  # the most that are coded by context
+        (TRANSFORM, {"hop": 1024, "n_bins": 1024}, 1022),  # of 2052 latents: 4 MiB
+        (TRANSFORM, {"hop": 2048, "n_bins": 1000}, 512),
+        (SPECTRAL, {"hop": 64, "short_hop": 32}, 8192),  # half of a window's usual samples
     ],
 )
 def test_a_core_is_as_long_as_a_segment_may_be(
-    music: Path, tmp_path: Path, changes: dict[str, int], core: int
+    music: Path, tmp_path: Path, base: dict[str, Any], changes: dict[str, int], core: int
 ) -> None:
-    run = run_of(tmp_path / "run", **changes)
+    run = run_of(tmp_path / "run", base, **changes)
     imported = import_model(run, [music], options(name="wide", config=None))
     assert imported.geometry["core"] == core
     archive = compress_file(music / "one.flac", tmp_path / "a.earz", CompressOptions("wide"))
@@ -363,6 +365,20 @@ def test_what_makes_no_model_is_refused_before_it_is_calibrated(
         patched.setattr("earzip.model_files.encode_music", None)
         with pytest.raises(ModelDamagedError, match=r"run: makes no model: .* wider than the core"):
             import_model(run, [music], options(name="deep", config=None))
+    assert contents(folder) == []
+
+
+def test_scales_too_far_apart_for_an_archive_calibrate_nothing(
+    music: Path, tmp_path: Path, folder: Path
+) -> None:
+    run = run_of(tmp_path / "run", SPECTRAL)
+    weights = load_file(run / RUN_WEIGHTS)
+    weights["log_scale"][0] = 20 * np.log(2)  # 320 exponents above the others
+    save_file(weights, run / RUN_WEIGHTS)
+    with pytest.raises(
+        SourceError, match=r"music: cannot be calibrated with: steps of \w+ have exp"
+    ):
+        import_model(run, [music], options(name="apart", config=None))
     assert contents(folder) == []
 
 
