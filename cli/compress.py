@@ -45,7 +45,7 @@ from earzip.report import FileRecord, FileStatus
     type=click.Choice(QUALITIES),
     default="medium",
     show_default=True,
-    help="About 6, 12 or 23 kbps with mini; `earzip models list` has the rates of other models.",
+    help="About 6, 11 or 23 kbps with mini; `earzip models list` has the rates of other models.",
 )
 @click.option(
     "--model",

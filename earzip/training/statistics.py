@@ -102,7 +102,8 @@ def _coefficients(mdct: Mdct, crops: CropSource, step: int) -> Tensor:
 
 def _energies(mdct: Mdct, crops: CropSource, step: int) -> Tensor:
     """Return the mean energy of the coefficients of a batch, by mid and side: ``[2, n_bins]``."""
-    return _coefficients(mdct, crops, step).square().mean(0).unflatten(0, (2, -1))
+    energies: Tensor = _coefficients(mdct, crops, step).square().mean(0).unflatten(0, (2, -1))
+    return energies
 
 
 def _rms(coefficients: Tensor) -> Tensor:

@@ -220,7 +220,7 @@ def test_a_sound_at_the_end_of_next_to_nothing_comes_back(tmp_path: Path, qualit
 @pytest.mark.parametrize(
     ("level", "message"),
     [
-        (2e8, r"a segment takes \d+ bytes, an archive holds 3366912"),
+        (1e8, r"a segment takes \d+ bytes, an archive holds 3366912"),
         (1e13, r"its latents pass the ±32767 steps that an archive holds"),
     ],
 )
