@@ -68,8 +68,8 @@ def compress(
     """Write an archive of each sound file: song.flac becomes song.flac.earz.
 
     A PATH is a file, a folder (searched to its end for sound files) or - for standard input.
-    Archives that are up to date are skipped. A file that cannot be read is named and the others go
-    on. Sources are never touched.
+    Archives that are up to date are skipped; one of another quality or model is made anew. A file
+    that cannot be read is named and the others go on. Sources are never touched.
     """
     from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
 

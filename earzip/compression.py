@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from earzip.checkpoints import ModelSpec, find_model
 from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
-from earzip.errors import ArchiveError, SourceError, TagError, TargetError
+from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TagError, TargetError
 from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter, verify_structure
 from earzip.formats.archive_header import (
     Edges,
@@ -160,9 +160,10 @@ def _existing(
     except ArchiveError as error:
         if force:
             return None, ()
-        raise TargetError(
-            "exists and is not an archive of this source; --force replaces it", target
-        ) from error
+        what = "is not an archive of this source; --force replaces it"
+        if isinstance(error, DamagedArchiveError):
+            what = f"is damaged ({error.message}) and does not say of what; --force makes it anew"
+        raise TargetError(f"exists and {what}", target) from error
     if header.source.sha256 != sha256:
         if force:
             return None, ()

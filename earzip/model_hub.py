@@ -64,7 +64,8 @@ def fetch_checkpoint(
         raise ModelNotFoundError(
             f"{publication.file} of {publication.repository}{at} cannot be fetched from the Hugging "
             f"Face hub: {str(error).splitlines()[0]} Get that file some other way, and install it "
-            f"with: earzip models import {Path(publication.file).name} --name {name}"
+            f"with: earzip models import {Path(publication.file).name} --name {name} "
+            "--music PATH"
         ) from error
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

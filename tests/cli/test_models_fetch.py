@@ -99,7 +99,7 @@ def test_without_a_network_the_file_and_another_way_are_named(tmp_path: Path) ->
     result = fetch(tmp_path, "")
     assert result.returncode == 1
     assert "pretrained_weight/ear_vae_44k.pyt of earlab/EAR_VAE cannot be fetched" in result.stderr
-    assert "earzip models import ear_vae_44k.pyt --name ear-vae-44k" in result.stderr
+    assert "earzip models import ear_vae_44k.pyt --name ear-vae-44k --music PATH" in result.stderr
 
 
 def test_only_published_names_are_fetched(earzip, tmp_path: Path) -> None:

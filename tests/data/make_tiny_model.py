@@ -85,7 +85,7 @@ def make_tiny_transform() -> None:
         TransformStatistics(
             rms=torch.full((2, TRANSFORM.hop), 0.1),
             fine_rms=torch.full((2, TRANSFORM.fine_hop), 0.1),
-            step=torch.full((2, TRANSFORM.n_bins), 0.05),
+            step=torch.full((2, TRANSFORM.n_bins), 0.01),
             envelope_mean=torch.full((n_bands,), -6.0),
             envelope_analysis=envelope.t(),
             envelope_synthesis=envelope,
@@ -96,7 +96,9 @@ def make_tiny_transform() -> None:
     with torch.no_grad():
         for layer in (vae.worth_out, vae.gate_out, vae.gain_out):
             layer.weight.normal_(0, 0.1)
-        vae.gate_out.bias.fill_(-1.0)  # so that what no gate may take away is heard, too
+        # Most coefficients amplified to the bound, and gates closed to theirs, which undoes it.
+        vae.worth_out.bias.fill_(1.0)
+        vae.gate_out.bias.fill_(-1.0)
     # Coefficients are in units of their steps.
     exponents = [0] * TRANSFORM.n_coefficients + [-32] * TRANSFORM.n_envelope
     write("tiny-transform", "transform", vae, exponents)

@@ -15,6 +15,7 @@ import soundfile
 
 from earzip import read_info
 from earzip.errors import SourceError, TargetError, UsageError
+from earzip.formats.archive import verify_structure
 from earzip.formats.symbols import pack
 from earzip.transcode import (
     CodecPool,
@@ -121,6 +122,18 @@ def test_an_archive_of_the_source_before_it_changed_is_kept(song: Path, tmp_path
     assert target.read_bytes() == before
     forced = CompressOptions(model="tiny", force=True)
     assert compress_file(song, target, forced).status == "written"
+
+
+def test_an_archive_that_cannot_say_of_what_it_is_is_made_anew_by_force(
+    song: Path, tmp_path: Path
+) -> None:
+    archive = compress_file(song, tmp_path / "song.earz", TINY).target
+    archive.write_bytes(archive.read_bytes()[:100])
+    with pytest.raises(TargetError, match=r"exists and is damaged .* --force makes it anew"):
+        compress_file(song, archive, TINY)
+    assert archive.stat().st_size == 100
+    compress_file(song, archive, CompressOptions(model="tiny", force=True))
+    assert verify_structure(archive) == []
 
 
 def test_a_damaged_archive_is_not_up_to_date(song: Path, tmp_path: Path) -> None:
