@@ -14,7 +14,7 @@ import soundfile
 
 import earzip
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
-from earzip.checkpoints import ModelSpec
+from earzip.model_spec import ModelSpec
 from earzip.transcode import (
     CodecPool,
     CompressOptions,

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from earzip.calibration import read_excerpt
-from earzip.checkpoints import ModelSpec, find_model, load_codec
+from earzip.checkpoints import find_model, load_codec
 from earzip.codec import Codec, Geometry
 from earzip.formats.archive_frames import compress_frames
 from earzip.formats.symbols import pack
@@ -32,6 +32,7 @@ from earzip.metrics.measures import Measures, measure
 from earzip.model.config import SAMPLE_RATE, EarConfig
 from earzip.model.ear import EarVae
 from earzip.model.networks import ready_to_run
+from earzip.model_spec import ModelSpec
 from earzip.quantizer import dequantize, quantize
 
 Sound = NDArray[np.float32]

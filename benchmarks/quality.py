@@ -23,9 +23,10 @@ from benchmarks.coders import Coder, EarzipCoder, OpusCoder
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from benchmarks.quality_report import Row, Tier, to_json, to_markdown
 from benchmarks.results import Key, Result, ResultCache
-from earzip.checkpoints import DEFAULT_MODEL, QUALITIES, ModelSpec, find_model
+from earzip.checkpoints import DEFAULT_MODEL, find_model
 from earzip.errors import ModelNotFoundError
 from earzip.metrics.measures import measure
+from earzip.model_spec import QUALITIES, ModelSpec
 
 LADDER_KBPS = (10, 12, 16, 20, 24, 32, 48, 64, 96)
 TIERS = ("T1", "T2", "T3", "T4")

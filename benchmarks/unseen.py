@@ -38,8 +38,9 @@ from benchmarks.quality import (
 )
 from benchmarks.results import Key, pooled_kbps
 from benchmarks.treble import treble_error_db
-from earzip.checkpoints import QUALITIES, find_model
+from earzip.checkpoints import find_model
 from earzip.errors import ModelNotFoundError
+from earzip.model_spec import QUALITIES
 
 VISQOL_HZ = 48_000
 LOWEST_MOS = 1.0

@@ -17,7 +17,7 @@ from earzip.batch_plan import (
     is_archive_name,
     name_without_archive_suffix,
 )
-from earzip.checkpoints import DEFAULT_MODEL, QUALITIES, find_model, verify_model
+from earzip.checkpoints import DEFAULT_MODEL, find_model, verify_model
 from earzip.cli.options import (
     EXIT_CODES,
     NetworkOptions,
@@ -30,6 +30,7 @@ from earzip.cli.options import (
 from earzip.cli.piping import STDIO, plan_run
 from earzip.cli.run import run_command
 from earzip.errors import UsageError
+from earzip.model_spec import QUALITIES
 from earzip.options import CompressOptions, CompressResult, Progress
 from earzip.report import FileRecord, FileStatus
 

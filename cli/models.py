@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from earzip.batch import choose_device
-from earzip.checkpoints import QUALITIES, ModelSpec, find_model, list_models, verify_model
+from earzip.checkpoints import find_model, list_models, verify_model
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
@@ -18,6 +18,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.output import Printer, printable
 from earzip.errors import EarzipError, ModelDamagedError, SourceError
+from earzip.model_spec import QUALITIES, ModelSpec
 from earzip.report import FileRecord, FileStatus, Report
 
 _SOME_FAILED = 3

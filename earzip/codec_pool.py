@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from earzip.batch import choose_device
-from earzip.checkpoints import ModelSpec, load_codec
+from earzip.checkpoints import load_codec
+from earzip.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     from earzip.codec import Codec

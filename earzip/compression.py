@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.checkpoints import ModelSpec, find_model
+from earzip.checkpoints import find_model
 from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TagError, TargetError
@@ -38,6 +38,7 @@ from earzip.formats.source_reader import SourceReader
 from earzip.formats.symbols import MAX_SYMBOL, Symbols, coding_for, pack
 from earzip.formats.tags import TagSet, read_tags
 from earzip.level import LevelMeter, gain_to_reference_db
+from earzip.model_spec import ModelSpec
 from earzip.options import CompressOptions, CompressResult, Progress, Status
 from earzip.quantizer import dequantize, quantize
 

@@ -17,18 +17,11 @@ from pathlib import Path
 from safetensors.torch import save
 
 from earzip.calibration import EncodedMusic, OnUnreadable, encode_music
-from earzip.checkpoints import (
-    ModelSpec,
-    Preset,
-    is_model_name,
-    load_codec,
-    model_folders,
-    most_core_frames,
-    verify_model,
-)
+from earzip.checkpoints import load_codec, model_folders, verify_model
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.model.config import EarConfig, n_sparse_latents
+from earzip.model_spec import ModelSpec, Preset, is_model_name, most_core_frames
 from earzip.network_files import TrainedNetwork, read_published, read_run
 from earzip.quantizer import STEPS_PER_OCTAVE, preset_exponents
 

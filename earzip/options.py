@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from earzip.checkpoints import DEFAULT_MODEL, QUALITIES
+from earzip.checkpoints import DEFAULT_MODEL
 from earzip.errors import UsageError
+from earzip.model_spec import QUALITIES
 
 Progress = Callable[[float], None]
 """Called with the seconds of audio done since the last call."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from earzip.checkpoints import QUALITIES, find_model
+from earzip.checkpoints import find_model
+from earzip.model_spec import QUALITIES
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 
 from earzip.checkpoints import (
-    ModelSpec,
-    Preset,
     find_model,
     find_model_of_archive,
     list_models,
@@ -25,6 +23,7 @@ from earzip.checkpoints import (
 from earzip.errors import ModelDamagedError, ModelNotFoundError
 from earzip.formats.archive_header import QuantizerRecord
 from earzip.formats.limits import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
+from earzip.model_spec import ModelSpec, Preset
 from tests.conftest import MODELS
 
 

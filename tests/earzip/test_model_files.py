@@ -13,7 +13,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from earzip.checkpoints import ModelSpec, find_model, load_codec, model_folders
+from earzip.checkpoints import find_model, load_codec, model_folders
 from earzip.errors import (
     ModelDamagedError,
     ModelNotFoundError,
@@ -25,6 +25,7 @@ from earzip.inspect import read_info
 from earzip.model.ear import EarVae
 from earzip.model.networks import build_network
 from earzip.model_files import ImportOptions, calibrate_model, export_model, import_model
+from earzip.model_spec import ModelSpec
 from earzip.network_files import RUN_WEIGHTS, write_run_network
 from earzip.options import CompressOptions
 from earzip.training.trainer import Trainer
