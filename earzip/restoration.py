@@ -1,4 +1,4 @@
-"""One archive to sound, and the check that it decodes."""
+"""One archive to a sound file with its tags."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.checkpoints import find_model_of_archive
 from earzip.codec_pool import CodecPool
-from earzip.edges import mend_edges
+from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import (
-    ArchiveError,
     DamagedArchiveError,
     EarzipError,
-    ModelDamagedError,
-    ModelNotFoundError,
     TagError,
     TargetError,
     UsageError,
@@ -33,7 +29,6 @@ from earzip.formats.audio_write import AudioWriter, flac_holds_rate
 from earzip.formats.provenance import DIGEST_BYTES, read_provenance, write_provenance
 from earzip.formats.resample import n_samples_at, resample_to
 from earzip.formats.tags import RawBlock, TagSet, write_tags
-from earzip.latents import read_segment
 from earzip.options import Bits, Container, Progress, RestoreOptions, RestoreResult
 from earzip.restore_target import require_replaceable
 
@@ -41,10 +36,6 @@ if TYPE_CHECKING:
     from earzip.codec import Codec
 
 Audio = NDArray[np.float32]
-Latents = NDArray[np.float32]
-
-# Far below the end of float32: what gain, resampling and mixing make of it is still finite.
-_LOUDEST = np.float32(1e30)
 
 
 def restore_file(
@@ -82,48 +73,8 @@ def restore_file(
                 require_replaceable(target, archive, reader.header.source)
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
-            codec = _codec(reader, pool)
+            codec = codec_of(reader, pool)
             return _write(reader, codec, target, plan, options, may_replace, on_progress)
-
-
-def decode_check(
-    archive: Path, *, codecs: CodecPool | None = None, on_progress: Progress | None = None
-) -> list[str]:
-    """Decode ``archive`` without output; return a sentence for each thing that is wrong.
-
-    Raises ArchiveError for a file that cannot be opened as an archive, ModelNotFoundError or
-    ModelDamagedError.
-    """
-    problems: list[str] = []
-    with ArchiveReader(archive) as reader, ExitStack() as stack:
-        pool = codecs or stack.enter_context(CodecPool())
-        n_expected = reader.header.n_samples
-        sound = _Sound(reader, _codec(reader, pool), 0, n_expected, keep_going=True)
-        n_samples = 0
-        for block in sound.blocks():
-            n_samples += block.shape[1]
-            if on_progress:
-                on_progress(block.shape[1] / reader.header.geometry.sample_rate)
-        problems += [f"segment {i}: {message}" for i, message in sorted(sound.lost.items())]
-        if n_samples != n_expected:
-            problems.append(f"{n_samples} samples decode, the header says {n_expected}")
-    return problems
-
-
-def _codec(reader: ArchiveReader, pool: CodecPool) -> Codec:
-    """Return the codec the archive names, which must have the geometry that it was coded with."""
-    header = reader.header
-    try:
-        spec = find_model_of_archive(header.model.name, header.model.sha256)
-    except (ModelNotFoundError, ModelDamagedError) as error:
-        raise type(error)(error.message, reader.path) from error
-    codec = pool.of_model(spec)
-    coded = {k: v for k, v in vars(header.geometry).items() if k != "sample_rate"}
-    if coded != vars(codec.geometry) or header.model.n_latents != codec.n_latents:
-        raise ArchiveError(
-            f"was coded with a geometry that its model {spec.name!r} does not have", reader.path
-        )
-    return codec
 
 
 @dataclass(frozen=True)
@@ -206,7 +157,7 @@ def _write(
     on_progress: Progress | None,
 ) -> RestoreResult:
     header = reader.header
-    sound = _Sound(reader, codec, plan.start, plan.end, keep_going=options.keep_going)
+    sound = DecodedTrack(reader, codec, plan.start, plan.end, keep_going=options.keep_going)
     blocks = _reported(sound.blocks(), header.geometry.sample_rate, on_progress)
     if plan.rate != header.geometry.sample_rate or plan.n_out != plan.end - plan.start:
         blocks = resample_to(blocks, header.geometry.sample_rate, plan.rate, plan.n_out)
@@ -335,68 +286,3 @@ def _without_pictures(tags: TagSet, lost: Collection[int]) -> TagSet:
         if not any(cut.picture in lost for cut in block.cuts)
     ]
     return replace(tags, pictures=[tags.pictures[i] for i in kept], raw=raw)
-
-
-@dataclass
-class _Sound:
-    """Samples ``[start, end)`` of an archive's track, and which segments were lost."""
-
-    reader: ArchiveReader
-    codec: Codec
-    start: int
-    end: int
-    keep_going: bool
-    lost: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def segments(self) -> range:
-        """The segments that hold the samples; their neighbours are read for context only."""
-        return self.codec.geometry.segments_of(self.start, self.end)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for each lost segment that is only a neighbour."""
-        return tuple(
-            f"segment {i}, which is beside the range, is damaged: the sound next to it may differ"
-            for i in sorted(self.lost)
-            if i not in self.segments
-        )
-
-    def blocks(self) -> Iterator[Audio]:
-        """Yield the samples, ``[2, T]``, at the source's level; silence for lost segments."""
-        header, g = self.reader.header, self.codec.geometry
-        gain = np.float32(10 ** (-header.gain_centibels / 200))
-        cores = self.codec.decode(self._latents, header.n_samples, self.segments)
-        for i, block in zip(self.segments, cores, strict=True):
-            first = max(0, i * g.core * g.hop - g.lead)
-            cut = block[:, max(0, self.start - first) : max(0, self.end - first)]
-            with np.errstate(over="ignore"):
-                cut = cut * gain
-            if not (np.abs(cut) < _LOUDEST).all():  # infinite and NaN ones too
-                if self.codec.precision == "float16":  # which is no damage
-                    raise ArchiveError(
-                        "overflows in float16; --precision float32 or bfloat16 has a greater range",
-                        self.reader.path,
-                    )
-                self._lose(i, "decodes to numbers that are no sound")
-            if i in self.lost:
-                yield np.zeros_like(cut)
-            else:
-                position = max(first, self.start)
-                yield mend_edges(cut, position, header.n_samples, header.edges)
-
-    def _latents(self, i: int) -> Latents:
-        try:
-            return read_segment(self.reader, i)
-        except DamagedArchiveError as error:
-            beside = "" if i in self.segments else " (the range beside it needs it as context)"
-            self._lose(i, error.message + beside, error)
-            n_frames = self.reader.header.segment_frames(i)
-            return np.zeros((self.reader.header.model.n_latents, n_frames), np.float32)
-
-    def _lose(self, i: int, message: str, cause: DamagedArchiveError | None = None) -> None:
-        """Note that segment ``i`` is lost. Raises DamagedArchiveError unless going on."""
-        if not self.keep_going:
-            message = message if cause else f"segment {i}: {message}"
-            raise DamagedArchiveError(message, self.reader.path) from cause
-        self.lost.setdefault(i, message)

@@ -2,6 +2,7 @@
 
 from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
+from earzip.decoding import decode_check
 from earzip.options import (
     CompressOptions,
     CompressResult,
@@ -9,7 +10,7 @@ from earzip.options import (
     RestoreOptions,
     RestoreResult,
 )
-from earzip.restoration import decode_check, restore_file
+from earzip.restoration import restore_file
 
 __all__ = [
     "CodecPool",
