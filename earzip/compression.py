@@ -21,17 +21,16 @@ from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TagError, TargetError
 from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter, verify_structure
-from earzip.formats.archive_header import (
-    Edges,
+from earzip.formats.archive_header import Edges, Header
+from earzip.formats.audio import open_source
+from earzip.formats.header_records import (
     EncoderRecord,
     GeometryRecord,
-    Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
     portable_name,
 )
-from earzip.formats.audio import open_source
 from earzip.formats.limits import max_segment_bytes
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.source_reader import SourceReader

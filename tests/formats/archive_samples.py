@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from earzip.formats.archive import ArchiveSizes, ArchiveWriter
 from earzip.formats.archive_frames import compress_frame, decompress_frame
-from earzip.formats.archive_header import (
+from earzip.formats.archive_header import Header
+from earzip.formats.header_records import (
     EncoderRecord,
     GeometryRecord,
-    Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,

@@ -7,17 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
-from earzip.formats.archive_header import (
-    MAX_EDGE,
-    MAX_SAMPLES,
+from earzip.formats.archive_header import MAX_EDGE, MAX_SAMPLES, Header, samples_at
+from earzip.formats.header_records import (
     EncoderRecord,
     GeometryRecord,
-    Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
     portable_name,
-    samples_at,
 )
 from earzip.formats.limits import MAX_CONTEXT_FRAMES
 from earzip.formats.resample import n_samples_at
