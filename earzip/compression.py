@@ -20,8 +20,10 @@ from earzip.checkpoints import find_model
 from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TagError, TargetError
-from earzip.formats.archive import ArchiveReader, ArchiveSizes, ArchiveWriter, verify_structure
+from earzip.formats.archive import ArchiveReader, verify_structure
 from earzip.formats.archive_header import Edges, Header
+from earzip.formats.archive_layout import ArchiveSizes
+from earzip.formats.archive_writer import ArchiveWriter
 from earzip.formats.audio import open_source
 from earzip.formats.header_records import (
     EncoderRecord,
@@ -235,13 +237,13 @@ class _Encoding:
             self._require_unchanged(before)
             header = self._header(reader, gain_db, n_samples, edges, sha256, before)
             payload, blocks = tags.to_payload()
-            sizes = writer.finish(
+            sizes = writer.write(
                 header,
                 tags=None if tags == TagSet() else payload,
                 blocks=blocks,
                 pictures=[picture.data for picture in tags.pictures],
-                mtime_ns=header.source.mtime_ns,
             )
+            writer.commit(header.source.mtime_ns)
         warnings += [*reader.notes, *_layout_warnings(reader)]
         return _result("written", self.source, self.target, header, sizes, tuple(warnings))
 

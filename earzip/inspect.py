@@ -11,10 +11,10 @@ from typing import Any
 
 from earzip.batch_plan import is_archive_name
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
-from earzip.formats.archive import ArchiveReader, ArchiveSizes, Damage, verify_structure
+from earzip.formats.archive import ArchiveReader, Damage, verify_structure
 from earzip.formats.archive_file import ArchiveFile
 from earzip.formats.archive_header import Header
-from earzip.formats.archive_layout import PREFIX_BYTES
+from earzip.formats.archive_layout import PREFIX_BYTES, ArchiveSizes
 from earzip.formats.archive_tags import TagPart
 
 

@@ -1,202 +1,45 @@
-"""Archives: files that hold the coded sound of one track, its tags and its pictures (SPEC.md).
+"""Archives, read: files that hold the coded sound of one track, its tags and pictures (SPEC.md).
 
-`ArchiveWriter` and `ArchiveReader` are a pair; `verify_structure` reads everything that the reader
-reads on demand. What the segments mean is the business of symbols.py: here they are bytes.
+`ArchiveReader` reads on demand what `earzip.formats.archive_writer.ArchiveWriter` has written;
+`verify_structure` reads all of it. What the segments mean is the business of symbols.py: here they
+are bytes.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from earzip.errors import (
     DamagedArchiveError,
     NotAnArchiveError,
-    TagError,
-    TargetError,
 )
 from earzip.formats.archive_file import ArchiveFile
-from earzip.formats.archive_frames import MAX_FRAMES, compress_frame, compress_frames
 from earzip.formats.archive_header import Header
 from earzip.formats.archive_layout import (
-    MAX_PART_BYTES,
     MAX_SEGMENT_BYTES,
     MAX_TAGS_BYTES,
-    PREFIX_BYTES,
+    ArchiveSizes,
     Index,
     Part,
     PartKind,
-    Prefix,
-    checksum,
-    pack_index_entry,
 )
-from earzip.formats.archive_tags import TagPart, pack_tag_part, unpack_tag_part
-from earzip.formats.atomic import atomic_write
-from earzip.formats.canonical_json import JsonValue
-
-_SPOOL_MEMORY_BYTES = 8 << 20  # an hour at 16 kbps; a longer track goes through the disk
-_COPY_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class ArchiveSizes:
-    """What the bytes of an archive are spent on; they add up to the file."""
-
-    sound: int  # segments
-    overhead: int  # prefix, header, index
-    tags: int
-    pictures: int
-
-    @property
-    def total(self) -> int:
-        """The size of the file, in bytes."""
-        return self.sound + self.overhead + self.tags + self.pictures
+from earzip.formats.archive_tags import TagPart, unpack_tag_part
 
 
 @dataclass(frozen=True)
 class Damage:
     """One thing that is wrong with a file: where, and what was found and expected."""
 
-    part: str  # "prefix", "header", "index", "file", "segment 3", "tags", "picture 0"
+    part: str  # "prefix", "header", "index", "file", "segment 3", "tags", "picture 0", …
     message: str
     segment: int | None = None  # the number of the segment that is lost, if it is one
-
-
-class _UnfinishedError(Exception):
-    """Makes the target's context manager undo what `finish` has not completed."""
-
-
-class ArchiveWriter:
-    """Writes one archive: segments as they come, then `finish` with all that is known by then.
-
-    A context manager. A target that cannot be written is refused when it is entered, before any
-    work; it appears in `finish` and only there, whole. Compressed segments wait in memory, those of
-    a long track in an unnamed file in the target's folder.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
-        self.path = Path(path)
-        self._replace = replace
-        self._index = bytearray()
-        self._raw_bytes: list[int] = []
-        self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed by __exit__
-            max_size=_SPOOL_MEMORY_BYTES, dir=str(self.path.parent)
-        )
-        self._target = ExitStack()
-
-    def __enter__(self) -> Self:
-        self._file = self._target.enter_context(atomic_write(self.path, replace=self._replace))
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._spool.close()
-        # After `finish` there is nothing left to undo.
-        error = exc or _UnfinishedError()
-        self._target.__exit__(type(error), error, traceback)
-
-    def add_segment(self, *pieces: bytes) -> None:
-        """Append a segment of one to `MAX_FRAMES` ``pieces``, none empty, each of one distribution.
-
-        Raises `TargetError`: disk full.
-        """
-        assert 1 <= len(pieces) <= MAX_FRAMES
-        stored = compress_frames(pieces)
-        self._index += pack_index_entry(PartKind.SEGMENT, stored)
-        self._raw_bytes.append(sum(map(len, pieces)))
-        with self._disk():
-            self._spool.write(stored)
-
-    def finish(
-        self,
-        header: Header,
-        *,
-        tags: dict[str, JsonValue] | None = None,
-        blocks: Sequence[bytes] = (),
-        pictures: Sequence[bytes] = (),
-        mtime_ns: int | None = None,
-    ) -> ArchiveSizes:
-        """Write the archive and return what its bytes are spent on.
-
-        ``tags``: the neutral view; ``blocks``: the source's raw tag blocks; ``pictures``: image
-        files in the order in which ``tags`` describes them, equal ones are stored once. Without
-        ``tags`` there are neither. ``mtime_ns``: the file's time of modification. Raises
-        `TargetError`, or `TagError` where tags are too large.
-        """
-        assert len(self._raw_bytes) == header.n_segments, "segments do not make up n_samples"
-        assert max(self._raw_bytes, default=0) <= header.max_segment_bytes
-        assert tags is not None or not (blocks or pictures)
-        sound = self._spool.tell()
-        images = {image: i for i, image in enumerate(dict.fromkeys(pictures))}
-        tag_frame = b""
-        if tags is not None:
-            part = TagPart(tags, tuple(blocks), tuple(images[p] for p in pictures))
-            tag_frame = self._tag_frame(part, largest=max(map(len, images), default=0))
-            self._index += pack_index_entry(PartKind.TAGS, tag_frame)
-        for image in images:
-            self._index += pack_index_entry(PartKind.PICTURE, image)
-        header_frame = compress_frame(header.to_bytes(), dictionary=True)
-        sizes = ArchiveSizes(
-            sound=sound,
-            overhead=PREFIX_BYTES + len(header_frame) + len(self._index),
-            tags=len(tag_frame),
-            pictures=sum(map(len, images)),
-        )
-        prefix = Prefix(
-            header_bytes=len(header_frame),
-            index_bytes=len(self._index),
-            file_bytes=sizes.total,
-            header_checksum=checksum(header_frame),
-            index_checksum=checksum(bytes(self._index)),
-            minor=header.minor_version,
-        )
-        with self._disk():
-            file = self._file
-            file.write(prefix.pack())
-            file.write(header_frame)
-            file.write(self._index)
-            self._spool.seek(0)
-            while block := self._spool.read(_COPY_BYTES):
-                file.write(block)
-            file.write(tag_frame)
-            for image in images:
-                file.write(image)
-            file.flush()
-            if mtime_ns is not None:
-                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
-        self._target.close()
-        return sizes
-
-    def _tag_frame(self, part: TagPart, *, largest: int) -> bytes:
-        """Return the tag part as stored; ``largest``: bytes of its largest picture."""
-        try:
-            if largest > MAX_PART_BYTES:
-                raise TagError(
-                    f"a picture takes {largest} bytes, an archive holds {MAX_PART_BYTES}"
-                )
-            raw = pack_tag_part(part)
-        except TagError as error:
-            raise TagError(error.message, self.path) from error
-        return compress_frame(raw, dictionary=True)
-
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Blame the target's folder for what the spool file meets."""
-        try:
-            yield
-        except OSError as error:
-            raise TargetError(f"cannot be written: {error.strerror or error}", self.path) from error
 
 
 class ArchiveReader:
@@ -217,7 +60,7 @@ class ArchiveReader:
                     raise DamagedArchiveError(self.wrong_length)
                 self.header = self._file.read_header(self.prefix)
                 self._index = self._file.read_index(self.prefix)
-                _require_segments(self._index, self.header)
+                _require_parts(self._index, self.header)
         except BaseException:
             self._file.close()
             raise
@@ -249,8 +92,9 @@ class ArchiveReader:
         sound = self._index.bytes_of(PartKind.SEGMENT)
         tags = self._index.bytes_of(PartKind.TAGS)
         pictures = self._index.bytes_of(PartKind.PICTURE)
-        overhead = self.prefix.file_bytes - sound - tags - pictures
-        return ArchiveSizes(sound, overhead, tags, pictures)
+        exact = self._index.bytes_of(PartKind.EXACT)
+        overhead = self.prefix.file_bytes - sound - tags - pictures - exact
+        return ArchiveSizes(sound, overhead, tags, pictures, exact)
 
     def segment(self, i: int) -> bytes:
         """Return the pieces given to `ArchiveWriter.add_segment` for segment ``i``, joined.
@@ -271,7 +115,7 @@ class ArchiveReader:
             return _read_tags(self._file, self._part(PartKind.TAGS, 0), n_pictures)
 
     def pictures(self) -> list[bytes]:
-        """Return the image files given to `ArchiveWriter.finish`, in the same order."""
+        """Return the image files given to `ArchiveWriter.write`, in the same order."""
         images = [self.picture(i) for i in range(self._index.count_of(PartKind.PICTURE))]
         return [images[i] for i in self._picture_numbers]
 
@@ -283,6 +127,18 @@ class ArchiveReader:
     def picture_sizes(self) -> list[int]:
         """Return the bytes of each of `pictures`, without reading them."""
         return [self._part(PartKind.PICTURE, i).n_bytes for i in self._picture_numbers]
+
+    def exact_copy(self) -> BinaryIO:
+        """Return the exact copy of the source, every byte checked: a file to read and to seek in.
+
+        Its form is ``header.exact``, which must not be None. It outlives this reader.
+        """
+        assert self.header.exact is not None
+        parts = [self._part(PartKind.EXACT, i) for i in range(self._index.count_of(PartKind.EXACT))]
+        for i, part in enumerate(parts):
+            with self._file.blamed(f"exact copy, piece {i}"):
+                self._file.read_part(part)
+        return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
 
     @property
     def _picture_numbers(self) -> tuple[int, ...]:
@@ -327,7 +183,7 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
             return damages
         if header is not None:
             with recorded("index"):
-                _require_segments(index, header)
+                _require_parts(index, header)
         max_segment_bytes = header.max_segment_bytes if header else MAX_SEGMENT_BYTES
         n_pictures = index.count_of(PartKind.PICTURE)
         for i, part in enumerate(index):
@@ -344,6 +200,9 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
                 case PartKind.PICTURE:
                     with recorded(f"picture {number}"):
                         file.read_part(part)
+                case PartKind.EXACT:
+                    with recorded(f"exact copy, piece {number}"):
+                        file.read_part(part)
                 case _:
                     with recorded(f"part {i}"):
                         file.read_part(part)
@@ -355,9 +214,14 @@ def _read_tags(file: ArchiveFile, part: Part, n_pictures: int) -> TagPart:
     return unpack_tag_part(raw, n_picture_parts=n_pictures)
 
 
-def _require_segments(index: Index, header: Header) -> None:
+def _require_parts(index: Index, header: Header) -> None:
     found = index.count_of(PartKind.SEGMENT)
     if found != header.n_segments:
         raise DamagedArchiveError(
             f"index lists {found} segments, {header.n_samples} samples take {header.n_segments}"
+        )
+    n_exact = index.count_of(PartKind.EXACT)
+    if bool(n_exact) != (header.exact is not None):
+        raise DamagedArchiveError(
+            f"index lists {n_exact} parts of an exact copy, the header says {header.exact or 'none'}"
         )

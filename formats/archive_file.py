@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from earzip.errors import ArchiveError, DamagedArchiveError
 from earzip.formats.archive_frames import decompress_frame, decompress_frames
@@ -20,6 +21,15 @@ from earzip.formats.archive_layout import (
     Prefix,
     require_checksum,
 )
+from earzip.formats.span_file import SpanFile
+
+
+class _OwnedSpan(SpanFile):
+    """Closes the file that it is a part of."""
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class ArchiveFile:
@@ -104,6 +114,14 @@ class ArchiveFile:
     def read_frames(self, part: Part, max_bytes: int) -> bytes:
         """Return what the frames of ``part`` decompress to, joined: 1 to ``max_bytes`` bytes."""
         return decompress_frames(self.read_part(part), max_bytes=max_bytes)
+
+    def span(self, offset: int, n_bytes: int) -> BinaryIO:
+        """Return ``n_bytes`` from ``offset`` on as a file of their own, which outlives this one.
+
+        Nothing in it is checked: read its parts before.
+        """
+        file = os.fdopen(os.dup(self._descriptor), "rb")
+        return io.BufferedReader(_OwnedSpan(file, [(offset, n_bytes)]))
 
     def _read(self, offset: int, n_bytes: int) -> bytes:
         # The size first: nothing is allocated for bytes that are not there.

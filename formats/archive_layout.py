@@ -20,7 +20,7 @@ from earzip.formats.limits import MAX_INTEGER_BYTES, SEGMENT_SLACK_BYTES
 
 MAGIC = b"\x89EARZ\r\n\x1a"
 MAJOR_VERSION = 1
-MINOR_VERSION = 1  # the newest; an archive states the oldest that has all it uses
+MINOR_VERSION = 2  # the newest; an archive states the oldest that has all it uses
 
 _PREFIX = struct.Struct("<8sHHIQI8s8s")  # and its own checksum
 CHECKSUM_BYTES = 8
@@ -45,6 +45,24 @@ class PartKind(IntEnum):
     SEGMENT = 1
     TAGS = 2
     PICTURE = 3
+    EXACT = 4
+    """A piece of the exact copy of the source; joined in their order they are one file."""
+
+
+@dataclass(frozen=True)
+class ArchiveSizes:
+    """What the bytes of an archive are spent on; they add up to the file."""
+
+    sound: int  # segments
+    overhead: int  # prefix, header, index
+    tags: int
+    pictures: int
+    exact: int = 0  # the exact copy of the source
+
+    @property
+    def total(self) -> int:
+        """The size of the file, in bytes."""
+        return self.sound + self.overhead + self.tags + self.pictures + self.exact
 
 
 def checksum(data: bytes) -> bytes:
@@ -173,8 +191,9 @@ class Index:
         n_tags = self.count_of(PartKind.TAGS)
         if n_tags > 1 or (self.count_of(PartKind.PICTURE) and not n_tags):
             raise DamagedArchiveError(f"the index lists {n_tags} tag parts, expected one")
-        if np.any(self._lengths[kinds <= PartKind.TAGS] == 0):
-            raise DamagedArchiveError("the index lists a segment or tag part of 0 bytes")
+        never_empty = (kinds <= PartKind.TAGS) | (kinds == PartKind.EXACT)
+        if np.any(self._lengths[never_empty] == 0):
+            raise DamagedArchiveError("the index lists a part of 0 bytes that is no picture")
 
     def __len__(self) -> int:
         return len(self._kinds)

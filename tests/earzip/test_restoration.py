@@ -18,7 +18,8 @@ from earzip.errors import (
     TargetError,
     UsageError,
 )
-from earzip.formats.archive import ArchiveReader, ArchiveWriter, verify_structure
+from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.archive_writer import ArchiveWriter
 from earzip.formats.provenance import read_provenance
 from earzip.latents import extract_latents
 from earzip.transcode import (
@@ -272,7 +273,8 @@ def test_numbers_that_are_no_sound_are_damage(archive: Path, tmp_path: Path) -> 
         steps = replace(header.quantizer, step_exponents=(1024,) * header.model.n_latents)
         for i in range(reader.n_segments):
             writer.add_segment(reader.segment(i))
-        writer.finish(replace(header, quantizer=steps, gain_centibels=-1200))
+        writer.write(replace(header, quantizer=steps, gain_centibels=-1200))
+        writer.commit()
     wav = RestoreOptions(container="wav", bits="float")
     with pytest.raises(DamagedArchiveError, match="no sound"):
         restore_file(crafted, tmp_path / "o.wav", wav)

@@ -261,8 +261,8 @@ attack("kinds out of order", "order of kinds")(parts(lambda p: p.reverse()))
 attack("kind 0", "order of kinds")(parts(lambda p: p.insert(0, (0, b"abc"))))
 attack("two tag parts", "lists 2 tag parts")(parts(lambda p: p.insert(3, p[3])))
 attack("pictures without tags", "lists 0 tag parts")(parts(lambda p: p.pop(3)))
-attack("tags of 0 bytes", "tag part of 0 bytes")(lambda p: p.change_part(TAGS, b""))
-attack("a segment of 0 bytes", "segment or tag part of 0 bytes")(
+attack("tags of 0 bytes", "part of 0 bytes that is no picture")(lambda p: p.change_part(TAGS, b""))
+attack("a segment of 0 bytes", "part of 0 bytes that is no picture")(
     lambda p: p.change_part(SEGMENT, b"")
 )
 attack("a picture too many", "pictures do not refer to each of the 3")(

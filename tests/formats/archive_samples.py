@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.formats.archive import ArchiveSizes, ArchiveWriter
 from earzip.formats.archive_frames import compress_frame, decompress_frame
 from earzip.formats.archive_header import Header
+from earzip.formats.archive_layout import ArchiveSizes
+from earzip.formats.archive_writer import ArchiveWriter
 from earzip.formats.header_records import (
     EncoderRecord,
     GeometryRecord,
@@ -87,14 +88,16 @@ def symbols_of(header: Header, i: int) -> NDArray[np.int32]:
     return symbols
 
 
-def write_sample(path: Path, header: Header | None = None, **finish: Any) -> ArchiveSizes:
+def write_sample(path: Path, header: Header | None = None, **content: Any) -> ArchiveSizes:
     """Write an archive of ``header`` with two tag blocks and three pictures, two of them equal."""
     header = header or sample_header()
-    finish = finish or {"tags": TAGS, "blocks": BLOCKS, "pictures": PICTURES}
+    content = content or {"tags": TAGS, "blocks": BLOCKS, "pictures": PICTURES}
     with ArchiveWriter(path) as writer:
         for i in range(header.n_segments):
             writer.add_segment(*pieces_of(header, i))
-        return writer.finish(header, **finish)
+        sizes = writer.write(header, **content)
+        writer.commit()
+    return sizes
 
 
 def checksum(data: bytes) -> bytes:

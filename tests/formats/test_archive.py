@@ -14,9 +14,10 @@ from earzip.errors import (
     TagError,
     TargetError,
 )
-from earzip.formats import archive, archive_tags
-from earzip.formats.archive import ArchiveReader, ArchiveWriter, verify_structure
+from earzip.formats import archive_tags, archive_writer
+from earzip.formats.archive import ArchiveReader, verify_structure
 from earzip.formats.archive_frames import compress_frame, decompress_frame
+from earzip.formats.archive_writer import ArchiveWriter
 from tests.formats.archive_samples import (
     BLOCKS,
     BOOKLET,
@@ -120,7 +121,8 @@ def test_a_typical_track_spends_well_under_a_kilobyte_on_all_but_sound(tmp_path:
     with ArchiveWriter(tmp_path / "a") as writer:
         for _ in range(header.n_segments):
             writer.add_segment(noise.randbytes(30_000))
-        sizes = writer.finish(header)
+        sizes = writer.write(header)
+        writer.commit()
     assert sizes.overhead < 720
     write_sample(tmp_path / "clip", sample_header(20 * 44_100, n_latents=224, core=1024), tags=None)
     with ArchiveReader(tmp_path / "clip") as reader:
@@ -135,17 +137,20 @@ def test_a_long_track_goes_through_the_disk_not_through_memory(tmp_path: Path) -
         for segment in segments:
             writer.add_segment(segment)
         assert not (tmp_path / "a").exists()
-        writer.finish(header)
+        writer.write(header)
+        writer.commit()
     with ArchiveReader(tmp_path / "a") as reader:
         assert all(reader.segment(i) == s for i, s in enumerate(segments))
 
 
-def test_nothing_is_written_before_finish_nor_after_an_error(tmp_path: Path) -> None:
+def test_nothing_is_written_before_commit_nor_after_an_error(tmp_path: Path) -> None:
     header = sample_header()
     with pytest.raises(AssertionError), ArchiveWriter(tmp_path / "a") as writer:
-        writer.finish(header)
+        writer.write(header)
     with ArchiveWriter(tmp_path / "a") as writer:
         writer.add_segment(segment_of(header, 0))
+    with ArchiveWriter(tmp_path / "a") as writer:
+        writer.write(sample_header(0))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,7 +161,7 @@ def test_an_existing_archive_can_be_protected(song: Path) -> None:
         pytest.raises(TargetError, match="exists already"),
         ArchiveWriter(song, replace=False) as writer,
     ):
-        writer.finish(header)
+        writer.write(header)
     assert song.read_bytes() == before
 
 
@@ -170,35 +175,37 @@ def test_a_missing_folder_is_a_target_error(tmp_path: Path) -> None:
 
 def test_an_archive_gets_the_time_it_is_given(tmp_path: Path) -> None:
     with ArchiveWriter(tmp_path / "a") as writer:
-        writer.finish(sample_header(0), mtime_ns=10**18 + 7)
+        writer.write(sample_header(0))
+        writer.commit(mtime_ns=10**18 + 7)
     assert (tmp_path / "a").stat().st_mtime_ns == 10**18 + 7
 
 
 def test_wrong_segments_are_our_own_mistake(tmp_path: Path) -> None:
     with ArchiveWriter(tmp_path / "a") as writer, pytest.raises(AssertionError):
-        writer.finish(sample_header())
+        writer.write(sample_header())
     with ArchiveWriter(tmp_path / "a") as writer, pytest.raises(AssertionError):
-        writer.finish(sample_header(0), blocks=[b"x"])
+        writer.write(sample_header(0), blocks=[b"x"])
 
 
 def test_tags_beyond_the_limits_are_refused_and_can_be_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive_tags, "MAX_TAGS_BYTES", 1000)
-    monkeypatch.setattr(archive, "MAX_PART_BYTES", 1000)
+    monkeypatch.setattr(archive_writer, "MAX_PART_BYTES", 1000)
     with ArchiveWriter(tmp_path / "a") as writer:
         header = sample_header(0)
         with pytest.raises(TagError, match=r"a: 10\d\d bytes of tag blocks, an archive holds 1000"):
-            writer.finish(header, tags={}, blocks=[bytes(1001)])
+            writer.write(header, tags={}, blocks=[bytes(1001)])
         with pytest.raises(TagError, match="2001 tag blocks, an archive holds 2000"):
-            writer.finish(header, tags={}, blocks=[b""] * 2001)
+            writer.write(header, tags={}, blocks=[b""] * 2001)
         with pytest.raises(TagError, match="4194304"):
-            writer.finish(header, tags={"x": "y" * (4 << 20)})
+            writer.write(header, tags={"x": "y" * (4 << 20)})
         with pytest.raises(TagError, match="not Unicode"):
-            writer.finish(header, tags={"x": "\udcff"})
+            writer.write(header, tags={"x": "\udcff"})
         with pytest.raises(TagError, match="a picture takes 1001 bytes"):
-            writer.finish(header, tags={}, pictures=[bytes(1001)])
-        writer.finish(header)
+            writer.write(header, tags={}, pictures=[bytes(1001)])
+        writer.write(header)
+        writer.commit()
     assert verify_structure(tmp_path / "a") == []
 
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
-from earzip.formats.archive_header import MAX_EDGE, MAX_SAMPLES, Header, samples_at
+from earzip.formats.archive_header import EXACT_FORMS, MAX_EDGE, Header, samples_at
 from earzip.formats.header_records import (
+    CheckRecord,
     EncoderRecord,
     GeometryRecord,
     ModelRecord,
@@ -23,6 +24,7 @@ from tests.formats.archive_samples import canonical, sample_header, with_samples
 
 ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=32)
 WORDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", fullmatch=True)
+CHECKS = st.builds(CheckRecord, *6 * [st.integers(-(10**7), 10**7)])
 SHA256 = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=200).filter(
     lambda name: name not in (".", "..")
@@ -46,7 +48,7 @@ def headers(draw: st.DrawFn) -> Header:
         bit_depth=draw(st.none() | st.integers(1, 64)),
         is_float=draw(st.booleans()),
         lossless=draw(st.booleans()),
-        n_frames=draw(st.integers(0, 2**20)),
+        n_frames=draw(st.integers(0, 2**16)),  # × 768,000 Hz are no more samples than there may be
         downmix=draw(ASCII),
         truncated=draw(st.none() | st.text(st.characters(codec="utf-8"), max_size=100)),
     )
@@ -65,10 +67,12 @@ def headers(draw: st.DrawFn) -> Header:
         quantizer=QuantizerRecord(draw(WORDS), tuple(draw(steps))),
         symbols=draw(st.sampled_from(SYMBOL_CODINGS)),
         gain_centibels=draw(st.integers(-1200, 1200)),
-        n_samples=min(MAX_SAMPLES, samples_at(source.n_frames, source.sample_rate, rate)),
+        n_samples=samples_at(source.n_frames, source.sample_rate, rate),
         edges=draw(st.tuples(*4 * [st.integers(-MAX_EDGE, MAX_EDGE)])),
         source=source,
         settings=draw(st.from_regex(r"[0-9a-f]{16,64}", fullmatch=True)),
+        check=draw(st.none() | st.just(CheckRecord()) | CHECKS),
+        exact=draw(st.sampled_from([None, *EXACT_FORMS])),
     )
 
 

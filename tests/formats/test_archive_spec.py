@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import zstandard
 from earzip.formats import archive_header, archive_layout
 from earzip.formats.archive_dictionary import DICTIONARY
 from earzip.formats.archive_frames import MAX_FRAMES
+from earzip.formats.archive_header import EXACT_FORMS
 from earzip.formats.archive_layout import PartKind
+from earzip.formats.header_records import CheckRecord
 from earzip.formats.limits import MAX_CONTEXT_FRAMES
 from earzip.formats.symbols import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import (
@@ -47,7 +50,10 @@ def test_every_field_of_the_header_is_listed() -> None:
     }
     header = SPEC.split("## Header")[1].split("## Symbols")[0]
     listed = {line.split("`")[1] for line in header.splitlines() if line.startswith("| `")}
-    assert listed == names | {"critical"}
+    assert listed == names | {"critical", "check", "exact"}
+    check = SPEC.split("## Check")[1].split("## Tags")[0]
+    assert all(f"`{each.name}`" in check for each in fields(CheckRecord))
+    assert f"`exact` | absent, {' or '.join(f'`{form}`' for form in EXACT_FORMS)} |" in SPEC
 
 
 def test_numbers_of_the_specification_are_those_of_the_code() -> None:

@@ -1,0 +1,190 @@
+"""Archives, written; the inverse of archive.py."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from earzip.errors import (
+    TagError,
+    TargetError,
+)
+from earzip.formats.archive_exact import ExactPieces
+from earzip.formats.archive_frames import MAX_FRAMES, compress_frame, compress_frames
+from earzip.formats.archive_header import Header
+from earzip.formats.archive_layout import (
+    MAX_PART_BYTES,
+    PREFIX_BYTES,
+    ArchiveSizes,
+    PartKind,
+    Prefix,
+    checksum,
+    pack_index_entry,
+)
+from earzip.formats.archive_tags import TagPart, pack_tag_part
+from earzip.formats.atomic import atomic_write
+from earzip.formats.canonical_json import JsonValue
+
+_SPOOL_MEMORY_BYTES = 8 << 20  # an hour at 16 kbps; a longer track goes through the disk
+_COPY_BYTES = 1 << 20
+
+
+class _UnfinishedError(Exception):
+    """Makes the target's context manager undo what `commit` has not completed."""
+
+
+class ArchiveWriter:
+    """Writes one archive: segments as they come, `write` with all that is known by then, `commit`.
+
+    A context manager. A target that cannot be written is refused when it is entered, before any
+    work; it appears in `commit` and only there, whole. Before that, what `write` has written can be
+    read at ``temporary``, and written anew with what was found out. Compressed segments wait in
+    memory, those of a long track in an unnamed file in the target's folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
+        self.path = Path(path)
+        self._replace = replace
+        self._index = bytearray()
+        self._raw_bytes: list[int] = []
+        self._sound_bytes = 0
+        self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed by __exit__
+            max_size=_SPOOL_MEMORY_BYTES, dir=str(self.path.parent)
+        )
+        self._target = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._file = self._target.enter_context(atomic_write(self.path, replace=self._replace))
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._spool.close()
+        # After `commit` there is nothing left to undo.
+        error = exc or _UnfinishedError()
+        self._target.__exit__(type(error), error, traceback)
+
+    def add_segment(self, *pieces: bytes) -> None:
+        """Append a segment of one to `MAX_FRAMES` ``pieces``, none empty, each of one distribution.
+
+        Raises `TargetError`: disk full.
+        """
+        assert 1 <= len(pieces) <= MAX_FRAMES
+        stored = compress_frames(pieces)
+        self._index += pack_index_entry(PartKind.SEGMENT, stored)
+        self._raw_bytes.append(sum(map(len, pieces)))
+        self._sound_bytes += len(stored)
+        with self._disk():
+            self._spool.write(stored)
+
+    @property
+    def temporary(self) -> Path:
+        """The file that `write` fills and to which `commit` gives the target's name."""
+        return Path(os.fsdecode(self._file.raw.name))
+
+    def write(
+        self,
+        header: Header,
+        *,
+        tags: dict[str, JsonValue] | None = None,
+        blocks: Sequence[bytes] = (),
+        pictures: Sequence[bytes] = (),
+        exact: BinaryIO | None = None,
+    ) -> ArchiveSizes:
+        """Write the whole archive to `temporary` and return what its bytes are spent on.
+
+        What an earlier call wrote there is replaced. ``tags``: the neutral view; ``blocks``: the
+        source's raw tag blocks; ``pictures``: image files in the order in which ``tags`` describes
+        them, equal ones are stored once. Without ``tags`` there are neither. ``exact``: the exact
+        copy of the source, read twice from its beginning to its end; there if ``header`` names its
+        form. Raises `TargetError`, `TagError` where tags are too large, or `SourceError` for an
+        exact copy that cannot be read or changes meanwhile.
+        """
+        assert len(self._raw_bytes) == header.n_segments, "segments do not make up n_samples"
+        assert max(self._raw_bytes, default=0) <= header.max_segment_bytes
+        assert tags is not None or not (blocks or pictures)
+        assert (header.exact is None) == (exact is None)
+        index = bytearray(self._index)
+        images = {image: i for i, image in enumerate(dict.fromkeys(pictures))}
+        tag_frame = b""
+        if tags is not None:
+            part = TagPart(tags, tuple(blocks), tuple(images[p] for p in pictures))
+            tag_frame = self._tag_frame(part, largest=max(map(len, images), default=0))
+            index += pack_index_entry(PartKind.TAGS, tag_frame)
+        for image in images:
+            index += pack_index_entry(PartKind.PICTURE, image)
+        pieces = ExactPieces(exact, self.path) if exact else None
+        if pieces:
+            index += pieces.index
+        header_frame = compress_frame(header.to_bytes(), dictionary=True)
+        sizes = ArchiveSizes(
+            sound=self._sound_bytes,
+            overhead=PREFIX_BYTES + len(header_frame) + len(index),
+            tags=len(tag_frame),
+            pictures=sum(map(len, images)),
+            exact=pieces.n_bytes if pieces else 0,
+        )
+        prefix = Prefix(
+            header_bytes=len(header_frame),
+            index_bytes=len(index),
+            file_bytes=sizes.total,
+            header_checksum=checksum(header_frame),
+            index_checksum=checksum(bytes(index)),
+            minor=header.minor_version,
+        )
+        with self._disk():
+            file = self._file
+            file.seek(0)
+            file.truncate()
+            file.write(prefix.pack())
+            file.write(header_frame)
+            file.write(index)
+            self._spool.seek(0)
+            while block := self._spool.read(_COPY_BYTES):
+                file.write(block)
+            file.write(tag_frame)
+            for image in images:
+                file.write(image)
+            for piece in pieces or ():
+                file.write(piece)
+            file.flush()
+        return sizes
+
+    def commit(self, mtime_ns: int | None = None) -> None:
+        """Give what `write` has written the target's name, and ``mtime_ns``, if any, as its time.
+
+        Raises `TargetError`.
+        """
+        with self._disk():
+            if mtime_ns is not None:
+                os.utime(self._file.fileno(), ns=(mtime_ns, mtime_ns))
+        self._target.close()
+
+    def _tag_frame(self, part: TagPart, *, largest: int) -> bytes:
+        """Return the tag part as stored; ``largest``: bytes of its largest picture."""
+        try:
+            if largest > MAX_PART_BYTES:
+                raise TagError(
+                    f"a picture takes {largest} bytes, an archive holds {MAX_PART_BYTES}"
+                )
+            raw = pack_tag_part(part)
+        except TagError as error:
+            raise TagError(error.message, self.path) from error
+        return compress_frame(raw, dictionary=True)
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Blame the target's folder for what the spool file meets."""
+        try:
+            yield
+        except OSError as error:
+            raise TargetError(f"cannot be written: {error.strerror or error}", self.path) from error
