@@ -1,1 +1,18 @@
-"""Measures of a reconstruction, as published with the εar-VAE."""
+"""What a restored track is judged by: the measures published with the εar-VAE."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from earzip.errors import UsageError
+
+_PACKAGES = ("auraloss", "librosa", "scipy")
+
+
+def require_eval() -> None:
+    """Raise UsageError unless the packages of the extra ``eval`` are installed."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"measures need more packages ({', '.join(missing)}): pip install 'earzip[eval]'"
+        )

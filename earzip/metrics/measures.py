@@ -1,23 +1,37 @@
 """The measures of a reconstruction that the εar-VAE is judged by (arXiv 2509.14912).
 
-Every measure takes an estimate and its original: float32 ``[2, T]``, 44.1 kHz, aligned to the sample and
-of equal length. Compute them outside autocast: half precision changes the spectral distances.
+Every measure compares an estimate with its original: float32 ``[2, T]``, 44.1 kHz, aligned to the sample
+and of equal length. They are taken from overlapping windows of a stream, and are those of the whole.
+Compute them outside autocast: half precision changes the spectral distances. They need the extra
+``eval``; see `earzip.metrics.require_eval`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import lru_cache
+import math
+from dataclasses import astuple, dataclass, fields
 
 import torch
 from torch import Tensor
 
-SAMPLE_RATE = 44_100
-_STFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
-_MEL_SIZES = (4096, 2048, 1024, 512)
-_N_MELS = 64
-_MIN_WEIGHT = 1e-6
-_TRUE_PEAK_OVERSAMPLING = 4
+from earzip.metrics.coherence import PhaseCoherence
+from earzip.metrics.distances import SAMPLE_RATE, STFT_SIZES, SpectralDistances, weighted
+from earzip.metrics.distortion import SiSdr, si_sdr_db
+from earzip.metrics.true_peak import TruePeaks
+from earzip.metrics.windows import FFT_SIZE, Block, Window, Windows, as_sound
+
+__all__ = [
+    "MIN_SAMPLES",
+    "SAMPLE_RATE",
+    "Measures",
+    "QualityMeter",
+    "mean_measures",
+    "measure",
+    "si_sdr_db",
+]
+
+MIN_SAMPLES = max(STFT_SIZES) // 2 + 1
+"""The shortest track with a frame of the largest FFT, whose ends are mirrored: 46 ms."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,7 @@ class Measures:
     """The six published measures of one track."""
 
     si_sdr_db: float
-    """Scale-invariant signal-to-distortion ratio; higher is better."""
+    """Scale-invariant signal-to-distortion ratio, within ±200; higher is better."""
     mel: float
     """Multi-resolution mel distance; lower is better."""
     stft: float
@@ -38,19 +52,52 @@ class Measures:
     """Absolute difference of true peaks in dB; lower is better."""
 
 
-def measure(estimate: Tensor, original: Tensor) -> Measures:
-    """Return all measures of ``estimate`` against ``original``, both float32 ``[2, T]``."""
-    if estimate.shape != original.shape:
-        raise ValueError(f"lengths differ: {tuple(estimate.shape)} and {tuple(original.shape)}")
-    with torch.no_grad():
-        return Measures(
-            si_sdr_db=si_sdr_db(estimate, original),
-            mel=mel_distance(estimate, original),
-            stft=stft_distance(estimate, original),
-            icpc=individual_phase_coherence(estimate, original),
-            ccpc=cross_phase_coherence(estimate, original),
-            dbtp=abs(true_peak_db(estimate) - true_peak_db(original)),
-        )
+class QualityMeter:
+    """Measures a track that arrives in blocks, in memory that does not grow with its length."""
+
+    def __init__(self) -> None:
+        self._windows = Windows()
+        self._sums = _Sums()
+        self._n_samples = 0
+
+    def add(self, estimate: Block, original: Block) -> None:
+        """Take in the next samples of both: float32 ``[2, T]``, tensors or arrays.
+
+        Raises ValueError for shapes that differ or are others.
+        """
+        x, y = as_sound(estimate), as_sound(original)
+        if x.shape != y.shape:
+            raise ValueError(f"lengths differ: {x.shape[1]} and {y.shape[1]} samples")
+        self._n_samples += x.shape[1]
+        for window in self._windows.add(x, y):
+            self._sums.add(window)
+
+    def measures(self) -> Measures | None:
+        """Return the measures of all that was added, each a finite number; ends the stream.
+
+        None for what they are not defined of: a track shorter than `MIN_SAMPLES`, an original of
+        digital silence, and samples so large that their squares exceed float32.
+        """
+        if self._n_samples < MIN_SAMPLES:
+            return None
+        self._sums.add(self._windows.last())
+        measures = self._sums.measures()
+        is_defined = self._sums.has_sound and all(map(math.isfinite, astuple(measures)))
+        return measures if is_defined else None
+
+
+def measure(estimate: Block, original: Block) -> Measures:
+    """Return all measures of ``estimate`` against ``original``, both float32 ``[2, T]``.
+
+    Raises ValueError for lengths that differ, and where the measures are not defined; see
+    `QualityMeter.measures`.
+    """
+    meter = QualityMeter()
+    meter.add(estimate, original)
+    measures = meter.measures()
+    if measures is None:
+        raise ValueError("the original is silent or too short, or samples are too large")
+    return measures
 
 
 def mean_measures(measures: list[Measures]) -> Measures:
@@ -59,105 +106,35 @@ def mean_measures(measures: list[Measures]) -> Measures:
     return Measures(**{n: sum(getattr(m, n) for m in measures) / len(measures) for n in names})
 
 
-def si_sdr_db(estimate: Tensor, original: Tensor) -> float:
-    """Scale-invariant SDR in dB over both channels together (Le Roux et al., 2019)."""
-    x, y = estimate.double().flatten(), original.double().flatten()
-    target = (x @ y) / (y @ y).clamp(min=1e-20) * y
-    noise = x - target
-    return float(
-        10 * torch.log10((target @ target).clamp(min=1e-20) / (noise @ noise).clamp(min=1e-20))
-    )
+class _Sums:
+    """All that is added up from window to window."""
 
+    def __init__(self) -> None:
+        self._si_sdr = SiSdr()
+        self._distances = SpectralDistances()
+        self._coherence = PhaseCoherence()
+        self._peaks = TruePeaks()
 
-@lru_cache(maxsize=2)
-def _auraloss(sizes: tuple[int, ...], mel: bool) -> torch.nn.Module:
-    # The published definition is this library's loss, so it is computed by it.
-    import auraloss  # noqa: PLC0415  # of the extra eval
+    @torch.no_grad()
+    def add(self, window: Window) -> None:
+        core: Tensor = window.audio[:, window.start : window.stop]
+        self._si_sdr.add(core[:2], core[2:])
+        spectra = torch.fft.rfft(window.audio, FFT_SIZE)
+        self._peaks.add(window, spectra)
+        filtered = weighted(spectra, window.audio.shape[1])
+        self._distances.add(Window(filtered, window.start, window.stop, window.is_last))
+        self._coherence.add(window)
 
-    options = {"scale": "mel", "n_bins": _N_MELS} if mel else {}
-    loss: torch.nn.Module = auraloss.freq.MultiResolutionSTFTLoss(
-        fft_sizes=list(sizes),
-        hop_sizes=[n // 4 for n in sizes],
-        win_lengths=list(sizes),
-        sample_rate=SAMPLE_RATE,
-        **options,
-    )
-    return loss
+    @property
+    def has_sound(self) -> bool:
+        return self._si_sdr.original_energy > 0
 
-
-@lru_cache(maxsize=1)
-def _perceptual_weighting() -> torch.nn.Module:
-    import auraloss  # noqa: PLC0415  # of the extra eval
-
-    weighting: torch.nn.Module = auraloss.perceptual.FIRFilter(filter_type="aw", fs=SAMPLE_RATE)
-    return weighting
-
-
-def _distance(estimate: Tensor, original: Tensor, sizes: tuple[int, ...], mel: bool) -> float:
-    # Its option perceptual_weighting would filter both signals again for every FFT size.
-    x, y = _perceptual_weighting()(estimate[:, None], original[:, None])
-    return float(_auraloss(sizes, mel)(x.transpose(0, 1), y.transpose(0, 1)))
-
-
-def stft_distance(estimate: Tensor, original: Tensor) -> float:
-    """Multi-resolution STFT distance, FFT sizes 4096 to 128, perceptually weighted."""
-    return _distance(estimate, original, _STFT_SIZES, mel=False)
-
-
-def mel_distance(estimate: Tensor, original: Tensor) -> float:
-    """Multi-resolution distance over 64 mel bands, FFT sizes 4096 to 512, perceptually weighted."""
-    return _distance(estimate, original, _MEL_SIZES, mel=True)
-
-
-def _spectra(audio: Tensor, n_fft: int) -> Tensor:
-    window = torch.hann_window(n_fft, device=audio.device)
-    return torch.stft(audio, n_fft, n_fft // 4, n_fft, window, return_complex=True)
-
-
-def _coherence(phasor: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean over time of |Σ_f w·phasor| / Σ_f w, for ``[..., bins, frames]``."""
-    weight = torch.where(weight > _MIN_WEIGHT, weight, 0)
-    by_frame = weight.sum(-2)
-    # |Σ w·p| / Σ w, weighted by Σ w in the mean over time: the frame weights cancel.
-    return (phasor * weight).sum(-2).abs().sum(-1) / by_frame.sum(-1).clamp(min=1e-20)
-
-
-def individual_phase_coherence(estimate: Tensor, original: Tensor) -> float:
-    """ICPC: coherence of each channel's phase with the original's, mean of channels and FFT sizes."""
-    values = []
-    for n_fft in _MEL_SIZES:
-        x, y = _spectra(estimate, n_fft), _spectra(original, n_fft)
-        product = x * y.conj()
-        weight = product.abs()
-        values.append(_coherence(product / weight.clamp(min=1e-20), weight).mean())
-    return float(torch.stack(values).mean())
-
-
-def cross_phase_coherence(estimate: Tensor, original: Tensor) -> float:
-    """CCPC: coherence of the inter-channel phase with the original's, mean of FFT sizes."""
-    values = []
-    for n_fft in _MEL_SIZES:
-        x, y = _spectra(estimate, n_fft), _spectra(original, n_fft)
-        cross_x, cross_y = x[0] * x[1].conj(), y[0] * y[1].conj()
-        weight = cross_x.abs()
-        product = cross_x * cross_y.conj()
-        values.append(_coherence(product / product.abs().clamp(min=1e-20), weight))
-    return float(torch.stack(values).mean())
-
-
-def true_peak_db(audio: Tensor) -> float:
-    """True peak in dBTP, by four-fold band-limited oversampling (ITU-R BS.1770-5, annex 2).
-
-    −200 for digital silence.
-    """
-    n = audio.shape[-1]
-    padded = torch.nn.functional.pad(audio, (0, _next_fast_length(n) - n))
-    spectrum = torch.fft.rfft(padded)
-    size = padded.shape[-1] * _TRUE_PEAK_OVERSAMPLING
-    oversampled = torch.fft.irfft(spectrum, size) * _TRUE_PEAK_OVERSAMPLING
-    return float(20 * torch.log10(oversampled.abs().max().clamp(min=1e-10)))
-
-
-def _next_fast_length(n: int) -> int:
-    """The next power of two: an FFT of a prime length would take minutes."""
-    return 1 << max(n - 1, 1).bit_length()
+    def measures(self) -> Measures:
+        return Measures(
+            si_sdr_db=self._si_sdr.db,
+            mel=self._distances.mel,
+            stft=self._distances.stft,
+            icpc=self._coherence.individual,
+            ccpc=self._coherence.cross,
+            dbtp=abs(self._peaks.estimate_db - self._peaks.original_db),
+        )
