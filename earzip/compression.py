@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.archive_settings import ArchiveSettings
 from earzip.checkpoints import find_model
 from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
-from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TagError, TargetError
-from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.errors import SourceError, TagError, TargetError
+from earzip.existing import look_at_target, result_of
 from earzip.formats.archive_header import Edges, Header
-from earzip.formats.archive_layout import ArchiveSizes
 from earzip.formats.archive_writer import ArchiveWriter
 from earzip.formats.audio import open_source
 from earzip.formats.header_records import (
@@ -35,12 +35,13 @@ from earzip.formats.header_records import (
 )
 from earzip.formats.limits import max_segment_bytes
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
-from earzip.formats.source_reader import SourceReader
+from earzip.formats.source_reader import SourceFacts, SourceReader
 from earzip.formats.symbols import MAX_SYMBOL, Symbols, coding_for, pack
 from earzip.formats.tags import TagSet, read_tags
+from earzip.guard import Guard
 from earzip.level import LevelMeter, gain_to_reference_db
-from earzip.model_spec import ModelSpec
-from earzip.options import CompressOptions, CompressResult, Progress, Status
+from earzip.metrics import require_eval
+from earzip.options import CompressOptions, CompressResult, Progress
 from earzip.quantizer import dequantize, quantize
 
 if TYPE_CHECKING:
@@ -49,44 +50,6 @@ if TYPE_CHECKING:
 Audio = NDArray[np.float32]
 
 _HASH_BLOCK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """A model and a preset: what an archive is made with, and whether an older one was."""
-
-    spec: ModelSpec
-    quality: str
-
-    @property
-    def exponents(self) -> NDArray[np.int32]:
-        """The exponent of each latent's step."""
-        return self.spec.exponents_at(self.spec.presets[self.quality].exponent)
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that change with everything that changes an archive's sound."""
-        preset = self.spec.presets[self.quality]
-        coding = coding_for(self.spec.n_sparse)
-        facts = [coding, self.spec.sha256, preset.rounding, *self.exponents.tolist()]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-    def changes_since(self, header: Header) -> list[str]:
-        """Return in words how these settings differ from those of an archive.
-
-        Of the model, its coding of symbols and the quality that is before → now. Other steps or rounding
-        are only told where these are the same: otherwise they are other ones as a rule.
-        """
-        before, model = header.model, self.spec
-        changes = []
-        if before.sha256 != model.sha256:
-            then, now = (f"{m.name} {m.sha256[:16]}" for m in (before, model))
-            changes.append(f"model {then} → {now}")
-        elif header.symbols != (coding := coding_for(model.n_sparse)):
-            changes.append(f"symbols {header.symbols} → {coding}")
-        if header.quantizer.quality != self.quality:
-            changes.append(f"quality {header.quantizer.quality} → {self.quality}")
-        return changes or ["other steps or rounding"]
 
 
 def compress_file(
@@ -105,21 +68,26 @@ def compress_file(
     any other file is refused without ``options.force``. The archive gets the source's time of
     modification. ``source_name`` is for a source that came through a pipe and has neither name nor
     time of its own: it stands in the archive instead of the source's own name ("" for none). Raises
-    SourceError, TargetError, ModelNotFoundError or ModelDamagedError.
+    SourceError, TargetError, ModelNotFoundError, ModelDamagedError, BelowFloorError where that is what
+    ``options.floor`` says, or UsageError for a check without the packages of the extra ``eval``.
     """
     source, target = Path(source), Path(target)
     options = options or CompressOptions()
-    settings = _Settings(find_model(options.model), options.quality)
+    if options.checks:
+        require_eval()
+    settings = ArchiveSettings(find_model(options.model), options.quality)
     _refuse_same_file(source, target)
     digest, before = _hash(source, on_progress)
     replace = os.path.lexists(target)
-    done, notes = _existing(source, target, digest, settings, options.force)
+    done, notes = look_at_target(source, target, digest, settings, options)
     if done:
         return done
     with ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
         codec = pool.of_model(settings.spec)
-        encoding = _Encoding(source, target, settings, codec, replace, source_name, on_progress)
+        encoding = _Encoding(
+            source, target, options, settings, codec, replace, source_name, on_progress
+        )
         result = encoding.run(digest, before)
         return dataclasses.replace(result, warnings=notes + result.warnings)
 
@@ -150,73 +118,14 @@ def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_resu
     return digest.hexdigest(), before
 
 
-def _existing(
-    source: Path, target: Path, sha256: str, settings: _Settings, force: bool
-) -> tuple[CompressResult | None, tuple[str, ...]]:
-    """Return the result for a target that is up to date, or what is said of one that is rewritten."""
-    if not os.path.lexists(target):
-        return None, ()
-    try:
-        with ArchiveReader(target) as reader:
-            header, sizes = reader.header, reader.sizes
-    except ArchiveError as error:
-        if force:
-            return None, ()
-        what = "is not an archive of this source; --force replaces it"
-        if isinstance(error, DamagedArchiveError):
-            what = f"is damaged ({error.message}) and does not say of what; --force makes it anew"
-        raise TargetError(f"exists and {what}", target) from error
-    if header.source.sha256 != sha256:
-        if force:
-            return None, ()
-        if header.source.name == portable_name(source):
-            raise TargetError(
-                "exists and is the archive of its source as that was before it changed; "
-                "--force archives it anew",
-                target,
-            )
-        raise TargetError(
-            f"exists and is the archive of another file, {header.source.name!r} with SHA-256 "
-            f"{header.source.sha256[:16]}…; --force replaces it",
-            target,
-        )
-    if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
-        changes = ", ".join(settings.changes_since(header))
-        return None, (f"replaced the archive that was made with other settings: {changes}",)
-    # A hundredth of the source, which was just hashed: rot must not pass for up to date.
-    if verify_structure(target):
-        return None, ("replaced a damaged archive",)
-    return _result("up_to_date", source, target, header, sizes, ()), ()
-
-
-def _result(
-    status: Status,
-    source: Path,
-    target: Path,
-    header: Header,
-    sizes: ArchiveSizes,
-    warnings: tuple[str, ...],
-) -> CompressResult:
-    return CompressResult(
-        status=status,
-        source=source,
-        target=target,
-        duration_s=header.duration_s,
-        source_bytes=header.source.n_bytes,
-        archive_bytes=sizes.total,
-        picture_bytes=sizes.pictures,
-        truncated=header.source.truncated,
-        warnings=warnings,
-    )
-
-
 @dataclass
 class _Encoding:
     """The encoding of one file."""
 
     source: Path
     target: Path
-    settings: _Settings
+    options: CompressOptions
+    settings: ArchiveSettings
     codec: Codec
     replace: bool
     """Whether the target was there, and may be replaced."""
@@ -236,16 +145,16 @@ class _Encoding:
                 n_samples, edges = self._write_segments(writer, stereo_44k(reader), gain_db)
             self._require_unchanged(before)
             header = self._header(reader, gain_db, n_samples, edges, sha256, before)
-            payload, blocks = tags.to_payload()
-            sizes = writer.write(
-                header,
-                tags=None if tags == TagSet() else payload,
-                blocks=blocks,
-                pictures=[picture.data for picture in tags.pictures],
-            )
+            write = partial(writer.write, **_content(tags))
+            sizes = write(header)
+            if self.options.checks:
+                header, sizes = self._guard(reader.facts).check(writer, header, write)
+                self._require_unchanged(before)
             writer.commit(header.source.mtime_ns)
         warnings += [*reader.notes, *_layout_warnings(reader)]
-        return _result("written", self.source, self.target, header, sizes, tuple(warnings))
+        return result_of(
+            "written", self.source, self.target, header, sizes, self.options, tuple(warnings)
+        )
 
     def _level_db(self, reader: SourceReader) -> float:
         """Return the level of the whole track; the first of two passes over it."""
@@ -373,6 +282,10 @@ class _Encoding:
             return TagSet(), [f"tags cannot be read and are not archived: {error.message}"]
         return tags, list(tags.problems)
 
+    def _guard(self, facts: SourceFacts) -> Guard:
+        report = self.on_progress or (lambda _seconds: None)
+        return Guard(self.source, facts, self.codec, self.options.floor, report)
+
     def _report(self, n_samples: int) -> None:
         if self.on_progress:
             self.on_progress(n_samples / SAMPLE_RATE)
@@ -384,6 +297,16 @@ class _Encoding:
             raise SourceError(f"cannot be read: {error.strerror}", self.source) from error
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise SourceError("changed while it was read", self.source)
+
+
+def _content(tags: TagSet) -> dict[str, Any]:
+    """Return the arguments of `ArchiveWriter.write` for ``tags``."""
+    payload, blocks = tags.to_payload()
+    return {
+        "tags": None if tags == TagSet() else payload,
+        "blocks": blocks,
+        "pictures": [picture.data for picture in tags.pictures],
+    }
 
 
 def _make_folder(target: Path) -> None:

@@ -42,6 +42,12 @@ class SourceError(EarzipError):
     exit_code = 3
 
 
+class BelowFloorError(EarzipError):
+    """A track comes out worse than the floor that was asked for."""
+
+    exit_code = 3
+
+
 class TagError(EarzipError):
     """A tag block cannot be read or written."""
 

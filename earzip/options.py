@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from earzip.checkpoints import DEFAULT_MODEL
-from earzip.errors import UsageError
+from earzip.errors import BelowFloorError, UsageError
 from earzip.model_spec import QUALITIES
 
 Progress = Callable[[float], None]
@@ -16,10 +17,59 @@ Progress = Callable[[float], None]
 Status = Literal["written", "up_to_date"]
 Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
+BelowFloor = Literal["keep", "fail", "lossless"]
+BELOW_FLOOR = get_args(BelowFloor)
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""
 _LATEST_S = 1e9
 """The latest time, in seconds, that can be asked for: 31 years, far beyond any archive's end."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """How near to its source a track must come out, and what becomes of one that does not.
+
+    Measures are those of `earzip.metrics.measures.Measures`, by its names. Of digital silence and of
+    tracks under 46 ms there are none: they are not below a floor, but "lossless" keeps them exactly.
+    """
+
+    min_si_sdr_db: float | None = None
+    """The least scale-invariant signal-to-distortion ratio, dB."""
+    max_mel: float | None = None
+    """The greatest mel distance."""
+    below: BelowFloor = "keep"
+    """"keep" says so; "fail" writes no archive; "lossless" stores the track exactly inside of it."""
+
+    def __post_init__(self) -> None:
+        if self.below not in BELOW_FLOOR:
+            raise UsageError(f"below is {self.below!r}, expected one of {', '.join(BELOW_FLOOR)}")
+        bounds = [bound for bound in (self.min_si_sdr_db, self.max_mel) if bound is not None]
+        if not bounds:
+            raise UsageError("a floor needs a least SI-SDR or a greatest mel distance")
+        if not all(math.isfinite(bound) for bound in bounds):
+            raise UsageError(f"a floor is {bounds[0]}, expected a finite number")
+
+    def shortfalls(self, measures: Mapping[str, float] | None) -> tuple[str, ...]:
+        """Return a few words for each measure that does not reach the floor."""
+        found = []
+        if measures is not None:
+            si_sdr_db, mel = measures["si_sdr_db"], measures["mel"]
+            if self.min_si_sdr_db is not None and si_sdr_db < self.min_si_sdr_db:
+                found.append(
+                    f"SI-SDR is {si_sdr_db:.2f} dB, at least {self.min_si_sdr_db:g} wanted"
+                )
+            if self.max_mel is not None and mel > self.max_mel:
+                found.append(f"mel distance is {mel:.3f}, at most {self.max_mel:g} wanted")
+        return tuple(found)
+
+    def wants_exact(self, measures: Mapping[str, float] | None) -> bool:
+        """Return whether a track of these measures is to be kept exactly."""
+        return self.below == "lossless" and (measures is None or bool(self.shortfalls(measures)))
+
+    def require(self, measures: Mapping[str, float] | None, target: Path) -> None:
+        """Raise BelowFloorError for a track that fails; ``target`` is its archive."""
+        if self.below == "fail" and (found := self.shortfalls(measures)):
+            raise BelowFloorError(f"is below the floor: {', '.join(found)}", target)
 
 
 @dataclass(frozen=True)
@@ -30,10 +80,19 @@ class CompressOptions:
     quality: str = "medium"
     force: bool = False
     """Replace a target that is not an archive of the same source."""
+    check: bool = False
+    """Decode what was written and store its measures against the source; needs the extra ``eval``."""
+    floor: Floor | None = None
+    """What the measures must reach; implies ``check``."""
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise UsageError(f"quality is {self.quality!r}, expected one of {', '.join(QUALITIES)}")
+
+    @property
+    def checks(self) -> bool:
+        """Whether archives are checked."""
+        return self.check or self.floor is not None
 
 
 @dataclass(frozen=True)
@@ -47,6 +106,13 @@ class CompressResult:
     source_bytes: int
     archive_bytes: int
     picture_bytes: int
+    exact_bytes: int = 0
+    """Of the exact copy of the source; 0 without one."""
+    measures: Mapping[str, float] | None = None
+    """Of the coded sound against the source, by the names of `earzip.metrics.measures.Measures`; None if
+    it was not checked, or has none."""
+    below_floor: tuple[str, ...] = ()
+    """Which measures do not reach the floor that was asked for, in a few words each."""
     truncated: str | None = None
     """Why the source is taken to be cut short; it was archived as far as it decodes."""
     warnings: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ __all__ = [
     "SourceReader",
     "n_samples_at",
     "open_source",
+    "open_source_file",
     "resample_to",
     "stereo_44k",
 ]
@@ -51,10 +52,31 @@ def open_source(path: str | os.PathLike[str]) -> SourceReader:
     except OSError as error:
         raise SourceError(error.strerror or str(error), path) from error
     try:
-        return _open(path, file)
+        n_bytes = _require_content(path, file)
+    except SourceError:
+        file.close()
+        raise
+    return open_source_file(file, n_bytes, path)
+
+
+def open_source_file(file: BinaryIO, n_bytes: int, name: str) -> SourceReader:
+    """Return the sound of an open file of ``n_bytes``, a context manager that closes the file too.
+
+    ``name`` stands for the file in messages, and its extension in the advice to install PyAV. SourceError
+    if it is not sound that can be read.
+    """
+    try:
+        start, end = inner_range(file, n_bytes)
+        if (start, end) != (0, n_bytes):
+            n_bytes = end - start
+            file = io.BufferedReader(_InnerFile(file, [(start, n_bytes)]))
+        try:
+            return open_with_sndfile(name, file, n_bytes)
+        except soundfile.LibsndfileError as error:
+            return _open_with_av(name, file, n_bytes, error)
     except OSError as error:
         file.close()
-        raise SourceError(error.strerror or str(error), path) from error
+        raise SourceError(error.strerror or str(error), name) from error
     except BaseException:
         file.close()
         raise
@@ -65,21 +87,14 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _open(path: str, file: BinaryIO) -> SourceReader:
+def _require_content(path: str, file: BinaryIO) -> int:
+    """Return the size of a regular file that is not empty."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise SourceError("not a regular file", path)
-    size = status.st_size
-    if size == 0:
+    if status.st_size == 0:
         raise SourceError("the file is empty", path)
-    start, end = inner_range(file, size)
-    if (start, end) != (0, size):
-        size = end - start
-        file = io.BufferedReader(_InnerFile(file, [(start, size)]))
-    try:
-        return open_with_sndfile(path, file, size)
-    except soundfile.LibsndfileError as error:
-        return _open_with_av(path, file, size, error)
+    return status.st_size
 
 
 class _InnerFile(SpanFile):

@@ -172,7 +172,7 @@ class _FlacSink:
             assert bits != "float"
             file.write(_empty_flac(sample_rate, channels, bits))
             return
-        self._guard = _ErrorKeeper(file)
+        self._guard = ErrorKeeper(file)
         with self._guard:
             self._sound = soundfile.SoundFile(
                 self._guard, "w", sample_rate, channels, f"PCM_{bits}", format="FLAC"
@@ -190,7 +190,7 @@ class _FlacSink:
                 self._sound.close()
 
 
-class _ErrorKeeper:
+class ErrorKeeper:
     """A file for soundfile, whose C callbacks print exceptions and lose them.
 
     As a context it raises the first OSError of the file in place of what soundfile made of it.
@@ -201,6 +201,7 @@ class _ErrorKeeper:
         self._error: OSError | None = None
 
     def write(self, data: bytes) -> int:
+        """Write, or keep the error and say that nothing was written."""
         if self._error is None:
             try:
                 return self._file.write(data)
@@ -209,6 +210,7 @@ class _ErrorKeeper:
         return 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move in the file, or keep the error."""
         try:
             return self._file.seek(offset, whence)
         except OSError as error:  # seeking flushes
@@ -216,6 +218,7 @@ class _ErrorKeeper:
             return 0
 
     def tell(self) -> int:
+        """Return the position in the file."""
         return self._file.tell()
 
     def __enter__(self) -> None:

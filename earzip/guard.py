@@ -1,0 +1,80 @@
+"""The check of a new archive: what decodes from it against its source, and a floor under that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from earzip.decoding import DecodedTrack
+from earzip.errors import SourceError
+from earzip.exact import exact_forms, is_exact, open_exact
+from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive_header import Header
+from earzip.formats.archive_layout import ArchiveSizes
+from earzip.formats.archive_writer import ArchiveWriter
+from earzip.formats.audio import open_source, stereo_44k
+from earzip.formats.header_records import CheckRecord
+from earzip.formats.source_reader import SourceFacts
+from earzip.lockstep import in_step
+from earzip.options import Floor, Progress
+
+if TYPE_CHECKING:
+    from earzip.codec import Codec
+    from earzip.metrics.measures import Measures
+
+Write = Callable[..., ArchiveSizes]
+"""`ArchiveWriter.write` with everything but the header and the exact copy filled in."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Checks the archive of ``source`` before it gets its name."""
+
+    source: Path
+    facts: SourceFacts
+    codec: Codec
+    floor: Floor | None
+    on_progress: Progress
+
+    def check(
+        self, writer: ArchiveWriter, header: Header, write: Write
+    ) -> tuple[Header, ArchiveSizes]:
+        """Write the archive once more, with its measures and what the floor asks for; return both.
+
+        ``writer`` has written it already. Raises BelowFloorError where the floor fails.
+        """
+        measures = self._measure(writer.temporary)
+        record = CheckRecord.of(asdict(measures) if measures else None)
+        header = replace(header, check=record)
+        # By what the archive says of itself, so that a later run, which reads that, judges alike.
+        if self.floor:
+            self.floor.require(record.measures, writer.path)
+        if self.floor and self.floor.wants_exact(record.measures):
+            return self._write_exact(writer, header, write)
+        return header, write(header)
+
+    def _measure(self, archive: Path) -> Measures | None:
+        from earzip.metrics.measures import QualityMeter  # noqa: PLC0415  # of the extra eval
+
+        meter = QualityMeter()
+        with ArchiveReader(archive) as reader, open_source(self.source) as source:
+            n_samples = reader.header.n_samples
+            decoded = DecodedTrack(reader, self.codec, 0, n_samples, keep_going=False)
+            for estimate, original in in_step(decoded.blocks(), stereo_44k(source)):
+                meter.add(estimate, original)
+                self.on_progress(0)  # a request to stop is heard; the seconds are counted already
+        return meter.measures()
+
+    def _write_exact(
+        self, writer: ArchiveWriter, header: Header, write: Write
+    ) -> tuple[Header, ArchiveSizes]:
+        """Write the archive with an exact copy, and prove that from what was written."""
+        for form in exact_forms(self.facts):
+            header = replace(header, exact=form)
+            with open_exact(form, self.source, self.facts, writer.path.parent) as copy:
+                sizes = write(header, exact=copy)
+            if is_exact(writer.temporary, self.source, self.on_progress):
+                return header, sizes
+        raise SourceError("changed while it was read", self.source)
