@@ -55,6 +55,11 @@ class DecodedTrack:
         return self.codec.geometry.segments_of(self.start, self.end)
 
     @property
+    def lost_segments(self) -> tuple[int, ...]:
+        """Those of `segments` that are lost, so far."""
+        return tuple(i for i in sorted(self.lost) if i in self.segments)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """A sentence for each lost segment that is only a neighbour."""
         return tuple(

@@ -137,7 +137,8 @@ class RestoreOptions:
     start_s: float | None = None
     end_s: float | None = None
     as_source: bool = False
-    """Give the source's own rate, exact frame count, and mono if it was mono."""
+    """Give the source's own rate, exact frame count, and mono if it was mono; from an archive with an
+    exact copy all of the source's samples as they were, or the source file itself."""
     keep_going: bool = False
     """Fill damaged segments with silence and leave out damaged tags instead of failing."""
     force: bool = False
@@ -172,8 +173,12 @@ class RestoreResult:
     duration_s: float
     n_samples: int
     """Frames of the restored file at its own rate."""
+    exact: bool = False
+    """Whether the sound is that of the exact copy of the source."""
     n_overs: int = 0
     """Samples beyond full scale: saturated in integer output, kept in float."""
+    lost_exact: bool = False
+    """The exact copy is damaged: the sound is the coded one."""
     lost_segments: tuple[int, ...] = ()
     """Damaged segments that the restored range is a part of: silence."""
     lost_pictures: tuple[int, ...] = ()
@@ -189,7 +194,7 @@ class RestoreResult:
     @property
     def is_incomplete(self) -> bool:
         """Whether the archive is damaged, which may have cost sound, tags or pictures."""
-        lost = self.lost_segments or self.lost_pictures or self.lost_tags
+        lost = self.lost_segments or self.lost_pictures or self.lost_tags or self.lost_exact
         return bool(lost or self.wrong_length)
 
 

@@ -106,7 +106,8 @@ def test_another_coding_of_the_symbols_is_named(
     transform = CompressOptions("tiny-transform")
     compress_file(song, target, transform)
     # As a version would that had another coding for coefficients.
-    monkeypatch.setattr("earzip.compression.coding_for", lambda _n_sparse: "packed-1")
+    for room in ("archive_settings", "compression"):
+        monkeypatch.setattr(f"earzip.{room}.coding_for", lambda _n_sparse: "packed-1")
     monkeypatch.setattr("earzip.compression.pack", lambda symbols, _n_sparse: pack(symbols))
     (warning,) = compress_file(song, target, transform).warnings
     assert warning.endswith("made with other settings: symbols context-1 → packed-1")

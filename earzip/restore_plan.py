@@ -1,0 +1,159 @@
+"""What a restoration writes: which samples, at which rate, in how many bits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from earzip.errors import UsageError
+from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive_header import Header
+from earzip.formats.audio_write import flac_holds_rate
+from earzip.formats.header_records import SourceRecord
+from earzip.formats.provenance import DIGEST_BYTES
+from earzip.formats.resample import n_samples_at
+from earzip.options import Bits, Container, RestoreOptions
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """Samples ``[start, end)`` of a track at ``position_rate`` as ``n_out`` samples at ``rate``."""
+
+    start: int
+    end: int
+    position_rate: int
+    rate: int
+    n_out: int
+    channels: int
+    bits: Bits
+    dither: bool
+    container: Container
+    as_source: bool
+    verbatim: bool = False
+    """The exact copy is a FLAC file, and that is what is written."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """How long the result is, in seconds."""
+        return self.n_out / self.rate
+
+    def digest(self, reader: ArchiveReader, *, whole: bool) -> bytes:
+        """Return what tells a restoration of an archive by this plan, whole or not, from others."""
+        # The prefix has the checksums of header and index, and the index those of everything else.
+        seen = reader.prefix.pack() + repr(sorted(self._asked.items())).encode()
+        if not whole:
+            seen += b"incomplete"
+        return hashlib.sha256(seen).digest()[:DIGEST_BYTES]
+
+    @property
+    def _asked(self) -> dict[str, object]:
+        """What was asked for: other fields follow from that and from the archive."""
+        follows = ("position_rate", "verbatim", "warnings")
+        return {name: value for name, value in vars(self).items() if name not in follows}
+
+
+def plan_restore(
+    header: Header, options: RestoreOptions, path: Path, *, exact: bool
+) -> RestorePlan:
+    """Return what `earzip.restoration.restore_file` writes of the archive at ``path``.
+
+    ``exact``: from its exact copy. Raises UsageError for a range that begins beyond the end, and for a
+    sample rate that FLAC cannot hold.
+    """
+    assert options.container is not None
+    source = header.source
+    plan = _plan_coded(header, options, options.container, path)
+    if not options.as_source:
+        return plan
+    if options.container == "flac" and not flac_holds_rate(source.sample_rate):
+        raise UsageError(
+            f"FLAC cannot hold the source's {source.sample_rate} Hz; --format wav can", path
+        )
+    whole = (plan.start, plan.end) == (0, header.n_samples)
+    plan = replace(plan, rate=source.sample_rate, channels=min(source.channels, 2))
+    if exact:
+        plan = _from_exact(plan, header, options, whole=whole)
+    else:
+        # A whole track has the source's own count, which rounding twice could miss by one.
+        n_out = n_samples_at(plan.end - plan.start, plan.position_rate, source.sample_rate)
+        plan = replace(plan, n_out=source.n_frames if whole else n_out)
+    if source.channels > 2 and not plan.verbatim:
+        warning = f"the source's {source.channels} channels were mixed down and stay stereo"
+        plan = replace(plan, warnings=(warning,))
+    return plan
+
+
+def _plan_coded(
+    header: Header, options: RestoreOptions, container: Container, path: Path
+) -> RestorePlan:
+    """Return the plan for 44.1 kHz stereo."""
+    rate = header.geometry.sample_rate
+    start = min(round((options.start_s or 0.0) * rate), header.n_samples)
+    end = header.n_samples
+    if options.end_s is not None:
+        end = min(round(options.end_s * rate), end)
+    if options.start_s and start >= header.n_samples:
+        raise UsageError(
+            f"has {header.duration_s:.3f} s, the range begins at {options.start_s} s", path
+        )
+    bits = options.bits or (24 if header.source.lossless else 16)
+    return RestorePlan(
+        start=start,
+        end=end,
+        position_rate=rate,
+        rate=rate,
+        n_out=end - start,
+        channels=2,
+        bits=bits,
+        dither=options.dither and bits == 16,
+        container=container,
+        as_source=options.as_source,
+    )
+
+
+def _from_exact(
+    plan: RestorePlan, header: Header, options: RestoreOptions, *, whole: bool
+) -> RestorePlan:
+    """Return ``plan``, which is at the source's rate, for the samples of the exact copy."""
+    source = header.source
+    n_frames = source.n_frames
+    start, end = 0, n_frames
+    if not whole:
+        start = min(round((options.start_s or 0.0) * plan.rate), n_frames)
+        end = n_frames
+        if options.end_s is not None:
+            end = min(round(options.end_s * plan.rate), n_frames)
+    depth = _depth(source)
+    bits = options.bits or _bits_for(depth, plan.container)
+    return replace(
+        plan,
+        start=start,
+        end=end,
+        position_rate=plan.rate,
+        n_out=end - start,
+        bits=bits,
+        # What fits comes back as it was.
+        dither=plan.dither and bits == 16 and not (isinstance(depth, int) and depth <= 16),
+        verbatim=whole
+        and options.bits is None
+        and header.exact == "flac"
+        and plan.container == "flac",
+    )
+
+
+def _depth(source: SourceRecord) -> Bits | int | None:
+    """Return the bits of the source's samples, or "float"; None for a lossy source."""
+    if source.is_float:
+        return "float"
+    return source.bit_depth if source.lossless else None
+
+
+def _bits_for(depth: Bits | int | None, container: Container) -> Bits:
+    """Return the samples that hold those of a source, as far as the container has any."""
+    if depth is None:
+        return 16
+    if isinstance(depth, int) and depth <= 24:
+        return 16 if depth <= 16 else 24
+    return "float" if container == "wav" else 24

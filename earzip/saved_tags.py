@@ -1,0 +1,82 @@
+"""The tags of an archive as they go into a restored file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from earzip.errors import DamagedArchiveError, TagError
+from earzip.formats.archive import ArchiveReader
+from earzip.formats.tags import RawBlock, TagSet
+
+
+@dataclass(frozen=True)
+class SavedTags:
+    """What could be read of an archive's tags: all of them, unless damage was allowed for."""
+
+    tags: TagSet | None
+    lost_pictures: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether anything is missing."""
+        return bool(self.warnings)
+
+
+def read_saved_tags(reader: ArchiveReader, *, keep_going: bool) -> SavedTags:
+    """Return the tags; ``keep_going``: less what is damaged, else that raises DamagedArchiveError."""
+    try:
+        part = reader.tags
+        if part is None:
+            return SavedTags(None)
+        images, lost = _read_pictures(reader, part.pictures, keep_going=keep_going)
+        tags = TagSet.from_payload(part.payload, part.blocks, images)
+    except (DamagedArchiveError, TagError) as error:
+        if keep_going:
+            return SavedTags(None, (), (f"tags are lost: {error.message}",))
+        if isinstance(error, DamagedArchiveError):
+            raise
+        raise DamagedArchiveError(f"tags are not valid: {error.message}", reader.path) from error
+    return SavedTags(_without_pictures(tags, lost.keys()), tuple(lost), tuple(lost.values()))
+
+
+def _read_pictures(
+    reader: ArchiveReader, numbers: tuple[int, ...], *, keep_going: bool
+) -> tuple[list[bytes], dict[int, str]]:
+    """Return the images of the tags' pictures, and for each lost one, here empty, a sentence."""
+    if not keep_going:
+        return reader.pictures(), {}
+    images: dict[int, bytes] = {}
+    why: dict[int, str] = {}
+    for number in set(numbers):  # many pictures of the tags may be one that is stored
+        try:
+            images[number] = reader.picture(number)
+        except DamagedArchiveError as error:
+            images[number] = b""
+            why[number] = error.message
+    lost = {
+        picture: f"picture {picture} is lost: {why[number]}"
+        for picture, number in enumerate(numbers)
+        if number in why
+    }
+    return [images[number] for number in numbers], lost
+
+
+def _without_pictures(tags: TagSet, lost: Collection[int]) -> TagSet:
+    """Return ``tags`` less lost pictures, and less the raw blocks that would need them.
+
+    What those blocks said is still in the neutral view, as far as it has a neutral name.
+    """
+    kept = [i for i in range(len(tags.pictures)) if i not in lost]
+    index = {old: new for new, old in enumerate(kept)}
+    raw = [
+        RawBlock(
+            block.kind,
+            block.data,
+            tuple(replace(cut, picture=index[cut.picture]) for cut in block.cuts),
+        )
+        for block in tags.raw
+        if not any(cut.picture in lost for cut in block.cuts)
+    ]
+    return replace(tags, pictures=[tags.pictures[i] for i in kept], raw=raw)
