@@ -11,7 +11,7 @@ import click
 
 from earzip.batch_plan import Job, Selection, is_archive_name, plan_batch
 from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
-from earzip.cli.output import clock, count, rate, size
+from earzip.cli.output import clock, count, measures_text, rate, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.options import Progress
@@ -45,6 +45,8 @@ def _describe(record: FileRecord) -> Iterator[str]:
     kbps = rate(archive["kbps"], archive["duration_s"], decimals=2)
     yield "sound     " + ", ".join(sound + [f"{each} without pictures" for each in kbps])
     parts = ", ".join(f"{part} {size(n_bytes[part])}" for part in _PARTS)
+    if n_bytes["exact"]:
+        parts += f", exact copy {size(n_bytes['exact'])}"
     yield f"file      {size(n_bytes['total'])}: {parts}; format {archive['format_version']}"
     yield f"source    {_source(source)}"
     if source["truncated"]:
@@ -57,10 +59,21 @@ def _describe(record: FileRecord) -> Iterator[str]:
         f"encoder   {encoder['name']} {encoder['version']}, torch {encoder['torch']}, "
         f"{encoder['device']} {encoder['dtype']}"
     )
+    yield from _check(archive)
     yield from _tags(archive["tags"] or {}, archive["picture_bytes"])
 
 
 _PARTS = ("sound", "overhead", "tags", "pictures")
+
+
+def _check(archive: dict[str, Any]) -> Iterator[str]:
+    """Yield the measures of a check, and what is stored exactly."""
+    if archive["checked"]:
+        measures = archive["measures"]
+        yield f"check     {measures_text(measures) if measures else 'silence, or too short to measure'}"
+    if archive["exact"]:
+        form = {"file": "the source file", "flac": "its samples as FLAC"}[archive["exact"]]
+        yield f"exact     {form}, {size(archive['bytes']['exact'])}"
 
 
 def _source(source: dict[str, Any]) -> str:

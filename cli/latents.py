@@ -46,7 +46,7 @@ def latents(
     selection = Selection(
         takes=is_archive_name,
         otherwise="not an archive",
-        target_name=lambda name: name_without_archive_suffix(name) + _SUFFIX,
+        target_name=lambda path: name_without_archive_suffix(path.name) + _SUFFIX,
     )
 
     @contextmanager

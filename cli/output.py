@@ -110,6 +110,15 @@ def rate(kbps: float, duration_s: float, decimals: int = 1) -> list[str]:
     return [f"{kbps:.{decimals}f} kbps"] if duration_s >= 1 else []
 
 
+def measures_text(measures: Mapping[str, float]) -> str:
+    """Return the measures of a track, by the names of `earzip.metrics.measures.Measures`, on a line."""
+    return (
+        f"SI-SDR {measures['si_sdr_db']:.2f} dB, mel {measures['mel']:.3f}, "
+        f"STFT {measures['stft']:.3f}, ICPC {100 * measures['icpc']:.2f} %, "
+        f"CCPC {100 * measures['ccpc']:.2f} %, true peak {measures['dbtp']:.2f} dB off"
+    )
+
+
 def _note(figures: Mapping[str, object]) -> str:
     """Return in brackets the figures that every command calls the same."""
     notes = []
@@ -134,6 +143,8 @@ def _summary(report: Report) -> str:
         parts.append(f"{clock(totals['duration_s'])} of audio")
     if totals["archive_bytes"]:
         parts.append(_sizes(totals))
+    if report.n_below_floor:
+        parts.append(f"{count(report.n_below_floor, 'track')} below the floor")
     if report.coded_s and report.elapsed_s:
         speed = report.coded_s / report.elapsed_s
         took = report.elapsed_s
@@ -145,8 +156,10 @@ def _summary(report: Report) -> str:
 def _sizes(totals: dict[str, float]) -> str:
     """Return what went in and what came out, with and without pictures."""
     source, archive = totals["source_bytes"], totals["archive_bytes"]
-    pictures = totals["picture_bytes"]
+    pictures, exact = totals["picture_bytes"], totals["exact_bytes"]
     text = f"{size(source)} → {size(archive)}"
+    if exact:
+        text += f", {size(exact)} of it exact copies"
     if pictures:
         text += f" with pictures, {size(archive - pictures)} without"
     if duration_s := totals["duration_s"]:

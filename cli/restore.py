@@ -12,7 +12,14 @@ import click
 from click.core import ParameterSource
 
 from earzip.batch import Work
-from earzip.batch_plan import Job, Selection, is_archive_name, is_output_file, restored_name
+from earzip.batch_plan import (
+    Job,
+    Selection,
+    is_archive_name,
+    is_output_file,
+    name_without_archive_suffix,
+    restored_name,
+)
 from earzip.cli.options import (
     EXIT_CODES,
     NetworkOptions,
@@ -58,7 +65,8 @@ _SUFFIXES = {".flac", ".wav"}
 @click.option(
     "--as-source",
     is_flag=True,
-    help="Give the source's own sample rate and frame count, and mono if it was mono.",
+    help="Give the source's own sample rate and frame count, and mono if it was mono. From an archive "
+    "with an exact copy: the source's samples to the bit, or the source file itself.",
 )
 @click.option(
     "--keep-going",
@@ -85,11 +93,13 @@ def restore(
 
     A PATH is an archive, a folder (searched to its end for archives) or - for standard input.
     song.flac.earz becomes song.flac, and song.mp3.earz becomes song.mp3.flac: 44.1 kHz stereo of
-    exactly the source's length.
+    exactly the source's length. What was stored exactly is restored from that.
     """
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs a folder to copy to: -o DIR")
     chosen = _container(paths, output, container)
+    if chosen is None and not (as_source and (bits, start, end) == 3 * (None,)):
+        chosen = "flac"  # where the source file itself is not wanted even if it is there
     options = RestoreOptions(
         container=chosen,
         bits=cast(Bits | None, int(bits) if bits in ("16", "24") else bits),
@@ -103,7 +113,7 @@ def restore(
     selection = Selection(
         takes=is_archive_name,
         otherwise="not an archive",
-        target_name=lambda name: restored_name(name, chosen),
+        target_name=lambda path: _restored_name(path, chosen),
     )
 
     @contextmanager
@@ -126,8 +136,8 @@ def restore(
         return run_command(planned, open_work, run, describe=describe)
 
 
-def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container:
-    """Return what to write; `UsageError` if --format and the name of the output contradict."""
+def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container | None:
+    """Return what is asked for; `UsageError` if --format and the name of the output contradict."""
     named = None
     if output is not None and is_output_file(paths, output, _SUFFIXES):
         named = output.suffix.lower().removeprefix(".")
@@ -136,7 +146,18 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
         asked = None  # the command line stands above the configuration
     if asked and named and asked != named:
         raise UsageError(f"--format {asked} contradicts the name of the output", output)
-    return cast(Container, asked or named or "flac")
+    return cast(Container | None, asked or named)
+
+
+def _restored_name(archive: Path, container: Container | None) -> str:
+    """Return the name of the result: without a container that of the source file, if that is there."""
+    if container is None:
+        from earzip.source_file import source_file_name  # noqa: PLC0415  # loads numpy
+
+        name = source_file_name(archive, name_without_archive_suffix(archive.name))
+        if name is not None:
+            return name
+    return restored_name(archive.name, container or "flac")
 
 
 def _record(result: RestoreResult) -> FileRecord:
@@ -149,7 +170,9 @@ def _record(result: RestoreResult) -> FileRecord:
         figures={
             "duration_s": result.duration_s,
             "n_samples": result.n_samples,
+            "exact": result.exact,
             "n_overs": result.n_overs,
+            "lost_exact": result.lost_exact,
             "lost_segments": list(result.lost_segments),
             "lost_pictures": list(result.lost_pictures),
             "lost_tags": result.lost_tags,
@@ -161,7 +184,7 @@ def _record(result: RestoreResult) -> FileRecord:
 
 def _damage(result: RestoreResult) -> str | None:
     """Return what damage has cost in one sentence, or None."""
-    lost = []
+    lost = ["the exact copy, restored from the coded sound"] if result.lost_exact else []
     if n := len(result.lost_segments):
         lost.append(f"silence in place of {n} segment{'s' * (n != 1)}")
     if n := len(result.lost_pictures):

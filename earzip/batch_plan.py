@@ -3,7 +3,8 @@
     earzip compress Music -o Archive       Music/Artist/song.flac -> Archive/Artist/song.flac.earz
     earzip compress Music/Artist/song.flac    the result goes beside the source
 
-Planning only looks at names and file types. It opens no file and writes none.
+Planning only looks at names and file types, and writes nothing. It opens no file, unless what a
+result is called depends on what is in its source.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Selection:
     takes: Callable[[str], bool]
     otherwise: str
     """Why the others are not taken, in a few words."""
-    target_name: Callable[[str], str] | None = None
+    target_name: Callable[[Path], str] | None = None
+    """Gives the name of the result of a file."""
     refuses: Callable[[str], str | None] = lambda _name: None
 
 
@@ -145,13 +147,13 @@ def _take_named(path: Path, selection: Selection, output: Path | None, plan: Pla
     reason = selection.refuses(path.name)
     if reason is not None:
         return plan.refuse(path, reason)
-    target = _target(selection, path.parent if output is None else output, path.name)
+    target = _target(selection, path.parent if output is None else output, path)
     plan.jobs.append(Job(path, target, status.st_size))
     return None
 
 
-def _target(selection: Selection, folder: Path, name: str) -> Path | None:
-    return None if selection.target_name is None else folder / selection.target_name(name)
+def _target(selection: Selection, folder: Path, source: Path) -> Path | None:
+    return None if selection.target_name is None else folder / selection.target_name(source)
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,7 @@ class _Walk:
         if hidden or not self._selection.takes(entry.name):
             self._leave_aside(folder, path, hidden, copyable=regular)
         elif regular:
-            target = _target(self._selection, folder.target, entry.name)
+            target = _target(self._selection, folder.target, path)
             self._plan.jobs.append(Job(path, target, status.st_size))
         else:
             self._plan.refuse(path, "is not a regular file")

@@ -8,10 +8,9 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import SourceError, TagError, TargetError
 from earzip.existing import look_at_target, result_of
 from earzip.formats.archive_header import Edges, Header
+from earzip.formats.archive_layout import ArchiveSizes
 from earzip.formats.archive_writer import ArchiveWriter
 from earzip.formats.audio import open_source
 from earzip.formats.header_records import (
@@ -43,6 +43,7 @@ from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics import require_eval
 from earzip.options import CompressOptions, CompressResult, Progress
 from earzip.quantizer import dequantize, quantize
+from earzip.restore_target import make_folder
 
 if TYPE_CHECKING:
     from earzip.codec import Codec
@@ -136,7 +137,7 @@ class _Encoding:
     def run(self, sha256: str, before: os.stat_result) -> CompressResult:
         with ExitStack() as stack:
             first_pass = stack.enter_context(open_source(self.source))
-            _make_folder(self.target)
+            make_folder(self.target)
             # Before the work: a target that cannot be written is refused at once.
             writer = stack.enter_context(ArchiveWriter(self.target, replace=self.replace))
             gain_db = gain_to_reference_db(self._level_db(first_pass))
@@ -145,7 +146,17 @@ class _Encoding:
                 n_samples, edges = self._write_segments(writer, stereo_44k(reader), gain_db)
             self._require_unchanged(before)
             header = self._header(reader, gain_db, n_samples, edges, sha256, before)
-            write = partial(writer.write, **_content(tags))
+            payload, blocks = tags.to_payload()
+
+            def write(header: Header, exact: BinaryIO | None = None) -> ArchiveSizes:
+                return writer.write(
+                    header,
+                    tags=None if tags == TagSet() else payload,
+                    blocks=blocks,
+                    pictures=[picture.data for picture in tags.pictures],
+                    exact=exact,
+                )
+
             sizes = write(header)
             if self.options.checks:
                 header, sizes = self._guard(reader.facts).check(writer, header, write)
@@ -297,23 +308,6 @@ class _Encoding:
             raise SourceError(f"cannot be read: {error.strerror}", self.source) from error
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise SourceError("changed while it was read", self.source)
-
-
-def _content(tags: TagSet) -> dict[str, Any]:
-    """Return the arguments of `ArchiveWriter.write` for ``tags``."""
-    payload, blocks = tags.to_payload()
-    return {
-        "tags": None if tags == TagSet() else payload,
-        "blocks": blocks,
-        "pictures": [picture.data for picture in tags.pictures],
-    }
-
-
-def _make_folder(target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TargetError(f"its folder cannot be made: {error.strerror}", target) from error
 
 
 def _layout_warnings(reader: SourceReader) -> list[str]:

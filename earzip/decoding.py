@@ -20,6 +20,7 @@ from earzip.errors import (
     ModelDamagedError,
     ModelNotFoundError,
 )
+from earzip.exact_track import ExactTrack
 from earzip.formats.archive import ArchiveReader
 from earzip.latents import read_segment
 from earzip.options import Progress
@@ -148,4 +149,20 @@ def decode_check(
         problems += [f"segment {i}: {message}" for i, message in sorted(sound.lost.items())]
         if n_samples != n_expected:
             problems.append(f"{n_samples} samples decode, the header says {n_expected}")
+        problems += _exact_problems(reader, on_progress)
     return problems
+
+
+def _exact_problems(reader: ArchiveReader, on_progress: Progress | None) -> list[str]:
+    """Return what is wrong with the exact copy, if there is one."""
+    if reader.header.exact is None:
+        return []
+    n_frames = reader.header.source.n_frames
+    try:
+        track = ExactTrack(reader, reader.exact_copy(), 0, n_frames, at_source_rate=True)
+        for _block in track.blocks():
+            if on_progress:
+                on_progress(0)
+    except DamagedArchiveError as error:
+        return [error.message]
+    return []

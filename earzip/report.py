@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes")
+TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes", "exact_bytes")
 """Figures of records that a report adds up."""
 
 _SEVERITY = (1, 75, 4, 3)  # the most severe first; 130 ends a process without a report
@@ -85,6 +85,8 @@ class Report:
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALLED, 0))
     problems: list[FileRecord] = field(default_factory=list)
     n_warnings: int = 0
+    n_below_floor: int = 0
+    """Files that do not reach the floor of a check, and were written all the same."""
     n_undone: int = 0
     """Files that were planned and not begun, or abandoned."""
     stopped: bool = False
@@ -99,6 +101,7 @@ class Report:
         """Count ``record``."""
         self.counts[record.status] += 1
         self.n_warnings += len(record.warnings)
+        self.n_below_floor += bool(record.figures.get("below_floor"))
         if record.exit_code:
             self.problems.append(record)
         for name in TOTALLED:
@@ -128,6 +131,7 @@ class Report:
             **self.totals,
             "coded_s": self.coded_s,
             "warnings": self.n_warnings,
+            "below_floor": self.n_below_floor,
             "undone": self.n_undone,
             "elapsed_s": round(self.elapsed_s, 3),
             "exit_code": self.exit_code,

@@ -93,7 +93,7 @@ class _Restoration:
         copy, warnings = self._exact_copy()
         if copy is None:
             plan = plan_restore(header, self.options, self.reader.path, exact=False)
-        decoded = None if copy else self._decoded(plan)
+        decoded, sound = self._sound(plan, copy)
         saved = read_saved_tags(self.reader, keep_going=self.options.keep_going)
         make_folder(self.target)
         # Where there was no target: one that has come since is not replaced.
@@ -105,7 +105,7 @@ class _Restoration:
             if copy and plan.verbatim:
                 _copy_out(copy, temporary)
             else:
-                n_overs = self._write_sound(temporary, plan, self._blocks(plan, copy or decoded))
+                n_overs = self._write_sound(temporary, plan, self._at_rate(plan, sound))
             lost = decoded.lost if decoded else {}
             whole = not (lost or warnings or saved.is_damaged or self.reader.wrong_length)
             write_provenance(temporary, self.plan.digest(self.reader, whole=whole))
@@ -143,18 +143,20 @@ class _Restoration:
                 raise
             return None, (f"{error.message}: restored from the coded sound",)
 
-    def _decoded(self, plan: RestorePlan) -> DecodedTrack:
-        codec = codec_of(self.reader, self.codecs)
-        keep_going = self.options.keep_going
-        return DecodedTrack(self.reader, codec, plan.start, plan.end, keep_going=keep_going)
+    def _sound(
+        self, plan: RestorePlan, copy: BinaryIO | None
+    ) -> tuple[DecodedTrack | None, Iterator[Audio]]:
+        """Return the planned samples, at ``plan.position_rate``, and where they are decoded from."""
+        start, end = plan.start, plan.end
+        if copy is not None:
+            exact = ExactTrack(self.reader, copy, start, end, at_source_rate=plan.as_source)
+            return None, exact.blocks()
+        codec, keep_going = codec_of(self.reader, self.codecs), self.options.keep_going
+        decoded = DecodedTrack(self.reader, codec, start, end, keep_going=keep_going)
+        return decoded, decoded.blocks()
 
-    def _blocks(self, plan: RestorePlan, sound: DecodedTrack | BinaryIO | None) -> Iterator[Audio]:
-        """Yield the planned samples, at ``plan.rate``."""
-        assert sound is not None
-        if not isinstance(sound, DecodedTrack):
-            at_source_rate = plan.as_source
-            sound = ExactTrack(self.reader, sound, plan.start, plan.end, at_source_rate)
-        blocks = self._reported(sound.blocks(), plan.position_rate)
+    def _at_rate(self, plan: RestorePlan, sound: Iterable[Audio]) -> Iterator[Audio]:
+        blocks = self._reported(sound, plan.position_rate)
         if plan.rate != plan.position_rate or plan.n_out != plan.end - plan.start:
             blocks = resample_to(blocks, plan.position_rate, plan.rate, plan.n_out)
         return blocks

@@ -58,5 +58,5 @@ class ExactPieces:
 
     @property
     def _name(self) -> str | None:
-        name = getattr(self._file, "name", None)
-        return os.fspath(name) if isinstance(name, str | bytes | os.PathLike) else None
+        name = getattr(self._file, "name", None)  # an unnamed file has a number
+        return os.fspath(name) if isinstance(name, str | os.PathLike) else None

@@ -89,7 +89,7 @@ class ArchiveWriter:
     @property
     def temporary(self) -> Path:
         """The file that `write` fills and to which `commit` gives the target's name."""
-        return Path(os.fsdecode(self._file.raw.name))
+        return Path(self._file.name)
 
     def write(
         self,
