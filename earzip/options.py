@@ -173,10 +173,10 @@ class RestoreResult:
     duration_s: float
     n_samples: int
     """Frames of the restored file at its own rate."""
-    exact: bool = False
-    """Whether the sound is that of the exact copy of the source."""
     n_overs: int = 0
     """Samples beyond full scale: saturated in integer output, kept in float."""
+    exact: bool = False
+    """Whether the sound is that of the exact copy of the source."""
     lost_exact: bool = False
     """The exact copy is damaged: the sound is the coded one."""
     lost_segments: tuple[int, ...] = ()

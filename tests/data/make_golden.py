@@ -14,11 +14,16 @@ from pathlib import Path
 import mutagen.flac
 import soundfile
 
+from earzip.options import Floor
 from earzip.transcode import CompressOptions, RestoreOptions, compress_file, restore_file
 from tests.conftest import MODELS, tones
 
 FOLDER = Path(__file__).parent / "golden"
-MODELS_OF_VERSIONS = {"v1.0": "tiny", "v1.1": "tiny-transform"}
+OPTIONS_OF_VERSIONS = {
+    "v1.0": CompressOptions("tiny"),
+    "v1.1": CompressOptions("tiny-transform"),
+    "v1.2": CompressOptions("tiny-transform", floor=Floor(min_si_sdr_db=200, below="lossless")),
+}
 
 
 def main(version: str) -> None:
@@ -35,7 +40,7 @@ def main(version: str) -> None:
         tags.save()
         os.utime(source, ns=(0, 0))
         archive = FOLDER / f"{version}.earz"
-        compress_file(source, archive, CompressOptions(model=MODELS_OF_VERSIONS[version]))
+        compress_file(source, archive, OPTIONS_OF_VERSIONS[version])
     restore_file(archive, archive.with_suffix(".flac"), RestoreOptions(bits=16, dither=False))
 
 

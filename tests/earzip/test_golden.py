@@ -9,7 +9,7 @@ import soundfile
 
 from earzip.formats.archive_layout import MAJOR_VERSION, MINOR_VERSION
 from earzip.inspect import read_info
-from earzip.transcode import restore_file
+from earzip.transcode import RestoreOptions, restore_file
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden"
 pytestmark = pytest.mark.usefixtures("tiny_model")
@@ -24,6 +24,15 @@ def test_golden_archives_restore_for_ever(path: Path, tmp_path: Path) -> None:
     )
     np.testing.assert_allclose(restored, expected, atol=2e-4)
     assert mutagen.flac.FLAC(tmp_path / "o.flac")["title"] == ["Golden"]
+
+
+def test_the_exact_copy_of_a_golden_archive_comes_back_to_the_bit_for_ever(tmp_path: Path) -> None:
+    restore_file(GOLDEN / "v1.2.earz", tmp_path / "o.flac", RestoreOptions(as_source=True))
+    restored, expected = (
+        soundfile.read(p, dtype="int16")[0] for p in (tmp_path / "o.flac", GOLDEN / "v1.2.flac")
+    )
+    np.testing.assert_array_equal(restored, expected)
+    assert read_info(GOLDEN / "v1.2.earz").header.check is not None
 
 
 def test_there_is_a_golden_archive_of_this_version() -> None:

@@ -1,0 +1,324 @@
+"""The check of new archives, the floor under it, and exact copies: made, and given back to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import mutagen.flac
+import numpy as np
+import pytest
+import soundfile
+
+from earzip.errors import BelowFloorError, DamagedArchiveError, UsageError
+from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.audio import open_source
+from earzip.inspect import read_info
+from earzip.metrics.measures import measure
+from earzip.options import CompressOptions, Floor, RestoreOptions
+from earzip.source_file import source_file_name
+from earzip.transcode import compress_file, decode_check, restore_file
+from tests.conftest import tones
+from tests.earzip.tiny_archives import TINY, damage_segment
+from tests.formats.audio_files import encode, music, needs_ffmpeg, write_wav
+
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+CHECKED = replace(TINY, check=True)
+HIGH = 200.0
+"""An SI-SDR that no track reaches, dB; a mel distance of 0 is as good."""
+AS_SOURCE = RestoreOptions(as_source=True)
+
+
+def with_floor(below: str, si_sdr_db: float = HIGH) -> CompressOptions:
+    return replace(TINY, floor=Floor(min_si_sdr_db=si_sdr_db, below=below))  # type: ignore[arg-type]
+
+
+def exact(source: Path, target: Path) -> Path:
+    """Archive ``source`` with an exact copy."""
+    result = compress_file(source, target, with_floor("lossless"))
+    assert result.exact_bytes
+    return target
+
+
+def pcm(path: Path) -> tuple[np.ndarray, int]:
+    with open_source(path) as reader:
+        return np.concatenate(list(reader.blocks()), axis=1), reader.facts.sample_rate
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_measures_are_those_of_the_restored_file(song: Path, tmp_path: Path) -> None:
+    result = compress_file(song, tmp_path / "a.earz", CHECKED)
+    restore_file(tmp_path / "a.earz", tmp_path / "a.wav", RestoreOptions(bits="float"))
+    restored, original = pcm(tmp_path / "a.wav")[0], pcm(song)[0]
+    expected = vars(measure(restored, original))
+    assert result.measures == pytest.approx(expected, abs=1e-4)
+    info = read_info(tmp_path / "a.earz").to_json()
+    assert (info["checked"], info["measures"]) == (True, result.measures)
+    assert verify_structure(tmp_path / "a.earz") == []
+
+
+def test_a_check_changes_nothing_but_the_header(song: Path, tmp_path: Path) -> None:
+    compress_file(song, tmp_path / "a.earz", TINY)
+    compress_file(song, tmp_path / "b.earz", CHECKED)
+    with ArchiveReader(tmp_path / "a.earz") as a, ArchiveReader(tmp_path / "b.earz") as b:
+        assert [a.segment(i) for i in range(a.n_segments)] == [
+            b.segment(i) for i in range(b.n_segments)
+        ]
+        assert replace(b.header, check=None) == a.header
+        assert a.tags == b.tags
+    assert (tmp_path / "b.earz").stat().st_mtime_ns == song.stat().st_mtime_ns
+
+
+def test_silence_and_a_few_samples_have_no_measures_and_are_not_below_a_floor(
+    tmp_path: Path,
+) -> None:
+    for name, n_samples in (("silence.wav", 44_100), ("short.wav", 1000), ("empty.wav", 0)):
+        source = write_wav(tmp_path / name, np.zeros((2, n_samples), np.float32))
+        result = compress_file(source, tmp_path / f"{name}.earz", with_floor("fail"))
+        assert (result.measures, result.below_floor) == (None, ())
+        assert compress_file(source, tmp_path / f"{name}.earz", CHECKED).status == "up_to_date"
+        # Where a floor is promised, they are kept exactly.
+        result = compress_file(source, tmp_path / f"{name}.earz", with_floor("lossless"))
+        assert (result.status, bool(result.exact_bytes)) == ("written", True)
+        restored = restore_file(tmp_path / f"{name}.earz", tmp_path / f"{name}.flac", AS_SOURCE)
+        assert restored.n_samples == n_samples
+
+
+@pytest.mark.parametrize("floor", [Floor(min_si_sdr_db=HIGH), Floor(max_mel=0.0), Floor(HIGH, 0.0)])
+def test_a_track_below_the_floor_is_kept_and_named(
+    song: Path, tmp_path: Path, floor: Floor
+) -> None:
+    options = replace(TINY, floor=floor)
+    for status in ("written", "up_to_date"):
+        result = compress_file(song, tmp_path / "a.earz", options)
+        assert (result.status, result.exact_bytes) == (status, 0)
+        assert len(result.below_floor) == (floor.min_si_sdr_db is not None) + (
+            floor.max_mel is not None
+        )
+    reached = replace(TINY, floor=Floor(min_si_sdr_db=-HIGH, max_mel=100))
+    assert compress_file(song, tmp_path / "a.earz", reached).below_floor == ()
+
+
+def test_a_track_that_fails_leaves_what_was_there(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    with pytest.raises(
+        BelowFloorError, match=r"a\.earz: is below the floor: SI-SDR is .* dB, at l"
+    ):
+        compress_file(song, target, with_floor("fail"))
+    assert [path.name for path in tmp_path.iterdir()] == [song.name]
+    compress_file(song, target, replace(CHECKED, quality="low"))
+    before = target.read_bytes()
+    with pytest.raises(BelowFloorError):
+        compress_file(song, target, with_floor("fail"))
+    with pytest.raises(BelowFloorError):  # up to date, and no better for that
+        compress_file(song, target, replace(with_floor("fail"), quality="low"))
+    assert target.read_bytes() == before
+
+
+def test_a_checked_archive_is_up_to_date_and_one_without_is_made_anew(
+    song: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "a.earz"
+    compress_file(song, target, TINY)
+    (warning,) = compress_file(song, target, CHECKED).warnings
+    assert warning == "replaced the archive that was made without a check"
+    assert compress_file(song, target, CHECKED).status == "up_to_date"
+    assert compress_file(song, target, TINY).status == "up_to_date"
+    (warning,) = compress_file(song, target, with_floor("lossless")).warnings
+    assert warning.startswith("replaced the archive, which is not surely above the floor")
+    # More than is asked for is not thrown away.
+    for options in (TINY, CHECKED, with_floor("lossless"), with_floor("keep")):
+        result = compress_file(song, target, options)
+        assert (result.status, bool(result.exact_bytes)) == ("up_to_date", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "rate", "channels"),
+    [
+        ("a.wav", "PCM_16", 44_100, 2),
+        ("a.wav", "PCM_24", 48_000, 1),
+        ("a.wav", "PCM_U8", 22_050, 2),
+        ("a.aiff", "PCM_16", 8_000, 1),
+        ("a.flac", "PCM_24", 96_000, 2),
+        ("a.flac", "PCM_16", 44_100, 6),
+    ],
+)
+def test_integers_come_back_to_the_bit(
+    tmp_path: Path, name: str, subtype: str, rate: int, channels: int
+) -> None:
+    source = write_wav(tmp_path / name, music(30_011, channels), rate, subtype)
+    archive = exact(source, tmp_path / "x.earz")
+    header = read_info(archive).header
+    assert header.exact == "flac"
+    result = restore_file(archive, tmp_path / "out.flac", AS_SOURCE)
+    assert (result.exact, result.n_overs, result.warnings) == (True, 0, ())
+    for got, expected in zip(pcm(tmp_path / "out.flac"), pcm(source), strict=True):
+        assert np.array_equal(got, expected)
+    depth = soundfile.info(tmp_path / "out.flac").subtype
+    assert depth == {"PCM_U8": "PCM_S8"}.get(subtype, subtype)
+    if channels <= 2:
+        restore_file(archive, tmp_path / "out.wav", AS_SOURCE)
+        for got, expected in zip(pcm(tmp_path / "out.wav"), pcm(source), strict=True):
+            assert np.array_equal(got, expected)
+    assert decode_check(archive) == []
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "name", ["a.mp3", "a.ogg", "a.opus", "a.m4a", "a.wav", "a.w64", "int32.wav"]
+)
+def test_lossy_and_float_sources_come_back_byte_for_byte(tmp_path: Path, name: str) -> None:
+    wav = write_wav(tmp_path / "made.wav", music(50_000), subtype="FLOAT")
+    source = tmp_path / name
+    if name == "int32.wav":  # more bits than FLAC takes
+        source = write_wav(source, music(50_000), subtype="PCM_32")
+    elif name.endswith((".wav", ".w64")):
+        source = write_wav(source, 3 * music(50_000), subtype="FLOAT")
+    else:
+        encode(wav, source)
+    os.utime(source, ns=(10**18, 10**18 + 7))
+    archive = exact(source, tmp_path / f"{name}.earz")
+    assert source_file_name(archive, name) == name
+    result = restore_file(archive, tmp_path / "out" / name, AS_SOURCE)
+    assert (result.status, result.exact) == ("written", True)
+    assert sha256(tmp_path / "out" / name) == sha256(source)
+    assert (tmp_path / "out" / name).stat().st_mtime_ns == 10**18 + 7
+    assert restore_file(archive, tmp_path / "out" / name, AS_SOURCE).status == "up_to_date"
+    assert decode_check(archive) == []
+    # In a container that is asked for, its samples.
+    restore_file(archive, tmp_path / "x.wav", replace(AS_SOURCE, container="wav", bits="float"))
+    assert np.array_equal(pcm(tmp_path / "x.wav")[0], pcm(source)[0])
+
+
+def test_tags_go_into_a_flac_that_is_restored_to_the_bit(song: Path, tmp_path: Path) -> None:
+    tags = mutagen.flac.FLAC(song)
+    tags["title"] = ["Exact"]
+    tags.save()
+    archive = exact(song, tmp_path / "x.earz")
+    restore_file(archive, tmp_path / "x.flac", AS_SOURCE)
+    assert mutagen.flac.FLAC(tmp_path / "x.flac")["title"] == ["Exact"]
+    assert restore_file(archive, tmp_path / "x.flac", AS_SOURCE).status == "up_to_date"
+
+
+def test_without_as_source_the_exact_copy_gives_44_khz_stereo(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "a.wav", music(48_000, 1), 48_000)
+    archive = exact(source, tmp_path / "a.earz")
+    result = restore_file(archive, tmp_path / "a.flac")
+    info = soundfile.info(tmp_path / "a.flac")
+    assert (info.frames, info.samplerate, info.channels) == (44_100, 44_100, 2)
+    assert result.exact
+    compress_file(source, tmp_path / "coded.earz", TINY)
+    restore_file(tmp_path / "coded.earz", tmp_path / "coded.flac")
+    assert not np.array_equal(pcm(tmp_path / "coded.flac")[0], pcm(tmp_path / "a.flac")[0])
+
+
+def test_a_range_of_the_exact_copy(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "a.wav", music(96_000), 48_000)
+    archive = exact(source, tmp_path / "a.earz")
+    whole = pcm(source)[0]
+    ranged = replace(AS_SOURCE, start_s=0.5, end_s=1.25)
+    assert restore_file(archive, tmp_path / "r.flac", ranged).n_samples == 36_000
+    assert np.array_equal(pcm(tmp_path / "r.flac")[0], whole[:, 24_000:60_000])
+    restore_file(archive, tmp_path / "all.wav", RestoreOptions(bits="float"))
+    part = replace(RestoreOptions(bits="float"), start_s=0.5, end_s=1.25)
+    restore_file(archive, tmp_path / "part.wav", part)
+    expected = pcm(tmp_path / "all.wav")[0][:, 22_050:55_125]
+    assert np.array_equal(pcm(tmp_path / "part.wav")[0], expected)
+
+
+def test_the_model_is_not_needed_where_there_is_an_exact_copy(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = exact(song, tmp_path / "x.earz")
+    monkeypatch.setenv("EARZIP_MODELS", str(tmp_path))
+    assert restore_file(archive, tmp_path / "x.flac", AS_SOURCE).exact
+
+
+def damage_copy(archive: Path) -> None:
+    data = bytearray(archive.read_bytes())
+    data[-100] ^= 1  # the exact copy comes last
+    archive.write_bytes(data)
+
+
+def test_damage_to_the_exact_copy_costs_no_more_than_that(song: Path, tmp_path: Path) -> None:
+    archive = exact(song, tmp_path / "x.earz")
+    damage_copy(archive)
+    with pytest.raises(DamagedArchiveError, match=r"x\.earz: exact copy, piece 0: checksum"):
+        restore_file(archive, tmp_path / "x.flac")
+    assert decode_check(archive)
+    result = restore_file(archive, tmp_path / "x.flac", RestoreOptions(keep_going=True))
+    assert (result.exact, result.lost_exact, result.is_incomplete) == (False, True, True)
+    assert result.lost_segments == ()
+    compress_file(song, tmp_path / "coded.earz", TINY)
+    restore_file(tmp_path / "coded.earz", tmp_path / "coded.flac")
+    assert np.array_equal(pcm(tmp_path / "coded.flac")[0], pcm(tmp_path / "x.flac")[0])
+    # The next run tries again, and a mended archive replaces what was incomplete.
+    compress_file(song, archive, with_floor("lossless"))
+    result = restore_file(archive, tmp_path / "x.flac")
+    assert (result.status, result.exact) == ("written", True)
+
+
+def test_half_a_source_file_is_never_given_back(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "a.ogg", music(30_000), subtype="VORBIS")
+    archive = exact(source, tmp_path / "a.ogg.earz")
+    damage_copy(archive)
+    going_on = replace(AS_SOURCE, keep_going=True)
+    with pytest.raises(DamagedArchiveError, match="without --as-source its coded sound"):
+        restore_file(archive, tmp_path / "out" / "a.ogg", going_on)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_damage_to_the_coded_sound_does_not_matter_to_the_copy(song: Path, tmp_path: Path) -> None:
+    archive = exact(song, tmp_path / "x.earz")
+    damage_segment(archive, 0)
+    restore_file(archive, tmp_path / "x.flac", AS_SOURCE)
+    assert np.array_equal(pcm(tmp_path / "x.flac")[0], pcm(song)[0])
+    assert [damage.part for damage in verify_structure(archive)] == ["segment 0"]
+
+
+def test_the_source_file_replaces_nothing_without_force(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "a.ogg", music(30_000), subtype="VORBIS")
+    archive = exact(source, tmp_path / "a.ogg.earz")
+    other = tmp_path / "out" / "a.ogg"
+    other.parent.mkdir()
+    other.write_bytes(b"something else")
+    with pytest.raises(Exception, match="exists and is not the source; --force replaces it"):
+        restore_file(archive, other, AS_SOURCE)
+    assert other.read_bytes() == b"something else"
+    restore_file(archive, other, replace(AS_SOURCE, force=True))
+    assert sha256(other) == sha256(source)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"min_si_sdr_db": float("nan")}, {"max_mel": 1.0, "below": "shred"}]
+)
+def test_a_floor_that_says_nothing_is_refused(arguments: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        Floor(**arguments)  # type: ignore[arg-type]
+
+
+def test_without_the_packages_of_measures_a_check_says_what_to_install(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earzip.metrics.find_spec", lambda _name: None)
+    with pytest.raises(UsageError, match=r"pip install 'earzip\[eval\]'"):
+        compress_file(song, tmp_path / "a.earz", CHECKED)
+
+
+def test_tones_are_below_no_floor_that_they_reach(tmp_path: Path) -> None:
+    source = tmp_path / "a.wav"
+    soundfile.write(source, tones(60_000).T, 44_100)
+    measures = compress_file(source, tmp_path / "a.earz", CHECKED).measures
+    assert measures is not None
+    # By the archive's own four places, to the last of them.
+    at = with_floor("fail", measures["si_sdr_db"])
+    assert compress_file(source, tmp_path / "a.earz", at).below_floor == ()
+    above = with_floor("fail", measures["si_sdr_db"] + 0.0001)
+    with pytest.raises(BelowFloorError):
+        compress_file(source, tmp_path / "a.earz", above)
