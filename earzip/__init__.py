@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from earzip.transcode import (
         CompressOptions,
         CompressResult,
+        Floor,
         RestoreOptions,
         RestoreResult,
         compress_file,
@@ -26,6 +27,7 @@ __all__ = [
     "CompressOptions",
     "CompressResult",
     "EarzipError",
+    "Floor",
     "RestoreOptions",
     "RestoreResult",
     "__version__",
@@ -38,6 +40,7 @@ _HOMES = {
     "CompressOptions": "earzip.options",
     "CompressResult": "earzip.options",
     "EarzipError": "earzip.errors",
+    "Floor": "earzip.options",
     "RestoreOptions": "earzip.options",
     "RestoreResult": "earzip.options",
     "compress_file": "earzip.transcode",

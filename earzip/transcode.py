@@ -6,6 +6,7 @@ from earzip.decoding import decode_check
 from earzip.options import (
     CompressOptions,
     CompressResult,
+    Floor,
     LatentsResult,
     RestoreOptions,
     RestoreResult,
@@ -16,6 +17,7 @@ __all__ = [
     "CodecPool",
     "CompressOptions",
     "CompressResult",
+    "Floor",
     "LatentsResult",
     "RestoreOptions",
     "RestoreResult",
