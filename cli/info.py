@@ -78,8 +78,10 @@ def _check(archive: dict[str, Any]) -> Iterator[str]:
 
 def _source(source: dict[str, Any]) -> str:
     kind = "float" if source["is_float"] else "lossless" if source["lossless"] else "lossy"
+    container, codec = source["container"], source["codec"]
+    form = container if codec == container else f"{container} {codec}"
     return (
-        f"{source['name'] or '-'}: {source['container']} {source['codec']} ({kind}), "
+        f"{source['name'] or '-'}: {form} ({kind}), "
         f"{source['sample_rate']} Hz, {count(source['channels'], 'channel')} "
         f"({source['downmix']}), {count(source['n_frames'], 'frame')}, {size(source['n_bytes'])}"
     )

@@ -19,6 +19,9 @@ Describe = Callable[[FileRecord], Iterator[str]]
 """Gives the lines that stand indented under a record's own."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_TELLING_S = (
+    10  # of audio: less takes no longer than loading the network, and says nothing of its speed
+)
 _REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
 _QUIET = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
@@ -146,10 +149,11 @@ def _summary(report: Report) -> str:
     if report.n_below_floor:
         parts.append(f"{count(report.n_below_floor, 'track')} below the floor")
     if report.coded_s and report.elapsed_s:
-        speed = report.coded_s / report.elapsed_s
         took = report.elapsed_s
-        took_text = clock(took) if took >= 60 else f"{took:.1f} s"
-        parts.append(f"{took_text} at {speed:.3g} × real time")
+        text = clock(took) if took >= 60 else f"{took:.1f} s"
+        if report.coded_s >= _TELLING_S:
+            text += f" at {report.coded_s / took:.3g} × real time"
+        parts.append(text)
     return "; ".join(parts)
 
 

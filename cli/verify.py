@@ -47,6 +47,11 @@ def verify(
     selection = Selection(takes=is_archive_name, otherwise="not an archive")
     plan = plan_batch(paths, selection)
     plan.bystanders.clear()
+    if (
+        not plan.jobs and not plan.refused
+    ):  # a wrong folder, or a disk that is not mounted, is not intact
+        for path in paths:
+            plan.refuse(path, "holds no archive")
 
     @contextmanager
     def open_decoder() -> Iterator[Work]:

@@ -131,3 +131,10 @@ def test_a_long_run_names_its_problems_again(capsys, n_files, repeated):
 def test_an_early_end_says_what_is_left(capsys, report, message):
     Printer(as_json=False).summary(report)
     assert capsys.readouterr().err == f"earzip: {message}\n"
+
+
+def test_a_few_seconds_of_sound_say_nothing_of_speed(capsys):
+    report = Report(coded_s=2.0, elapsed_s=4.0)
+    report.add(_compressed("a"))
+    Printer(as_json=False).summary(report)
+    assert capsys.readouterr().err.endswith("; 4.0 s\n")

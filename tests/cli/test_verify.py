@@ -106,6 +106,12 @@ def test_info_as_json_has_everything(earzip, archives):
     assert summary["read"] == 1
 
 
+def test_a_folder_without_archives_is_not_intact(earzip, tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    outcome = earzip("verify", tmp_path, "--json")
+    assert (outcome.exit_code, outcome.records[0]["message"]) == (3, "holds no archive")
+
+
 def test_info_names_what_is_no_archive_and_goes_on(earzip, archives):
     (archives / "z.earz").write_text("text")
     outcome = earzip("info", archives)
