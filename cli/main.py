@@ -24,6 +24,7 @@ _COMMANDS = (
     "verify",
     "info",
     "latents",
+    "evaluate",
     "models",
     "train",
     "completion",

@@ -9,7 +9,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
@@ -55,16 +56,27 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+@dataclass(frozen=True)
+class Table:
+    """Rows for evaluated files, in place of a line each, and one for their means."""
+
+    heading: str
+    row: Callable[[Mapping[str, Any], str], str]
+    """Gives the row of a file's figures, or of the means, under what it is called."""
+
+
 @dataclass
 class Printer:
     """Prints what a run reports, in the form the user asked for."""
 
     as_json: bool
     describe: Describe | None = None
+    table: Table | None = None
     results_to_stderr: bool = False
     """stdout carries the result itself."""
     aside: Callable[[], AbstractContextManager[object]] = nullcontext
     """Entered around each print: takes the progress bar out of the way."""
+    _n_rows: int = field(default=0, init=False)
 
     def record(self, record: FileRecord) -> None:
         """Print what became of one file."""
@@ -81,6 +93,8 @@ class Printer:
         """Print the counts; and in a long run the problems once more."""
         if self.as_json:
             click.echo(json.dumps(report.to_json()))
+        elif self.table and self._n_rows > 1:
+            click.echo(self.table.row(report.means, f"mean of {self._n_rows} files"))
         if report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
             click.echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
             for record in report.problems:
@@ -96,6 +110,11 @@ class Printer:
     def _result(self, record: FileRecord) -> None:
         if self.as_json:
             click.echo(json.dumps(record.to_json()))
+        elif self.table and record.status is FileStatus.EVALUATED:
+            if not self._n_rows:
+                click.echo(self.table.heading)
+            self._n_rows += 1
+            click.echo(printable(self.table.row(record.figures, str(record.source))))
         elif record.status not in _QUIET:
             shown = record.source if record.target is None else record.target
             note = f" ({record.message})" if record.message else _note(record.figures)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from earzip.batch import StopSignal, Work, plan_only, run_batch
 from earzip.batch_plan import Job
 from earzip.cli.options import RunOptions
-from earzip.cli.output import Describe, Printer
+from earzip.cli.output import Describe, Printer, Table
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.errors import UsageError
@@ -27,6 +27,7 @@ def run_command(
     options: RunOptions,
     *,
     describe: Describe | None = None,
+    table: Table | None = None,
 ) -> int:
     """Work on the jobs of a plan, print what becomes of them, and return the exit code.
 
@@ -39,7 +40,7 @@ def run_command(
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
     with StopSignal(_say_that_it_stops) as stop, ProgressBar(len(plan.jobs), n_bytes) as bar:
-        printer = Printer(options.as_json, describe, planned.to_stdout, bar.aside)
+        printer = Printer(options.as_json, describe, table, planned.to_stdout, bar.aside)
 
         def on_record(record: FileRecord, job: Job | None) -> None:
             if piped:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from statistics import fmean
 
 TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes", "exact_bytes")
 """Figures of records that a report adds up."""
+
+AVERAGED = ("measures", "loudness")
+"""Figures of records, themselves numbers by name, that a report gives the means of."""
 
 _SEVERITY = (1, 75, 4, 3)  # the most severe first; 130 ends a process without a report
 
@@ -22,6 +26,7 @@ class FileStatus(StrEnum):
     COPIED = "copied"
     INTACT = "intact"
     READ = "read"
+    EVALUATED = "evaluated"
     PLANNED = "planned"
     """A dry run would have worked on it."""
     SKIPPED = "skipped"
@@ -83,6 +88,9 @@ class Report:
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALLED, 0))
+    averaged: dict[str, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
     problems: list[FileRecord] = field(default_factory=list)
     n_warnings: int = 0
     n_below_floor: int = 0
@@ -108,6 +116,19 @@ class Report:
             value = record.figures.get(name)
             if isinstance(value, int | float):
                 self.totals[name] += value
+        for group in AVERAGED:
+            values = record.figures.get(group)
+            for name, value in values.items() if isinstance(values, Mapping) else ():
+                if value is not None:
+                    self.averaged[group][name].append(value)
+
+    @property
+    def means(self) -> dict[str, dict[str, float]]:
+        """The means of what is `AVERAGED`, by its name and the figure's, over the files that have it."""
+        return {
+            group: {name: fmean(values) for name, values in figures.items()}
+            for group, figures in self.averaged.items()
+        }
 
     @property
     def n_files(self) -> int:
@@ -123,12 +144,17 @@ class Report:
         return next((code for code in _SEVERITY if code in codes), 0)
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON object of the summary; every status and every total is there."""
+        """Return the JSON object of the summary; every status and every total is there.
+
+        ``means`` is there if files were measured.
+        """
+        means = self.means
         return {
             "type": "summary",
             "files": self.n_files,
             **{status.value: self.counts[status] for status in FileStatus},
             **self.totals,
+            **({"means": means} if means else {}),
             "coded_s": self.coded_s,
             "warnings": self.n_warnings,
             "below_floor": self.n_below_floor,

@@ -78,4 +78,4 @@ class _Sums:
         if not self._has_phase.any():
             return 1.0
         by_channel = self._coherent / self._weight.clamp(min=_TINY)
-        return float(by_channel[self._has_phase].mean())
+        return min(float(by_channel[self._has_phase].mean()), 1.0)  # rounding may pass it

@@ -17,7 +17,9 @@ from earzip.cli.main import cli
 from earzip.errors import LockedError, ModelNotFoundError
 from tests.formats.archive_samples import sample_header, write_sample
 
-COMMANDS = ["compress", "restore", "verify", "info", "latents", "models", "completion"]
+COMMANDS = [
+    "compress", "restore", "verify", "info", "latents", "evaluate", "models", "completion",
+]  # fmt: skip
 
 
 def _children_cpu_s() -> float:
@@ -38,6 +40,7 @@ def test_help_takes_less_than_a_third_of_a_second_of_cpu():
     [
         (["--help"], ["torch", "soundfile", "numpy", "tqdm"]),
         (["compress", "--help"], ["torch", "soundfile", "numpy", "tqdm"]),
+        (["evaluate", "--help"], ["torch", "soundfile", "numpy", "tqdm"]),
         (["models", "list"], ["torch", "soundfile", "numpy", "tqdm"]),
         (["compress", "--dry-run", "."], ["torch", "tqdm"]),
         (["info", "."], ["torch", "tqdm"]),
@@ -88,7 +91,7 @@ def test_an_absent_model_is_told_without_torch(tmp_path, arguments, exit_code):
         assert "EARZIP_MODELS" in run.stderr
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS[:5], "models verify"])
+@pytest.mark.parametrize("command", ["", *COMMANDS[:6], "models verify"])
 def test_help_states_the_exit_codes(earzip, command):
     help_text = earzip(*command.split(), "--help").stdout
     for code in (0, 1, 2, 3, 4, 75, 130):

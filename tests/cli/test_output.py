@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.cli.output import Printer, clock, count, printable, size
+from earzip.cli.output import Printer, Table, clock, count, printable, size
 from earzip.report import FileRecord, FileStatus, Report
 
 
@@ -138,3 +138,21 @@ def test_a_few_seconds_of_sound_say_nothing_of_speed(capsys):
     report.add(_compressed("a"))
     Printer(as_json=False).summary(report)
     assert capsys.readouterr().err.endswith("; 4.0 s\n")
+
+
+def test_evaluated_files_are_rows_of_a_table_that_ends_with_their_mean(capsys):
+    printer = Printer(
+        as_json=False,
+        table=Table("MEL", lambda figures, name: f"{figures['measures']['mel']} {name}"),
+    )
+    report = Report()
+    for name, mel in (("a\n.flac", 0.25), ("b.flac", 0.75)):
+        record = FileRecord(FileStatus.EVALUATED, Path(name), figures={"measures": {"mel": mel}})
+        report.add(record)
+        printer.record(record)
+        assert len(capsys.readouterr().out.splitlines()) == (2 if name[0] == "a" else 1)
+    printer.record(_failed("c.flac"))
+    printer.summary(report)
+    printed = capsys.readouterr()
+    assert printed.out == "0.5 mean of 2 files\n"
+    assert printed.err.endswith("2 evaluated\n")

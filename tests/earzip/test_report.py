@@ -56,6 +56,21 @@ def test_figures_with_the_same_name_are_added_up():
     }  # fmt: skip
 
 
+def test_measures_are_averaged_over_the_files_that_have_them():
+    report = Report()
+    assert "means" not in report.to_json()
+    loudness = {"lufs_original": -20.0, "lra_original": None}
+    first = {"measures": {"si_sdr_db": 10.0, "mel": 0.5}, "loudness": loudness}
+    report.add(_record(FileStatus.EVALUATED, **first))
+    report.add(_record(FileStatus.EVALUATED, measures={"si_sdr_db": 20.0, "mel": 0.25}))
+    report.add(_record(FileStatus.EVALUATED, measures=None, loudness=loudness))
+    report.add(_record(FileStatus.FAILED))
+    assert report.to_json()["means"] == {
+        "measures": {"si_sdr_db": 15.0, "mel": 0.375},
+        "loudness": {"lufs_original": -20.0},
+    }
+
+
 def test_only_problems_keep_their_records():
     report = Report()
     report.add(_record(FileStatus.WRITTEN))

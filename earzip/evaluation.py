@@ -1,0 +1,224 @@
+"""A restored track against its original: measures and loudness, of files and of archives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earzip.batch_plan import is_archive_name
+from earzip.codec_pool import CodecPool
+from earzip.decoding import DecodedTrack, codec_of
+from earzip.errors import SourceError
+from earzip.exact_track import ExactTrack
+from earzip.formats.archive import ArchiveReader
+from earzip.formats.audio import (
+    SAMPLE_RATE,
+    SourceReader,
+    n_samples_at,
+    open_source,
+    stereo_44k,
+)
+from earzip.lockstep import in_step
+from earzip.metrics import require_eval
+from earzip.metrics.alignment import MAX_LAG, find_lag
+from earzip.metrics.loudness import Loudness, LoudnessMeter
+from earzip.options import Progress
+
+if TYPE_CHECKING:
+    from earzip.metrics.measures import Measures
+
+Audio = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How near a restored track comes to its original, both as 44.1 kHz stereo."""
+
+    original: Path
+    restored: Path
+    n_samples: int
+    """Samples that were compared."""
+    lag: int | None
+    """By how many samples the restored track comes later; None if it was not looked for."""
+    measures: Measures | None
+    """None where they are not defined; see `earzip.metrics.measures.QualityMeter.measures`."""
+    loudness_of_original: Loudness
+    loudness_of_restored: Loudness
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that were compared."""
+        return self.n_samples / SAMPLE_RATE
+
+    def to_json(self) -> dict[str, object]:
+        """Return what stands in a record; None for what is not defined."""
+        return {
+            "original": str(self.original),
+            "duration_s": self.duration_s,
+            "n_samples": self.n_samples,
+            "lag_samples": self.lag,
+            "measures": asdict(self.measures) if self.measures else None,
+            "loudness": {
+                "lufs_original": self.loudness_of_original.lufs,
+                "lufs_restored": self.loudness_of_restored.lufs,
+                "lra_original": self.loudness_of_original.lra,
+                "lra_restored": self.loudness_of_restored.lra,
+            },
+        }
+
+
+def evaluate_pair(
+    original: str | os.PathLike[str],
+    restored: str | os.PathLike[str],
+    *,
+    align: bool = False,
+    codecs: CodecPool | None = None,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Return how near ``restored`` comes to ``original``.
+
+    Both are sound files, or archives, whose names end in .earz, which are decoded as they are read.
+    Memory does not grow with their length. They must be equally long at 44.1 kHz, unless ``align``:
+    then the lag between them is found by cross-correlation, and what they share is compared.
+
+    Raises SourceError for what cannot be read or compared, ArchiveError, ModelNotFoundError or
+    ModelDamagedError, and UsageError if the packages of the extra ``eval`` are missing.
+    """
+    require_eval()
+    original, restored = Path(original), Path(restored)
+    with ExitStack() as stack:
+        pool = codecs or stack.enter_context(CodecPool())
+        lag = _lag(original, restored, pool) if align else None
+        y = stack.enter_context(_open(original, pool))
+        x = stack.enter_context(_open(restored, pool))
+        if lag:
+            (x if lag > 0 else y).skip(abs(lag))
+        meters = _Meters()
+        for estimate, reference in in_step(x.blocks, y.blocks):
+            meters.add(estimate, reference)
+            if on_progress:
+                on_progress(estimate.shape[1] / SAMPLE_RATE)
+        if lag is None and x.length() != y.length():
+            raise SourceError(_lengths_differ(x, y), restored)
+        measures = meters.quality.measures()
+        undefined = [meters.why_undefined()] if measures is None else []
+        return Evaluation(
+            original=original,
+            restored=restored,
+            n_samples=meters.n_samples,
+            lag=lag,
+            measures=measures,
+            loudness_of_original=meters.original.loudness(),
+            loudness_of_restored=meters.restored.loudness(),
+            warnings=(*undefined, *y.warnings(), *x.warnings()),
+        )
+
+
+def _lag(original: Path, restored: Path, pool: CodecPool) -> int:
+    with _open(original, pool) as y, _open(restored, pool) as x:
+        lag = find_lag(in_step(x.blocks, y.blocks))
+    if lag is None:
+        raise SourceError(
+            f"has no sound in common with {original}, at no lag of up to {MAX_LAG // SAMPLE_RATE} s",
+            restored,
+        )
+    return lag
+
+
+@dataclass
+class _Track:
+    """The sound of a file or an archive at 44.1 kHz, which is read once."""
+
+    path: Path
+    blocks: Iterator[Audio]
+    """Float32 ``[2, T]``."""
+    source: SourceReader | None
+    """What reads it, if it is a file."""
+    n_samples: int = 0
+    """How long it is, if it is an archive."""
+
+    def skip(self, n_samples: int) -> None:
+        """Begin the blocks that many samples later."""
+        self.blocks = _without_first(self.blocks, n_samples)
+
+    def length(self) -> int:
+        """Return the samples of all of the track; a file is read to its end for that."""
+        if self.source is None:
+            return self.n_samples
+        for _ in self.blocks:
+            pass
+        return n_samples_at(self.source.n_frames_read, self.source.facts.sample_rate)
+
+    def warnings(self) -> list[str]:
+        """Return a sentence if the file, which was read to its end, is cut short."""
+        truncated = self.source.truncated if self.source else None
+        return [f"{self.path} is cut short: {truncated}"] if truncated else []
+
+
+@contextmanager
+def _open(path: Path, pool: CodecPool) -> Iterator[_Track]:
+    """Give the sound of a file, or what is restored of an archive: its exact copy, if it has one."""
+    if not is_archive_name(path.name):
+        with open_source(path) as source:
+            yield _Track(path, stereo_44k(source), source)
+        return
+    with ArchiveReader(path) as archive:
+        n_samples = archive.header.n_samples
+        track: ExactTrack | DecodedTrack
+        if archive.header.exact is None:
+            codec = codec_of(archive, pool)
+            track = DecodedTrack(archive, codec, 0, n_samples, keep_going=False)
+        else:
+            copy = archive.exact_copy()
+            track = ExactTrack(archive, copy, 0, n_samples, at_source_rate=False)
+        yield _Track(path, track.blocks(), None, n_samples)
+
+
+def _without_first(blocks: Iterator[Audio], n_samples: int) -> Iterator[Audio]:
+    for block in blocks:
+        yield block[:, n_samples:]
+        n_samples = max(0, n_samples - block.shape[1])
+
+
+def _lengths_differ(x: _Track, y: _Track) -> str:
+    lengths = f"has {x.length()} samples at 44.1 kHz, {y.path} has {y.length()}"
+    if x.source is None or y.source is None:
+        lengths += " (was the archive made of another file?)"
+    return f"{lengths}; --align finds the lag and compares what they share"
+
+
+class _Meters:
+    """All that is measured of a pair, block by block."""
+
+    def __init__(self) -> None:
+        from earzip.metrics.measures import QualityMeter  # noqa: PLC0415  # loads torch
+
+        self.quality = QualityMeter()
+        self.original, self.restored = LoudnessMeter(), LoudnessMeter()
+        self.n_samples = 0
+        self._has_sound = False
+
+    def add(self, estimate: Audio, original: Audio) -> None:
+        self.quality.add(estimate, original)
+        self.original.add(original)
+        self.restored.add(estimate)
+        self.n_samples += original.shape[1]
+        self._has_sound = self._has_sound or bool(original.any())
+
+    def why_undefined(self) -> str:
+        """Return why there are no measures, as a sentence."""
+        from earzip.metrics.measures import MIN_SAMPLES  # noqa: PLC0415
+
+        if self.n_samples < MIN_SAMPLES:
+            return f"has no measures: it is shorter than {MIN_SAMPLES} samples"
+        if not self._has_sound:
+            return "has no measures: the original is digital silence"
+        return "has no measures: its samples or the original's are too large"

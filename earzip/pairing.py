@@ -1,0 +1,113 @@
+"""Which original belongs to which restored file: by the names that compress and restore give.
+
+    earzip evaluate Music Restored     Restored/a.flac or Restored/a.flac.wav -> Music/a.flac
+                                       Restored/b.mp3.flac -> Music/b.mp3
+    earzip evaluate Music Archive      Archive/a.flac.earz -> Music/a.flac
+    earzip evaluate Music Music        Music/a.flac.earz -> Music/a.flac
+
+Like all planning, pairing only looks at names and file types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earzip.batch_plan import (
+    Plan,
+    Selection,
+    archive_name,
+    is_archive_name,
+    is_folder,
+    name_without_archive_suffix,
+    plan_batch,
+)
+from earzip.errors import UsageError
+from earzip.formats.audio import AUDIO_EXTENSIONS
+
+_RESTORED_SUFFIXES = {".flac", ".wav"}
+
+
+@dataclass
+class Pairing:
+    """Restored files to work on, in a plan, and the original of each."""
+
+    plan: Plan
+    originals: dict[Path, Path] = field(default_factory=dict)
+
+
+def pair(original: Path, restored: Path) -> Pairing:
+    """Return the pairs of two files, or of the sound files and archives in two mirrored folders.
+
+    A file on either side without its like on the other is refused in the plan. Raises `UsageError` for
+    a folder and something else.
+    """
+    folders = [path for path in (original, restored) if is_folder(path)]
+    if not folders:
+        plan = plan_batch([restored], _SOUNDS)
+        return Pairing(plan, {job.source: original for job in plan.jobs})
+    if len(folders) == 1:
+        other = restored if folders == [original] else original
+        raise UsageError(
+            f"is a folder and {other} is not: give two files or two folders", folders[0]
+        )
+    return _pair_folders(original, restored)
+
+
+def _pair_folders(original: Path, restored: Path) -> Pairing:
+    in_place = original.samefile(restored)
+    pairing = Pairing(plan_batch([restored], _ARCHIVES if in_place else _SOUNDS))
+    plan = pairing.plan
+    jobs, plan.jobs = plan.jobs, []
+    for job in jobs:
+        mirrored = original / job.source.relative_to(restored)
+        names = _names_of_sound(mirrored.name)
+        candidates = [mirrored.with_name(name) for name in [*names, *map(archive_name, names)]]
+        found = next((path for path in candidates if _is_other(path, job.source)), None)
+        if found is None:
+            sought = " or ".join(dict.fromkeys(path.name for path in candidates))
+            plan.refuse(job.source, f"has no original: {sought} is not in {mirrored.parent}")
+        else:
+            plan.jobs.append(job)
+            pairing.originals[job.source] = found
+    _refuse_unpaired(original, restored, pairing)
+    plan.bystanders.clear()
+    return pairing
+
+
+def _names_of_sound(name: str) -> list[str]:
+    """Return what the sound may be called that a restored file or archive of that name was made of."""
+    name = name_without_archive_suffix(name)
+    inner = Path(name).stem
+    is_restored = Path(name).suffix.lower() in _RESTORED_SUFFIXES and _is_sound(inner)
+    return [name, inner] if is_restored else [name]
+
+
+def _is_other(path: Path, than: Path) -> bool:
+    """Return whether there is a file at ``path``, and another one."""
+    return path.is_file() and not path.samefile(than)
+
+
+def _refuse_unpaired(original: Path, restored: Path, pairing: Pairing) -> None:
+    """Refuse the originals that nothing was restored of."""
+    paired = set(pairing.originals.values())
+    plan = plan_batch([original], _SOUNDS)
+    known = {record.source for record in pairing.plan.refused}  # in place, both are one folder
+    pairing.plan.refused += [record for record in plan.refused if record.source not in known]
+    for job in plan.jobs:
+        source = job.source
+        # An archive or a restored file that lies beside its original is no original.
+        beside = [source.with_name(name) for name in _names_of_sound(source.name)]
+        if source not in paired | known and not any(_is_other(path, source) for path in beside):
+            folder = restored / source.relative_to(original).parent
+            pairing.plan.refuse(source, f"has no restored file or archive in {folder}")
+
+
+def _is_sound(name: str) -> bool:
+    return Path(name).suffix.lower() in AUDIO_EXTENSIONS
+
+
+_ARCHIVES = Selection(takes=is_archive_name, otherwise="not an archive")
+_SOUNDS = Selection(
+    takes=lambda name: _is_sound(name) or is_archive_name(name), otherwise="not sound"
+)
