@@ -97,9 +97,13 @@ def restore(
     """
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs a folder to copy to: -o DIR")
-    chosen = _container(paths, output, container)
-    if chosen is None and not (as_source and (bits, start, end) == 3 * (None,)):
-        chosen = "flac"  # where the source file itself is not wanted even if it is there
+    chosen: Container | None = _container(paths, output, container)
+    # The source file itself may be wanted, if it is there: then the archive and the name decide.
+    suffixes = _SUFFIXES
+    if as_source and (container, bits, start, end) == 4 * (None,):
+        from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
+
+        chosen, suffixes = None, _SUFFIXES | AUDIO_EXTENSIONS
     options = RestoreOptions(
         container=chosen,
         bits=cast(Bits | None, int(bits) if bits in ("16", "24") else bits),
@@ -131,13 +135,13 @@ def restore(
 
             yield work
 
-    with plan_run(paths, output, selection, _SUFFIXES) as planned:
+    with plan_run(paths, output, selection, suffixes) as planned:
         describe = partial(_describe, kept=bits == "float")
         return run_command(planned, open_work, run, describe=describe)
 
 
-def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container | None:
-    """Return what is asked for; `UsageError` if --format and the name of the output contradict."""
+def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container:
+    """Return what to write; `UsageError` if --format and the name of the output contradict."""
     named = None
     if output is not None and is_output_file(paths, output, _SUFFIXES):
         named = output.suffix.lower().removeprefix(".")
@@ -146,7 +150,7 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
         asked = None  # the command line stands above the configuration
     if asked and named and asked != named:
         raise UsageError(f"--format {asked} contradicts the name of the output", output)
-    return cast(Container | None, asked or named)
+    return cast(Container, asked or named or "flac")
 
 
 def _restored_name(archive: Path, container: Container | None) -> str:

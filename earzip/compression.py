@@ -80,17 +80,25 @@ def compress_file(
     _refuse_same_file(source, target)
     digest, before = _hash(source, on_progress)
     replace = os.path.lexists(target)
-    done, notes = look_at_target(source, target, digest, settings, options)
-    if done:
-        return done
+    existing = look_at_target(source, target, digest, settings, options)
+    if existing.result:
+        return existing.result
     with ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
         codec = pool.of_model(settings.spec)
         encoding = _Encoding(
-            source, target, options, settings, codec, replace, source_name, on_progress
+            source=source,
+            target=target,
+            options=options,
+            settings=settings,
+            codec=codec,
+            replace=replace,
+            keeps_exact_copy=existing.has_exact_copy,
+            piped_name=source_name,
+            on_progress=on_progress,
         )
         result = encoding.run(digest, before)
-        return dataclasses.replace(result, warnings=notes + result.warnings)
+        return dataclasses.replace(result, warnings=existing.notes + result.warnings)
 
 
 def _refuse_same_file(source: Path, target: Path) -> None:
@@ -130,6 +138,8 @@ class _Encoding:
     codec: Codec
     replace: bool
     """Whether the target was there, and may be replaced."""
+    keeps_exact_copy: bool
+    """The archive that is replaced has one."""
     piped_name: str | None
     """The name of a source that came through a pipe; None for a file with a name of its own."""
     on_progress: Progress | None
@@ -158,8 +168,9 @@ class _Encoding:
                 )
 
             sizes = write(header)
-            if self.options.checks:
-                header, sizes = self._guard(reader.facts).check(writer, header, write)
+            if self.options.checks or self.keeps_exact_copy:
+                guard = self._guard(reader.facts)
+                header, sizes = guard.complete(writer, header, write)
                 self._require_unchanged(before)
             writer.commit(header.source.mtime_ns)
         warnings += [*reader.notes, *_layout_warnings(reader)]
@@ -295,7 +306,7 @@ class _Encoding:
 
     def _guard(self, facts: SourceFacts) -> Guard:
         report = self.on_progress or (lambda _seconds: None)
-        return Guard(self.source, facts, self.codec, self.options.floor, report)
+        return Guard(self.source, facts, self.codec, self.options, self.keeps_exact_copy, report)
 
     def _report(self, n_samples: int) -> None:
         if self.on_progress:

@@ -11,15 +11,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from earzip.errors import SourceError, TargetError
+from earzip.errors import DamagedArchiveError, SourceError, TargetError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import SourceReader, open_source, open_source_file
 from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.source_reader import SourceFacts
 from earzip.lockstep import in_step
 from earzip.options import Progress
-
-_HASH_BYTES = 1 << 20
 
 
 def exact_forms(facts: SourceFacts) -> tuple[str, ...]:
@@ -45,7 +43,9 @@ def open_exact(form: str, source: Path, facts: SourceFacts, folder: Path) -> Ite
     assert bits is not None
     try:
         with TemporaryFile(dir=folder) as flac:
-            write_exact_flac(source, flac, bits)
+            with open_source(source) as reader:
+                rate, channels = reader.facts.sample_rate, reader.facts.channels
+                write_exact_flac(flac, reader.blocks(), rate, channels, bits)
             yield flac
     except OSError as error:
         raise TargetError(f"no exact copy can be made here: {error.strerror}", folder) from error
@@ -56,21 +56,26 @@ def is_exact(archive: Path, source: Path, on_progress: Progress) -> bool:
 
     Of the file's own bytes, or of every sample, their rate, and the speakers they belong to.
     """
-    with ArchiveReader(archive) as reader, reader.exact_copy() as copy:
+    with ArchiveReader(archive) as reader:
+        try:
+            copy = reader.exact_copy()
+        except DamagedArchiveError:  # one of the file's bytes, which are others now
+            return False
         if reader.header.exact == "file":
-            return copy_sha256(copy, on_progress) == reader.header.source.sha256
+            copy.close()
+            return True
         with open_copy(reader, copy) as ours, open_source(source) as original:
-            return _same_sound(ours, original, on_progress)
+            same = _same_sound(ours, original, on_progress)
+        # A file may change and keep its size and time: what was read must be what was hashed.
+        return same and _sha256(source) == reader.header.source.sha256
 
 
-def copy_sha256(copy: BinaryIO, on_progress: Progress) -> str:
-    """Return the SHA-256 of an exact copy, in hexadecimal."""
-    digest = hashlib.sha256()
-    copy.seek(0)
-    while block := copy.read(_HASH_BYTES):
-        digest.update(block)
-        on_progress(0)
-    return digest.hexdigest()
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror}", path) from error
 
 
 def open_copy(reader: ArchiveReader, copy: BinaryIO) -> SourceReader:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.errors import DamagedArchiveError, SourceError
+from earzip.errors import ArchiveError, DamagedArchiveError, SourceError
 from earzip.exact import open_copy
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import SourceReader, stereo_44k
@@ -23,7 +23,7 @@ Audio = NDArray[np.float32]
 class ExactTrack:
     """Samples ``[start, end)`` of the exact copy, in stereo: at 44.1 kHz, or at the source's rate.
 
-    ``copy`` is closed by `blocks`.
+    ``copy`` is closed by whichever of `blocks` and `channel_blocks` is used.
     """
 
     reader: ArchiveReader
@@ -33,58 +33,77 @@ class ExactTrack:
     at_source_rate: bool
 
     def blocks(self) -> Iterator[Audio]:
-        """Yield the samples, float32 ``[2, T]``; unequal channels of a source stay as they are.
+        """Yield the samples, float32 ``[2, T]``.
 
-        Raises DamagedArchiveError where the copy is not the sound that the header tells of.
+        Raises DamagedArchiveError where the copy is not the sound that the header tells of, ArchiveError
+        where it is the source file and nothing that is installed decodes that.
         """
-        with self._blamed(), open_copy(self.reader, self.copy) as source:
-            self._require_facts(source)
+        with self._opened() as source:
+            blocks = stereo_44k(source)
+            if self.at_source_rate:
+                blocks = (downmix(block, source.layout) for block in source.blocks())
             position = 0
-            for block in self._stereo(source):
+            for block in self._of_length(blocks, 2):
                 cut = block[:, max(0, self.start - position) : max(0, self.end - position)]
                 position += block.shape[1]
                 if cut.shape[1]:
                     yield cut
-                if position > self._n_samples:
-                    break
-                if position >= self.end and not self._to_the_end:
+                if position >= self.end and self.end < self._n_samples:
                     return
-            self._require_length(position)
 
-    def _stereo(self, source: SourceReader) -> Iterable[Audio]:
-        if self.at_source_rate:
-            return (downmix(block, source.layout) for block in source.blocks())
-        return stereo_44k(source)
+    def channel_blocks(self) -> Iterator[Audio]:
+        """Yield all samples of all channels at the source's rate, ``[C, T]``; raises as `blocks`."""
+        with self._opened() as source:
+            yield from self._of_length(source.blocks(), source.facts.channels)
+
+    def _of_length(self, blocks: Iterable[Audio], channels: int) -> Iterator[Audio]:
+        """Yield as many samples as the header says.
+
+        That a copy of the source file is one is known from its SHA-256, so where another decoder finds
+        more or fewer samples in it, they are cut off, or silence is added.
+        """
+        n_left, n_found = self._n_samples, 0
+        for block in blocks:
+            n_found += block.shape[1]
+            if n_found > self._n_samples and not self._is_source_file:
+                break
+            yield block[:, :n_left]
+            n_left -= min(n_left, block.shape[1])
+            if not n_left and self._is_source_file:
+                return
+        if self._is_source_file:
+            yield np.zeros((channels, n_left), np.float32)
+        elif n_found != self._n_samples:
+            raise self._error(f"{n_found} samples decode, the header says {self._n_samples}")
+
+    @property
+    def _is_source_file(self) -> bool:
+        return self.reader.header.exact == "file"
 
     @property
     def _n_samples(self) -> int:
         header = self.reader.header
         return header.source.n_frames if self.at_source_rate else header.n_samples
 
-    @property
-    def _to_the_end(self) -> bool:
-        return self.end == self._n_samples
-
-    def _require_facts(self, source: SourceReader) -> None:
-        told, found = self.reader.header.source, source.facts
-        if (told.sample_rate, told.channels) != (found.sample_rate, found.channels):
-            raise DamagedArchiveError(
-                f"exact copy: has {found.channels} channels at {found.sample_rate} Hz, the header "
-                f"says {told.channels} at {told.sample_rate} Hz",
-                self.reader.path,
-            )
-
-    def _require_length(self, n_samples: int) -> None:
-        if n_samples != self._n_samples:
-            raise DamagedArchiveError(
-                f"exact copy: {n_samples} samples decode, the header says {self._n_samples}",
-                self.reader.path,
-            )
-
     @contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """Let the archive be at fault for a copy that does not decode."""
+    def _opened(self) -> Iterator[SourceReader]:
+        """Give the copy as sound; the archive is at fault where it does not decode."""
         try:
-            yield
+            with open_copy(self.reader, self.copy) as source:
+                told, found = self.reader.header.source, source.facts
+                if (told.sample_rate, told.channels) != (found.sample_rate, found.channels):
+                    raise self._error(
+                        f"has {found.channels} channels at {found.sample_rate} Hz, the header says "
+                        f"{told.channels} at {told.sample_rate} Hz"
+                    )
+                yield source
         except SourceError as error:
-            raise DamagedArchiveError(f"exact copy: {error.message}", self.reader.path) from error
+            if not self._is_source_file:
+                raise self._error(error.message) from error
+            raise ArchiveError(
+                f"its exact copy, the source file, cannot be decoded here: {error.message}",
+                self.reader.path,
+            ) from error
+
+    def _error(self, message: str) -> DamagedArchiveError:
+        return DamagedArchiveError(f"exact copy: {message}", self.reader.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from earzip.archive_settings import ArchiveSettings
@@ -14,29 +15,41 @@ from earzip.formats.header_records import portable_name
 from earzip.options import CompressOptions, CompressResult, Status
 
 
+@dataclass(frozen=True)
+class Existing:
+    """What an archive that is there means for the one that is to be made."""
+
+    result: CompressResult | None = None
+    """That it does: it is up to date."""
+    notes: tuple[str, ...] = ()
+    """What is said of one that is replaced."""
+    has_exact_copy: bool = False
+    """The new one has one too: what was promised once is not taken back in silence."""
+
+
 def look_at_target(
     source: Path, target: Path, sha256: str, settings: ArchiveSettings, options: CompressOptions
-) -> tuple[CompressResult | None, tuple[str, ...]]:
-    """Return the result for a target that is up to date, or what is said of one that is rewritten.
+) -> Existing:
+    """Return what stands at ``target``, nothing if there is nothing or ``options.force`` replaces it.
 
     ``sha256`` is that of the source. Raises TargetError for a target that ``options.force`` is needed
     to replace, BelowFloorError for an archive below a floor that fails.
     """
     if not os.path.lexists(target):
-        return None, ()
+        return Existing()
     try:
         header, sizes = _read_archive_of(source, target, sha256)
     except TargetError:
         if options.force:
-            return None, ()
+            return Existing()
         raise
     reason = _why_anew(target, header, settings, options)
     if reason is not None:
-        return None, (f"replaced {reason}",)
+        return Existing(None, (f"replaced {reason}",), header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
-    if options.floor:
+    if options.floor and not header.exact:
         options.floor.require(result.measures, target)
-    return result, ()
+    return Existing(result)
 
 
 def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, ArchiveSizes]:

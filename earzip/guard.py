@@ -18,7 +18,7 @@ from earzip.formats.audio import open_source, stereo_44k
 from earzip.formats.header_records import CheckRecord
 from earzip.formats.source_reader import SourceFacts
 from earzip.lockstep import in_step
-from earzip.options import Floor, Progress
+from earzip.options import CompressOptions, Progress
 
 if TYPE_CHECKING:
     from earzip.codec import Codec
@@ -30,28 +30,34 @@ Write = Callable[..., ArchiveSizes]
 
 @dataclass(frozen=True)
 class Guard:
-    """Checks the archive of ``source`` before it gets its name."""
+    """Completes the archive of ``source`` before it gets its name."""
 
     source: Path
     facts: SourceFacts
     codec: Codec
-    floor: Floor | None
+    options: CompressOptions
+    keeps_exact_copy: bool
+    """Whatever the floor says."""
     on_progress: Progress
 
-    def check(
+    def complete(
         self, writer: ArchiveWriter, header: Header, write: Write
     ) -> tuple[Header, ArchiveSizes]:
-        """Write the archive once more, with its measures and what the floor asks for; return both.
+        """Write the archive once more, with its measures and an exact copy if it is due; return both.
 
         ``writer`` has written it already. Raises BelowFloorError where the floor fails.
         """
-        measures = self._measure(writer.temporary)
-        record = CheckRecord.of(asdict(measures) if measures else None)
-        header = replace(header, check=record)
-        # By what the archive says of itself, so that a later run, which reads that, judges alike.
-        if self.floor:
-            self.floor.require(record.measures, writer.path)
-        if self.floor and self.floor.wants_exact(record.measures):
+        wants_exact = self.keeps_exact_copy
+        if self.options.checks:
+            measures = self._measure(writer.temporary)
+            record = CheckRecord.of(asdict(measures) if measures else None)
+            header = replace(header, check=record)
+            # By what the archive says of itself, so that a later run, which reads that, judges alike.
+            floor = self.options.floor
+            if floor and not wants_exact:
+                floor.require(record.measures, writer.path)
+                wants_exact = floor.wants_exact(record.measures)
+        if wants_exact:
             return self._write_exact(writer, header, write)
         return header, write(header)
 

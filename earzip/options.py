@@ -46,8 +46,11 @@ class Floor:
         bounds = [bound for bound in (self.min_si_sdr_db, self.max_mel) if bound is not None]
         if not bounds:
             raise UsageError("a floor needs a least SI-SDR or a greatest mel distance")
-        if not all(math.isfinite(bound) for bound in bounds):
-            raise UsageError(f"a floor is {bounds[0]}, expected a finite number")
+        for bound in bounds:
+            if not math.isfinite(bound):
+                raise UsageError(f"a floor is {bound}, expected a finite number")
+        if self.max_mel is not None and self.max_mel < 0:
+            raise UsageError(f"the greatest mel distance is {self.max_mel:g}, expected 0 or more")
 
     def shortfalls(self, measures: Mapping[str, float] | None) -> tuple[str, ...]:
         """Return a few words for each measure that does not reach the floor."""

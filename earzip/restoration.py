@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
-from earzip.errors import DamagedArchiveError, EarzipError, TargetError
+from earzip.errors import ArchiveError, EarzipError, TargetError
 from earzip.exact_track import ExactTrack
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.atomic import atomic_path
 from earzip.formats.audio_write import AudioWriter
+from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.provenance import read_provenance, write_provenance
 from earzip.formats.resample import resample_to
 from earzip.formats.tags import write_tags
 from earzip.options import Progress, RestoreOptions, RestoreResult
 from earzip.restore_plan import RestorePlan, plan_restore
 from earzip.restore_target import make_folder, require_replaceable
-from earzip.saved_tags import read_saved_tags
-from earzip.source_file import is_source_file_wanted, restore_source_file
+from earzip.saved_tags import SavedTags, read_saved_tags
+from earzip.source_file import (
+    is_source_file_wanted,
+    require_own_container,
+    restore_source_file,
+)
+
+if TYPE_CHECKING:
+    from earzip.codec import Codec
 
 Audio = NDArray[np.float32]
 
@@ -56,6 +64,7 @@ def restore_file(
     with ArchiveReader(archive, salvage=options.keep_going) as reader:
         if is_source_file_wanted(reader.header, options, target):
             return restore_source_file(reader, target, options, on_progress)
+        require_own_container(options, target)
         options = options.for_target(target)
         plan = plan_restore(reader.header, options, archive, exact=reader.header.exact is not None)
         may_replace = options.force
@@ -88,26 +97,45 @@ class _Restoration:
     codecs: CodecPool
     on_progress: Progress | None
 
+    @cached_property
+    def codec(self) -> Codec:
+        """What decodes the archive's segments."""
+        return codec_of(self.reader, self.codecs)
+
     def run(self, may_replace: bool) -> RestoreResult:
-        header, plan = self.reader.header, self.plan
-        copy, warnings = self._exact_copy()
-        if copy is None:
-            plan = plan_restore(header, self.options, self.reader.path, exact=False)
-        decoded, sound = self._sound(plan, copy)
+        """Write the target, from the exact copy if there is one."""
+        is_coded = self.reader.header.exact is None
+        if is_coded:
+            _ = self.codec  # one that is not installed is told of before anything else is
         saved = read_saved_tags(self.reader, keep_going=self.options.keep_going)
         make_folder(self.target)
+        if is_coded:
+            return self._write(saved, self.plan, None, may_replace)
+        try:
+            return self._write(saved, self.plan, self.reader.exact_copy(), may_replace)
+        except ArchiveError as error:  # of the copy, as nothing else is read here
+            if not self.options.keep_going:
+                message = f"{error.message}; --keep-going restores the coded sound"
+                raise type(error)(message, self.reader.path) from error
+            warning = f"{error.message}: restored from the coded sound"
+        header, options = self.reader.header, self.options
+        plan = plan_restore(header, options, self.reader.path, exact=False)
+        plan = replace(plan, warnings=(*plan.warnings, warning))
+        return self._write(saved, plan, None, may_replace)
+
+    def _write(
+        self, saved: SavedTags, plan: RestorePlan, copy: BinaryIO | None, may_replace: bool
+    ) -> RestoreResult:
+        header = self.reader.header
+        lost_exact = header.exact is not None and copy is None
         # Where there was no target: one that has come since is not replaced.
         with (
             atomic_path(self.target, replace=may_replace) as temporary,
             _blaming(self.target, temporary),
         ):
-            n_overs = 0
-            if copy and plan.verbatim:
-                _copy_out(copy, temporary)
-            else:
-                n_overs = self._write_sound(temporary, plan, self._at_rate(plan, sound))
+            decoded, n_overs = self._write_sound(temporary, plan, copy)
             lost = decoded.lost if decoded else {}
-            whole = not (lost or warnings or saved.is_damaged or self.reader.wrong_length)
+            whole = not (lost or lost_exact or saved.is_damaged or self.reader.wrong_length)
             write_provenance(temporary, self.plan.digest(self.reader, whole=whole))
             losses = write_tags(temporary, saved.tags) if saved.tags is not None else []
             if header.source.mtime_ns is not None:
@@ -118,58 +146,52 @@ class _Restoration:
             target=self.target,
             duration_s=plan.duration_s,
             n_samples=plan.n_out,
-            exact=copy is not None,
             n_overs=n_overs,
-            lost_exact=header.exact is not None and copy is None,
+            exact=copy is not None,
+            lost_exact=lost_exact,
             lost_segments=decoded.lost_segments if decoded else (),
             lost_pictures=saved.lost_pictures,
             lost_tags=saved.is_damaged and saved.tags is None,
             wrong_length=self.reader.wrong_length,
             tag_losses=tuple(losses),
-            warnings=plan.warnings
-            + warnings
-            + (decoded.warnings if decoded else ())
-            + saved.warnings,
+            warnings=plan.warnings + (decoded.warnings if decoded else ()) + saved.warnings,
         )
 
-    def _exact_copy(self) -> tuple[BinaryIO | None, tuple[str, ...]]:
-        """Return the exact copy, if there is a whole one, and what is said of a damaged one."""
-        if self.reader.header.exact is None:
-            return None, ()
-        try:
-            return self.reader.exact_copy(), ()
-        except DamagedArchiveError as error:
-            if not self.options.keep_going:
-                raise
-            return None, (f"{error.message}: restored from the coded sound",)
+    def _write_sound(
+        self, path: Path, plan: RestorePlan, copy: BinaryIO | None
+    ) -> tuple[DecodedTrack | None, int]:
+        """Write the planned samples to ``path``.
 
-    def _sound(
-        self, plan: RestorePlan, copy: BinaryIO | None
-    ) -> tuple[DecodedTrack | None, Iterator[Audio]]:
-        """Return the planned samples, at ``plan.position_rate``, and where they are decoded from."""
+        Return what they were decoded from, unless from ``copy``, and how many are beyond full scale.
+        """
         start, end = plan.start, plan.end
-        if copy is not None:
+        if copy is None:
+            keep_going = self.options.keep_going
+            decoded = DecodedTrack(self.reader, self.codec, start, end, keep_going=keep_going)
+            return decoded, self._write_blocks(path, plan, decoded.blocks())
+        with copy:
             exact = ExactTrack(self.reader, copy, start, end, at_source_rate=plan.as_source)
-            return None, exact.blocks()
-        codec, keep_going = codec_of(self.reader, self.codecs), self.options.keep_going
-        decoded = DecodedTrack(self.reader, codec, start, end, keep_going=keep_going)
-        return decoded, decoded.blocks()
+            if not plan.all_channels:
+                return None, self._write_blocks(path, plan, exact.blocks())
+            self._write_all_channels(path, plan, exact.channel_blocks())
+            return None, 0
 
-    def _at_rate(self, plan: RestorePlan, sound: Iterable[Audio]) -> Iterator[Audio]:
+    def _write_all_channels(self, path: Path, plan: RestorePlan, blocks: Iterable[Audio]) -> None:
+        source = self.reader.header.source
+        bits = exact_flac_bits(source)
+        assert bits is not None
+        try:
+            with path.open("wb") as file:
+                reported = self._reported(blocks, plan.rate)
+                write_exact_flac(file, reported, plan.rate, source.channels, bits)
+        except OSError as error:
+            raise TargetError(f"cannot be written: {error.strerror}", path) from error
+
+    def _write_blocks(self, path: Path, plan: RestorePlan, sound: Iterable[Audio]) -> int:
+        """Write stereo at ``plan.position_rate`` as planned; return how many samples pass full scale."""
         blocks = self._reported(sound, plan.position_rate)
         if plan.rate != plan.position_rate or plan.n_out != plan.end - plan.start:
             blocks = resample_to(blocks, plan.position_rate, plan.rate, plan.n_out)
-        return blocks
-
-    def _reported(self, blocks: Iterable[Audio], rate: int) -> Iterator[Audio]:
-        for block in blocks:
-            yield block
-            if self.on_progress:
-                self.on_progress(block.shape[1] / rate)
-
-    @staticmethod
-    def _write_sound(path: Path, plan: RestorePlan, blocks: Iterable[Audio]) -> int:
-        """Write ``blocks`` to ``path``; return how many samples are beyond full scale."""
         with AudioWriter(
             path,
             container=plan.container,
@@ -183,13 +205,11 @@ class _Restoration:
                 writer.write(block)
         return writer.n_overs
 
-
-def _copy_out(copy: BinaryIO, path: Path) -> None:
-    try:
-        with copy, path.open("wb") as file:
-            shutil.copyfileobj(copy, file)
-    except OSError as error:
-        raise TargetError(f"cannot be written: {error.strerror}", path) from error
+    def _reported(self, blocks: Iterable[Audio], rate: int) -> Iterator[Audio]:
+        for block in blocks:
+            yield block
+            if self.on_progress:
+                self.on_progress(block.shape[1] / rate)
 
 
 @contextmanager

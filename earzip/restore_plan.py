@@ -10,6 +10,7 @@ from earzip.errors import UsageError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_header import Header
 from earzip.formats.audio_write import flac_holds_rate
+from earzip.formats.exact_flac import exact_flac_bits
 from earzip.formats.header_records import SourceRecord
 from earzip.formats.provenance import DIGEST_BYTES
 from earzip.formats.resample import n_samples_at
@@ -30,8 +31,8 @@ class RestorePlan:
     dither: bool
     container: Container
     as_source: bool
-    verbatim: bool = False
-    """The exact copy is a FLAC file, and that is what is written."""
+    all_channels: bool = False
+    """FLAC of all channels of the exact copy, as they are."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -50,7 +51,7 @@ class RestorePlan:
     @property
     def _asked(self) -> dict[str, object]:
         """What was asked for: other fields follow from that and from the archive."""
-        follows = ("position_rate", "verbatim", "warnings")
+        follows = ("position_rate", "all_channels", "warnings")
         return {name: value for name, value in vars(self).items() if name not in follows}
 
 
@@ -79,9 +80,9 @@ def plan_restore(
         # A whole track has the source's own count, which rounding twice could miss by one.
         n_out = n_samples_at(plan.end - plan.start, plan.position_rate, source.sample_rate)
         plan = replace(plan, n_out=source.n_frames if whole else n_out)
-    if source.channels > 2 and not plan.verbatim:
+    if source.channels > 2 and not plan.all_channels:
         warning = f"the source's {source.channels} channels were mixed down and stay stereo"
-        plan = replace(plan, warnings=(warning,))
+        plan = replace(plan, warnings=(*plan.warnings, warning))
     return plan
 
 
@@ -125,8 +126,13 @@ def _from_exact(
         end = n_frames
         if options.end_s is not None:
             end = min(round(options.end_s * plan.rate), n_frames)
-    depth = _depth(source)
-    bits = options.bits or _bits_for(depth, plan.container)
+    bits = options.bits or _bits_for(source, plan.container)
+    warnings: tuple[str, ...] = ()
+    if source.lossless and options.bits is None and not _holds(bits, source):
+        warnings = (
+            f"samples of {_depth(source)} bits do not fit and are rounded: without a format that is "
+            "asked for, --as-source gives the source file itself",
+        )
     return replace(
         plan,
         start=start,
@@ -135,25 +141,41 @@ def _from_exact(
         n_out=end - start,
         bits=bits,
         # What fits comes back as it was.
-        dither=plan.dither and bits == 16 and not (isinstance(depth, int) and depth <= 16),
-        verbatim=whole
+        dither=options.dither and bits == 16 and not _holds(16, source),
+        all_channels=whole
         and options.bits is None
+        and plan.container == "flac"
         and header.exact == "flac"
-        and plan.container == "flac",
+        and exact_flac_bits(source) is not None,
+        warnings=warnings,
     )
 
 
-def _depth(source: SourceRecord) -> Bits | int | None:
-    """Return the bits of the source's samples, or "float"; None for a lossy source."""
-    if source.is_float:
-        return "float"
-    return source.bit_depth if source.lossless else None
+_FLOAT_BITS = 32
 
 
-def _bits_for(depth: Bits | int | None, container: Container) -> Bits:
+def _depth(source: SourceRecord) -> int | None:
+    """Return the bits that a source's samples take, of floats those of the float; None if it is lossy."""
+    if not source.lossless and not source.is_float:
+        return None
+    return source.bit_depth or (_FLOAT_BITS if source.is_float else 24)
+
+
+def _bits_for(source: SourceRecord, container: Container) -> Bits:
     """Return the samples that hold those of a source, as far as the container has any."""
-    if depth is None:
+    depth = _depth(source)
+    if depth is None or (depth <= 16 and not source.is_float):
         return 16
-    if isinstance(depth, int) and depth <= 24:
-        return 16 if depth <= 16 else 24
-    return "float" if container == "wav" else 24
+    if container == "wav" and (source.is_float or depth > 24):
+        return "float"
+    return 24
+
+
+def _holds(bits: Bits, source: SourceRecord) -> bool:
+    """Return whether samples of ``bits`` are those of a lossless source to the bit."""
+    depth = _depth(source)
+    if depth is None:
+        return False
+    if bits == "float":
+        return depth <= (_FLOAT_BITS if source.is_float else 24)
+    return not source.is_float and depth <= bits

@@ -10,17 +10,32 @@ from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_header import Header
 from earzip.formats.atomic import atomic_write
+from earzip.formats.audio import AUDIO_EXTENSIONS
+from earzip.formats.provenance import read_provenance
 from earzip.options import Progress, RestoreOptions, RestoreResult
 from earzip.restore_target import make_folder, require_replaceable
 
 _BLOCK_BYTES = 1 << 20
+_OURS = {".wav", ".flac"}  # extensions of what is written of an archive's sound
+
+
+# Of the containers in headers; those of other containers are called like them.
+_EXTENSIONS = {
+    "ADTS": ".aac",
+    "ASF": ".wma",
+    "EAC3": ".ac3",
+    "MATROSKA": ".mka",
+    "MP4": ".m4a",
+    "RF64": ".wav",
+    "WAVPACK": ".wv",
+}
 
 
 def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path) -> bool:
     """Return whether the source file is what is asked for, not its sound in a container.
 
     So it is for --as-source without a container, sample format or range; where ``target`` ends in .wav or
-    .flac, only if the source's own name does too.
+    .flac, only if that is what the source is, or was called.
     """
     asks_for_sound = (options.container, options.bits, options.start_s, options.end_s) != 4 * (
         None,
@@ -28,14 +43,25 @@ def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path)
     if header.exact != "file" or not options.as_source or asks_for_sound:
         return False
     suffix = target.suffix.lower()
-    return suffix not in (".wav", ".flac") or suffix == Path(header.source.name).suffix.lower()
+    return suffix not in _OURS or suffix in (_own_suffix(header), _container_suffix(header))
+
+
+def require_own_container(options: RestoreOptions, target: Path) -> None:
+    """Refuse to write FLAC under the name of another kind of sound file. Raises TargetError."""
+    suffix = target.suffix.lower()
+    if options.container is None and suffix in AUDIO_EXTENSIONS - _OURS:
+        raise TargetError(
+            "would hold FLAC, as the archive has no copy of its source file: name it .flac or .wav",
+            target,
+        )
 
 
 def source_file_name(archive: str | os.PathLike[str], restored: str) -> str | None:
     """Return what the source file in an archive is to be called, None if the archive holds none.
 
-    ``restored`` is the archive's name without .earz; it gets the source's extension if it lacks
-    that. None also for what cannot be read as an archive: restoring it says why.
+    ``restored`` is the archive's name without .earz; it gets the extension of the source's own name,
+    or of its kind, if it lacks that, but none that no sound file has. None also for what cannot be
+    read as an archive: restoring it says why.
     """
     try:
         with ArchiveReader(archive) as reader:
@@ -44,8 +70,21 @@ def source_file_name(archive: str | os.PathLike[str], restored: str) -> str | No
         return None
     if header.exact != "file":
         return None
-    suffix = Path(header.source.name).suffix
-    return restored if restored.lower().endswith(suffix.lower()) else restored + suffix
+    suffix = _own_suffix(header) or _container_suffix(header)
+    return restored if restored.lower().endswith(suffix) else restored + suffix
+
+
+def _own_suffix(header: Header) -> str:
+    """Return the extension of the source's name if sound files have it, else nothing."""
+    suffix = Path(header.source.name).suffix.lower()
+    return suffix if suffix in AUDIO_EXTENSIONS else ""
+
+
+def _container_suffix(header: Header) -> str:
+    """Return an extension for the source's kind if sound files have it, else nothing."""
+    container = header.source.container
+    suffix = _EXTENSIONS.get(container, f".{container.lower()}")
+    return suffix if suffix in AUDIO_EXTENSIONS else ""
 
 
 def restore_source_file(
@@ -65,9 +104,9 @@ def restore_source_file(
             )
         if not options.force:
             raise TargetError("exists and is not the source; --force replaces it", target)
-        require_replaceable(target, reader.path, source)
+        if read_provenance(target) is None:  # what earzip wrote is no source
+            require_replaceable(target, reader.path, source)
     make_folder(target)
-    digest = hashlib.sha256()
     try:
         copy = reader.exact_copy()
     except DamagedArchiveError as error:
@@ -75,16 +114,9 @@ def restore_source_file(
         raise DamagedArchiveError(message, reader.path) from error
     with copy, atomic_write(target, replace=options.force) as file:
         while block := copy.read(_BLOCK_BYTES):
-            digest.update(block)
             file.write(block)
             if on_progress:
                 on_progress(0)
-        if digest.hexdigest() != source.sha256:
-            raise DamagedArchiveError(
-                f"exact copy: its SHA-256 is {digest.hexdigest()[:16]}…, the header says "
-                f"{source.sha256[:16]}…",
-                reader.path,
-            )
         file.flush()
         if source.mtime_ns is not None:
             os.utime(file.fileno(), ns=(source.mtime_ns, source.mtime_ns))

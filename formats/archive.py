@@ -7,6 +7,7 @@ are bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,13 +132,17 @@ class ArchiveReader:
     def exact_copy(self) -> BinaryIO:
         """Return the exact copy of the source, every byte checked: a file to read and to seek in.
 
-        Its form is ``header.exact``, which must not be None. It outlives this reader.
+        Its form is ``header.exact``, which must not be None; one of the form "file" has the SHA-256
+        of the source. It outlives this reader.
         """
         assert self.header.exact is not None
+        digest = hashlib.sha256()
         parts = [self._part(PartKind.EXACT, i) for i in range(self._index.count_of(PartKind.EXACT))]
         for i, part in enumerate(parts):
             with self._file.blamed(f"exact copy, piece {i}"):
-                self._file.read_part(part)
+                digest.update(self._file.read_part(part))
+        with self._file.blamed("exact copy"):
+            _require_source(self.header, digest.hexdigest())
         return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
 
     @property
@@ -186,6 +191,7 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
                 _require_parts(index, header)
         max_segment_bytes = header.max_segment_bytes if header else MAX_SEGMENT_BYTES
         n_pictures = index.count_of(PartKind.PICTURE)
+        copy_digest = hashlib.sha256()
         for i, part in enumerate(index):
             number = i - index.first_of(part.kind)
             match part.kind:
@@ -202,11 +208,22 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
                         file.read_part(part)
                 case PartKind.EXACT:
                     with recorded(f"exact copy, piece {number}"):
-                        file.read_part(part)
+                        copy_digest.update(file.read_part(part))
                 case _:
                     with recorded(f"part {i}"):
                         file.read_part(part)
+        if header and not any(damage.part.startswith("exact copy") for damage in damages):
+            with recorded("exact copy"):
+                _require_source(header, copy_digest.hexdigest())
     return damages
+
+
+def _require_source(header: Header, sha256: str) -> None:
+    """Refuse an exact copy of ``sha256`` that is to be the source file, and is not."""
+    if header.exact == "file" and sha256 != header.source.sha256:
+        raise DamagedArchiveError(
+            f"its SHA-256 is {sha256[:16]}…, the header says {header.source.sha256[:16]}…"
+        )
 
 
 def _read_tags(file: ArchiveFile, part: Part, n_pictures: int) -> TagPart:

@@ -31,6 +31,7 @@ _LENGTH_BITS = 28
 
 # Limits of the format, in bytes: what a reader may have to allocate for a file it cannot trust.
 MAX_PART_BYTES = (1 << _LENGTH_BITS) - 1  # as stored
+MAX_EXACT_PART_BYTES = 16 << 20  # as stored: what a reader holds of an exact copy at once
 MAX_HEADER_BYTES = 1 << 20  # of the JSON; its frame, too, is not longer
 MAX_INDEX_BYTES = 3 << 20  # 262,144 parts
 MAX_OTHER_PARTS = 8192  # than segments
@@ -194,6 +195,8 @@ class Index:
         never_empty = (kinds <= PartKind.TAGS) | (kinds == PartKind.EXACT)
         if np.any(self._lengths[never_empty] == 0):
             raise DamagedArchiveError("the index lists a part of 0 bytes that is no picture")
+        longest = int(self._lengths[kinds == PartKind.EXACT].max(initial=0))
+        _require_at_most("a piece of the exact copy", longest, MAX_EXACT_PART_BYTES)
 
     def __len__(self) -> int:
         return len(self._kinds)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from earzip.errors import DamagedArchiveError, SourceError, TargetError, UnsupportedArchiveError
-from earzip.formats import archive_exact
+from earzip.formats import archive_exact, archive_layout
 from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.archive_header import Header
 from earzip.formats.archive_writer import ArchiveWriter
 from earzip.formats.header_records import CheckRecord
 from tests.formats.archive_samples import (
@@ -25,8 +27,14 @@ MEASURES = {"si_sdr_db": -3.25, "mel": 0.4312, "stft": 1.5, "icpc": 0.98765, "cc
 SOURCE = bytes(range(256)) * 10
 
 
+def exact_header(source: bytes, form: str = "file", n_samples: int | None = None) -> Header:
+    header = sample_header() if n_samples is None else sample_header(n_samples)
+    record = replace(header.source, sha256=hashlib.sha256(source).hexdigest())
+    return replace(header, source=record, exact=form)
+
+
 def write_exact(path: Path, source: bytes = SOURCE, form: str = "file") -> None:
-    header = replace(sample_header(), exact=form)
+    header = exact_header(source, form)
     content = {"tags": TAGS, "blocks": BLOCKS, "pictures": PICTURES, "exact": io.BytesIO(source)}
     write_sample(path, header, **content)
 
@@ -67,10 +75,34 @@ def test_every_piece_is_checked_before_the_copy_is_used(tmp_path: Path, small_pi
     assert [damage.part for damage in verify_structure(path)] == ["exact copy, piece 1"]
 
 
+def test_a_copy_of_a_file_must_be_that_file(tmp_path: Path) -> None:
+    write_exact(tmp_path / "a")
+    pieces = Pieces.of(tmp_path / "a")
+    pieces.change_part(4, SOURCE[::-1])
+    path = pieces.write(tmp_path / "b")
+    with (
+        ArchiveReader(path) as reader,
+        pytest.raises(DamagedArchiveError, match="b: exact copy: its SHA-256 is"),
+    ):
+        reader.exact_copy()
+    assert [damage.part for damage in verify_structure(path)] == ["exact copy"]
+    pieces.change_header("exact", "flac")  # of which the header has no checksum
+    assert verify_structure(pieces.write(tmp_path / "c")) == []
+
+
+def test_a_piece_that_is_too_long_to_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_exact(tmp_path / "a")
+    monkeypatch.setattr(archive_layout, "MAX_EXACT_PART_BYTES", len(SOURCE) - 1)
+    with pytest.raises(DamagedArchiveError, match="a piece of the exact copy is 2560 bytes"):
+        ArchiveReader(tmp_path / "a")
+
+
 def test_an_archive_can_be_read_and_written_anew_before_it_gets_its_name(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with ArchiveWriter(path) as writer:
-        writer.write(replace(sample_header(0), exact="file"), exact=io.BytesIO(SOURCE))
+        writer.write(exact_header(SOURCE, n_samples=0), exact=io.BytesIO(SOURCE))
         with ArchiveReader(writer.temporary) as reader, reader.exact_copy() as copy:
             assert copy.read() == SOURCE
         sizes = writer.write(sample_header(0))  # shorter: nothing of the first is left
