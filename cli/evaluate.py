@@ -11,37 +11,48 @@ import click
 
 from earzip.batch import Work
 from earzip.batch_plan import Job
+from earzip.cli.evaluate_model import evaluate_model
 from earzip.cli.options import (
     EXIT_CODES,
     PATH,
     NetworkOptions,
     RunOptions,
     network_options,
+    output_option,
     run_options,
 )
 from earzip.cli.output import Table
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
+from earzip.errors import UsageError
 from earzip.metrics import require_eval
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
 
 
 @click.command(epilog=EXIT_CODES, short_help="Measure restored files against their originals.")
-@click.argument("original", metavar="ORIGINAL", type=PATH)
-@click.argument("restored", metavar="RESTORED", type=PATH)
+@click.argument("paths", metavar="ORIGINAL RESTORED", nargs=-1, type=PATH)
 @click.option(
     "--align",
     is_flag=True,
     help="Find by how much each track is early or late, up to 5 s, and compare what both have.",
 )
-@run_options("max_failures", "as_json")
+@click.option(
+    "--thd",
+    "model",
+    metavar="MODEL",
+    help="Instead of files, measure what this model makes of a sine of 997 Hz: distortion and noise "
+    "(THD+N) at each quality. A name of `earzip models list`, or a .json file.",
+)
+@output_option("With --thd: a picture of the spectra, FILE.png.")
+@run_options("force", "max_failures", "as_json")
 @network_options
 def evaluate(
     *,
-    original: Path,
-    restored: Path,
+    paths: tuple[Path, ...],
     align: bool,
+    model: str | None,
+    output: Path | None,
     run: RunOptions,
     network: NetworkOptions,
 ) -> int:
@@ -54,8 +65,32 @@ def evaluate(
     The table has SI-SDR in dB (more is better), the mel and STFT distances (less is better), phase
     coherence within channels (ICPC) and between them (CCPC), the difference of true peaks (dBTP), and
     loudness (LUFS) and its range (LRA) of the original and of the restored track.
+
+    With --thd there are no files: a model is measured.
     """
+    _require_one_task(paths, align, model, output)
     require_eval()
+    if model is not None:
+        return evaluate_model(model, output, run, network)
+    original, restored = paths
+    return _evaluate_files(original, restored, align, run, network)
+
+
+def _require_one_task(
+    paths: tuple[Path, ...], align: bool, model: str | None, output: Path | None
+) -> None:
+    if model is None:
+        if len(paths) != 2:
+            raise UsageError("give two paths, ORIGINAL and RESTORED, or --thd MODEL")
+        if output is not None:
+            raise UsageError("-o is where --thd draws a picture; a table goes to standard output")
+    elif paths or align:
+        raise UsageError("--thd measures a model; it goes with no files and not with --align")
+
+
+def _evaluate_files(
+    original: Path, restored: Path, align: bool, run: RunOptions, network: NetworkOptions
+) -> int:
     from earzip.pairing import pair  # noqa: PLC0415  # loads soundfile
 
     pairing = pair(original, restored)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from earzip.errors import UsageError
 
-_PACKAGES = ("auraloss", "librosa", "pyloudnorm", "scipy")
+_PACKAGES = ("auraloss", "librosa", "matplotlib", "pyloudnorm", "scipy")
 
 
 def require_eval() -> None:

@@ -142,7 +142,6 @@ def test_a_run_gives_up_after_so_many_failures(earzip, original, tmp_path):
 
 def test_a_folder_and_a_file_are_a_wrong_command_line(earzip, original):
     assert earzip("evaluate", original, original / "a.flac").exit_code == 2
-    assert earzip("evaluate", original).exit_code == 2
 
 
 def test_missing_packages_are_a_wrong_command_line(earzip, original, monkeypatch):
@@ -166,3 +165,49 @@ def test_a_process_of_its_own_says_the_same(original, archives):
     ]  # fmt: skip
     assert run.stderr.startswith("2 evaluated; ")
     assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_tone_through_a_model_is_a_table_and_a_picture(earzip, tiny_model, tmp_path):
+    picture = tmp_path / "thd.png"
+    outcome = earzip("evaluate", "--thd", tiny_model, "-o", picture)
+    assert outcome.exit_code == 0
+    heading, *rows = outcome.stdout.splitlines()
+    assert heading == "quality  sine dBFS  restored dBFS  THD+N dB  THD+N %"
+    assert [row.split()[:2] for row in rows] == [
+        [quality, level] for quality in ("low", "medium", "high") for level in ("-1.0", "-20.0")
+    ]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    again = earzip("evaluate", "--thd", tiny_model, "-o", picture)
+    assert again.exit_code == 1
+    assert again.stderr == f"earzip: {picture}: exists; --force replaces it\n"
+    assert not again.stdout
+
+
+def test_a_tone_through_a_model_as_json(earzip, tiny_model):
+    records = earzip("evaluate", "--thd", tiny_model, "--json").records
+    assert [record["type"] for record in records] == ["tone"] * 6
+    assert records[0]["thd_n_db"] < 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a"],
+        ["a", "b", "c"],
+        ["a", "b", "-o", "c.png"],
+        ["--thd", "tiny", "a", "b"],
+        ["--thd", "tiny", "--align"],
+        ["--thd", "tiny", "-o", "thd.jpg"],
+    ],
+)
+def test_files_and_a_model_are_not_asked_for_at_once(earzip, tiny_model, arguments):
+    outcome = earzip("evaluate", *arguments)
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith("earzip: ")
+
+
+def test_an_absent_model_is_named(earzip):
+    outcome = earzip("evaluate", "--thd", "tiny")
+    assert outcome.exit_code == 1
+    assert "no model 'tiny' is installed" in outcome.stderr

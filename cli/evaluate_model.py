@@ -1,0 +1,54 @@
+"""``earzip evaluate --thd``: the distortion and noise of a tone that goes through a model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from earzip.checkpoints import find_model, verify_model
+from earzip.cli.options import NetworkOptions, RunOptions
+from earzip.errors import TargetError, UsageError
+
+_SUFFIX = ".png"
+
+
+def evaluate_model(
+    model: str, output: Path | None, run: RunOptions, network: NetworkOptions
+) -> int:
+    """Print a row, or a JSON object, for each quality of ``model`` and level of the tone."""
+    _require_picture(output, force=run.force)
+    verify_model(find_model(model))
+    from earzip.codec_pool import CodecPool  # noqa: PLC0415  # loads numpy
+    from earzip.tone_evaluation import evaluate_tones  # noqa: PLC0415
+
+    tones = []
+    with CodecPool(**network.checked()) as codecs:
+        if not run.as_json:
+            click.echo("quality  sine dBFS  restored dBFS  THD+N dB  THD+N %")
+        for found in evaluate_tones(model, codecs=codecs):
+            tones.append(found)
+            if run.as_json:
+                click.echo(json.dumps(found.to_json()))
+                continue
+            click.echo(
+                f"{found.quality:<7}  {found.level_dbfs:9.1f}  {found.thd_n.level_dbfs:13.2f}  "
+                f"{found.thd_n.db:8.1f}  {found.thd_n.percent:7.3g}"
+            )
+    if output is not None:
+        from earzip.metrics.thd_plot import draw_tones  # noqa: PLC0415  # loads matplotlib
+
+        draw_tones(tones, output, replace=run.force)
+    return 0
+
+
+def _require_picture(output: Path | None, *, force: bool) -> None:
+    """Raise before the work if ``output`` is no picture that can be written."""
+    if output is None:
+        return
+    if output.suffix.lower() != _SUFFIX:
+        raise UsageError(f"a picture is written to a file that ends in {_SUFFIX}", output)
+    if not force and os.path.lexists(output):
+        raise TargetError("exists; --force replaces it", output)
