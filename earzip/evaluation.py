@@ -96,7 +96,7 @@ def evaluate_pair(
     original, restored = Path(original), Path(restored)
     with ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
-        lag = _lag(original, restored, pool) if align else None
+        lag = _lag(original, restored, pool, on_progress) if align else None
         y = stack.enter_context(_open(original, pool))
         x = stack.enter_context(_open(restored, pool))
         if lag:
@@ -122,15 +122,24 @@ def evaluate_pair(
         )
 
 
-def _lag(original: Path, restored: Path, pool: CodecPool) -> int:
+def _lag(original: Path, restored: Path, pool: CodecPool, on_progress: Progress | None) -> int:
     with _open(original, pool) as y, _open(restored, pool) as x:
-        lag = find_lag(in_step(x.blocks, y.blocks))
+        lag = find_lag(_watched(in_step(x.blocks, y.blocks), on_progress))
     if lag is None:
         raise SourceError(
             f"has no sound in common with {original}, at no lag of up to {MAX_LAG // SAMPLE_RATE} s",
             restored,
         )
     return lag
+
+
+def _watched(
+    pairs: Iterator[tuple[Audio, Audio]], on_progress: Progress | None
+) -> Iterator[tuple[Audio, Audio]]:
+    for pair in pairs:
+        yield pair
+        if on_progress:
+            on_progress(0)  # a request to stop is heard; the seconds count when they are measured
 
 
 @dataclass

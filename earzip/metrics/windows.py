@@ -72,6 +72,8 @@ class Windows:
 
 def as_sound(block: Block) -> Tensor:
     """Return ``block`` as a float32 tensor ``[2, T]`` on the CPU; ValueError for another shape."""
+    if isinstance(block, np.ndarray):
+        block = np.require(block, np.float32, "W")  # torch warns of arrays that cannot be written
     tensor = torch.as_tensor(block, dtype=torch.float32, device="cpu")
     if tensor.ndim != 2 or tensor.shape[0] != 2:
         raise ValueError(f"shape is {tuple(tensor.shape)}, expected [2, T]")

@@ -118,3 +118,11 @@ def test_a_file_that_is_not_there_is_on_record(tmp_path):
     music = _tree(tmp_path / "music", "a.flac")
     (record,) = pair(music / "a.flac", tmp_path / "gone.flac").plan.refused
     assert "No such file" in str(record.message)
+
+
+def test_folders_with_nothing_to_compare_are_on_record(tmp_path):
+    music = _tree(tmp_path / "music", "cover.jpg")
+    restored = _tree(tmp_path / "restored")
+    assert _refusals(music, restored) == {
+        "restored": f"holds nothing to compare, and neither does {music}"
+    }

@@ -3,6 +3,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple
 
@@ -245,6 +247,36 @@ def test_missing_packages_are_named_with_what_installs_them(
     )
     with pytest.raises(UsageError, match=r"auraloss.*pip install 'earzip\[eval\]'"):
         require_eval()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length() -> None:
+    """Of a process that measures one minute, and of one that measures six."""
+    program = (
+        "import torch, sys; torch.set_num_threads(1)\n"
+        "from pathlib import Path; from earzip.metrics.measures import QualityMeter\n"
+        "y = torch.randn(2, 441_000) * 0.1; x = y + 0.02 * torch.randn_like(y)\n"
+        "meter = QualityMeter()\n"
+        "for _ in range(int(sys.argv[1])): meter.add(x, y)\n"
+        "assert meter.measures()\n"
+        "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
+    )
+    short, long = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", program, n], capture_output=True, check=True
+            ).stdout
+        )
+        for n in ("6", "36")
+    )
+    assert long < short * 1.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_cannot_be_written_are_taken_too() -> None:
+    y = noise(0).numpy()
+    y.flags.writeable = False
+    assert measure(0.5 * y, y).si_sdr_db == 200
 
 
 def test_arrays_of_float64_are_taken_too() -> None:
