@@ -25,6 +25,7 @@ _COMMANDS = (
     "info",
     "latents",
     "evaluate",
+    "report",
     "models",
     "train",
     "completion",

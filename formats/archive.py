@@ -125,6 +125,10 @@ class ArchiveReader:
         with self._file.blamed(f"picture {i}"):
             return self._file.read_part(self._part(PartKind.PICTURE, i))
 
+    def picture_checksum(self, i: int) -> bytes:
+        """Return the checksum of picture part ``i`` without reading it: equal pictures share it."""
+        return self._part(PartKind.PICTURE, i).checksum
+
     def picture_sizes(self) -> list[int]:
         """Return the bytes of each of `pictures`, without reading them."""
         return [self._part(PartKind.PICTURE, i).n_bytes for i in self._picture_numbers]

@@ -1,0 +1,224 @@
+"""``earzip report``: one HTML page about archives. What a run counts is in `earzip.report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from earzip.batch import Work
+from earzip.batch_plan import Job, Plan, Selection, is_archive_name, is_folder, plan_batch
+from earzip.cli.options import (
+    EXIT_CODES,
+    NetworkOptions,
+    RunOptions,
+    network_options,
+    paths_argument,
+    run_options,
+)
+from earzip.cli.output import count, printable, size
+from earzip.cli.piping import PlannedRun
+from earzip.cli.run import run_command
+from earzip.errors import EarzipError, TargetError, UsageError
+from earzip.options import Progress
+from earzip.report import FileRecord, FileStatus
+
+if TYPE_CHECKING:
+    from earzip.page.builder import PageBuilder
+    from earzip.page.rows import TrackEntry
+
+_SUFFIXES = (".html", ".htm")
+
+
+@click.command(epilog=EXIT_CODES, short_help="One HTML page about archives.")
+@paths_argument
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The page to write; ends in .html.",
+)
+@click.option(
+    "--originals",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the sources, in the same tree as the archives: compare with them.",
+)
+@click.option(
+    "--audio",
+    is_flag=True,
+    help="Embed 20 s from the middle of each track to listen to, some 5 MB a track.",
+)
+@run_options("force", "as_json")
+@network_options
+def report(
+    *,
+    paths: tuple[Path, ...],
+    output: Path,
+    originals: Path | None,
+    audio: bool,
+    run: RunOptions,
+    network: NetworkOptions,
+) -> int:
+    """Write one HTML page about archives: totals, a table, and pictures of their sound.
+
+    A PATH is an archive or a folder, searched to its end for archives. The page needs no network
+    and has at most 3 MB without --audio: of a large library as many tracks have pictures as fit,
+    and only those are decoded. Needs the extra: pip install 'earzip[report]'.
+    """
+    _require_extra(with_originals=originals is not None)
+    plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
+    plan.bystanders.clear()
+    if not plan.jobs and not plan.refused:
+        raise UsageError("no archive was found there, so there is no page to write")
+    _require_replaceable(output, plan, force=run.force)
+    return _write_page(paths, plan, output, originals, audio, run, network)
+
+
+def _require_extra(*, with_originals: bool) -> None:
+    """Raise `UsageError` unless the packages that are needed are there; none is loaded."""
+    needed = {"PIL": "Pillow"} | ({"auraloss": "auraloss"} if with_originals else {})
+    missing = [name for module, name in needed.items() if find_spec(module) is None]
+    if missing:
+        raise UsageError(
+            f"report needs {' and '.join(missing)}, not installed: pip install 'earzip[report]'"
+        )
+
+
+def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:
+    """Refuse a page that would take the place of anything but a page, archives even by ``force``."""
+    if output.suffix.lower() not in _SUFFIXES:
+        raise UsageError("the page's name ends in .html", output)
+    if is_folder(output):
+        raise UsageError("is a folder, expected a file for the page", output)
+    try:
+        if not output.exists():
+            return
+        if any(output.samefile(job.source) for job in plan.jobs):
+            raise UsageError("is one of the archives, which are never overwritten", output)
+        from earzip.page.assembly import is_report  # noqa: PLC0415  # loads numpy
+
+        if not (force or is_report(output)):
+            raise TargetError("exists and is not a page by earzip; --force replaces it", output)
+    except OSError as error:
+        raise TargetError(f"cannot be looked at: {error.strerror}", output) from error
+
+
+class _UnfinishedError(Exception):
+    """Makes the target's context manager leave everything as it was."""
+
+
+def _write_page(
+    paths: tuple[Path, ...],
+    plan: Plan,
+    output: Path,
+    originals: Path | None,
+    audio: bool,
+    run: RunOptions,
+    network: NetworkOptions,
+) -> int:
+    from earzip.formats.atomic import atomic_write  # noqa: PLC0415  # with those below, loads numpy
+    from earzip.page.builder import PageBuilder  # noqa: PLC0415
+    from earzip.page.originals import Originals  # noqa: PLC0415
+    from earzip.transcode import CodecPool  # noqa: PLC0415
+
+    entries = _read_entries(plan)
+    exit_code = 0
+    try:
+        with atomic_write(output) as file, CodecPool(**network.checked()) as codecs:
+            builder = PageBuilder(
+                list(entries.values()),
+                codecs,
+                originals=Originals(originals, paths) if originals else None,
+                with_audio=audio,
+            )
+            exit_code, is_complete = _look_at_all(plan, entries, builder, run)
+            if not is_complete:
+                raise _UnfinishedError
+            problems = [
+                {"path": str(record.source), "message": record.message or ""}
+                for record in plan.refused
+            ]
+            made = f"{date.today().strftime('%-d %B %Y')}, earzip {version('earzip')}"
+            builder.write(file, problems, made)
+            n_bytes = file.tell()
+    except _UnfinishedError:
+        click.echo(f"earzip: {printable(str(output))} was not written", err=True)
+        return exit_code
+    click.echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)
+    return exit_code
+
+
+def _read_entries(plan: Plan) -> dict[Path, TrackEntry]:
+    """Return the entry of each archive; those that cannot be read are refused in the plan."""
+    from earzip.page.facts import read_facts  # noqa: PLC0415  # with the next, loads numpy
+    from earzip.page.rows import TrackEntry, names_below  # noqa: PLC0415
+
+    facts = {}
+    jobs = []
+    for job in plan.jobs:
+        try:
+            facts[job.source] = read_facts(job.source)
+            jobs.append(job)
+        except EarzipError as error:
+            plan.refuse(job.source, error.message)
+    plan.jobs = jobs
+    names = names_below(list(facts))
+    return {path: TrackEntry(name, facts[path]) for path, name in zip(facts, names, strict=True)}
+
+
+def _look_at_all(
+    plan: Plan, entries: dict[Path, TrackEntry], builder: PageBuilder, run: RunOptions
+) -> tuple[int, bool]:
+    """Return the exit code, and whether every archive was looked at."""
+    jobs, numbers = plan.jobs, {path: i for i, path in enumerate(entries)}
+    plan.jobs = [jobs[i] for i in builder.by_need()]
+    n_done = 0
+
+    @contextmanager
+    def open_work() -> Iterator[Work]:
+        def work(job: Job, on_progress: Progress) -> FileRecord:
+            nonlocal n_done
+            builder.look_at(numbers[job.source], on_progress)
+            n_done += 1
+            return _record(entries[job.source])
+
+        yield work
+
+    exit_code = run_command(PlannedRun(plan), open_work, run)
+    return exit_code, n_done == len(jobs)
+
+
+def _record(entry: TrackEntry) -> FileRecord:
+    facts = entry.facts
+    return FileRecord(
+        FileStatus.INCOMPLETE if entry.problem else FileStatus.READ,
+        facts.path,
+        message=entry.problem,
+        warnings=tuple(entry.notes),
+        figures={
+            "duration_s": facts.duration_s,
+            "source_bytes": facts.source_bytes,
+            "archive_bytes": facts.archive_bytes,
+            "picture_bytes": facts.picture_bytes,
+            "kbps": round(facts.kbps, 3),
+            "has_pictures": entry.portrait is not None,
+            "measures": entry.measures,
+        },
+    )
+
+
+def _described(builder: PageBuilder, n_bytes: int) -> str:
+    parts = [size(n_bytes), count(len(builder.entries), "track")]
+    parts.append(f"{len(builder.portraits)} with pictures")
+    if builder.with_audio:
+        parts.append(f"{builder.n_with_audio} to listen to")
+    return ", ".join(parts)

@@ -1,0 +1,1 @@
+"""The page that `earzip report` writes: facts, pictures and sound of archives in one HTML file."""

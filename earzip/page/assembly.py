@@ -1,0 +1,113 @@
+"""One HTML file of its parts: frame, style, script and data, under a policy that lets nothing else in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from earzip.page.colours import difference_colours, level_colours
+from earzip.page.embedding import data_script
+from earzip.page.spectrum import DIFFERENCE_DB, FLOOR_DB, TOP_DB, TOP_HZ
+
+_SCRIPTS = (
+    "dom",
+    "format",
+    "data",
+    "overview",
+    "columns",
+    "table",
+    "picture",
+    "player",
+    "detail",
+    "main",
+)
+"""Files of the script, in order: one scope, and functions only of those before are called at once."""
+_GENERATOR = "earzip "
+_MARK = re.compile(rb'<meta name="generator" content="earzip [^"]*">')
+_MARK_WITHIN_BYTES = 2048
+
+
+def is_report(path: Path) -> bool:
+    """Return whether the file at ``path`` is a page that this program wrote. Raises OSError."""
+    with path.open("rb") as file:
+        return _MARK.search(file.read(_MARK_WITHIN_BYTES)) is not None
+
+
+def frame_bytes() -> int:
+    """Return the size of a page without any track."""
+    return sum(map(len, _frame().values()))
+
+
+def write_page(
+    file: BinaryIO, summary: Mapping[str, Any], rows: str, data_elements: Sequence[str]
+) -> None:
+    """Write the page: ``summary`` as JSON, the packed ``rows``, and elements of data."""
+    scales = {
+        "levels": {"low": FLOOR_DB, "high": TOP_DB, "colours": level_colours()},
+        "difference": {
+            "low": -DIFFERENCE_DB,
+            "high": DIFFERENCE_DB,
+            "light": difference_colours(dark=False),
+            "dark": difference_colours(dark=True),
+        },
+        "top_hz": TOP_HZ,
+    }
+    frame = _frame()
+    file.write(frame["before"])
+    file.write(data_script("summary", {**summary, "scales": scales}).encode())
+    file.write(f'<script type="text/plain" id="rows">{rows}</script>\n'.encode())
+    for element in data_elements:
+        file.write(element.encode())
+    file.write(frame["after"])
+
+
+@cache
+def _frame() -> dict[str, bytes]:
+    """Return what stands before and behind the data."""
+    style = _read("page.css")
+    parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{parts}\n}})();\n'
+    values = {
+        "policy": _policy(style, script),
+        "generator": html.escape(_GENERATOR + version("earzip")),
+        "style": style,
+        "script": script,
+    }
+    before, after = _read("page.html").split("{{data}}")
+    return {"before": _filled(before, values), "after": _filled(after, values)}
+
+
+def _policy(style: str, script: str) -> str:
+    """Return a content security policy: this style and this script run, nothing is fetched."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data: blob:",
+            "media-src data: blob:",
+            f"style-src 'sha256-{_sha256(style)}'",
+            f"script-src 'sha256-{_sha256(script)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _filled(template: str, values: Mapping[str, str]) -> bytes:
+    # In one pass: what a value holds is not looked at again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template).encode()
+
+
+def _read(name: str) -> str:
+    return (files("earzip.page") / "web" / name).read_text(encoding="utf-8")

@@ -1,0 +1,218 @@
+"""A page in the making: which tracks get pictures, within the size that a page may have.
+
+The table comes first, in as much detail as fits into its share; then covers; what is left goes to
+portraits, track by track in the order of `PageBuilder.by_need`, until one does not fit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError, SourceError
+from earzip.formats.archive import ArchiveReader
+from earzip.options import Progress
+from earzip.page.assembly import frame_bytes, write_page
+from earzip.page.embedding import base64_text, data_script, packed_audio
+from earzip.page.facts import TrackFacts
+from earzip.page.originals import Originals
+from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
+from earzip.page.portrait import Portrait, portray
+from earzip.page.rows import Detail, TrackEntry, pack_rows
+from earzip.page.totals import library_totals
+
+if TYPE_CHECKING:
+    from earzip.codec_pool import CodecPool
+
+PAGE_BYTES = 3_000_000
+"""A page without sound has at most this size, unless its bare table alone is larger."""
+AUDIO_BYTES = 60_000_000
+"""What the excerpts of a page may take in addition."""
+_TABLE_SHARE = 0.4
+_COVER_SHARE = 0.2
+_COVER_BYTES = 2_600  # of a thumbnail as text; most are smaller
+_SLACK_BYTES = 30_000  # for the totals, and for problems and notes that come up on the way
+_ROW_SLACK_BYTES = 12  # for what is only known of a row when all is done, compressed
+_MAX_FINE_TRACKS = 16
+
+
+@dataclass
+class PageBuilder:
+    """The entries of a page and what has been made for them."""
+
+    entries: list[TrackEntry]
+    codecs: CodecPool
+    originals: Originals | None = None
+    with_audio: bool = False
+    limit_bytes: int = PAGE_BYTES
+    covers: list[str] = field(default_factory=list)
+    portraits: list[str] = field(default_factory=list)
+    """Each a script element of data."""
+    excerpts: list[str] = field(default_factory=list)
+    n_with_audio: int = 0
+    is_full: bool = False
+    """A portrait did not fit any more."""
+
+    def __post_init__(self) -> None:
+        self.detail = self._choose_detail()
+        images = {entry.facts.cover.image for entry in self.entries if entry.facts.cover}
+        self._cover_room = min(round(_COVER_SHARE * self.limit_bytes), _COVER_BYTES * len(images))
+        self._room = self.limit_bytes - frame_bytes() - self._table_bytes - self._cover_room
+        self._room -= _SLACK_BYTES + _ROW_SLACK_BYTES * len(self.entries)
+        self._audio_room = AUDIO_BYTES
+        self._cover_of_image: dict[tuple[bytes, int], int | None] = {}
+
+    @property
+    def grade(self) -> Grade:
+        """How good the pictures are: there is more room where there are few tracks."""
+        return FINE if len(self.entries) <= _MAX_FINE_TRACKS else COARSE
+
+    def by_need(self) -> list[int]:
+        """Return the numbers of the entries, those that most need a look first.
+
+        Those whose archives hold measures, the lowest SI-SDR first; then the others as they come.
+        """
+        measured = [i for i, entry in enumerate(self.entries) if entry.measures]
+        measured.sort(key=lambda i: (self.entries[i].measures or {})["si_sdr_db"])
+        return measured + [i for i, entry in enumerate(self.entries) if not entry.measures]
+
+    def look_at(self, i: int, on_progress: Progress) -> None:
+        """Make the thumbnail and, if there is room, the portrait of entry ``i``.
+
+        What goes wrong is noted in the entry, as its ``problem`` or in its ``notes``.
+        """
+        entry = self.entries[i]
+        try:
+            entry.cover = self._cover(entry.facts)
+            if not self.is_full:
+                self._portray(entry, on_progress)
+        except (ModelNotFoundError, ModelDamagedError) as error:
+            entry.problem = f"not decoded: {error.message}"
+        except EarzipError as error:
+            entry.problem = error.message
+
+    def write(self, file: BinaryIO, problems: Sequence[Mapping[str, str]], made: str) -> None:
+        """Write the page. ``problems``: path and message of what is not in the table."""
+        totals = library_totals([entry.facts for entry in self.entries])
+        summary: dict[str, Any] = {
+            "made": made,
+            "totals": totals,
+            "problems": list(problems),
+            "detail": self.detail.name,
+            "n_portraits": len(self.portraits),
+            "n_with_audio": self.n_with_audio,
+            "with_audio": self.with_audio,
+            "with_originals": self.originals is not None,
+            "covers": self.covers,
+        }
+        rows = pack_rows(self.entries, self.detail)
+        write_page(file, summary, rows, [*self.portraits, *self.excerpts])
+
+    def _choose_detail(self) -> Detail:
+        for detail in Detail:
+            self._table_bytes = len(pack_rows(self.entries, detail))
+            if self._table_bytes <= _TABLE_SHARE * self.limit_bytes:
+                return detail
+        return Detail.BARE
+
+    def _cover(self, facts: TrackFacts) -> int | None:
+        if facts.cover is None:
+            return None
+        image = facts.cover.image
+        if image not in self._cover_of_image:
+            self._cover_of_image[image] = self._add_cover(facts.path, facts.cover.part)
+        return self._cover_of_image[image]
+
+    def _add_cover(self, archive: Path, part: int) -> int | None:
+        if self._cover_room < _COVER_BYTES:
+            return None
+        with ArchiveReader(archive, salvage=True) as reader:
+            small = thumbnail(reader.picture(part))
+        text = base64_text(small) if small else ""
+        if not small or len(text) > self._cover_room:
+            return None
+        self._cover_room -= len(text)
+        self.covers.append(text)
+        return len(self.covers) - 1
+
+    def _portray(self, entry: TrackEntry, on_progress: Progress) -> None:
+        portrait = self._decoded(entry, self._original(entry), on_progress)
+        if portrait is None:
+            return
+        if portrait.lost_segments:
+            n = len(portrait.lost_segments)
+            entry.problem = f"damaged: silence in place of {n} segment{'s' * (n != 1)}"
+        if portrait.measures:
+            entry.measures = asdict(portrait.measures)
+        text = data_script(f"portrait-{len(self.portraits)}", _packed(portrait))
+        if len(text) > self._room:
+            self.is_full = True
+            return
+        self._room -= len(text)
+        entry.portrait = len(self.portraits)
+        self._add_excerpts(portrait)
+        self.portraits.append(text)
+
+    def _original(self, entry: TrackEntry) -> Path | None:
+        if self.originals is None:
+            return None
+        try:
+            return self.originals.find(entry.facts)
+        except SourceError as error:
+            entry.notes.append(_told(error, entry))
+            return None
+
+    def _decoded(
+        self, entry: TrackEntry, original: Path | None, on_progress: Progress
+    ) -> Portrait | None:
+        with_audio = self.with_audio and self._audio_room > 0
+
+        def portrait_beside(original: Path | None) -> Portrait | None:
+            return portray(
+                entry.facts.path,
+                original,
+                self.codecs,
+                self.grade,
+                with_audio=with_audio,
+                on_progress=on_progress,
+            )
+
+        try:
+            return portrait_beside(original)
+        except SourceError as error:
+            entry.notes.append(_told(error, entry))
+            return portrait_beside(None)
+
+    def _add_excerpts(self, portrait: Portrait) -> None:
+        texts = [
+            packed_audio(f"audio-{len(self.portraits)}-{name}", side.excerpt)
+            for name, side in portrait.sides.items()
+            if side.excerpt
+        ]
+        n_bytes = sum(map(len, texts))
+        if texts and n_bytes <= self._audio_room:
+            self.excerpts += texts
+            self.n_with_audio += 1
+            self._audio_room -= n_bytes
+        else:
+            self._audio_room = 0
+
+
+def _told(error: SourceError, entry: TrackEntry) -> str:
+    """Return what is wrong with an original; its path only where it is not the archive's."""
+    return error.message if error.path == os.fspath(entry.facts.path) else str(error)
+
+
+def _packed(portrait: Portrait) -> dict[str, Any]:
+    sides = {
+        name: {"spectrogram": base64_text(side.spectrogram), "peaks": base64_text(side.peaks)}
+        for name, side in portrait.sides.items()
+    }
+    return {
+        "sides": sides,
+        "difference": base64_text(portrait.difference) if portrait.difference else None,
+        "excerpt_start": portrait.excerpt_start_s,
+    }

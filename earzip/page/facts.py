@@ -1,0 +1,122 @@
+"""What an archive says of its track, in the form in which the page shows it; no network, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earzip.formats.archive import ArchiveReader
+from earzip.inspect import ArchiveInfo, read_info
+
+CD_RATE = 44_100
+_WAV_HEADER_BYTES = 44
+_FRONT_COVER = 3
+
+
+@dataclass(frozen=True)
+class CoverKey:
+    """Which stored picture is a track's cover; equal keys are the same image."""
+
+    part: int
+    """Number of the picture part, for `earzip.formats.archive.ArchiveReader.picture`."""
+    checksum: bytes
+    n_bytes: int
+
+    @property
+    def image(self) -> tuple[bytes, int]:
+        """What tells this image from others, whatever archive it is in."""
+        return self.checksum, self.n_bytes
+
+
+@dataclass(frozen=True)
+class TrackFacts:
+    """One track: its tags, sizes and origin. Text comes from tags and is not to be trusted."""
+
+    path: Path
+    tags: Mapping[str, tuple[str, ...]]
+    """Vorbis-like lower-case names, every value."""
+    duration_s: float
+    n_samples: int
+    kbps: float
+    archive_bytes: int
+    picture_bytes: int
+    source: Mapping[str, Any]
+    """The fields of `earzip.formats.archive_header.SourceRecord`."""
+    model: str
+    model_sha256: str
+    quality: str
+    encoder: str
+    """The program, its version and arithmetic in words."""
+    gain_db: float
+    cover: CoverKey | None
+
+    @property
+    def source_bytes(self) -> int:
+        """The size of the source file, pictures and all."""
+        n_bytes: int = self.source["n_bytes"]
+        return n_bytes
+
+    @property
+    def wav_bytes(self) -> int:
+        """The size that a WAV file of the track would have: 16 bit, 44.1 kHz, stereo."""
+        return _WAV_HEADER_BYTES + 4 * round(self.duration_s * CD_RATE)
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the archive is than its source, pictures in both."""
+        return self.source_bytes / self.archive_bytes
+
+    def tag(self, name: str) -> str:
+        """Return the values of one tag, joined; "" for none."""
+        return ", ".join(self.tags.get(name, ()))
+
+
+def read_facts(path: Path) -> TrackFacts:
+    """Return the facts of the archive at ``path``. Raises as `earzip.inspect.read_info` does."""
+    info = read_info(path)
+    header = info.header
+    encoder = header.encoder
+    return TrackFacts(
+        path=path,
+        tags=_fields(info),
+        duration_s=header.duration_s,
+        n_samples=header.n_samples,
+        kbps=info.kbps,
+        archive_bytes=info.sizes.total,
+        picture_bytes=info.sizes.pictures,
+        source=dict(vars(header.source)),
+        model=header.model.name,
+        model_sha256=header.model.sha256,
+        quality=header.quantizer.quality,
+        encoder=f"{encoder.name} {encoder.version}, torch {encoder.torch}, "
+        f"{encoder.device} {encoder.dtype}",
+        gain_db=header.gain_centibels / 10,
+        cover=_cover(path, info),
+    )
+
+
+def _fields(info: ArchiveInfo) -> dict[str, tuple[str, ...]]:
+    """Return the neutral tags; an archive's structure is checked, the view in it is not."""
+    fields = info.tags.payload.get("fields") if info.tags else None
+    if not isinstance(fields, dict):
+        return {}
+    return {
+        name: tuple(map(str, values)) for name, values in fields.items() if isinstance(values, list)
+    }
+
+
+def _cover(path: Path, info: ArchiveInfo) -> CoverKey | None:
+    """Return the front cover, or else the first picture."""
+    if info.tags is None or not info.tags.pictures:
+        return None
+    described = info.tags.payload.get("pictures")
+    types = [
+        entry.get("type") if isinstance(entry, dict) else None
+        for entry in (described if isinstance(described, list) else ())
+    ][: len(info.tags.pictures)]
+    chosen = types.index(_FRONT_COVER) if _FRONT_COVER in types else 0
+    part = info.tags.pictures[chosen]
+    with ArchiveReader(path) as reader:
+        return CoverKey(part, reader.picture_checksum(part), info.picture_bytes[chosen])

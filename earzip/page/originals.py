@@ -1,0 +1,57 @@
+"""Where the original of an archive is, and whether it still is that: by its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from earzip.batch_plan import is_folder, name_without_archive_suffix
+from earzip.errors import SourceError
+from earzip.page.facts import TrackFacts
+
+
+class Originals:
+    """Originals in the folder ``root``: in the same tree as the archives, or right in it.
+
+    ``roots``: the files and folders that the archives were named by, which say what tree that is.
+    """
+
+    def __init__(self, root: Path, roots: Iterable[Path]) -> None:
+        self._root = root
+        self._trees = [path if is_folder(path) else path.parent for path in roots]
+
+    def find(self, facts: TrackFacts) -> Path:
+        """Return the path of a track's original, checked to be what was archived.
+
+        Raises `SourceError` where there is none, or only one whose bytes are others.
+        """
+        places = [place for place in self._places(facts) if place.is_file()]
+        if not places:
+            raise SourceError(f"no original of this name is in {self._root}", facts.path)
+        for place in places:
+            if _sha256(place) == facts.source["sha256"]:
+                return place
+        raise SourceError("differs from what was archived (SHA-256), so it is not used", places[0])
+
+    def _places(self, facts: TrackFacts) -> list[Path]:
+        names = dict.fromkeys((name_without_archive_suffix(facts.path.name), facts.source["name"]))
+        folders = [
+            self._root / facts.path.parent.relative_to(tree)
+            for tree in self._trees
+            if facts.path.is_relative_to(tree)
+        ]
+        return [
+            folder / name
+            for folder in dict.fromkeys([*folders, self._root])
+            for name in names
+            if name
+        ]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror}", path) from error

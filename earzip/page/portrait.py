@@ -1,0 +1,186 @@
+"""The sound of one track for the page: decoded once, beside its original, in flat memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from earzip.decoding import DecodedTrack, codec_of
+from earzip.errors import SourceError
+from earzip.formats.archive import ArchiveReader
+from earzip.formats.audio import open_source, stereo_44k
+from earzip.options import Progress
+from earzip.page.facts import CD_RATE
+from earzip.page.pictures import Grade, difference_picture, levels_picture
+from earzip.page.spectrum import Spectrogram, Waveform
+
+if TYPE_CHECKING:
+    from earzip.codec_pool import CodecPool
+    from earzip.metrics.measures import Measures
+
+EXCERPT_S = 20
+N_PEAKS = 600
+
+Audio = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Side:
+    """The original, or what was restored: how it looks, and an excerpt of how it sounds."""
+
+    spectrogram: bytes
+    """WebP, see `earzip.page.pictures.levels_picture`."""
+    peaks: bytes
+    excerpt: bytes | None
+    """FLAC, 16 bit."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What the page shows of a track's sound. Without an original there is nothing to compare."""
+
+    restored: Side
+    original: Side | None
+    difference: bytes | None
+    measures: Measures | None
+    excerpt_start_s: float
+    lost_segments: tuple[int, ...]
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """The sides that there are, by name."""
+        both = {"original": self.original, "restored": self.restored}
+        return {name: side for name, side in both.items() if side is not None}
+
+
+def portray(
+    archive: Path,
+    original: Path | None,
+    codecs: CodecPool,
+    grade: Grade,
+    *,
+    with_audio: bool,
+    on_progress: Progress,
+) -> Portrait | None:
+    """Return the portrait of an archive's track; None for a track without samples.
+
+    Silence stands for damaged segments. Raises ArchiveError, ModelNotFoundError, ModelDamagedError,
+    and SourceError for an original that cannot be decoded to the length that the archive has.
+    """
+    with ArchiveReader(archive, salvage=True) as reader:
+        n_samples = reader.header.n_samples
+        if not n_samples:
+            return None
+        sound = DecodedTrack(reader, codec_of(reader, codecs), 0, n_samples, keep_going=True)
+        ears = {"restored": _Ear(n_samples, grade, with_audio)}
+        if original is None:
+            for block in sound.blocks():
+                ears["restored"].add(block)
+                on_progress(block.shape[1] / CD_RATE)
+            return _finish(ears, grade, None, tuple(sorted(sound.lost)))
+        from earzip.metrics.measures import QualityMeter  # noqa: PLC0415  # loads torch
+
+        ears["original"] = _Ear(n_samples, grade, with_audio)
+        meter = QualityMeter()
+        for restored, before in _in_step(sound.blocks(), original, n_samples):
+            ears["restored"].add(restored)
+            ears["original"].add(before)
+            meter.add(restored, before)
+            on_progress(restored.shape[1] / CD_RATE)
+        return _finish(ears, grade, meter.measures(), tuple(sorted(sound.lost)))
+
+
+class _Ear:
+    """Takes in one side of a track, block by block."""
+
+    def __init__(self, n_samples: int, grade: Grade, with_audio: bool) -> None:
+        self.spectrogram = Spectrogram(n_samples, grade.n_columns, grade.n_rows)
+        self.waveform = Waveform(n_samples, N_PEAKS)
+        self.start, self.end = excerpt_range(n_samples)
+        self._pieces: list[Audio] | None = [] if with_audio else None
+        self._position = 0
+
+    def add(self, block: Audio) -> None:
+        self.spectrogram.add(block)
+        self.waveform.add(block)
+        if self._pieces is not None:
+            begin, end = self.start - self._position, self.end - self._position
+            self._pieces.append(block[:, max(0, begin) : max(0, end)].copy())
+        self._position += block.shape[1]
+
+    def excerpt(self) -> bytes | None:
+        if self._pieces is None:
+            return None
+        return encode_flac(np.concatenate(self._pieces, axis=1))
+
+
+def excerpt_range(n_samples: int) -> tuple[int, int]:
+    """Return the samples of the 20 s in the middle of a track, or all of a shorter one."""
+    start = max(0, n_samples - EXCERPT_S * CD_RATE) // 2
+    return start, min(n_samples, start + EXCERPT_S * CD_RATE)
+
+
+def encode_flac(audio: Audio) -> bytes:
+    """Return float32 ``[2, T]`` at 44.1 kHz as a FLAC file of 16 bit; saturated, not dithered."""
+    samples = np.rint(np.clip(32768 * audio.T, -32768, 32767)).astype(np.int16)
+    target = io.BytesIO()
+    soundfile.write(target, samples, CD_RATE, format="FLAC", subtype="PCM_16")
+    return target.getvalue()
+
+
+def _finish(
+    ears: dict[str, _Ear], grade: Grade, measures: Measures | None, lost: tuple[int, ...]
+) -> Portrait:
+    levels = {name: ear.spectrogram.decibels() for name, ear in ears.items()}
+    sides = {
+        name: Side(levels_picture(levels[name], grade), ear.waveform.peaks(), ear.excerpt())
+        for name, ear in ears.items()
+    }
+    difference = None
+    if "original" in levels:
+        difference = difference_picture(levels["restored"], levels["original"], grade)
+    return Portrait(
+        restored=sides["restored"],
+        original=sides.get("original"),
+        difference=difference,
+        measures=measures,
+        excerpt_start_s=ears["restored"].start / CD_RATE,
+        lost_segments=lost,
+    )
+
+
+def _in_step(
+    restored: Iterator[Audio], original: Path, n_samples: int
+) -> Iterator[tuple[Audio, Audio]]:
+    """Yield what is restored with the same samples of the original.
+
+    Raises `SourceError` if the original cannot be decoded, or has another length.
+    """
+    held = np.zeros((2, 0), np.float32)
+    n_read = 0
+    with open_source(original) as reader:
+        blocks = stereo_44k(reader)
+        for block in restored:
+            pieces = [held]
+            n_held = held.shape[1]
+            while n_held < block.shape[1] and (piece := next(blocks, None)) is not None:
+                pieces.append(piece)
+                n_held += piece.shape[1]
+                n_read += piece.shape[1]
+            held = np.concatenate(pieces, axis=1)
+            if n_held < block.shape[1]:
+                break
+            yield block, held[:, : block.shape[1]]
+            held = held[:, block.shape[1] :]
+        n_read += sum(piece.shape[1] for piece in blocks)
+    if n_read != n_samples:
+        raise SourceError(
+            f"decodes to {n_read} samples here, {n_samples} were archived: not compared", original
+        )

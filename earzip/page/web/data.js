@@ -1,0 +1,36 @@
+// What the page is about: a summary in JSON, and the columns of the table, compressed.
+
+const summary = JSON.parse(byId("summary").textContent);
+
+async function readRows() {
+  const packed = new Blob([bytesOfBase64(byId("rows").textContent)]);
+  const text = packed.stream().pipeThrough(new DecompressionStream("deflate"));
+  const columns = await new Response(text).json();
+  const names = Object.keys(columns);
+  return columns.name.map((_, i) => rowOf(columns, names, i));
+}
+
+function rowOf(columns, names, i) {
+  const row = { index: i };
+  for (const name of names) row[name] = columns[name][i];
+  row.ratio = row.bytes ? row.source_bytes / row.bytes : null;
+  row.label = row.title || row.name;
+  if (row.duration < 1) row.kbps = null; // mostly overhead
+  return row;
+}
+
+const measures = [
+  { key: "si_sdr_db", label: "SI-SDR", unit: "dB", decimals: 1, better: "higher", says: "scale-invariant signal-to-distortion ratio" },
+  { key: "mel", label: "mel", unit: "", decimals: 2, better: "lower", says: "multi-resolution mel distance" },
+  { key: "stft", label: "STFT", unit: "", decimals: 2, better: "lower", says: "multi-resolution STFT distance" },
+  { key: "icpc", label: "ICPC", unit: "%", decimals: 1, factor: 100, better: "higher", says: "phase coherence of each channel" },
+  { key: "ccpc", label: "CCPC", unit: "%", decimals: 1, factor: 100, better: "higher", says: "phase coherence between the channels" },
+  { key: "dbtp", label: "true peak", unit: "dB", decimals: 2, better: "lower", says: "difference of the true peaks" },
+];
+
+function measureText(measure, row, withUnit = false) {
+  const value = row[measure.key];
+  if (value === null || value === undefined) return NONE;
+  const text = ((measure.factor || 1) * value).toFixed(measure.decimals).replace("-", "−");
+  return withUnit && measure.unit ? `${text} ${measure.unit}` : text;
+}

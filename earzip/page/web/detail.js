@@ -1,0 +1,145 @@
+// A track's detail, under its row: pictures, player, measures, tags, and where it comes from.
+
+let current = null; // what the open detail has that themes and keys reach
+
+function showDetail(row, cell) {
+  const pictures = element("div", { class: "pictures" });
+  cell.append(element("section", { class: "sheet", "aria-label": `Detail of ${row.label}` },
+    row.problem ? element("p", { class: "warning" }, row.problem) : null,
+    ...row.notes.map((note) => element("p", { class: "note" }, note)),
+    pictures, factsOf(row)));
+  current = { row, pictures: [], player: null };
+  if (row.portrait === null) pictures.append(element("p", { class: "remark" }, whyNoPictures(row)));
+  else showPortrait(row, pictures);
+  const shown = current;
+  return () => {
+    shown.player?.close();
+    if (current === shown) current = null;
+  };
+}
+
+function whyNoPictures(row) {
+  if (row.duration === 0) return "This track has no samples.";
+  if (row.problem) return "Its sound could not be decoded for pictures.";
+  return "No pictures of this track: they would not have fitted into this page. A report on its archive alone has them.";
+}
+
+function showPortrait(row, place) {
+  const portrait = JSON.parse(byId(`portrait-${row.portrait}`).textContent);
+  const { sides, difference, excerpt_start: start } = portrait;
+  const names = Object.keys(sides);
+  const audio = Object.fromEntries(names.map((name) => [name, byId(`audio-${row.portrait}-${name}`)]).filter(([, node]) => node));
+  const canPlay = Object.keys(audio).length > 0;
+  const excerpt = canPlay ? { start, seconds: Math.min(20, row.duration) } : null;
+  const cursors = [];
+  if (canPlay) {
+    const follow = (seconds) => cursors.forEach((cursor) => {
+      cursor.hidden = false;
+      cursor.style.left = `${(100 * seconds) / row.duration}%`;
+    });
+    current.player = new Player(audio, start, follow);
+    place.append(current.player.node);
+  } else {
+    place.append(element("p", { class: "remark" }, howToHear()));
+  }
+  const readout = element("p", { class: "readout", "aria-hidden": "true" }, READOUT_HINT);
+  const titles = { original: "Original", restored: "Restored" };
+  for (const name of names) {
+    const description = `Spectrogram, ${name}: level over ${clock(row.duration)} and 0 to 22 kHz`;
+    current.pictures.push(new LevelPicture(sides[name].spectrogram, "levels", titles[name], description, row.duration));
+  }
+  if (difference) {
+    const description = `Restored less original: difference of levels over ${clock(row.duration)} and 0 to 22 kHz`;
+    current.pictures.push(new LevelPicture(difference, "difference", "Restored less original", description, row.duration));
+  }
+  const wave = waveform(sides, row.duration, excerpt);
+  const waveCursor = element("div", { class: "cursor", hidden: true });
+  wave.plot.append(waveCursor);
+  cursors.push(...current.pictures.map((picture) => picture.cursor), waveCursor);
+  place.append(...current.pictures.map((picture) => picture.figure), wave.figure,
+    element("div", { class: "axes" }, element("div", { class: "frequencies" }), timeAxis(row.duration)), readout);
+  for (const picture of current.pictures) picture.ready.then(() => picture.paint());
+  for (const plot of [...current.pictures.map((picture) => picture.plot), wave.plot]) watch(plot, row, readout, start);
+  if (canPlay) current.player.show();
+}
+
+const READOUT_HINT = "Point at a picture to read its levels.";
+
+function howToHear() {
+  if (!summary.with_audio) return "To hear it here, make the page with --audio: earzip report --audio embeds 20 s from the middle of each track.";
+  return "Its excerpt did not fit into this page; a report on its archive alone has it.";
+}
+
+function watch(plot, row, readout, start) {
+  const placeOf = (event) => {
+    const box = plot.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height]
+      .map((part) => Math.min(0.9999, Math.max(0, part)));
+  };
+  plot.addEventListener("pointermove", (event) => {
+    const [x, y] = placeOf(event);
+    const words = [clock(x * row.duration, 1)];
+    const pictures = current.pictures.filter((picture) => picture.grey);
+    if (plot.querySelector("canvas") && pictures.length) {
+      words.push(`${significant(hzAt(1 - y) / 1000, 2)} kHz`);
+      const names = pictures.map((picture) => picture.figure.querySelector("figcaption span").textContent.toLowerCase());
+      pictures.forEach((picture, i) => words.push(`${names[i]} ${decibels(picture.decibelsAt(x, y))}`));
+    }
+    readout.textContent = words.join(" · ");
+  });
+  plot.addEventListener("pointerleave", () => { readout.textContent = READOUT_HINT; });
+  plot.addEventListener("click", (event) => {
+    const player = current.player;
+    if (player) player.seek(placeOf(event)[0] * row.duration - start);
+  });
+}
+
+function factsOf(row) {
+  const blocks = [];
+  const known = measures.filter(({ key }) => row[key] !== null);
+  if (known.length) {
+    blocks.push(block("Measures", known.map((measure) =>
+      [measure.label, measureText(measure, row, true), `${measure.says}; ${measure.better} is better`])));
+  } else {
+    blocks.push(element("p", { class: "remark" }, "No measures: they compare with the original. Give --originals DIR, the folder that the archives were made of."));
+  }
+  blocks.push(block("Archive", archiveFacts(row)));
+  if (row.source) blocks.push(block("Source", sourceFacts(row)));
+  const tags = Object.entries(row.tags || {}).map(([name, values]) => [name, values.join("\n")]);
+  if (tags.length) blocks.push(block("Tags", tags));
+  return element("div", { class: "facts" }, ...blocks);
+}
+
+function block(title, facts) {
+  const lines = facts.filter(([, value]) => value).flatMap(([term, value, remark]) => [
+    element("dt", {}, term),
+    element("dd", {}, value, remark ? element("span", { class: "remark" }, remark) : null)]);
+  return element("section", {}, element("h3", {}, title), element("dl", {}, ...lines));
+}
+
+function archiveFacts(row) {
+  const bare = row.bytes - row.picture_bytes;
+  return [
+    ["file", row.name],
+    ["time", clock(row.duration, 2)],
+    ["size", row.picture_bytes ? `${size(row.bytes)}, ${size(bare)} without pictures` : size(row.bytes)],
+    ["rate", row.kbps === null ? "" : `${row.kbps.toFixed(2)} kbps without pictures`],
+    ["model", [row.model, row.model_sha256?.slice(0, 16)].filter(Boolean).join(" ")],
+    ["quality", row.quality],
+    ["encoder", row.encoder],
+    ["gain", row.gain_db ? `${row.gain_db.toFixed(1).replace("-", "−")} dB before coding` : ""],
+  ];
+}
+
+function sourceFacts(row) {
+  const source = row.source;
+  return [
+    ["file", source.name],
+    ["format", `${source.container} ${source.codec}, ${source.lossless ? "lossless" : "lossy"}`],
+    ["sound", `${grouped(source.sample_rate)} Hz, ${counted(source.channels, "channel")}${source.bit_depth ? `, ${source.bit_depth} bit` : ""}`],
+    ["size", `${size(row.source_bytes)}, ${ratio(row.ratio)} the archive`],
+    ["mixed", source.channels === 2 ? "" : source.downmix],
+    ["cut short", source.truncated],
+    ["SHA-256", source.sha256],
+  ];
+}
