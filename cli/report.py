@@ -172,7 +172,10 @@ def _read_entries(plan: Plan) -> dict[Path, TrackEntry]:
             plan.refuse(job.source, error.message)
     plan.jobs = jobs
     names = names_below(list(facts))
-    return {path: TrackEntry(name, facts[path]) for path, name in zip(facts, names, strict=True)}
+    return {
+        path: TrackEntry(name, facts[path], facts[path].check)
+        for path, name in zip(facts, names, strict=True)
+    }
 
 
 def _look_at_all(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,7 +19,7 @@ from earzip.options import Progress
 from earzip.page.assembly import frame_bytes, write_page
 from earzip.page.embedding import base64_text, data_script, packed_audio
 from earzip.page.facts import TrackFacts
-from earzip.page.originals import Originals
+from earzip.page.originals import Originals, exact_copy
 from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
 from earzip.page.portrait import Portrait, portray
 from earzip.page.rows import Detail, TrackEntry, pack_rows
@@ -139,7 +140,11 @@ class PageBuilder:
         return len(self.covers) - 1
 
     def _portray(self, entry: TrackEntry, on_progress: Progress) -> None:
-        portrait = self._decoded(entry, self._original(entry), on_progress)
+        with ExitStack() as stack:
+            original = self._original(entry)
+            if original is None and entry.facts.exact_bytes:
+                original = stack.enter_context(exact_copy(entry.facts.path))
+            portrait = self._decoded(entry, original, on_progress)
         if portrait is None:
             return
         if portrait.lost_segments:

@@ -57,4 +57,5 @@ def _hex(lightness: _Floats, chroma: _Floats, hue_degrees: _Floats) -> str:
     lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
     linear = np.clip((lab @ _LMS.T) ** 3 @ _RGB.T, 0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(255 * srgb).astype(np.uint8).tobytes().hex()
+    codes: NDArray[np.uint8] = np.rint(255 * srgb).astype(np.uint8)
+    return codes.tobytes().hex()

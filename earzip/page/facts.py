@@ -50,6 +50,10 @@ class TrackFacts:
     encoder: str
     """The program, its version and arithmetic in words."""
     gain_db: float
+    check: Mapping[str, float] | None
+    """Measures that were taken when the archive was made, by `QualityMeter`'s names."""
+    exact_bytes: int
+    """The size of the exact copy of the source that the archive holds; 0 for none."""
     cover: CoverKey | None
 
     @property
@@ -93,6 +97,8 @@ def read_facts(path: Path) -> TrackFacts:
         encoder=f"{encoder.name} {encoder.version}, torch {encoder.torch}, "
         f"{encoder.device} {encoder.dtype}",
         gain_db=header.gain_centibels / 10,
+        check=header.check.measures if header.check else None,
+        exact_bytes=info.sizes.exact,
         cover=_cover(path, info),
     )
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from earzip.batch_plan import is_folder, name_without_archive_suffix
 from earzip.errors import SourceError
+from earzip.formats.archive import ArchiveReader
 from earzip.page.facts import TrackFacts
 
 
@@ -47,6 +51,19 @@ class Originals:
             for name in names
             if name
         ]
+
+
+@contextmanager
+def exact_copy(archive: Path) -> Iterator[Path]:
+    """Give the path of a temporary file that holds the exact copy of the source in ``archive``.
+
+    Raises `DamagedArchiveError` for a copy that is damaged.
+    """
+    with TemporaryDirectory(prefix="earzip-") as folder:
+        path = Path(folder, "exact")
+        with ArchiveReader(archive, salvage=True) as reader, path.open("wb") as file:
+            shutil.copyfileobj(reader.exact_copy(), file)
+        yield path
 
 
 def _sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import open_source, stereo_44k
+from earzip.lockstep import in_step
 from earzip.options import Progress
 from earzip.page.facts import CD_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture
@@ -89,11 +90,13 @@ def portray(
 
         ears["original"] = _Ear(n_samples, grade, with_audio)
         meter = QualityMeter()
-        for restored, before in _in_step(sound.blocks(), original, n_samples):
+        source = _Original(original, n_samples)
+        for restored, before in in_step(sound.blocks(), source.blocks()):
             ears["restored"].add(restored)
             ears["original"].add(before)
             meter.add(restored, before)
             on_progress(restored.shape[1] / CD_RATE)
+        source.require_whole()
         return _finish(ears, grade, meter.measures(), tuple(sorted(sound.lost)))
 
 
@@ -156,31 +159,31 @@ def _finish(
     )
 
 
-def _in_step(
-    restored: Iterator[Audio], original: Path, n_samples: int
-) -> Iterator[tuple[Audio, Audio]]:
-    """Yield what is restored with the same samples of the original.
+class _Original:
+    """The original's blocks, and whether there are as many samples as were archived."""
 
-    Raises `SourceError` if the original cannot be decoded, or has another length.
-    """
-    held = np.zeros((2, 0), np.float32)
-    n_read = 0
-    with open_source(original) as reader:
-        blocks = stereo_44k(reader)
-        for block in restored:
-            pieces = [held]
-            n_held = held.shape[1]
-            while n_held < block.shape[1] and (piece := next(blocks, None)) is not None:
-                pieces.append(piece)
-                n_held += piece.shape[1]
-                n_read += piece.shape[1]
-            held = np.concatenate(pieces, axis=1)
-            if n_held < block.shape[1]:
-                break
-            yield block, held[:, : block.shape[1]]
-            held = held[:, block.shape[1] :]
-        n_read += sum(piece.shape[1] for piece in blocks)
-    if n_read != n_samples:
-        raise SourceError(
-            f"decodes to {n_read} samples here, {n_samples} were archived: not compared", original
-        )
+    def __init__(self, path: Path, n_samples: int) -> None:
+        self._path = path
+        self._n_expected = n_samples
+        self._n_samples = 0
+        self._blocks = self._counted()
+
+    def blocks(self) -> Iterator[Audio]:
+        return self._blocks
+
+    def require_whole(self) -> None:
+        """Raise `SourceError` if the length is another one than the archive has."""
+        for _rest in self._blocks:
+            pass
+        if self._n_samples != self._n_expected:
+            raise SourceError(
+                f"decodes to {self._n_samples} samples here, {self._n_expected} were archived: "
+                "not compared",
+                self._path,
+            )
+
+    def _counted(self) -> Iterator[Audio]:
+        with open_source(self._path) as reader:
+            for block in stereo_44k(reader):
+                self._n_samples += block.shape[1]
+                yield block

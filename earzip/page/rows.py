@@ -96,6 +96,7 @@ def _columns(entries: Sequence[TrackEntry], detail: Detail) -> dict[str, list[An
     if detail == Detail.ALL_TAGS:
         columns["encoder"] = [f.encoder for f in facts]
         columns["model_sha256"] = [f.model_sha256 for f in facts]
+        columns["exact_bytes"] = [f.exact_bytes for f in facts]
         columns["gain_db"] = [f.gain_db for f in facts]
     return columns
 

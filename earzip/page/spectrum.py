@@ -43,7 +43,8 @@ def _rows_of_bins(n_rows: int) -> NDArray[np.float32]:
     bins = np.arange(N_FFT // 2 + 1)[:, None]
     overlap = np.minimum(edges[1:], bins + 0.5) - np.maximum(edges[:-1], bins - 0.5)
     shares = np.clip(overlap, 0, None) / np.diff(edges)
-    return shares.astype(np.float32)
+    rows: NDArray[np.float32] = shares.astype(np.float32)
+    return rows
 
 
 class Spectrogram:

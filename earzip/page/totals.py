@@ -10,7 +10,7 @@ from typing import Any
 
 from earzip.page.facts import TrackFacts
 
-_MAX_BINS = 24
+_MIN_BINS, _MAX_BINS = 8, 24
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _SHORTEST_RATED_S = 1.0  # below a second most of an archive is overhead
 
@@ -58,16 +58,17 @@ def _counted(names: Iterable[str]) -> list[tuple[str, int]]:
 def rate_histogram(kbps: Sequence[float]) -> dict[str, Any] | None:
     """Return how many rates are in each of at most 24 bins of a round width; None for no rates.
 
-    ``counts[i]`` of the rates are in ``[first + i·step, first + (i + 1)·step)`` kbps. Rates beyond
-    four times the median, of tracks that are hardly longer than their tags, are in the last bin,
-    and ``open_end`` is true.
+    ``counts[i]`` of them are in ``[first + i·step, first + (i + 1)·step)`` kbps. Rates beyond four
+    times the median, of tracks that are hardly longer than their tags, are in the last bin, and
+    ``open_end`` is true.
     """
     if not kbps:
         return None
     limit = 4 * median(kbps)
     highest = min(max(kbps), limit)
     lowest = min(kbps)
-    step = next((s for s in _STEPS if (highest - lowest) / s < _MAX_BINS - 1), _STEPS[-1])
+    most = min(_MAX_BINS, max(_MIN_BINS, round(2 * math.sqrt(len(kbps)))))
+    step = next((s for s in _STEPS if (highest - lowest) / s < most - 1), _STEPS[-1])
     first = math.floor(lowest / step)
     n_bins = min(_MAX_BINS, math.floor(highest / step) - first + 1)
     counts = [0] * n_bins

@@ -8,11 +8,11 @@ function columnsOf(rows) {
     { key: "label", label: titled ? "Title" : "Archive", cell: null, class: "title" },
     { key: "artist", label: "Artist", cell: (row) => row.artist, class: "text wide" },
     { key: "album", label: "Album", cell: (row) => row.album, class: "text wide" },
+    { key: "quality", label: "Quality", class: "text wide", cell: (row) => row.quality },
     { key: "duration", label: "Time", number: true, cell: (row) => clock(row.duration) },
     { key: "kbps", label: "kbps", number: true, says: "without pictures", cell: (row) => (row.kbps === null ? NONE : row.kbps.toFixed(1)) },
     { key: "bytes", label: "Size", number: true, says: "of the archive", class: "wide", cell: (row) => size(row.bytes) },
     { key: "ratio", label: "Ratio", number: true, says: "source file to archive, pictures in both", class: "wide", cell: (row) => ratio(row.ratio) },
-    { key: "quality", label: "Quality", class: "text wide", cell: (row) => row.quality },
     ...known.map((measure) => ({
       key: measure.key,
       label: measure.unit ? `${measure.label} ${measure.unit}` : measure.label,

@@ -57,7 +57,7 @@ function showPortrait(row, place) {
   wave.plot.append(waveCursor);
   cursors.push(...current.pictures.map((picture) => picture.cursor), waveCursor);
   place.append(...current.pictures.map((picture) => picture.figure), wave.figure,
-    element("div", { class: "axes" }, element("div", { class: "frequencies" }), timeAxis(row.duration)), readout);
+    element("div", { class: "axes" }, element("div", { class: "frequencies" }), timeAxis(row.duration, place.clientWidth < 560 ? 4 : 8)), readout);
   for (const picture of current.pictures) picture.ready.then(() => picture.paint());
   for (const plot of [...current.pictures.map((picture) => picture.plot), wave.plot]) watch(plot, row, readout, start);
   if (canPlay) current.player.show();
@@ -98,8 +98,8 @@ function factsOf(row) {
   const blocks = [];
   const known = measures.filter(({ key }) => row[key] !== null);
   if (known.length) {
-    blocks.push(block("Measures", known.map((measure) =>
-      [measure.label, measureText(measure, row, true), `${measure.says}; ${measure.better} is better`])));
+    blocks.push(block("Measures of the whole track: ↑ higher is better, ↓ lower", known.map((measure) =>
+      [measure.label, measureText(measure, row, true), `${measure.better === "higher" ? "↑" : "↓"} ${measure.says}`])));
   } else {
     blocks.push(element("p", { class: "remark" }, "No measures: they compare with the original. Give --originals DIR, the folder that the archives were made of."));
   }
@@ -123,6 +123,7 @@ function archiveFacts(row) {
     ["file", row.name],
     ["time", clock(row.duration, 2)],
     ["size", row.picture_bytes ? `${size(row.bytes)}, ${size(bare)} without pictures` : size(row.bytes)],
+    ["exact copy", row.exact_bytes ? `${size(row.exact_bytes)}: restore gives that; measures and pictures are of the coded sound` : ""],
     ["rate", row.kbps === null ? "" : `${row.kbps.toFixed(2)} kbps without pictures`],
     ["model", [row.model, row.model_sha256?.slice(0, 16)].filter(Boolean).join(" ")],
     ["quality", row.quality],
@@ -135,7 +136,7 @@ function sourceFacts(row) {
   const source = row.source;
   return [
     ["file", source.name],
-    ["format", `${source.container} ${source.codec}, ${source.lossless ? "lossless" : "lossy"}`],
+    ["format", `${[...new Set([source.container, source.codec])].join(" ")}, ${source.lossless ? "lossless" : "lossy"}`],
     ["sound", `${grouped(source.sample_rate)} Hz, ${counted(source.channels, "channel")}${source.bit_depth ? `, ${source.bit_depth} bit` : ""}`],
     ["size", `${size(row.source_bytes)}, ${ratio(row.ratio)} the archive`],
     ["mixed", source.channels === 2 ? "" : source.downmix],

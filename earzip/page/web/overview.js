@@ -28,20 +28,21 @@ function sizeBar(totals) {
 function figureList(totals) {
   const pictures = totals.archive_bytes - totals.bare_bytes;
   const figures = [
-    ["Source files", size(totals.source_bytes), listed(totals.sources)],
+    ["Source files", size(totals.source_bytes), inWords(totals.sources)],
     ["Archives", size(totals.archive_bytes), pictures ? `${size(totals.bare_bytes)} without pictures` : "no pictures in them"],
     ["Smaller than the sources", ratio(totals.source_ratio), "pictures in both"],
     ["Smaller than WAV", ratio(totals.wav_ratio), "16 bit, 44.1 kHz, stereo; pictures in neither"],
     ["Mean rate", totals.kbps === null ? NONE : `${totals.kbps.toFixed(1)} kbps`, "without pictures"],
     ["Median track", clock(totals.median_s), `${clock(totals.shortest_s)} to ${clock(totals.longest_s)}`],
     ["Playing time", playingTime(totals.duration_s), counted(totals.n_tracks, "track")],
-    ["Model and quality", totals.qualities[0][0], listed(totals.qualities)],
+    ["Model and quality", totals.qualities[0][0], inWords(totals.qualities)],
   ];
   return element("dl", { class: "totals" }, ...figures.map(([term, value, remark]) =>
     element("div", {}, element("dt", {}, term), element("dd", {}, value, element("span", { class: "remark" }, remark)))));
 }
 
-function listed(counts) {
+function inWords(counts) {
+  if (counts.length === 1) return `${counts[0][0]}, all of them`;
   const shown = counts.slice(0, 4).map(([name, n]) => `${name} ${grouped(n)}`);
   if (counts.length > 4) shown.push(`${counts.length - 4} more`);
   return shown.join(", ");
@@ -52,7 +53,7 @@ function rateHistogram(totals) {
   if (!bins) return null;
   const most = Math.max(...bins.counts);
   const [width, height] = [24 * bins.counts.length, 96];
-  const from = (i) => significant(bins.first + i * bins.step);
+  const from = (i) => String(Number((bins.first + i * bins.step).toPrecision(6)));
   const bars = bins.counts.map((n, i) => {
     const tall = n ? Math.max(2, (height * n) / most) : 0;
     const open = bins.open_end && i === bins.counts.length - 1;
@@ -61,13 +62,13 @@ function rateHistogram(totals) {
       shape("title", {}, `${range}: ${counted(n, "track")}`));
   });
   const last = bins.counts.length;
-  const label = `Rates without pictures: ${from(0)} to ${from(last)} kbps in steps of ${significant(bins.step)}, ` +
+  const label = `Rates without pictures: ${from(0)} to ${from(last)} kbps in steps of ${bins.step}, ` +
     `at most ${counted(most, "track")} in one`;
   return element("figure", { class: "histogram" },
     element("figcaption", {}, "Rates, kbps"),
     shape("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...bars),
     element("p", { class: "scale", "aria-hidden": "true" },
-      element("span", {}, from(0)), element("span", {}, `most in a bar: ${grouped(most)}`),
+      element("span", {}, from(0)), element("span", {}, `up to ${counted(most, "track")} a bar`),
       element("span", {}, bins.open_end ? `${from(last - 1)} and more` : from(last))),
   );
 }

@@ -86,9 +86,9 @@ function frequencyAxis() {
   return element("div", { class: "frequencies", "aria-hidden": "true" }, ...ticks);
 }
 
-function timeAxis(duration) {
+function timeAxis(duration, mostTicks) {
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000];
-  const step = steps.find((each) => duration / each <= 8) || steps.at(-1);
+  const step = steps.find((each) => duration / each <= mostTicks) || steps.at(-1);
   const ticks = [];
   for (let i = 0; i * step <= duration * 0.96; i += 1) {
     const tick = element("span", {}, clock(i * step, step < 1 ? 1 : 0));

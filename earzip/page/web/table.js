@@ -11,6 +11,7 @@ class Table {
     this.page = 0;
     this.open = null; // the row whose detail is shown, and its closing
     this.texts = new Map();
+    this.someLackPictures = summary.n_portraits > 0 && rows.some((row) => row.portrait === null);
     this.showHead();
     this.showControls();
     this.update();
@@ -34,8 +35,7 @@ class Table {
       clearTimeout(waiting);
       waiting = setTimeout(() => this.update(), 120);
     });
-    const without = this.rows.some((row) => row.portrait === null) && summary.n_portraits;
-    byId("only-pictures").parentElement.hidden = !without;
+    byId("only-pictures").parentElement.hidden = !this.someLackPictures;
     byId("only-pictures").addEventListener("change", () => this.update());
     const sort = byId("sort");
     sort.append(element("option", { value: "" }, "as found"));
@@ -133,7 +133,7 @@ class Table {
     const under = [row.artist, row.album].filter(Boolean).join(" · ");
     return [
       toggle,
-      row.portrait === null ? null : element("span", { class: "has-pictures", title: "with pictures" }),
+      row.portrait !== null && this.someLackPictures ? element("span", { class: "has-pictures", title: "with pictures" }) : null,
       under ? element("span", { class: "under" }, under) : null,
     ];
   }
