@@ -190,9 +190,17 @@ def _look_at_all(
     def open_work() -> Iterator[Work]:
         def work(job: Job, on_progress: Progress) -> FileRecord:
             nonlocal n_done
-            builder.look_at(numbers[job.source], on_progress)
+            entry = entries[job.source]
+            try:
+                builder.look_at(numbers[job.source], on_progress)
+            except (
+                Exception
+            ) as error:  # which the run puts on record; the page is written all the same
+                entry.problem = f"internal error: {type(error).__name__}: {error}"
+                n_done += 1
+                raise
             n_done += 1
-            return _record(entries[job.source])
+            return _record(entry)
 
         yield work
 

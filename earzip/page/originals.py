@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ class Originals:
 
         Raises `SourceError` where there is none, or only one whose bytes are others.
         """
-        places = [place for place in self._places(facts) if place.is_file()]
+        places = [p for p in self._places(facts) if os.path.isfile(p)]  # noqa: PTH113  # raises nothing
         if not places:
             raise SourceError(f"no original of this name is in {self._root}", facts.path)
         for place in places:

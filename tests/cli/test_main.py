@@ -18,7 +18,7 @@ from earzip.errors import LockedError, ModelNotFoundError
 from tests.formats.archive_samples import sample_header, write_sample
 
 COMMANDS = [
-    "compress", "restore", "verify", "info", "latents", "evaluate", "models", "completion",
+    "compress", "restore", "verify", "info", "latents", "evaluate", "report", "models", "completion",
 ]  # fmt: skip
 
 

@@ -98,7 +98,7 @@ function factsOf(row) {
   const blocks = [];
   const known = measures.filter(({ key }) => row[key] !== null);
   if (known.length) {
-    blocks.push(block("Measures of the whole track: ↑ higher is better, ↓ lower", known.map((measure) =>
+    blocks.push(block("Measures (↑ higher is better, ↓ lower)", known.map((measure) =>
       [measure.label, measureText(measure, row, true), `${measure.better === "higher" ? "↑" : "↓"} ${measure.says}`])));
   } else {
     blocks.push(element("p", { class: "remark" }, "No measures: they compare with the original. Give --originals DIR, the folder that the archives were made of."));

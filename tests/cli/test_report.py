@@ -1,0 +1,209 @@
+"""``earzip report``: the page as a file, and what the command says and refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earzip.page import builder
+from tests.cli.conftest import write_sound
+
+pytest.importorskip("PIL")
+
+
+@pytest.fixture
+def archives(earzip, tiny_model, tmp_path) -> Path:
+    """Return a folder of archives of two sounds in two folders; the sounds are in music/."""
+    write_sound(tmp_path / "music" / "one.flac", 1.5)
+    write_sound(tmp_path / "music" / "album" / "two.wav", 0.3, 48_000, 1)
+    assert (
+        earzip(
+            "compress", "--model", tiny_model, tmp_path / "music", "-o", tmp_path / "archive"
+        ).exit_code
+        == 0
+    )
+    return tmp_path / "archive"
+
+
+def summary_of(page: Path) -> dict[str, Any]:
+    found = re.search(r'id="summary">(.*?)</script>', page.read_text(encoding="utf-8"))
+    assert found
+    return json.loads(found[1])
+
+
+def rows_of(page: Path) -> dict[str, list[Any]]:
+    found = re.search(r'id="rows">(.*?)</script>', page.read_text(encoding="utf-8"))
+    assert found
+    return json.loads(zlib.decompress(base64.b64decode(found[1])))
+
+
+def test_a_page_is_written_of_a_folder_of_archives(earzip, archives, tmp_path):
+    page = tmp_path / "report.html"
+    outcome = earzip("report", archives, "-o", page)
+    assert outcome.exit_code == 0
+    assert "2 tracks, 2 with pictures" in outcome.stderr
+    assert rows_of(page)["name"] == ["one.flac.earz", "album/two.wav.earz"]
+    assert summary_of(page)["totals"]["n_tracks"] == 2
+    assert rows_of(page)["mel"] == [None, None]
+
+
+def test_originals_are_compared_with(earzip, archives, tmp_path):
+    page = tmp_path / "report.html"
+    outcome = earzip("report", archives, "--originals", tmp_path / "music", "-o", page, "--json")
+    assert outcome.exit_code == 0
+    assert all(isinstance(value, float) for value in rows_of(page)["mel"])
+    assert all(record["measures"]["mel"] > 0 for record in outcome.records[:-1])
+    assert '"original"' in page.read_text(encoding="utf-8")
+
+
+def test_an_original_that_was_changed_is_told_and_not_used(earzip, archives, tmp_path):
+    write_sound(tmp_path / "music" / "one.flac", 1.0)
+    page = tmp_path / "report.html"
+    outcome = earzip("report", archives, "--originals", tmp_path / "music", "-o", page)
+    assert outcome.exit_code == 0
+    assert "SHA-256" in outcome.stderr
+    measured = rows_of(page)["mel"]
+    assert measured[0] is None
+    assert measured[1] is not None
+    assert "SHA-256" in rows_of(page)["notes"][0][0]
+
+
+def test_audio_is_embedded_when_it_is_asked_for(earzip, archives, tmp_path):
+    page = tmp_path / "report.html"
+    assert earzip("report", archives, "-o", page).exit_code == 0
+    assert "audio/flac" not in page.read_text(encoding="utf-8")
+    assert earzip("report", archives, "--audio", "-o", page).exit_code == 0
+    assert page.read_text(encoding="utf-8").count('type="audio/flac;base64"') == 2
+
+
+def test_damaged_archives_are_listed_and_end_with_3(earzip, archives, tmp_path):
+    two = archives / "album" / "two.wav.earz"
+    two.write_bytes(two.read_bytes()[:-9])
+    (archives / "none.earz").write_bytes(b"no archive")
+    page = tmp_path / "report.html"
+    outcome = earzip("report", archives, "-o", page)
+    assert outcome.exit_code == 3
+    problems = {Path(p["path"]).name: p["message"] for p in summary_of(page)["problems"]}
+    assert problems.keys() == {"two.wav.earz", "none.earz"}
+    assert "cut short" in problems["two.wav.earz"]
+    assert rows_of(page)["name"] == ["one.flac.earz"]
+
+
+def test_a_page_of_nothing_but_damage_is_written(earzip, tmp_path):
+    (tmp_path / "none.earz").write_bytes(b"no archive")
+    assert earzip("report", tmp_path, "-o", tmp_path / "r.html").exit_code == 3
+    assert summary_of(tmp_path / "r.html")["totals"]["n_tracks"] == 0
+
+
+def test_an_absent_model_costs_the_pictures_only(earzip, archives, tmp_path, monkeypatch):
+    monkeypatch.delenv("EARZIP_MODELS")
+    page = tmp_path / "report.html"
+    outcome = earzip("report", archives, "-o", page)
+    assert outcome.exit_code == 3
+    assert "not decoded" in outcome.stderr
+    assert rows_of(page)["portrait"] == [None, None]
+    assert all("tiny" in problem for problem in rows_of(page)["problem"])
+
+
+def test_a_bug_of_one_track_does_not_cost_the_page(earzip, archives, tmp_path, monkeypatch):
+    def broken(*_args: object, **_options: object) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr(builder, "portray", broken)
+    outcome = earzip("report", archives, "-o", tmp_path / "r.html")
+    assert outcome.exit_code == 1
+    assert "Traceback" in outcome.stderr
+    assert "nobody thought of it" in rows_of(tmp_path / "r.html")["problem"][0]
+
+
+def test_a_page_is_replaced_and_nothing_else_is(earzip, archives, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("<!doctype html><title>mine</title>")
+    outcome = earzip("report", archives, "-o", page)
+    assert outcome.exit_code == 1
+    assert "--force" in outcome.stderr
+    assert "mine" in page.read_text()
+    assert earzip("report", archives, "-o", page, "--force").exit_code == 0
+    assert earzip("report", archives, "-o", page).exit_code == 0
+
+
+def test_an_archive_is_never_replaced(earzip, archives, tmp_path):
+    disguised = tmp_path / "song.html"
+    shutil.copy(archives / "one.flac.earz", disguised)
+    before = disguised.read_bytes()
+    outcome = earzip("report", disguised, "-o", disguised, "--force")
+    assert outcome.exit_code == 2
+    assert disguised.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [("page", "ends in .html"), ("song.flac", "ends in .html"), ("folder.html", "is a folder")],
+)
+def test_a_wrong_name_for_the_page_is_refused(earzip, archives, tmp_path, output, reason):
+    (tmp_path / "folder.html").mkdir()
+    outcome = earzip("report", archives, "-o", tmp_path / output)
+    assert outcome.exit_code == 2
+    assert reason in outcome.stderr
+
+
+def test_no_archive_is_no_page(earzip, tmp_path):
+    outcome = earzip("report", tmp_path, "-o", tmp_path / "r.html")
+    assert outcome.exit_code == 2
+    assert "no archive was found" in outcome.stderr
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(("module", "options"), [("PIL", []), ("auraloss", ["--originals", "."])])
+def test_a_missing_package_is_named_with_the_extra(
+    earzip, archives, tmp_path, monkeypatch, module, options
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("earzip.cli.report.find_spec", lambda name: None if name == module else 1)
+    outcome = earzip("report", archives, "-o", tmp_path / "r.html", *options)
+    assert outcome.exit_code == 2
+    assert "pip install 'earzip[report]'" in outcome.stderr
+
+
+def test_an_unwritable_page_is_told_before_the_work(earzip, archives, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "portray", lambda *a, **k: pytest.fail("decoded in vain"))
+    outcome = earzip("report", archives, "-o", tmp_path / "nowhere" / "r.html")
+    assert outcome.exit_code == 1
+    assert "cannot be written" in outcome.stderr
+
+
+def test_an_interrupt_leaves_no_page_and_ends_with_75(tiny_model, tmp_path, earzip):
+    song = write_sound(tmp_path / "long.wav", 200)
+    assert earzip("compress", "--model", tiny_model, song).exit_code == 0
+    program = (
+        "import os, signal\n"
+        "from earzip.page import spectrum\n"
+        "add = spectrum.Spectrogram.add\n"
+        "def stop(self, block):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    spectrum.Spectrogram.add = add\n"
+        "spectrum.Spectrogram.add = stop\n"
+        "from earzip.cli.main import main; main()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, "report", f"{song}.earz", "-o", tmp_path / "r.html"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert run.returncode == 75, run.stderr
+    assert "was not written" in run.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.wav", "long.wav.earz"]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from earzip.codec_pool import CodecPool
+from earzip.errors import SourceError
+from earzip.page.pictures import COARSE
+from earzip.page.portrait import EXCERPT_S, encode_flac, excerpt_range, portray
+from earzip.transcode import compress_file
+from tests.conftest import tones
+from tests.earzip.tiny_archives import TINY, damage_segment
+
+pytest.importorskip("PIL")
+
+
+@pytest.fixture
+def codecs():
+    with CodecPool(threads=1) as pool:
+        yield pool
+
+
+def look(archive, original, codecs, *, audio=False, on_progress=lambda seconds: None):
+    return portray(archive, original, codecs, COARSE, with_audio=audio, on_progress=on_progress)
+
+
+def test_beside_its_original_a_track_has_both_sides_and_measures(archive, song, codecs):
+    portrait = look(archive, song, codecs)
+    assert list(portrait.sides) == ["original", "restored"]
+    assert portrait.difference
+    assert portrait.measures.icpc > 0
+    assert portrait.lost_segments == ()
+
+
+def test_without_an_original_there_is_the_restored_side_alone(archive, codecs):
+    portrait = look(archive, None, codecs)
+    assert list(portrait.sides) == ["restored"]
+    assert portrait.difference is portrait.measures is None
+
+
+def test_excerpts_of_both_sides_are_of_the_same_samples(archive, song, codecs):
+    sides = look(archive, song, codecs, audio=True).sides
+    sound = {name: soundfile.read(io.BytesIO(side.excerpt)) for name, side in sides.items()}
+    assert [rate for _, rate in sound.values()] == [44_100, 44_100]
+    assert [len(samples) for samples, _ in sound.values()] == [70_001, 70_001]
+    np.testing.assert_allclose(sound["original"][0].T, tones(70_001), atol=2**-15)
+
+
+def test_no_excerpt_is_made_unasked(archive, codecs):
+    assert look(archive, None, codecs).restored.excerpt is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(60, (20, 40)), (20, (0, 20)), (7, (0, 7)), (21, (0.5, 20.5))]
+)
+def test_the_excerpt_is_the_middle(seconds, expected):
+    assert excerpt_range(seconds * 44_100) == tuple(44_100 * s for s in expected)
+    assert EXCERPT_S == 20
+
+
+def test_samples_beyond_full_scale_are_saturated():
+    samples, _ = soundfile.read(
+        io.BytesIO(encode_flac(np.array([[1.5, -1.5, 0]] * 2, np.float32))), dtype="int16"
+    )
+    assert samples[:, 0].tolist() == [32767, -32768, 0]
+
+
+def test_progress_adds_up_to_the_track(archive, song, codecs):
+    seconds = []
+    look(archive, song, codecs, on_progress=seconds.append)
+    assert sum(seconds) == pytest.approx(70_001 / 44_100)
+
+
+def test_a_damaged_segment_is_named_and_the_rest_is_shown(archive, song, codecs):
+    damage_segment(archive, 0)
+    portrait = look(archive, song, codecs)
+    assert portrait.lost_segments == (0,)
+    assert len(portrait.sides) == 2
+
+
+def test_an_original_of_another_length_is_refused(archive, tmp_path, codecs):
+    for n in (70_000, 70_002, 400_000):
+        other = tmp_path / "other.wav"
+        soundfile.write(other, tones(n).T, 44_100)
+        with pytest.raises(SourceError, match=f"decodes to {n} samples here, 70001 were archived"):
+            look(archive, other, codecs)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 100])
+def test_tracks_of_few_samples_have_what_there_is(tmp_path, tiny_model, codecs, n_samples):
+    song = tmp_path / "song.wav"
+    soundfile.write(song, tones(max(1, n_samples)).T[:n_samples], 44_100)
+    archive = compress_file(song, tmp_path / "song.wav.earz", TINY).target
+    portrait = look(archive, song, codecs, audio=True)
+    if not n_samples:
+        assert portrait is None
+    else:
+        assert portrait.measures is None
+        assert len(portrait.sides) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_silence_and_mono_are_shown(tmp_path, tiny_model, codecs, channels):
+    song = tmp_path / "song.wav"
+    soundfile.write(song, np.zeros((50_000, channels)), 44_100)
+    archive = compress_file(song, tmp_path / "song.wav.earz", TINY).target
+    portrait = look(archive, song, codecs)
+    assert not any(portrait.original.peaks)
+    assert portrait.measures is None
