@@ -1,0 +1,217 @@
+"""The page as people use it: table, themes, widths, names, and nothing from outside."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.browser.conftest import HOSTILE, earzip
+
+AS_FOUND = ["Zug", "Anfang", HOSTILE, "silence.wav.earz"]
+
+
+def column(browser, key: str) -> list[str]:
+    cells = (
+        "[...document.querySelectorAll('tr.line')].map(tr => tr.cells[arguments[0]].textContent)"
+    )
+    heads: list[str] = browser.run(
+        "return [...document.querySelectorAll('#head th')].map(th => th.textContent)"
+    )
+    return browser.run(f"return {cells}", heads.index(key))
+
+
+def test_every_track_is_in_the_table_and_the_damaged_archive_in_the_list(browser):
+    assert sorted(browser.titles()) == sorted(AS_FOUND)
+    problems = browser.find("#problems").text
+    assert "1 archive with problems" in problems
+    assert "cut.flac.earz" in problems
+    assert "cut short" in problems
+
+
+def test_nothing_is_complained_of_and_nothing_requested(browser):
+    for title in browser.titles():
+        browser.open_track(title)
+    browser.find("#theme").click()
+    assert browser.complaints() == []
+    events = [
+        json.loads(entry["message"])["message"] for entry in browser.driver.get_log("performance")
+    ]
+    urls = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in urls if not url.startswith(("data:", "blob:"))] == [
+        browser.driver.current_url
+    ]
+
+
+def test_text_of_tags_is_never_markup(browser):
+    browser.open_track(HOSTILE)
+    assert browser.driver.title == "earzip report"
+    assert browser.run("return document.querySelectorAll('img[src=x], td b, dd b').length") == 0
+    tags = browser.find(".facts").text
+    assert tags.count("onerror") == 3
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("by_keyboard", [False, True])
+def test_a_header_sorts_both_ways(browser, by_keyboard):
+    button = browser.find("#head th.number button")
+    for direction, last_first in (("ascending", False), ("descending", True)):
+        if by_keyboard:
+            browser.run("arguments[0].focus()", button)
+            browser.press(" " if last_first else "\ue007")
+        else:
+            button.click()
+        head = browser.find("#head th[aria-sort=ascending], #head th[aria-sort=descending]")
+        assert (head.text[:4], head.get_attribute("aria-sort")) == ("Time", direction)
+        times = column(browser, "Time")
+        assert times == sorted(times, reverse=last_first)
+
+
+def test_titles_are_sorted_as_people_do_and_empty_values_come_last(browser):
+    browser.run("document.querySelector('#head th.title button').click()")
+    assert browser.titles()[-3:] == ["Anfang", "silence.wav.earz", "Zug"]
+    for _ in range(2):
+        browser.run(
+            "[...document.querySelectorAll('#head button')].find(b => b.textContent === 'Artist').click()"
+        )
+        assert browser.titles()[-1] == "silence.wav.earz"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("clara", ["Anfang"]),
+        ("etudes bela", ["Zug"]),
+        ("pcm", AS_FOUND),
+        ("linien zzz", []),
+        ("WAV", ["silence.wav.earz"]),
+    ],
+)
+def test_the_filter_finds_words_of_all_tags_and_facts(browser, words, found):
+    browser.find("#filter").send_keys(words)
+    shown = "4 tracks" if len(found) == 4 else f"{len(found)} of 4 tracks"
+    browser.wait(f"return document.getElementById('count').textContent === '{shown}'")
+    if found:
+        assert sorted(browser.titles()) == sorted(found)
+    else:
+        assert "No track" in browser.find("#body").text
+
+
+def test_a_row_opens_and_closes_the_detail_by_keyboard(browser):
+    browser.run("document.querySelector('.open').focus()")
+    for expanded in (True, False):
+        browser.press("\ue007")
+        assert browser.find(".open").get_attribute("aria-expanded") == str(expanded).lower()
+        assert len(browser.driver.find_elements("css selector", ".detail")) == expanded
+
+
+def test_a_detail_has_pictures_measures_tags_and_facts(browser):
+    browser.open_track("Anfang")
+    captions = "[...document.querySelectorAll('.detail figcaption > span:first-child')]"
+    names = browser.run(f"return {captions}.map(span => span.textContent)")
+    assert names == ["Original", "Restored", "Restored less original", "Waveform"]
+    facts = browser.find(".facts").text
+    for part in ("SI-SDR", "ICPC", "artist\nClara", "medium", "FLAC", "SHA-256", "44,100 Hz"):
+        assert part in facts
+    painted = browser.run("""
+      return [...document.querySelectorAll(".detail .plot canvas")].map((canvas) => {
+        const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(image.data).size;
+      });
+    """)
+    assert min(painted) > 20
+
+
+def test_pointing_at_a_picture_reads_its_levels(browser):
+    browser.open_track("Anfang")
+    browser.run("""
+      const canvas = document.querySelector(".detail .plot canvas");
+      const box = canvas.getBoundingClientRect();
+      const place = { clientX: box.left + box.width / 2, clientY: box.top + 0.9 * box.height };
+      canvas.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, ...place }));
+    """)
+    text = browser.find(".readout").text
+    for part in ("0:03.0", "kHz", "original −", "restored −", "dB"):
+        assert part in text
+
+
+@pytest.mark.parametrize("opened", [None, "Anfang", HOSTILE])
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
+def test_nothing_is_wider_than_the_window(browser, page, width, opened):
+    browser.open(page, width=width)
+    if opened:
+        browser.open_track(opened)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    too_wide = browser.run("""
+      return [...document.querySelectorAll("main *")]
+        .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+        .filter((each) => !each.closest(".unseen"))
+        .map((each) => each.outerHTML.slice(0, 120));
+    """)
+    assert width != 360 or too_wide == []
+
+
+def test_a_narrow_window_still_sorts_by_every_column(browser, page):
+    browser.open(page, width=360)
+    browser.run("""
+      const sort = document.getElementById("sort");
+      sort.value = "artist descending";
+      sort.dispatchEvent(new Event("change"));
+    """)
+    assert browser.titles()[:2] == ["Anfang", "Zug"]
+    assert browser.find("#sort").is_displayed()
+
+
+def test_themes_differ_follow_the_system_and_can_be_switched(browser, page):
+    def colours() -> list[object]:
+        return browser.run("""
+          const canvas = document.querySelectorAll(".detail .plot canvas")[2];
+          const { data } = canvas.getContext("2d").getImageData(9, canvas.height / 2, 1, 1);
+          const { backgroundColor, color } = getComputedStyle(document.body);
+          return [backgroundColor, color, [...data]];
+        """)
+
+    seen = []
+    for dark in (False, True):
+        browser.open(page, dark=dark)
+        browser.open_track("Anfang")
+        seen.append(colours())
+    assert all(light != dark for light, dark in zip(*seen, strict=True))
+    browser.find("#theme").click()
+    assert colours() == seen[0]
+    assert browser.find("#theme").get_attribute("aria-label") == "Dark theme"
+
+
+def test_every_control_and_picture_has_a_name(browser):
+    browser.open_track("Anfang")
+    root = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    wanted = {
+        "button",
+        "searchbox",
+        "textbox",
+        "combobox",
+        "checkbox",
+        "slider",
+        "image",
+        "img",
+        "region",
+    }
+    nodes = [n for n in root if not n["ignored"] and n["role"]["value"].lower() in wanted]
+    roles = {n["role"]["value"].lower() for n in nodes}
+    assert {"button", "searchbox", "slider"} <= roles
+    assert [n for n in nodes if not n.get("name", {}).get("value", "").strip()] == []
+    assert len([n for n in nodes if n["role"]["value"].lower() in ("image", "img")]) >= 6
+
+
+def test_a_report_on_one_archive_shows_its_detail_at_once(browser, library):
+    alone = library / "alone.html"
+    assert earzip("report", library / "archive" / "Zug.flac.earz", "-o", alone) == 0
+    browser.open(alone)
+    assert browser.driver.find_elements("css selector", ".player") == []
+    pictures = browser.find(".pictures").text
+    assert "--audio" in pictures
+    assert "Original" not in pictures
+    assert "--originals" in browser.find(".facts").text
+    assert browser.complaints() == []
