@@ -31,6 +31,7 @@ from earzip.report import FileRecord, FileStatus
 
 if TYPE_CHECKING:
     from earzip.page.builder import PageBuilder
+    from earzip.page.facts import TrackFacts
     from earzip.page.rows import TrackEntry
 
 _SUFFIXES = (".html", ".htm")
@@ -128,9 +129,12 @@ def _write_page(
     from earzip.formats.atomic import atomic_write  # noqa: PLC0415  # with those below, loads numpy
     from earzip.page.builder import PageBuilder  # noqa: PLC0415
     from earzip.page.originals import Originals  # noqa: PLC0415
+    from earzip.page.rows import TrackEntry, names_below  # noqa: PLC0415
     from earzip.transcode import CodecPool  # noqa: PLC0415
 
-    entries = _read_entries(plan)
+    facts = _read_all_facts(plan)
+    names = names_below([*facts, *(record.source for record in plan.refused)])
+    entries = {path: TrackEntry(names[path], each, each.check) for path, each in facts.items()}
     exit_code = 0
     try:
         with atomic_write(output) as file, CodecPool(**network.checked()) as codecs:
@@ -144,7 +148,7 @@ def _write_page(
             if not is_complete:
                 raise _UnfinishedError
             problems = [
-                {"path": str(record.source), "message": record.message or ""}
+                {"path": names[record.source], "message": record.message or ""}
                 for record in plan.refused
             ]
             made = f"{date.today().strftime('%-d %B %Y')}, earzip {version('earzip')}"
@@ -157,25 +161,22 @@ def _write_page(
     return exit_code
 
 
-def _read_entries(plan: Plan) -> dict[Path, TrackEntry]:
-    """Return the entry of each archive; those that cannot be read are refused in the plan."""
-    from earzip.page.facts import read_facts  # noqa: PLC0415  # with the next, loads numpy
-    from earzip.page.rows import TrackEntry, names_below  # noqa: PLC0415
+def _read_all_facts(plan: Plan) -> dict[Path, TrackFacts]:
+    """Return the facts of each archive; those that cannot be read are refused in the plan."""
+    from earzip.page.facts import read_facts  # noqa: PLC0415  # loads numpy
 
-    facts = {}
+    facts: dict[Path, TrackFacts] = {}
     jobs = []
     for job in plan.jobs:
+        if job.source in facts:  # named twice
+            continue
         try:
             facts[job.source] = read_facts(job.source)
             jobs.append(job)
         except EarzipError as error:
             plan.refuse(job.source, error.message)
     plan.jobs = jobs
-    names = names_below(list(facts))
-    return {
-        path: TrackEntry(name, facts[path], facts[path].check)
-        for path, name in zip(facts, names, strict=True)
-    }
+    return facts
 
 
 def _look_at_all(

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError, SourceError
 from earzip.formats.archive import ArchiveReader
+from earzip.formats.audio import open_source
 from earzip.options import Progress
 from earzip.page.assembly import frame_bytes, write_page
 from earzip.page.embedding import base64_text, data_script, packed_audio
 from earzip.page.facts import TrackFacts
-from earzip.page.originals import Originals, exact_copy
+from earzip.page.originals import Originals, open_stored
 from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
-from earzip.page.portrait import Portrait, portray
+from earzip.page.portrait import OpenOriginal, Portrait, portray
 from earzip.page.rows import Detail, TrackEntry, pack_rows
 from earzip.page.totals import library_totals
 
@@ -140,11 +140,7 @@ class PageBuilder:
         return len(self.covers) - 1
 
     def _portray(self, entry: TrackEntry, on_progress: Progress) -> None:
-        with ExitStack() as stack:
-            original = self._original(entry)
-            if original is None and entry.facts.exact_bytes:
-                original = stack.enter_context(exact_copy(entry.facts.path))
-            portrait = self._decoded(entry, original, on_progress)
+        portrait = self._decoded(entry, self._original(entry), on_progress)
         if portrait is None:
             return
         if portrait.lost_segments:
@@ -161,24 +157,24 @@ class PageBuilder:
         self._add_excerpts(portrait)
         self.portraits.append(text)
 
-    def _original(self, entry: TrackEntry) -> Path | None:
-        if self.originals is None:
-            return None
-        try:
-            return self.originals.find(entry.facts)
-        except SourceError as error:
-            entry.notes.append(_told(error, entry))
-            return None
+    def _original(self, entry: TrackEntry) -> OpenOriginal | None:
+        if self.originals is not None:
+            try:
+                path = self.originals.find(entry.facts)
+                return lambda _archive: open_source(path)
+            except SourceError as error:
+                entry.notes.append(_told(error, entry))
+        return open_stored if entry.facts.exact_bytes else None
 
     def _decoded(
-        self, entry: TrackEntry, original: Path | None, on_progress: Progress
+        self, entry: TrackEntry, open_original: OpenOriginal | None, on_progress: Progress
     ) -> Portrait | None:
         with_audio = self.with_audio and self._audio_room > 0
 
-        def portrait_beside(original: Path | None) -> Portrait | None:
+        def portrait_beside(open_original: OpenOriginal | None) -> Portrait | None:
             return portray(
                 entry.facts.path,
-                original,
+                open_original,
                 self.codecs,
                 self.grade,
                 with_audio=with_audio,
@@ -186,7 +182,7 @@ class PageBuilder:
             )
 
         try:
-            return portrait_beside(original)
+            return portrait_beside(open_original)
         except SourceError as error:
             entry.notes.append(_told(error, entry))
             return portrait_beside(None)
@@ -207,8 +203,10 @@ class PageBuilder:
 
 
 def _told(error: SourceError, entry: TrackEntry) -> str:
-    """Return what is wrong with an original; its path only where it is not the archive's."""
-    return error.message if error.path == os.fspath(entry.facts.path) else str(error)
+    """Return what is wrong with an original; its name, not whose it is, where it is another file."""
+    if error.path in (None, os.fspath(entry.facts.path)):
+        return error.message
+    return f"{os.path.basename(error.path)}: {error.message}"  # noqa: PTH119
 
 
 def _packed(portrait: Portrait) -> dict[str, Any]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from earzip.batch_plan import is_folder, name_without_archive_suffix
-from earzip.errors import SourceError
+from earzip.errors import DamagedArchiveError, SourceError
+from earzip.exact import open_copy
 from earzip.formats.archive import ArchiveReader
+from earzip.formats.source_reader import SourceReader
 from earzip.page.facts import TrackFacts
 
 
@@ -33,11 +32,11 @@ class Originals:
         """
         places = [p for p in self._places(facts) if os.path.isfile(p)]  # noqa: PTH113  # raises nothing
         if not places:
-            raise SourceError(f"no original of this name is in {self._root}", facts.path)
+            raise SourceError("its original was not found", facts.path)
         for place in places:
             if _sha256(place) == facts.source["sha256"]:
                 return place
-        raise SourceError("differs from what was archived (SHA-256), so it is not used", places[0])
+        raise SourceError("is not what was archived (SHA-256), so it is not used", places[0])
 
     def _places(self, facts: TrackFacts) -> list[Path]:
         names = dict.fromkeys((name_without_archive_suffix(facts.path.name), facts.source["name"]))
@@ -54,17 +53,15 @@ class Originals:
         ]
 
 
-@contextmanager
-def exact_copy(archive: Path) -> Iterator[Path]:
-    """Give the path of a temporary file that holds the exact copy of the source in ``archive``.
+def open_stored(reader: ArchiveReader) -> SourceReader:
+    """Return the sound of the exact copy of the source that an archive holds.
 
-    Raises `DamagedArchiveError` for a copy that is damaged.
+    Raises `SourceError` for one that is damaged or cannot be decoded.
     """
-    with TemporaryDirectory(prefix="earzip-") as folder:
-        path = Path(folder, "exact")
-        with ArchiveReader(archive, salvage=True) as reader, path.open("wb") as file:
-            shutil.copyfileobj(reader.exact_copy(), file)
-        yield path
+    try:
+        return open_copy(reader, reader.exact_copy())
+    except DamagedArchiveError as error:
+        raise SourceError(error.message, reader.path) from error
 
 
 def _sha256(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.formats.archive import ArchiveReader
-from earzip.formats.audio import open_source, stereo_44k
+from earzip.formats.audio import SourceReader, stereo_44k
 from earzip.lockstep import in_step
 from earzip.options import Progress
 from earzip.page.facts import CD_RATE
@@ -30,6 +30,8 @@ EXCERPT_S = 20
 N_PEAKS = 600
 
 Audio = NDArray[np.float32]
+OpenOriginal = Callable[[ArchiveReader], SourceReader]
+"""Opens the original of an archive, which may be in the archive itself."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Portrait:
 
 def portray(
     archive: Path,
-    original: Path | None,
+    open_original: OpenOriginal | None,
     codecs: CodecPool,
     grade: Grade,
     *,
@@ -81,7 +83,7 @@ def portray(
             return None
         sound = DecodedTrack(reader, codec_of(reader, codecs), 0, n_samples, keep_going=True)
         ears = {"restored": _Ear(n_samples, grade, with_audio)}
-        if original is None:
+        if open_original is None:
             for block in sound.blocks():
                 ears["restored"].add(block)
                 on_progress(block.shape[1] / CD_RATE)
@@ -90,7 +92,7 @@ def portray(
 
         ears["original"] = _Ear(n_samples, grade, with_audio)
         meter = QualityMeter()
-        source = _Original(original, n_samples)
+        source = _Original(open_original, reader, n_samples)
         for restored, before in in_step(sound.blocks(), source.blocks()):
             ears["restored"].add(restored)
             ears["original"].add(before)
@@ -162,8 +164,10 @@ def _finish(
 class _Original:
     """The original's blocks, and whether there are as many samples as were archived."""
 
-    def __init__(self, path: Path, n_samples: int) -> None:
-        self._path = path
+    def __init__(self, opens: OpenOriginal, archive: ArchiveReader, n_samples: int) -> None:
+        self._opens = opens
+        self._archive = archive
+        self._path = ""
         self._n_expected = n_samples
         self._n_samples = 0
         self._blocks = self._counted()
@@ -183,7 +187,8 @@ class _Original:
             )
 
     def _counted(self) -> Iterator[Audio]:
-        with open_source(self._path) as reader:
+        with self._opens(self._archive) as reader:
+            self._path = reader.path
             for block in stereo_44k(reader):
                 self._n_samples += block.shape[1]
                 yield block

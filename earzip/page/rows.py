@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -49,13 +49,16 @@ class TrackEntry:
     """Which of the page's portraits is its."""
 
 
-def names_below(paths: Sequence[Path]) -> list[str]:
-    """Return the paths below the folder that all of them share: a page need not tell whose it is."""
-    if not paths:
-        return []
-    absolute = [path.absolute() for path in paths]
-    shared = os.path.commonpath([path.parent for path in absolute])
-    return [os.fsencode(path.relative_to(shared)).decode("utf-8", "replace") for path in absolute]
+def names_below(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return each path below the folder that all share: a page need not tell whose files they are."""
+    absolute = {path: path.absolute() for path in paths}
+    if not absolute:
+        return {}
+    shared = os.path.commonpath([path.parent for path in absolute.values()])
+    return {
+        path: os.fsencode(whole.relative_to(shared)).decode("utf-8", "replace")
+        for path, whole in absolute.items()
+    }
 
 
 def pack_rows(entries: Sequence[TrackEntry], detail: Detail) -> str:

@@ -94,9 +94,9 @@ def test_damaged_archives_are_listed_and_end_with_3(earzip, archives, tmp_path):
     page = tmp_path / "report.html"
     outcome = earzip("report", archives, "-o", page)
     assert outcome.exit_code == 3
-    problems = {Path(p["path"]).name: p["message"] for p in summary_of(page)["problems"]}
-    assert problems.keys() == {"two.wav.earz", "none.earz"}
-    assert "cut short" in problems["two.wav.earz"]
+    problems = {problem["path"]: problem["message"] for problem in summary_of(page)["problems"]}
+    assert problems.keys() == {"album/two.wav.earz", "none.earz"}
+    assert "cut short" in problems["album/two.wav.earz"]
     assert rows_of(page)["name"] == ["one.flac.earz"]
 
 
@@ -104,6 +104,12 @@ def test_a_page_of_nothing_but_damage_is_written(earzip, tmp_path):
     (tmp_path / "none.earz").write_bytes(b"no archive")
     assert earzip("report", tmp_path, "-o", tmp_path / "r.html").exit_code == 3
     assert summary_of(tmp_path / "r.html")["totals"]["n_tracks"] == 0
+
+
+def test_an_archive_that_is_named_twice_is_one_track(earzip, archives, tmp_path):
+    one = archives / "one.flac.earz"
+    assert earzip("report", one, one, archives, "-o", tmp_path / "r.html").exit_code == 0
+    assert rows_of(tmp_path / "r.html")["name"] == ["one.flac.earz", "album/two.wav.earz"]
 
 
 def test_an_absent_model_costs_the_pictures_only(earzip, archives, tmp_path, monkeypatch):

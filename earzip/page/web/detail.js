@@ -40,7 +40,7 @@ function showPortrait(row, place) {
     current.player = new Player(audio, start, follow);
     place.append(current.player.node);
   } else {
-    place.append(element("p", { class: "remark" }, howToHear()));
+    place.append(element("p", { class: "remark" }, ...howToHear()));
   }
   const readout = element("p", { class: "readout", "aria-hidden": "true" }, READOUT_HINT);
   const titles = { original: "Original", restored: "Restored" };
@@ -66,8 +66,8 @@ function showPortrait(row, place) {
 const READOUT_HINT = "Point at a picture to read its levels.";
 
 function howToHear() {
-  if (!summary.with_audio) return "To hear it here, make the page with --audio: earzip report --audio embeds 20 s from the middle of each track.";
-  return "Its excerpt did not fit into this page; a report on its archive alone has it.";
+  if (summary.with_audio) return ["Its excerpt did not fit into this page; a report on its archive alone has it."];
+  return ["To hear it here, make the page with ", code("--audio"), ", which embeds 20 s from the middle of each track."];
 }
 
 function watch(plot, row, readout, start) {
@@ -101,7 +101,7 @@ function factsOf(row) {
     blocks.push(block("Measures (↑ higher is better, ↓ lower)", known.map((measure) =>
       [measure.label, measureText(measure, row, true), `${measure.better === "higher" ? "↑" : "↓"} ${measure.says}`])));
   } else {
-    blocks.push(element("p", { class: "remark" }, "No measures: they compare with the original. Give --originals DIR, the folder that the archives were made of."));
+    blocks.push(element("p", { class: "remark" }, ...whyNoMeasures(row)));
   }
   blocks.push(block("Archive", archiveFacts(row)));
   if (row.source) blocks.push(block("Source", sourceFacts(row)));
@@ -109,6 +109,15 @@ function factsOf(row) {
   if (tags.length) blocks.push(block("Tags", tags));
   return element("div", { class: "facts" }, ...blocks);
 }
+
+function whyNoMeasures(row) {
+  if (!summary.with_originals) return ["No measures: they compare with the original, which ", code("--originals DIR"), " gives."];
+  if (row.portrait === null) return ["No measures: only tracks with pictures were compared with their originals."];
+  if (row.notes.length) return ["No measures: the original could not be compared with."];
+  return ["No measures: they are not defined of digital silence and of a few samples."];
+}
+
+const code = (text) => element("code", {}, text);
 
 function block(title, facts) {
   const lines = facts.filter(([, value]) => value).flatMap(([term, value, remark]) => [

@@ -48,5 +48,5 @@ def test_other_bytes_are_told_and_not_used(tmp_path):
 
 def test_a_missing_original_is_told(tmp_path):
     archive = put(tmp_path / "b.flac.earz", b"")
-    with pytest.raises(SourceError, match="no original of this name"):
+    with pytest.raises(SourceError, match="original was not found"):
         Originals(tmp_path, [archive]).find(track(archive, name=""))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import soundfile
 
 from earzip.codec_pool import CodecPool
 from earzip.errors import SourceError
+from earzip.formats.audio import open_source
+from earzip.options import Floor
+from earzip.page.originals import open_stored
 from earzip.page.pictures import COARSE
 from earzip.page.portrait import EXCERPT_S, encode_flac, excerpt_range, portray
 from earzip.transcode import compress_file
@@ -24,7 +28,8 @@ def codecs():
 
 
 def look(archive, original, codecs, *, audio=False, on_progress=lambda seconds: None):
-    return portray(archive, original, codecs, COARSE, with_audio=audio, on_progress=on_progress)
+    opens = original if original is None or callable(original) else lambda _: open_source(original)
+    return portray(archive, opens, codecs, COARSE, with_audio=audio, on_progress=on_progress)
 
 
 def test_beside_its_original_a_track_has_both_sides_and_measures(archive, song, codecs):
@@ -39,6 +44,27 @@ def test_without_an_original_there_is_the_restored_side_alone(archive, codecs):
     portrait = look(archive, None, codecs)
     assert list(portrait.sides) == ["restored"]
     assert portrait.difference is portrait.measures is None
+
+
+@pytest.fixture
+def exact_archive(song, tmp_path, tiny_model):
+    """Return an archive that holds an exact copy of `song`."""
+    options = replace(TINY, floor=Floor(min_si_sdr_db=90.0, below="lossless"))
+    return compress_file(song, tmp_path / "exact.earz", options).target
+
+
+def test_the_exact_copy_of_an_archive_stands_in_for_the_original(exact_archive, codecs):
+    portrait = look(exact_archive, open_stored, codecs)
+    assert list(portrait.sides) == ["original", "restored"]
+    assert portrait.measures is not None
+
+
+def test_a_damaged_exact_copy_is_an_error_of_the_original(exact_archive, codecs):
+    data = bytearray(exact_archive.read_bytes())
+    data[-1] ^= 1
+    exact_archive.write_bytes(data)
+    with pytest.raises(SourceError, match="exact copy"):
+        look(exact_archive, open_stored, codecs)
 
 
 def test_excerpts_of_both_sides_are_of_the_same_samples(archive, song, codecs):

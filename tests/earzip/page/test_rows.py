@@ -54,6 +54,6 @@ def test_text_that_no_utf_8_holds_does_not_fail():
 
 def test_names_are_paths_below_the_shared_folder():
     paths = [Path("/music/a/b/1.earz"), Path("/music/a/2.earz")]
-    assert names_below(paths) == ["b/1.earz", "2.earz"]
-    assert names_below(paths[:1]) == ["1.earz"]
-    assert names_below([]) == []
+    assert list(names_below(paths).values()) == ["b/1.earz", "2.earz"]
+    assert names_below(paths[:1]) == {paths[0]: "1.earz"}
+    assert names_below([]) == {}
