@@ -79,7 +79,7 @@ def report(
     plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
     plan.bystanders.clear()
     if not plan.jobs and not plan.refused:
-        raise UsageError("no archive was found there, so there is no page to write")
+        raise EarzipError("holds no archive, so there is no page to write", paths[0])
     _require_replaceable(output, plan, force=run.force)
     return _write_page(paths, plan, output, originals, audio, run, network)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 3_000_000
 """A page without sound has at most this size, unless its bare table alone is larger."""
-AUDIO_BYTES = 60_000_000
+AUDIO_BYTES = 100_000_000
 """What the excerpts of a page may take in addition."""
 _TABLE_SHARE = 0.4
 _COVER_SHARE = 0.2

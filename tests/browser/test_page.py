@@ -144,6 +144,8 @@ def test_nothing_is_wider_than_the_window(browser, page, width, opened):
     if opened:
         browser.open_track(opened)
     assert browser.run("return document.documentElement.scrollWidth") <= width
+    frame = "document.querySelector('.table-frame')"
+    assert browser.run(f"return {frame}.scrollWidth - {frame}.clientWidth") <= 0
     too_wide = browser.run("""
       return [...document.querySelectorAll("main *")]
         .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)

@@ -91,7 +91,7 @@ def test_an_absent_model_is_told_without_torch(tmp_path, arguments, exit_code):
         assert "EARZIP_MODELS" in run.stderr
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS[:6], "models verify"])
+@pytest.mark.parametrize("command", ["", *COMMANDS[:7], "models verify"])
 def test_help_states_the_exit_codes(earzip, command):
     help_text = earzip(*command.split(), "--help").stdout
     for code in (0, 1, 2, 3, 4, 75, 130):

@@ -166,8 +166,8 @@ def test_a_wrong_name_for_the_page_is_refused(earzip, archives, tmp_path, output
 
 def test_no_archive_is_no_page(earzip, tmp_path):
     outcome = earzip("report", tmp_path, "-o", tmp_path / "r.html")
-    assert outcome.exit_code == 2
-    assert "no archive was found" in outcome.stderr
+    assert outcome.exit_code == 1
+    assert "holds no archive" in outcome.stderr
     assert not (tmp_path / "r.html").exists()
 
 

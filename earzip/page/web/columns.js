@@ -1,4 +1,5 @@
-// The columns of the table. `wide` ones are left out where the window is narrow; the detail has them.
+// The columns of the table. In a narrow window the `wide` ones are left out, in a middling one those that
+// are also `spare`; the detail has them.
 
 function columnsOf(rows) {
   const known = measures.filter(({ key }) => rows.some((row) => row[key] !== null));
@@ -8,17 +9,17 @@ function columnsOf(rows) {
     { key: "label", label: titled ? "Title" : "Archive", cell: null, class: "title" },
     { key: "artist", label: "Artist", cell: (row) => row.artist, class: "text wide" },
     { key: "album", label: "Album", cell: (row) => row.album, class: "text wide" },
-    { key: "quality", label: "Quality", class: "text wide", cell: (row) => row.quality },
+    { key: "quality", label: "Quality", class: "text wide spare", cell: (row) => row.quality },
     { key: "duration", label: "Time", number: true, cell: (row) => clock(row.duration) },
     { key: "kbps", label: "kbps", number: true, says: "without pictures", cell: (row) => (row.kbps === null ? NONE : row.kbps.toFixed(1)) },
     { key: "bytes", label: "Size", number: true, says: "of the archive", class: "wide", cell: (row) => size(row.bytes) },
-    { key: "ratio", label: "Ratio", number: true, says: "source file to archive, pictures in both", class: "wide", cell: (row) => ratio(row.ratio) },
+    { key: "ratio", label: "Ratio", number: true, says: "source file to archive, pictures in both", class: "wide spare", cell: (row) => ratio(row.ratio) },
     ...known.map((measure) => ({
       key: measure.key,
       label: measure.unit ? `${measure.label} ${measure.unit}` : measure.label,
       says: `${measure.says}; ${measure.better} is better`,
       number: true,
-      class: "wide",
+      class: measure.spare ? "wide spare" : "wide",
       cell: (row) => measureText(measure, row),
     })),
   ].filter(({ key }) => !["artist", "album"].includes(key) || rows.some((row) => row[key]))

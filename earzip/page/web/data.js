@@ -22,10 +22,10 @@ function rowOf(columns, names, i) {
 const measures = [
   { key: "si_sdr_db", label: "SI-SDR", unit: "dB", decimals: 1, better: "higher", says: "signal to distortion" },
   { key: "mel", label: "mel", unit: "", decimals: 2, better: "lower", says: "distance of mel spectra" },
-  { key: "stft", label: "STFT", unit: "", decimals: 2, better: "lower", says: "distance of spectra" },
+  { key: "stft", spare: true, label: "STFT", unit: "", decimals: 2, better: "lower", says: "distance of spectra" },
   { key: "icpc", label: "ICPC", unit: "%", decimals: 1, factor: 100, better: "higher", says: "phase kept in each channel" },
-  { key: "ccpc", label: "CCPC", unit: "%", decimals: 1, factor: 100, better: "higher", says: "phase kept between channels" },
-  { key: "dbtp", label: "peak", unit: "dB", decimals: 2, better: "lower", says: "difference of true peaks" },
+  { key: "ccpc", spare: true, label: "CCPC", unit: "%", decimals: 1, factor: 100, better: "higher", says: "phase kept between channels" },
+  { key: "dbtp", spare: true, label: "peak", unit: "dB", decimals: 2, better: "lower", says: "difference of true peaks" },
 ];
 
 function measureText(measure, row, withUnit = false) {
