@@ -26,6 +26,7 @@ from earzip.cli.output import count, printable, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.errors import EarzipError, TargetError, UsageError
+from earzip.metrics import require_eval
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
 
@@ -75,7 +76,7 @@ def report(
     and has at most 3 MB without --audio: of a large library as many tracks have pictures as fit,
     and only those are decoded. Needs the extra: pip install 'earzip[report]'.
     """
-    _require_extra(with_originals=originals is not None)
+    _require_extra()
     plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
     plan.bystanders.clear()
     if not plan.jobs and not plan.refused:
@@ -84,14 +85,11 @@ def report(
     return _write_page(paths, plan, output, originals, audio, run, network)
 
 
-def _require_extra(*, with_originals: bool) -> None:
-    """Raise `UsageError` unless the packages that are needed are there; none is loaded."""
-    needed = {"PIL": "Pillow"} | ({"auraloss": "auraloss"} if with_originals else {})
-    missing = [name for module, name in needed.items() if find_spec(module) is None]
-    if missing:
-        raise UsageError(
-            f"report needs {' and '.join(missing)}, not installed: pip install 'earzip[report]'"
-        )
+def _require_extra() -> None:
+    """Raise `UsageError` unless the packages of the extra ``report`` are there; none is loaded."""
+    if find_spec("PIL") is None:
+        raise UsageError("report needs Pillow, not installed: pip install 'earzip[report]'")
+    require_eval()
 
 
 def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:

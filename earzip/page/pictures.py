@@ -72,7 +72,7 @@ def thumbnail(image: bytes) -> bytes | None:
                 small = _square(picture.convert("RGB"))
             target = io.BytesIO()
             small.save(target, "WEBP", quality=_THUMBNAIL_QUALITY, method=4)
-    except _BROKEN_PICTURE:
+    except (*_BROKEN_PICTURE, Image.DecompressionBombError):
         return None
     return target.getvalue()
 

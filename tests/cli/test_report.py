@@ -171,13 +171,9 @@ def test_no_archive_is_no_page(earzip, tmp_path):
     assert not (tmp_path / "r.html").exists()
 
 
-@pytest.mark.parametrize(("module", "options"), [("PIL", []), ("auraloss", ["--originals", "."])])
-def test_a_missing_package_is_named_with_the_extra(
-    earzip, archives, tmp_path, monkeypatch, module, options
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("earzip.cli.report.find_spec", lambda name: None if name == module else 1)
-    outcome = earzip("report", archives, "-o", tmp_path / "r.html", *options)
+def test_without_pillow_the_extra_is_named(earzip, archives, tmp_path, monkeypatch):
+    monkeypatch.setattr("earzip.cli.report.find_spec", lambda name: None)
+    outcome = earzip("report", archives, "-o", tmp_path / "r.html")
     assert outcome.exit_code == 2
     assert "pip install 'earzip[report]'" in outcome.stderr
 

@@ -37,6 +37,7 @@ def test_marks_of_the_template_in_data_are_left_alone():
     assert "{{script}}" in page({"x": "{{script}}"})
 
 
+@pytest.mark.smoke
 def test_the_policy_allows_this_style_and_this_script_and_no_address():
     written = page()
     policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', written)[1])

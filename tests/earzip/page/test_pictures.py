@@ -62,8 +62,15 @@ def test_a_cover_becomes_a_small_square(mode, kind):
 
 @pytest.mark.parametrize(
     "image",
-    [b"", b"\xff\xd8picture", cover()[:-40], cover(kind="TIFF"), cover("1", (9000, 9000))],
-    ids=["empty", "no picture", "cut short", "another format", "too many pixels"],
+    [
+        b"",
+        b"\xff\xd8picture",
+        cover()[:-40],
+        cover(kind="TIFF"),
+        cover("1", (9000, 9000)),
+        cover("1", (30_000, 6000)),
+    ],
+    ids=["empty", "no picture", "cut short", "another format", "too many pixels", "a bomb"],
 )
 def test_what_is_no_picture_has_no_thumbnail(image):
     assert thumbnail(image) is None
