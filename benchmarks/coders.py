@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -24,12 +25,21 @@ from earzip.transcode import (
 )
 
 
+def name_of(codec: str, model: str | None, setting: str) -> str:
+    """Return what reports call a codec at one setting."""
+    return " ".join(filter(None, (codec, model, setting)))
+
+
 class Coder(Protocol):
     """One codec at one setting."""
 
     @property
     def codec(self) -> str:
         """Its name."""
+
+    @property
+    def model(self) -> str | None:
+        """Name of its model, of a codec that has some to choose from."""
 
     @property
     def setting(self) -> str:
@@ -53,6 +63,7 @@ class OpusCoder:
     kbps: int
 
     codec = "opus"
+    model = None
 
     @property
     def setting(self) -> str:
@@ -79,6 +90,70 @@ def _opusenc_version() -> str:
     return done.stdout.partition("\n")[0]
 
 
+@dataclass(frozen=True)
+class FfmpegCoder:
+    """AAC, Vorbis or MP3 at a bit rate, coded by ffmpeg with its defaults.
+
+    Those are about constant rates for AAC, constant ones for MP3, and the quality of that nominal rate
+    (VBR) for Vorbis. All keep 44.1 kHz.
+    """
+
+    codec: str
+    kbps: int
+
+    model = None
+
+    @property
+    def setting(self) -> str:
+        """The number given to -b:a."""
+        return str(self.kbps)
+
+    @property
+    def version(self) -> str:
+        """What ffmpeg and the encoder's library say of themselves, and a decoder that is not ffmpeg."""
+        encoder = _ffmpeg_version(_FFMPEG_ENCODERS[self.codec])
+        decoder = (
+            f", libsndfile {soundfile.__libsndfile_version__}" if self.codec == "vorbis" else ""
+        )
+        return encoder + decoder
+
+    def code(self, wav: Path, folder: Path) -> tuple[int, Samples]:
+        """See `Coder`."""
+        encoder = _FFMPEG_ENCODERS[self.codec]
+        coded, decoded = folder / f"coded.{_SUFFIXES[self.codec]}", folder / "decoded.wav"
+        _run(*_FFMPEG, "-i", str(wav), "-c:a", encoder, "-b:a", f"{self.kbps}k", str(coded))
+        if self.codec == "vorbis":
+            # By libsndfile, because ffmpeg 5 loses a last block of 256 samples.
+            return coded.stat().st_size, _read(coded)
+        # Float, because 16 bits would clip what is measured.
+        _run(*_FFMPEG, "-i", str(coded), "-c:a", "pcm_f32le", str(decoded))
+        # Cut, because ffmpeg 5 decodes the last frame of an m4a to its end, and notes an end some samples
+        # late in some MP3 files. Their beginnings are right.
+        return coded.stat().st_size, _read(decoded)[: soundfile.info(wav).frames]
+
+
+_FFMPEG = ("ffmpeg", "-nostdin", "-v", "error", "-threads", "1")
+_FFMPEG_ENCODERS = {"aac": "aac", "vorbis": "libvorbis", "mp3": "libmp3lame"}
+_SUFFIXES = {"aac": "m4a", "vorbis": "ogg", "mp3": "mp3"}
+_LIBRARY = re.compile(rb"LAME[0-9.]+|Xiph\.Org libVorbis [ -~]+")
+"""How libraries sign what they encode; ffmpeg's own options tell nothing of their versions."""
+
+
+@cache
+def _ffmpeg_version(encoder: str) -> str:
+    done = subprocess.run(["ffmpeg", "-version"], check=True, capture_output=True, text=True)
+    version = done.stdout.split()[2]
+    silence = ["-f", "lavfi", "-t", "1", "-i", "anullsrc=sample_rate=44100"]
+    # Matroska, because Ogg as ffmpeg writes it has ffmpeg's signature in place of the library's.
+    signed = subprocess.run(
+        [*_FFMPEG, *silence, "-c:a", encoder, "-f", "matroska", "pipe:"],
+        check=True,
+        capture_output=True,
+    )
+    library = _LIBRARY.search(signed.stdout)
+    return f"ffmpeg {version} {encoder}" + (f" ({library[0].decode()})" if library else "")
+
+
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
@@ -94,6 +169,11 @@ class EarzipCoder:
     quality: str
 
     codec = "earzip"
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        return self.spec.name
 
     @property
     def setting(self) -> str:
