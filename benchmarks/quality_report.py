@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.coders import name_of
 from benchmarks.opus_share import (
     HIGHER_IS_BETTER,
     JUDGED,
@@ -39,11 +40,12 @@ class Row:
     setting: str
     version: str
     results: list[Result]
+    model: str | None = None
 
     @property
     def name(self) -> str:
-        """Codec and setting."""
-        return f"{self.codec} {self.setting}"
+        """Codec, model and setting."""
+        return name_of(self.codec, self.model, self.setting)
 
     @property
     def kbps(self) -> float:
@@ -69,9 +71,14 @@ class Tier:
         """Rows of a codec."""
         return [row for row in self.rows if row.codec == codec]
 
-    def row(self, codec: str, setting: str) -> Row | None:
-        """Row of a setting, if it is complete."""
-        return next((row for row in self.of(codec) if row.setting == setting), None)
+    def aims(self) -> list[tuple[Row, Row]]:
+        """Each model at the quality that is to be as good as Opus, and that Opus; if complete."""
+        return [
+            (ours, opus)
+            for ours in self.of("earzip")
+            for opus in self.of("opus")
+            if (ours.setting, opus.setting) == (AIM_QUALITY, AIM_OPUS)
+        ]
 
 
 @dataclass(frozen=True)
@@ -119,12 +126,12 @@ def shortfalls(ours: Row, opus: Row) -> dict[str, Shortfall]:
 
 def to_markdown(tiers: Sequence[Tier]) -> str:
     """Return the report for people."""
-    versions = dict.fromkeys(f"- {row.name}: {row.version}" for t in tiers for row in t.rows)
-    compact = [line for line in versions if not line.startswith("- opus ")]
-    opus = next((row.version for t in tiers for row in t.of("opus")), None)
-    lines = ["# Quality and rate", ""]
-    lines += [f"- opus: {opus}"] if opus else []
-    lines += [*compact, ""]
+    versions = dict.fromkeys(
+        f"- {row.name if row.model else row.codec}: {row.version}"
+        for tier in tiers
+        for row in tier.rows
+    )
+    lines = ["# Quality and rate", "", *versions, ""]
     lines += _rates_section(tiers)
     if any(tier.of("earzip") and tier.of("opus") for tier in tiers):
         lines += _share_section(tiers)
@@ -195,16 +202,15 @@ def _shortfall_section(tiers: Sequence[Tier]) -> list[str]:
     ]
     rows = []
     for tier in tiers:
-        ours, opus = tier.row("earzip", AIM_QUALITY), tier.row("opus", AIM_OPUS)
-        if ours is None or opus is None:
-            continue
-        found = shortfalls(ours, opus)
-        short = [_TITLES[measure].split()[0] for measure in found if found[measure].gain < 0]
-        cells = [_shortfall_figure(measure, found[measure]) for measure in found]
-        rates = [f"{ours.kbps:.2f}", f"{opus.kbps:.2f}"]
-        rows.append([f"{tier.name} ({tier.n_clips})", *rates, *cells, ", ".join(short) or "none"])
-    titles = [_TITLES[measure] for measure in JUDGED]
-    return lines + _table(["tier (clips)", "kbps", "Opus kbps", *titles, "falls short in"], rows)
+        for ours, opus in tier.aims():
+            found = shortfalls(ours, opus)
+            short = [_TITLES[measure].split()[0] for measure in found if found[measure].gain < 0]
+            cells = [_shortfall_figure(measure, found[measure]) for measure in found]
+            names = [f"{tier.name} ({tier.n_clips})", str(ours.model)]
+            rates = [f"{ours.kbps:.2f}", f"{opus.kbps:.2f}"]
+            rows.append([*names, *rates, *cells, ", ".join(short) or "none"])
+    titles = ["tier (clips)", "model", "kbps", "Opus kbps", *(_TITLES[m] for m in JUDGED)]
+    return lines + _table([*titles, "falls short in"], rows)
 
 
 def _describe(tier: Tier) -> str:
@@ -247,6 +253,7 @@ def _tier_json(tier: Tier) -> dict[str, Any]:
         "settings": [
             {
                 "codec": row.codec,
+                "model": row.model,
                 "setting": row.setting,
                 "version": row.version,
                 "kbps": row.kbps,
@@ -257,16 +264,18 @@ def _tier_json(tier: Tier) -> dict[str, Any]:
         ],
     }
     if opus and tier.of("earzip"):
-        found["share_of_opus"] = {}
+        by_model: dict[str | None, dict[str, Any]] = {}
         for row in tier.of("earzip"):
             by_measure = shares(row, opus)
-            found["share_of_opus"][row.setting] = {
+            by_model.setdefault(row.model, {})[row.setting] = {
                 "opus_bitrates": sorted(int(row.setting) for row in opus),
                 "geometric_mean": geometric_mean([s.share for s in by_measure.values()]),
                 **{measure: asdict(share) for measure, share in by_measure.items()},
             }
-    ours, aim = tier.row("earzip", AIM_QUALITY), tier.row("opus", AIM_OPUS)
-    if ours and aim:
-        compared = shortfalls(ours, aim)
-        found[f"{AIM_QUALITY}_beside_opus_{AIM_OPUS}"] = {m: asdict(s) for m, s in compared.items()}
+        found["share_of_opus"] = by_model
+    if tier.aims():
+        found[f"{AIM_QUALITY}_beside_opus_{AIM_OPUS}"] = {
+            ours.model: {m: asdict(short) for m, short in shortfalls(ours, aim).items()}
+            for ours, aim in tier.aims()
+        }
     return found

@@ -6,7 +6,7 @@ from 10 to 20 kHz, whose like over all frequencies is one of the losses of `earz
 
 Every clip is coded and decoded once per setting and its scores kept in the cache, so that an interrupted
 run goes on. The report, `unseen.md` and `unseen.json` in the output folder, is of all that the cache
-holds of this opusenc and this model and that is complete for a tier.
+holds of these versions of the codecs and these models and that is complete for a tier.
 """
 
 from __future__ import annotations
@@ -25,22 +25,13 @@ import numpy as np
 import soxr
 import torch
 
-from benchmarks.clips import Clip, read_clips, sound_sha256
-from benchmarks.coders import Coder, EarzipCoder, OpusCoder
+from benchmarks.arguments import let_archives_find, parse_arguments
+from benchmarks.clips import Clip
+from benchmarks.coders import Coder, name_of
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
-from benchmarks.quality import (
-    ALL_TIERS,
-    LADDER_KBPS,
-    HashedClip,
-    key_of,
-    let_archives_find,
-    parse_arguments,
-)
+from benchmarks.quality import ALL_TIERS, HashedClip, hash_clips, key_of
 from benchmarks.results import Key, pooled_kbps
 from benchmarks.treble import treble_error_db
-from earzip.checkpoints import find_model
-from earzip.errors import ModelNotFoundError
-from earzip.model_spec import QUALITIES
 
 VISQOL_HZ = 48_000
 LOWEST_MOS = 1.0
@@ -96,11 +87,12 @@ class Row:
     setting: str
     version: str
     clips: list[tuple[str, Scores]]
+    model: str | None = None
 
     @property
     def name(self) -> str:
-        """Codec and setting."""
-        return f"{self.codec} {self.setting}"
+        """Codec, model and setting."""
+        return name_of(self.codec, self.model, self.setting)
 
     @property
     def kbps(self) -> float:
@@ -180,7 +172,8 @@ def complete(
     """Bring the cache up to date with `coder` on every clip."""
     missing = [hashed for hashed in clips if not _is_scored(cache, key_of(coder, hashed), mos)]
     for number, hashed in enumerate(missing, 1):
-        label = f"{coder.codec} {coder.setting} {number}/{len(missing)} {hashed.clip.name}"
+        label = name_of(coder.codec, coder.model, coder.setting)
+        label += f" {number}/{len(missing)} {hashed.clip.name}"
         print(label, file=sys.stderr, flush=True)
         scores = code_and_score(coder, hashed.clip, mos)
         cache.add(key_of(coder, hashed), scores, f"{hashed.clip.tier} {hashed.clip.name}")
@@ -205,7 +198,7 @@ def gather(coders: Iterable[Coder], clips: Sequence[HashedClip], cache: ScoreCac
             ]
             scored = [(clip, scores) for clip, scores in found if scores is not None]
             if len(scored) == len(inside):
-                rows.append(Row(coder.codec, coder.setting, coder.version, scored))
+                rows.append(Row(coder.codec, coder.setting, coder.version, scored, coder.model))
         seconds = sum(hashed.n_samples for hashed in inside) / SAMPLE_RATE
         tiers.append(Tier(name, len(inside), seconds, rows))
     return tiers
@@ -214,7 +207,7 @@ def gather(coders: Iterable[Coder], clips: Sequence[HashedClip], cache: ScoreCac
 def to_markdown(tiers: Sequence[Tier]) -> str:
     """Return the report for people."""
     versions = dict.fromkeys(
-        f"- {row.codec if row.codec == 'opus' else row.name}: {row.version}"
+        f"- {row.name if row.model else row.codec}: {row.version}"
         for tier in tiers
         for row in tier.rows
     )
@@ -264,6 +257,7 @@ def _json_row(row: Row) -> dict[str, Any]:
     by_mos = row.by_mos
     return {
         "codec": row.codec,
+        "model": row.model,
         "setting": row.setting,
         "version": row.version,
         "kbps": row.kbps,
@@ -284,35 +278,19 @@ def write_report(folder: Path, tiers: Sequence[Tier]) -> None:
 
 
 def main() -> None:
-    arguments = parse_arguments(__doc__)
+    arguments = parse_arguments(__doc__, codecs=("opus", "earzip"))
+    let_archives_find(arguments.models)
     torch.set_num_threads(1)
-    opus = {str(kbps): OpusCoder(kbps) for kbps in LADDER_KBPS}
-    earzip = {}
-    try:
-        spec = find_model(arguments.model)
-        let_archives_find(spec)
-        earzip = {quality: EarzipCoder(spec, quality) for quality in QUALITIES}
-    except ModelNotFoundError:
-        if "earzip" in arguments.codecs:
-            raise
-    wanted: dict[str, list[Coder]] = {
-        "opus": [opus[kbps] for kbps in arguments.bitrates],
-        "earzip": [earzip[quality] for quality in arguments.qualities] if earzip else [],
-    }
     mos = visqol_scorer()
     if mos is None:
         print("visqol-python is not installed: no MOS-LQO", file=sys.stderr)
-    clips = []
-    for clip in read_clips(arguments.root, arguments.tiers):
-        sound = clip.load()
-        clips.append(HashedClip(clip, sound_sha256(sound), len(sound)))
+    clips = hash_clips(arguments.root, arguments.tiers)
     cache = ScoreCache(arguments.cache)
-    reported: list[Coder] = [*opus.values(), *earzip.values()]
-    for coder in [coder for codec in arguments.codecs for coder in wanted[codec]]:
+    for coder in arguments.wanted:
         complete(coder, clips, cache, mos)
         # Another process may have added to the cache meanwhile.
         cache = ScoreCache(arguments.cache)
-        write_report(arguments.out, gather(reported, clips, cache))
+        write_report(arguments.out, gather(arguments.known, clips, cache))
     print(arguments.out / "unseen.md")
 
 

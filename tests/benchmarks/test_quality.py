@@ -1,10 +1,10 @@
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
@@ -13,22 +13,18 @@ from hypothesis import strategies as st
 # `benchmarks` is not part of the package, so it is found from the repository.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks import quality_report
-from benchmarks.clips import Clip, join, lag, read_clips, sound_sha256
-from benchmarks.coders import OpusCoder
-from benchmarks.data.pcm import SAMPLE_RATE
+from benchmarks import quality, quality_report
+from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from benchmarks.opus_share import Point, geometric_mean, opus_kbps, share_of_opus
+from benchmarks.quality import complete, gather, hash_clips
 from benchmarks.results import Key, Result, ResultCache
 from earzip.metrics.measures import Measures
+from tests.conftest import tones
+from tests.formats.audio_files import needs_ffmpeg, needs_opusenc
 
 LADDER = [Point(10, 1.0), Point(20, 5.0), Point(40, 7.0)]
 MEASURES = Measures(si_sdr_db=5.0, mel=0.5, stft=1.0, icpc=0.9, ccpc=0.9, dbtp=0.1)
 RESULT = Result(n_bytes=50_000, n_samples=20 * SAMPLE_RATE, lag=0, measures=MEASURES)
-
-
-def noise(n_samples: int) -> np.ndarray:
-    sound = np.random.default_rng(0).standard_normal((n_samples, 2)) / 10
-    return sound.astype(np.float32)
 
 
 class TestOpusRate:
@@ -90,92 +86,6 @@ class TestShare:
             share_of_opus([Point(10, 1.0)] * 2, [LADDER], "mel")
 
 
-class TestJoin:
-    def test_long_clips_stay_alone(self) -> None:
-        assert join([20.0, 20.0, 25.0]) == [[0], [1], [2]]
-
-    def test_short_clips_are_joined_in_turn_until_they_are_long_enough(self) -> None:
-        assert join([8.0, 7.0, 6.0, 20.0, 15.0, 5.0]) == [[0, 1, 2], [3], [4, 5]]
-
-    def test_leftovers_go_to_the_last_joined_file(self) -> None:
-        assert join([15.0, 6.0, 20.0, 7.0]) == [[0, 1, 3], [2]]
-
-    def test_short_clips_alone_make_one_file(self) -> None:
-        assert join([5.0, 6.0, 20.0]) == [[0, 1], [2]]
-
-    def test_nothing_gives_nothing(self) -> None:
-        assert join([]) == []
-
-    @given(st.lists(st.floats(0.1, 30)))
-    def test_every_clip_is_coded_once(self, durations_s: list[float]) -> None:
-        groups = join(durations_s)
-        assert sorted(index for group in groups for index in group) == list(range(len(durations_s)))
-        short = [group for group in groups if sum(durations_s[i] for i in group) < 20]
-        assert len(short) <= 1
-
-
-class TestClips:
-    def test_short_clips_of_a_tier_become_one_file_of_the_same_samples(
-        self, tmp_path: Path
-    ) -> None:
-        folder = tmp_path / "tiers"
-        (folder / "T2").mkdir(parents=True)
-        listed = []
-        for name, seconds, tier in (("a", 11, "T2"), ("b", 12, "T2"), ("c", 20, "T3")):
-            file = f"T2/{name}.wav"
-            soundfile.write(folder / file, noise(seconds * SAMPLE_RATE), SAMPLE_RATE, "PCM_16")
-            listed.append({"tier": tier, "file": file, "name": name, "seconds": seconds})
-        (folder / "tiers.json").write_text(json.dumps(listed), encoding="utf-8")
-
-        joined, alone = read_clips(tmp_path, ["T2", "T3"])
-
-        assert [file.name for file in joined.files] == ["a.wav", "b.wav"]
-        assert (joined.tier, alone.tier) == ("T2", "T3")
-        assert alone.wav(tmp_path) == alone.files[0]
-        written, _ = soundfile.read(joined.wav(tmp_path), dtype="float32")
-        assert len(written) == 23 * SAMPLE_RATE
-        assert np.array_equal(written, joined.load())
-
-    def test_the_hash_is_of_the_samples(self, tmp_path: Path) -> None:
-        sound = np.round(noise(1000) * 2**15) / np.float32(2**15)
-        for container, subtype in (("flac", "PCM_16"), ("wav", "PCM_24")):
-            soundfile.write(tmp_path / f"x.{container}", sound, SAMPLE_RATE, subtype)
-        files = [Clip("T1", "x", (tmp_path / name,)) for name in ("x.flac", "x.wav")]
-        assert len({sound_sha256(clip.load()) for clip in files}) == 1
-        assert sound_sha256(sound) != sound_sha256(-sound)
-
-
-class TestLag:
-    @pytest.mark.parametrize("late", [-312, -1, 0, 1, 5000])
-    def test_a_shift_is_found_by_sign_and_sample(self, late: int) -> None:
-        original = noise(60_000)
-        decoded = np.roll(original, late, axis=0) * np.float32(0.5)
-        assert lag(decoded, original, span=1 << 15) == late
-
-    def test_a_clip_shorter_than_the_span_is_compared_whole(self) -> None:
-        original = noise(3000)
-        assert lag(np.roll(original, 7, axis=0), original) == 7
-
-
-class TestOpus:
-    @pytest.mark.parametrize("n_samples", [44_100, 50_001, 99_991])
-    def test_decoded_sound_is_aligned_and_of_the_same_length(
-        self, n_samples: int, tmp_path: Path
-    ) -> None:
-        original = noise(n_samples)
-        wav = tmp_path / "original.wav"
-        soundfile.write(wav, original, SAMPLE_RATE, "PCM_24")
-        n_bytes, decoded = OpusCoder(96).code(wav, tmp_path)
-        assert decoded.shape == original.shape
-        assert lag(decoded, original) == 0
-        assert 1000 < n_bytes < n_samples
-
-    def test_a_file_that_opusenc_refuses_is_told(self, tmp_path: Path) -> None:
-        (tmp_path / "text.wav").write_text("not sound", encoding="utf-8")
-        with pytest.raises(RuntimeError, match=r"opusenc .*text\.wav"):
-            OpusCoder(20).code(tmp_path / "text.wav", tmp_path)
-
-
 class TestCache:
     KEY = Key("opus", "20", "opusenc 1", "00")
 
@@ -193,7 +103,9 @@ class TestCache:
         assert set(ResultCache(path).results) == {self.KEY, other}
 
 
-def row(codec: str, setting: str, kbps: float, si_sdr_db: float) -> quality_report.Row:
+def row(
+    codec: str, setting: str, kbps: float, si_sdr_db: float, model: str | None = None
+) -> quality_report.Row:
     """Two clips of 20 s, one of them 2 dB better."""
     n_bytes = round(kbps * 1000 / 8 * 20)
     results = [
@@ -202,7 +114,7 @@ def row(codec: str, setting: str, kbps: float, si_sdr_db: float) -> quality_repo
         )
         for difference in (0, 2)
     ]
-    return quality_report.Row(codec, setting, "1", results)
+    return quality_report.Row(codec, setting, f"{codec} 1", results, model)
 
 
 class TestReport:
@@ -210,7 +122,13 @@ class TestReport:
         "T1",
         2,
         40.0,
-        [row("opus", "12", 12, 3), row("opus", "20", 20, 6), row("earzip", "medium", 10, 5)],
+        [
+            row("opus", "12", 12, 3),
+            row("opus", "20", 20, 6),
+            row("mp3", "64", 64, 7),
+            row("earzip", "medium", 10, 5, "mini"),
+            row("earzip", "medium", 20, 5, "ear"),
+        ],
     )
 
     def test_rate_is_pooled_over_the_clips(self) -> None:
@@ -219,21 +137,38 @@ class TestReport:
         assert pooled.kbps == pytest.approx(60_000 * 8 / 30 / 1000)
 
     def test_a_shortfall_counts_clips_and_points_the_right_way(self) -> None:
-        found = quality_report.shortfalls(self.TIER.rows[2], self.TIER.rows[1])
+        found = quality_report.shortfalls(self.TIER.rows[3], self.TIER.rows[1])
         assert found["si_sdr_db"].gain == pytest.approx(-1)
         assert found["si_sdr_db"].n_clips_short == 2
         assert found["mel"].gain == found["mel"].n_clips_short == 0
 
     def test_json_holds_rates_shares_and_shortfalls(self) -> None:
         found = json.loads(quality_report.to_json([self.TIER]))["T1"]
-        assert [setting["kbps"] for setting in found["settings"]] == pytest.approx([12, 20, 10])
-        share = found["share_of_opus"]["medium"]["si_sdr_db"]["share"]
-        assert share == pytest.approx(10 / (12 * (20 / 12) ** (2 / 3)))
-        assert found["medium_beside_opus_20"]["si_sdr_db"]["n_clips_short"] == 2
+        settings = [(setting["codec"], setting["model"]) for setting in found["settings"]]
+        assert settings[2:] == [("mp3", None), ("earzip", "mini"), ("earzip", "ear")]
+        rates = [setting["kbps"] for setting in found["settings"]]
+        assert rates == pytest.approx([12, 20, 64, 10, 20])
+        for model, kbps in (("mini", 10), ("ear", 20)):
+            share = found["share_of_opus"][model]["medium"]["si_sdr_db"]["share"]
+            assert share == pytest.approx(kbps / (12 * (20 / 12) ** (2 / 3)))
+            assert found["medium_beside_opus_20"][model]["si_sdr_db"]["n_clips_short"] == 2
+
+    def test_markdown_has_every_codec_and_its_version(self) -> None:
+        text = quality_report.to_markdown([self.TIER])
+        for name, rate in (("opus 12", 12), ("mp3 64", 64), ("earzip ear medium", 20)):
+            assert f"| {name} | {rate:.2f} |" in text
+        versions = [line for line in text.splitlines() if line.startswith("- ")]
+        assert versions == [
+            "- opus: opus 1",
+            "- mp3: mp3 1",
+            "- earzip mini medium: earzip 1",
+            "- earzip ear medium: earzip 1",
+        ]
 
     def test_markdown_says_where_medium_falls_short(self) -> None:
         text = quality_report.to_markdown([self.TIER])
-        assert "| T1 (2) | 10.00 | 20.00 | **6.00 (−1.00; 2)** |" in text
+        for model, kbps in (("mini", 10), ("ear", 20)):
+            assert f"| T1 (2) | {model} | {kbps:.2f} | 20.00 | **6.00 (−1.00; 2)** |" in text
         assert text.rstrip().endswith("| SI-SDR |")
 
     def test_opus_alone_makes_a_report(self) -> None:
@@ -245,3 +180,89 @@ class TestReport:
         late = replace(RESULT, lag=3)
         tier = replace(self.TIER, rows=[quality_report.Row("opus", "20", "1", [RESULT, late])])
         assert "0 samples, but for opus 20 in T1: 1 clips" in quality_report.to_markdown([tier])
+
+
+class Halving:
+    """A coder that halves every sample."""
+
+    codec, model, setting, version = "halving", None, "1", "1"
+
+    def __init__(self) -> None:
+        self.n_coded = 0
+
+    def code(self, wav: Path, folder: Path) -> tuple[int, Samples]:
+        self.n_coded += 1
+        sound: Samples = soundfile.read(wav, dtype="float32")[0]
+        return 1000, sound / 2
+
+
+class TestRun:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """A folder of a clip of 1.5 s in each of two tiers."""
+        folder = tmp_path / "root" / "tiers"
+        folder.mkdir(parents=True)
+        listed = []
+        for number, tier in enumerate(("T1", "T2")):
+            name = f"{tier}.wav"
+            sound = tones(66_150, number).T
+            soundfile.write(folder / name, sound, SAMPLE_RATE, "PCM_24")
+            listed.append({"tier": tier, "file": name, "name": name, "seconds": 1.5})
+        (folder / "tiers.json").write_text(json.dumps(listed), encoding="utf-8")
+        return tmp_path / "root"
+
+    def test_only_what_is_complete_for_a_tier_is_gathered(self, root: Path) -> None:
+        clips = hash_clips(root, ["T1", "T2"])
+        cache = ResultCache(root / "cache.jsonl")
+        coder = Halving()
+        assert complete(coder, clips[:1], cache) == 1
+        assert [(t.name, len(t.rows)) for t in gather([coder], clips, cache)] == [
+            ("T1", 1),
+            ("T2", 0),
+            ("all", 0),
+        ]
+
+    def test_after_a_torn_cache_only_the_torn_clip_is_coded_again(self, root: Path) -> None:
+        clips = hash_clips(root, ["T1", "T2"])
+        path = root / "cache.jsonl"
+        coder = Halving()
+        assert complete(coder, clips, ResultCache(path)) == 2
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text[:-40], encoding="utf-8")
+        assert complete(coder, clips, ResultCache(path)) == 1
+        assert complete(coder, clips, ResultCache(path)) == 0
+        assert coder.n_coded == 3
+        assert [len(tier.rows) for tier in gather([coder], clips, ResultCache(path))] == [1, 1, 1]
+
+    @needs_ffmpeg
+    @needs_opusenc
+    def test_one_command_writes_tables_figures_and_curves(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folders = [
+            "--root",
+            str(root),
+            "--cache",
+            str(root / "c.jsonl"),
+            "--out",
+            str(root / "out"),
+        ]
+        chosen = ["--codecs", "aac,mp3,opus", "--bitrates", "96,64", "--tiers", "T1"]
+        monkeypatch.setattr(sys, "argv", ["quality", *folders, *chosen])
+        quality.main()
+        ran = re.findall(r"^(\w+ \d+) 1/1 T1.wav$", capsys.readouterr().err, re.MULTILINE)
+        assert ran == ["aac 96", "aac 64", "mp3 96", "mp3 64", "opus 96", "opus 64"]
+        out = root / "out"
+        assert sorted(path.name for path in out.iterdir()) == [
+            "quality.json",
+            "quality.md",
+            "quality.png",
+        ]
+        found = json.loads((out / "quality.json").read_text(encoding="utf-8"))["T1"]["settings"]
+        assert sorted((one["codec"], one["setting"]) for one in found) == sorted(
+            tuple(one.split()) for one in ran
+        )
+        assert all(one["n_clips_with_lag"] == 0 for one in found)
+        assert all(one["si_sdr_db"] > 5 for one in found)
+        quality.main()
+        assert capsys.readouterr().err == ""

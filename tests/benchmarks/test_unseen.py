@@ -54,7 +54,7 @@ class TestTreble:
 class Halving:
     """A coder that halves every sample."""
 
-    codec, setting, version = "halving", "1", "1"
+    codec, model, setting, version = "halving", None, "1", "1"
 
     def __init__(self) -> None:
         self.n_coded = 0
