@@ -15,9 +15,9 @@ from earzip.model_spec import QUALITIES, ModelSpec
 
 LADDERS_KBPS = {
     "opus": (10, 12, 16, 20, 24, 32, 48, 64, 96),
-    "aac": (24, 32, 48, 64, 96),
-    "vorbis": (45, 64, 80, 96),  # libvorbis takes no less than 45 for 44.1 kHz stereo
-    "mp3": (32, 48, 64, 96),
+    "aac": (24, 32, 48, 64, 96, 128),
+    "vorbis": (45, 64, 80, 96, 128),  # libvorbis takes no less than 45 for 44.1 kHz stereo
+    "mp3": (32, 48, 64, 96, 128),
 }
 CODECS = (*LADDERS_KBPS, "earzip")
 TIERS = ("T1", "T2", "T3", "T4")

@@ -4,7 +4,8 @@ Opus, AAC, Vorbis, MP3 and earzip's models on the test tiers. Every clip is code
 setting, and its result kept in the cache, so that a run that was interrupted goes on, and a new model is
 measured beside an Opus that is there already. The report covers everything in the cache, of these
 versions of the codecs and of these models, that is complete for a tier. It is written after each setting
-that was run: `quality.md`, `quality.json`, and the curves, `quality.png`, in the output folder.
+that was run: `quality.md`, `quality.json`, and the curves, `quality.png` and `quality-tiers.png`, in the
+output folder.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.arguments import CODECS, let_archives_find, parse_arguments
 from benchmarks.clips import Clip, lag, read_clips, sound_sha256
 from benchmarks.coders import Coder, name_of
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
-from benchmarks.quality_plot import draw
+from benchmarks.quality_plot import draw, draw_by_tier
 from benchmarks.quality_report import Row, Tier, to_json, to_markdown
 from benchmarks.results import Key, Result, ResultCache
 from earzip.metrics.measures import measure
@@ -98,15 +99,16 @@ def gather(coders: Iterable[Coder], clips: Sequence[HashedClip], cache: ResultCa
 
 
 def write_report(folder: Path, tiers: Sequence[Tier]) -> None:
-    """Write `quality.md`, `quality.json` and `quality.png`, replacing them whole.
+    """Write `quality.md`, `quality.json`, `quality.png` and `quality-tiers.png`, replacing them whole.
 
-    The picture is of the last of `tiers`, which is all of them together.
+    `quality.png` is of the last of `tiers`: all of them together, where there are several.
     """
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "quality.md": to_markdown(tiers).encode(),
         "quality.json": to_json(tiers).encode(),
         "quality.png": draw(tiers[-1]),
+        "quality-tiers.png": draw_by_tier([tier for tier in tiers if tier.name != ALL_TIERS]),
     }
     for name, content in contents.items():
         partial = folder / f".{name}.{os.getpid()}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -14,7 +17,6 @@ from PIL import Image
 
 from benchmarks.quality_report import Row, Tier
 
-SIZE_INCHES = (9.0, 6.4)
 DPI = 200
 TICKS_KBPS = (6, 12, 24, 48, 96)
 N_COLOURS = 128
@@ -95,37 +97,59 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
 
 
 def draw(tier: Tier) -> bytes:
-    """Return a PNG of a tier's curves, a panel a measure: 1800 pixels wide, twice what a page shows."""
+    """Return a PNG of a tier's curves, a panel a measure: 1800 × 1280 pixels, twice what a page shows."""
     drawn = curves(tier.rows)
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white", layout="constrained")
-        axes = figure.subplots(2, 3, sharex=True).flat
-        for panel, axis in zip(PANELS, axes, strict=True):
+    with _looks():
+        figure = Figure(figsize=(9.0, 6.4), dpi=DPI, layout="constrained")
+        axes = figure.subplots(2, 3, sharex=True)
+        for panel, axis in zip(PANELS, axes.flat, strict=True):
+            axis.set_title(panel.title, loc="left", fontweight="bold")
             _draw_panel(axis, panel, drawn)
-        _name_qualities(axes[0], drawn)
-        for axis in axes[-3:]:
-            axis.set_xlabel("kbps")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside upper center", ncols=8, frameon=False, fontsize=10
-        )
-        return _png(figure)
+            _say_what_is_better(axis)
+        _name_qualities(axes[0, 0], drawn)
+        return _finish(figure, axes)
+
+
+def draw_by_tier(tiers: Sequence[Tier]) -> bytes:
+    """Return a PNG of the curves of tiers side by side, a row a measure: 1800 × 2240 pixels."""
+    with _looks():
+        figure = Figure(figsize=(9.0, 11.2), dpi=DPI, layout="constrained")
+        axes = figure.subplots(len(PANELS), len(tiers), sharex=True, sharey="row", squeeze=False)
+        for column, tier in zip(axes.T, tiers, strict=True):
+            column[0].set_title(f"{tier.name}: {tier.n_clips} clips", fontweight="bold")
+            drawn = curves(tier.rows)
+            for panel, axis in zip(PANELS, column, strict=True):
+                _draw_panel(axis, panel, drawn)
+        for panel, axis in zip(PANELS, axes[:, 0], strict=True):
+            axis.set_ylabel(panel.title.replace(" (", "\n("), fontweight="bold")
+            _say_what_is_better(axis)
+        return _finish(figure, axes)
+
+
+def _looks() -> AbstractContextManager[None]:
+    return mpl.rc_context(
+        {
+            "font.size": 9,
+            "axes.titlesize": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "figure.facecolor": "white",
+        }
+    )
 
 
 def _draw_panel(axis: Axes, panel: Panel, drawn: Sequence[Curve]) -> None:
-    axis.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(TICKS_KBPS))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda kbps, _: f"{kbps:g}"))
     if panel.is_distance:
         axis.set_yscale("log")
-        axis.invert_yaxis()
+        axis.yaxis.set_inverted(True)
     axis.yaxis.set_major_locator(FixedLocator(panel.ticks))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda height, _: panel.label(height)))
     for one in (axis.xaxis, axis.yaxis):
         one.set_minor_locator(NullLocator())
     axis.grid(color="#DDDDDD", linewidth=0.6)
-    axis.text(0.02, 0.97, "↖ better", transform=axis.transAxes, va="top", color="#666666")
     for curve in drawn:
         axis.plot(
             [row.kbps for row in curve.rows],
@@ -137,6 +161,10 @@ def _draw_panel(axis: Axes, panel: Panel, drawn: Sequence[Curve]) -> None:
             markersize=6.5 if curve.is_ours else 4.5,
             zorder=3 if curve.is_ours else 2,
         )
+
+
+def _say_what_is_better(axis: Axes) -> None:
+    axis.text(0.02, 0.97, "↖ better", transform=axis.transAxes, va="top", color="#666666")
 
 
 def _name_qualities(axis: Axes, drawn: Sequence[Curve]) -> None:
@@ -152,7 +180,24 @@ def _name_qualities(axis: Axes, drawn: Sequence[Curve]) -> None:
             )
 
 
-def _png(figure: Figure) -> bytes:
+def _finish(figure: Figure, axes: npt.NDArray[Any]) -> bytes:
+    """Return the PNG of a figure after its legend and its rates are added."""
+    for axis in axes[-1]:
+        axis.set_xlabel("kbps")
+    # A codec may lack in one tier.
+    by_label = {
+        label: handle
+        for axis in axes.flat
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        by_label.values(),
+        by_label.keys(),
+        loc="outside upper center",
+        ncols=8,
+        frameon=False,
+        fontsize=10,
+    )
     drawn, image = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     with Image.open(drawn) as full:

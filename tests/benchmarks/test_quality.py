@@ -254,6 +254,7 @@ class TestRun:
         assert ran == ["aac 96", "aac 64", "mp3 96", "mp3 64", "opus 96", "opus 64"]
         out = root / "out"
         assert sorted(path.name for path in out.iterdir()) == [
+            "quality-tiers.png",
             "quality.json",
             "quality.md",
             "quality.png",

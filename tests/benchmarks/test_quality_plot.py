@@ -12,7 +12,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.data.pcm import SAMPLE_RATE
-from benchmarks.quality_plot import PANELS, curves, draw
+from benchmarks.quality_plot import PANELS, curves, draw, draw_by_tier
 from benchmarks.quality_report import Row, Tier
 from benchmarks.results import Result
 from earzip.metrics.measures import Measures
@@ -42,12 +42,21 @@ ROWS = [
 ]
 
 
-def picture(rows: list[Row]) -> np.ndarray:
-    png = draw(Tier("all", 1, 20.0, rows))
+def pixels_of(png: bytes) -> np.ndarray:
     assert png.startswith(b"\x89PNG")
     assert len(png) < 150_000
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image.convert("RGB"), np.int16)
+
+
+def picture(rows: list[Row]) -> np.ndarray:
+    return pixels_of(draw(Tier("all", 1, 20.0, rows)))
+
+
+def near(pixels: np.ndarray, colour: str) -> np.ndarray:
+    """Where a colour is, as far as a palette lets it."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return np.abs(pixels - wanted).max(-1) < 12
 
 
 def test_a_curve_goes_by_rate_and_models_come_first() -> None:
@@ -64,12 +73,23 @@ def test_the_picture_is_wide_enough_white_and_shows_every_curve() -> None:
     assert pixels.shape == (1280, 1800, 3)
     assert (pixels[[0, 0, -1, -1], [0, -1, 0, -1]] == 255).all()
     for curve in curves(ROWS):
-        colour = [int(curve.colour[i : i + 2], 16) for i in (1, 3, 5)]
-        near = np.abs(pixels - colour).max(-1) < 12
+        found = near(pixels, curve.colour)
         n_panels = sum(
-            near[y : y + 640, x : x + 600].any() for y in (0, 640) for x in (0, 600, 1200)
+            found[y : y + 640, x : x + 600].any() for y in (0, 640) for x in (0, 600, 1200)
         )
         assert n_panels == len(PANELS), curve.label
+
+
+def test_tiers_stand_side_by_side() -> None:
+    tiers = [Tier(f"T{i + 1}", 1, 20.0, ROWS[i : i + 1]) for i in (0, 2, 3, 4)]
+    pixels = pixels_of(draw_by_tier(tiers))
+    assert pixels.shape == (2240, 1800, 3)
+    below_legend = pixels[80:]
+    columns = [(100, 530), (530, 950), (950, 1370), (1370, 1800)]
+    for tier, (left, right) in zip(tiers, columns, strict=True):
+        (curve,) = curves(tier.rows)
+        x = np.flatnonzero(near(below_legend, curve.colour).any(0))
+        assert left < x.min() <= x.max() < right, tier.name
 
 
 def test_a_codec_that_is_not_there_is_not_in_the_picture() -> None:
