@@ -23,7 +23,7 @@ from earzip.report import FileStatus
 COMPRESS = Selection(
     takes=lambda name: name.lower().endswith((".flac", ".mp3")),
     otherwise="not sound",
-    target_name=archive_name,
+    target_name=lambda path: archive_name(path.name),
     refuses=lambda name: "already an archive" if name.endswith(".earz") else None,
 )
 
