@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from earzip.formats.archive import ArchiveReader
-from earzip.transcode import CompressOptions
+from earzip.formats.audio import open_source
+from earzip.transcode import CompressOptions, Floor, compress_file
 
 TINY = CompressOptions(model="tiny")
+HIGH = 200.0
+"""An SI-SDR that no track reaches, dB."""
+
+
+def with_floor(below: str, si_sdr_db: float = HIGH) -> CompressOptions:
+    """Return the options of the tiny model and a floor, which no track reaches unless it is given."""
+    return replace(TINY, floor=Floor(min_si_sdr_db=si_sdr_db, below=below))  # type: ignore[arg-type]
+
+
+def exact(source: Path, target: Path) -> Path:
+    """Archive ``source`` with an exact copy; return the archive."""
+    result = compress_file(source, target, with_floor("lossless"))
+    assert result.exact_bytes
+    return target
+
+
+def pcm(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Return the samples of a sound file, ``[C, T]``, and their rate."""
+    with open_source(path) as reader:
+        return np.concatenate(list(reader.blocks()), axis=1), reader.facts.sample_rate
 
 
 def damage_segment(archive: Path, i: int) -> None:
