@@ -24,13 +24,13 @@ class Existing:
     notes: tuple[str, ...] = ()
     """What is said of one that is replaced."""
     has_exact_copy: bool = False
-    """The new one has one too: what was promised once is not taken back in silence."""
+    """The new one has one too, of its own source: what was promised is not taken back in silence."""
 
 
 def look_at_target(
     source: Path, target: Path, sha256: str, settings: ArchiveSettings, options: CompressOptions
 ) -> Existing:
-    """Return what stands at ``target``, nothing if there is nothing or ``options.force`` replaces it.
+    """Return what stands at ``target``, next to nothing if ``options.force`` replaces another's.
 
     ``sha256`` is that of the source. Raises TargetError for a target that ``options.force`` is needed
     to replace, BelowFloorError for an archive below a floor that fails.
@@ -41,7 +41,7 @@ def look_at_target(
         header, sizes = _read_archive_of(source, target, sha256)
     except TargetError:
         if options.force:
-            return Existing()
+            return Existing(has_exact_copy=_has_exact_copy(target))
         raise
     reason = _why_anew(target, header, settings, options)
     if reason is not None:
@@ -50,6 +50,15 @@ def look_at_target(
     if options.floor and not header.exact:
         options.floor.require(result.measures, target)
     return Existing(result)
+
+
+def _has_exact_copy(target: Path) -> bool:
+    """Return whether there is an archive with an exact copy, of whichever source."""
+    try:
+        with ArchiveReader(target) as reader:
+            return reader.header.exact is not None
+    except ArchiveError:
+        return False
 
 
 def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, ArchiveSizes]:

@@ -31,11 +31,23 @@ _EXTENSIONS = {
 }
 
 
+_USUAL = {
+    ".aif": ".aiff",
+    ".aifc": ".aiff",
+    ".bwf": ".wav",
+    ".m4b": ".m4a",
+    ".oga": ".ogg",
+    ".opus": ".ogg",
+    ".rf64": ".wav",
+    ".wave": ".wav",
+}
+
+
 def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path) -> bool:
     """Return whether the source file is what is asked for, not its sound in a container.
 
-    So it is for --as-source without a container, sample format or range; where ``target`` ends in .wav or
-    .flac, only if that is what the source is, or was called.
+    So it is for --as-source without a container, sample format or range; where ``target`` has an
+    extension of sound files, only if the source is of that kind, or was called so.
     """
     asks_for_sound = (options.container, options.bits, options.start_s, options.end_s) != 4 * (
         None,
@@ -43,7 +55,8 @@ def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path)
     if header.exact != "file" or not options.as_source or asks_for_sound:
         return False
     suffix = target.suffix.lower()
-    return suffix not in _OURS or suffix in (_own_suffix(header), _container_suffix(header))
+    own = {_usual(_own_suffix(header)), _usual(_container_suffix(header))}
+    return suffix not in AUDIO_EXTENSIONS or _usual(suffix) in own
 
 
 def require_own_container(options: RestoreOptions, target: Path) -> None:
@@ -51,7 +64,8 @@ def require_own_container(options: RestoreOptions, target: Path) -> None:
     suffix = target.suffix.lower()
     if options.container is None and suffix in AUDIO_EXTENSIONS - _OURS:
         raise TargetError(
-            "would hold FLAC, as the archive has no copy of its source file: name it .flac or .wav",
+            "would hold FLAC, as the archive has no copy of a source file of that kind: name it .flac "
+            "or .wav, or give a folder",
             target,
         )
 
@@ -72,6 +86,11 @@ def source_file_name(archive: str | os.PathLike[str], restored: str) -> str | No
         return None
     suffix = _own_suffix(header) or _container_suffix(header)
     return restored if restored.lower().endswith(suffix) else restored + suffix
+
+
+def _usual(suffix: str) -> str:
+    """Return the usual one of the extensions that files of a kind have."""
+    return _USUAL.get(suffix, suffix)
 
 
 def _own_suffix(header: Header) -> str:
@@ -110,7 +129,7 @@ def restore_source_file(
     try:
         copy = reader.exact_copy()
     except DamagedArchiveError as error:
-        message = f"{error.message}; without --as-source its coded sound can be restored"
+        message = f"{error.message}; --keep-going without --as-source restores the coded sound"
         raise DamagedArchiveError(message, reader.path) from error
     with copy, atomic_write(target, replace=options.force) as file:
         while block := copy.read(_BLOCK_BYTES):

@@ -169,7 +169,7 @@ def test_half_a_source_file_is_never_given_back(tmp_path: Path) -> None:
     archive = exact(source, tmp_path / "a.ogg.earz")
     damage_copy(archive)
     going_on = replace(AS_SOURCE, keep_going=True)
-    with pytest.raises(DamagedArchiveError, match="without --as-source its coded sound"):
+    with pytest.raises(DamagedArchiveError, match="--keep-going without --as-source restores"):
         restore_file(archive, tmp_path / "out" / "a.ogg", going_on)
     assert not list((tmp_path / "out").glob("*"))
 
@@ -394,3 +394,45 @@ def test_speakers_in_another_order_are_kept_as_the_file(tmp_path: Path) -> None:
     with open_source(source) as reader:
         assert reader.layout == ("FL", "FR", "FC", "BC")
     assert read_info(archive).header.exact == "file"
+
+
+def test_a_copy_of_another_length_than_a_decoder_could_make_it_is_damage(tmp_path: Path) -> None:
+    """Nor does a header that promises hours make a reader fill them with silence."""
+    source = write_wav(tmp_path / "a.ogg", music(30_000), subtype="VORBIS")
+    for n_frames in (18_000, 2**33):
+        archive = exact(source, tmp_path / f"{n_frames}.earz")
+        with ArchiveReader(archive) as reader:
+            copy = reader.exact_copy().read()
+        changes = {"source__frames": n_frames, "samples": n_frames}
+        if n_frames > 30_000:
+            changes |= {"geometry__hop": 65_536, "geometry__core": 65_536, "geometry__lead": 0}
+            changes |= {"model__latents": 1, "quantizer__steps": "00", "symbols": "packed-1"}
+            pieces = Pieces.of(archive)
+            n_segments = -(-n_frames // (65_536 * 65_536))
+            segments = [part for part in pieces.parts if part[0] == 1][:1] * n_segments
+            pieces.parts = segments + [part for part in pieces.parts if part[0] != 1]
+            pieces.minor = 2
+            pieces.write(archive)
+        put_copy(archive, copy, **changes)
+        with pytest.raises(DamagedArchiveError, match="samples decode, the header says"):
+            restore_file(archive, tmp_path / "x.flac")
+
+
+def test_force_over_the_archive_of_a_changed_source_keeps_an_exact_copy(
+    song: Path, tmp_path: Path
+) -> None:
+    archive = exact(song, tmp_path / "x.earz")
+    tags = mutagen.flac.FLAC(song)
+    tags["title"] = ["Changed"]
+    tags.save()
+    result = compress_file(song, archive, replace(TINY, force=True))
+    assert (result.status, bool(result.exact_bytes)) == ("written", True)
+    restore_file(archive, tmp_path / "x.flac", AS_SOURCE)
+    assert np.array_equal(pcm(tmp_path / "x.flac")[0], pcm(song)[0])
+
+
+def test_a_source_file_is_not_given_the_name_of_another_kind(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "a.ogg", music(30_000), subtype="VORBIS")
+    archive = exact(source, tmp_path / "a.ogg.earz")
+    with pytest.raises(TargetError, match=r"x\.mp3: would hold FLAC"):
+        restore_file(archive, tmp_path / "x.mp3", AS_SOURCE)
