@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from earzip.batch_plan import is_folder
 from earzip.checkpoints import find_model, verify_model
 from earzip.cli.options import NetworkOptions, RunOptions
 from earzip.errors import TargetError, UsageError
@@ -50,5 +51,9 @@ def _require_picture(output: Path | None, *, force: bool) -> None:
         return
     if output.suffix.lower() != _SUFFIX:
         raise UsageError(f"a picture is written to a file that ends in {_SUFFIX}", output)
+    if is_folder(output):
+        raise UsageError("is a folder, expected a file for the picture", output)
+    if not is_folder(output.parent):
+        raise TargetError("its folder is not there", output)
     if not force and os.path.lexists(output):
         raise TargetError("exists; --force replaces it", output)

@@ -56,7 +56,9 @@ def pair(original: Path, restored: Path) -> Pairing:
 
 def _pair_folders(original: Path, restored: Path) -> Pairing:
     in_place = original.samefile(restored)
-    pairing = Pairing(plan_batch([restored], _ARCHIVES if in_place else _SOUNDS))
+    # One of the folders may lie inside of the other, whose tree it is no part of.
+    selection = _ARCHIVES if in_place else _SOUNDS
+    pairing = Pairing(plan_batch([restored], selection, output=original))
     plan = pairing.plan
     jobs, plan.jobs = plan.jobs, []
     for job in jobs:
@@ -64,7 +66,9 @@ def _pair_folders(original: Path, restored: Path) -> Pairing:
         names = _names_of_sound(mirrored.name)
         candidates = [mirrored.with_name(name) for name in [*names, *map(archive_name, names)]]
         found = next((path for path in candidates if _is_other(path, job.source)), None)
-        if found is None:
+        if found is None and mirrored.is_file() and not in_place:
+            plan.refuse(job.source, f"is the original itself, {mirrored}")
+        elif found is None:
             sought = " or ".join(dict.fromkeys(path.name for path in candidates))
             plan.refuse(job.source, f"has no original: {sought} is not in {mirrored.parent}")
         else:
@@ -93,7 +97,7 @@ def _is_other(path: Path, than: Path) -> bool:
 def _refuse_unpaired(original: Path, restored: Path, pairing: Pairing) -> None:
     """Refuse the originals that nothing was restored of."""
     paired = set(pairing.originals.values())
-    plan = plan_batch([original], _SOUNDS)
+    plan = plan_batch([original], _SOUNDS, output=restored)
     known = {record.source for record in pairing.plan.refused}  # in place, both are one folder
     pairing.plan.refused += [record for record in plan.refused if record.source not in known]
     for job in plan.jobs:

@@ -211,3 +211,13 @@ def test_an_absent_model_is_named(earzip):
     outcome = earzip("evaluate", "--thd", "tiny")
     assert outcome.exit_code == 1
     assert "no model 'tiny' is installed" in outcome.stderr
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(earzip, tiny_model, tmp_path):
+    outcome = earzip("evaluate", "--thd", "tiny", "-o", tmp_path / "none" / "a.png")
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert "its folder is not there" in outcome.stderr
+    (tmp_path / "b.png").mkdir()
+    outcome = earzip("evaluate", "--thd", "tiny", "--force", "-o", tmp_path / "b.png")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert "is a folder, expected a file for the picture" in outcome.stderr

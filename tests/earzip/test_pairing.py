@@ -126,3 +126,18 @@ def test_folders_with_nothing_to_compare_are_on_record(tmp_path):
     assert _refusals(music, restored) == {
         "restored": f"holds nothing to compare, and neither does {music}"
     }
+
+
+def test_a_folder_of_restored_files_inside_of_the_originals_is_no_part_of_them(tmp_path):
+    root = _tree(tmp_path / "m", "a.flac", "b/c.mp3", "restored/a.flac", "restored/b/c.mp3.flac")
+    assert _pairs(root, root / "restored") == {"a.flac": "a.flac", "b/c.mp3.flac": "b/c.mp3"}
+    assert _refusals(root, root / "restored") == {}
+
+
+def test_a_link_to_the_original_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "x.flac").write_bytes(b"sound")
+    (tmp_path / "b" / "x.flac").symlink_to(tmp_path / "a" / "x.flac")
+    (record, *_) = pair(tmp_path / "a", tmp_path / "b").plan.refused
+    assert record.message == f"is the original itself, {tmp_path / 'a' / 'x.flac'}"
