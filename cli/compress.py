@@ -202,5 +202,5 @@ def _describe(record: FileRecord) -> Iterator[str]:
     if n_bytes := figures.get("exact_bytes"):
         why = ", ".join(figures["below_floor"]) or "kept from an earlier run"
         if figures["measures"] is None:
-            why = "it has no measures"
+            why = "silence, or too short to measure"
         yield f"exact copy: {size(n_bytes)}; {why}"

@@ -94,7 +94,7 @@ class Printer:
         if self.as_json:
             click.echo(json.dumps(report.to_json()))
         elif self.table and self._n_rows > 1:
-            click.echo(self.table.row(report.means, f"mean of {self._n_rows} files"))
+            click.echo(self.table.row(report.means, self._mean_of_what(report)))
         if report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
             click.echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
             for record in report.problems:
@@ -106,6 +106,12 @@ class Printer:
             _to_stderr(f"stopped with {count(report.n_undone, 'file')} to go; run again to go on")
         if report.gave_up:
             _to_stderr(f"too many failures: gave up with {count(report.n_undone, 'file')} to go")
+
+    def _mean_of_what(self, report: Report) -> str:
+        n_measured = len(report.averaged["measures"]["mel"])
+        others = self._n_rows - n_measured
+        left_out = f" ({others} identical, silent or not measured)" if others else ""
+        return f"mean of {count(n_measured, 'file')}{left_out}"
 
     def _result(self, record: FileRecord) -> None:
         if self.as_json:
@@ -166,7 +172,7 @@ def _summary(report: Report) -> str:
     if totals["archive_bytes"]:
         parts.append(_sizes(totals))
     if report.n_below_floor:
-        parts.append(f"{count(report.n_below_floor, 'track')} below the floor")
+        parts.append(f"{count(report.n_below_floor, 'archive')} of tracks below the floor")
     if report.coded_s and report.elapsed_s:
         took = report.elapsed_s
         text = clock(took) if took >= 60 else f"{took:.1f} s"
@@ -181,10 +187,10 @@ def _sizes(totals: dict[str, float]) -> str:
     source, archive = totals["source_bytes"], totals["archive_bytes"]
     pictures, exact = totals["picture_bytes"], totals["exact_bytes"]
     text = f"{size(source)} → {size(archive)}"
-    if exact:
-        text += f", {size(exact)} of it exact copies"
     if pictures:
         text += f" with pictures, {size(archive - pictures)} without"
+    if exact:
+        text += f", {size(exact)} of it exact copies"
     if duration_s := totals["duration_s"]:
         kbps = 8 * (archive - pictures) / duration_s / 1000
         text += "".join(f" ({each})" for each in rate(kbps, duration_s))

@@ -201,7 +201,12 @@ def _damage(result: RestoreResult) -> str | None:
 
 
 def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
-    """Yield what did not come through whole; ``kept``: float samples go beyond full scale."""
+    """Yield what did not come through whole; ``kept``: float samples go beyond full scale.
+
+    And what is more than that: sound from an exact copy.
+    """
+    if record.figures.get("exact"):
+        yield "exact: from the copy of the source in the archive"
     if n_overs := record.figures.get("n_overs"):
         fate = "kept" if kept else "saturated; --format wav --bits float keeps them"
         yield f"level: {n_overs} samples beyond full scale, {fate}"

@@ -48,7 +48,7 @@ def look_at_target(
         return Existing(None, (f"replaced {reason}",), header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:
-        options.floor.require(result.measures, target)
+        options.floor.require(result.measures, "; the archive that is there stays")
     return Existing(result)
 
 
@@ -97,7 +97,8 @@ def _why_anew(
         return "the archive that was made without a check"
     floor = options.floor
     if floor and header.check and not header.exact and floor.wants_exact(header.check.measures):
-        return "the archive, which is not surely above the floor and has no exact copy"
+        why = "is below the floor" if header.check.measures else "has no measures"
+        return f"the archive, which {why} and has no exact copy"
     # A hundredth of the source, which was just hashed: rot must not pass for up to date.
     return "a damaged archive" if verify_structure(target) else None
 

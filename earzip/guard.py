@@ -55,7 +55,7 @@ class Guard:
             # By what the archive says of itself, so that a later run, which reads that, judges alike.
             floor = self.options.floor
             if floor and not wants_exact:
-                floor.require(record.measures, writer.path)
+                floor.require(record.measures, "; no archive was written")
                 wants_exact = floor.wants_exact(record.measures)
         if wants_exact:
             return self._write_exact(writer, header, write)

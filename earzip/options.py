@@ -69,10 +69,10 @@ class Floor:
         """Return whether a track of these measures is to be kept exactly."""
         return self.below == "lossless" and (measures is None or bool(self.shortfalls(measures)))
 
-    def require(self, measures: Mapping[str, float] | None, target: Path) -> None:
-        """Raise BelowFloorError for a track that fails; ``target`` is its archive."""
+    def require(self, measures: Mapping[str, float] | None, outcome: str) -> None:
+        """Raise BelowFloorError for a track that fails; ``outcome`` ends the sentence."""
         if self.below == "fail" and (found := self.shortfalls(measures)):
-            raise BelowFloorError(f"is below the floor: {', '.join(found)}", target)
+            raise BelowFloorError(f"is below the floor: {', '.join(found)}{outcome}")
 
 
 @dataclass(frozen=True)

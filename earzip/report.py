@@ -82,6 +82,11 @@ class FileRecord:
         }
 
 
+def _stands_for_infinity(figures: Mapping[str, object]) -> bool:
+    si_sdr_db = figures.get("si_sdr_db")
+    return isinstance(si_sdr_db, int | float) and abs(si_sdr_db) >= 200
+
+
 @dataclass
 class Report:
     """Counts and totals of a run; the problems keep their records."""
@@ -94,7 +99,7 @@ class Report:
     problems: list[FileRecord] = field(default_factory=list)
     n_warnings: int = 0
     n_below_floor: int = 0
-    """Files that do not reach the floor of a check, and were written all the same."""
+    """Files that do not reach the floor of a check and have an archive all the same."""
     n_undone: int = 0
     """Files that were planned and not begun, or abandoned."""
     stopped: bool = False
@@ -118,13 +123,19 @@ class Report:
                 self.totals[name] += value
         for group in AVERAGED:
             values = record.figures.get(group)
-            for name, value in values.items() if isinstance(values, Mapping) else ():
+            if not isinstance(values, Mapping) or _stands_for_infinity(values):
+                continue
+            for name, value in values.items():
                 if value is not None:
                     self.averaged[group][name].append(value)
 
     @property
     def means(self) -> dict[str, dict[str, float]]:
-        """The means of what is `AVERAGED`, by its name and the figure's, over the files that have it."""
+        """The means of what is `AVERAGED`, by its name and the figure's, over the files that have it.
+
+        Of tracks that are the same to the bit, or silent where the original is not, an SI-SDR of ±200 dB
+        stands for an infinite one: their measures are in no mean.
+        """
         return {
             group: {name: fmean(values) for name, values in figures.items()}
             for group, figures in self.averaged.items()

@@ -98,3 +98,11 @@ def test_records_and_summary_are_json():
     assert summary["type"] == "summary"
     assert (summary["files"], summary["failed"], summary["written"]) == (1, 1, 0)
     assert (summary["warnings"], summary["exit_code"]) == (1, 3)
+
+
+def test_what_is_the_same_to_the_bit_or_silent_is_in_no_mean():
+    report = Report()
+    for si_sdr_db, mel in ((12.0, 0.5), (200.0, 0.0), (-200.0, 9.0), (8.0, 0.7)):
+        figures = {"si_sdr_db": si_sdr_db, "mel": mel}
+        report.add(_record(FileStatus.EVALUATED, measures=figures))
+    assert report.means == {"measures": {"si_sdr_db": 10.0, "mel": pytest.approx(0.6)}}
