@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_layout import MAJOR_VERSION, MINOR_VERSION
 from earzip.inspect import read_info
+from earzip.restore_plan import plan_restore
 from earzip.transcode import RestoreOptions, restore_file
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden"
@@ -42,3 +44,11 @@ def test_there_is_a_golden_archive_of_this_version() -> None:
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.earz")), ids=lambda p: p.stem)
 def test_golden_archives_state_the_version_they_are_named_after(path: Path) -> None:
     assert f"v{read_info(path).format_version}" == path.stem
+
+
+def test_what_was_restored_by_an_earlier_version_is_known_again() -> None:
+    """By the digest in it: another one would make every restored file a stranger's."""
+    archive = GOLDEN / "v1.1.earz"
+    with ArchiveReader(archive) as reader:
+        plan = plan_restore(reader.header, RestoreOptions(container="flac"), archive, exact=False)
+        assert plan.digest(reader, whole=True).hex() == "07cb91b602c4d596881c2c2c15ded280"
