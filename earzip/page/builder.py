@@ -12,7 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError, SourceError
+from earzip.errors import (
+    DamagedArchiveError,
+    EarzipError,
+    ModelDamagedError,
+    ModelNotFoundError,
+    SourceError,
+)
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import open_source
 from earzip.options import Progress
@@ -91,9 +97,9 @@ class PageBuilder:
             if not self.is_full:
                 self._portray(entry, on_progress)
         except (ModelNotFoundError, ModelDamagedError) as error:
-            entry.problem = f"not decoded: {error.message}"
+            entry.add_problem(f"not decoded: {error.message}")
         except EarzipError as error:
-            entry.problem = error.message
+            entry.add_problem(error.message)
 
     def write(self, file: BinaryIO, problems: Sequence[Mapping[str, str]], made: str) -> None:
         """Write the page. ``problems``: path and message of what is not in the table."""
@@ -145,7 +151,7 @@ class PageBuilder:
             return
         if portrait.lost_segments:
             n = len(portrait.lost_segments)
-            entry.problem = f"damaged: silence in place of {n} segment{'s' * (n != 1)}"
+            entry.add_problem(f"damaged: silence in place of {n} segment{'s' * (n != 1)}")
         if portrait.measures:
             entry.measures = asdict(portrait.measures)
         text = data_script(f"portrait-{len(self.portraits)}", _packed(portrait))
@@ -185,7 +191,13 @@ class PageBuilder:
             return portrait_beside(open_original)
         except SourceError as error:
             entry.notes.append(_told(error, entry))
-            return portrait_beside(None)
+        except DamagedArchiveError as error:
+            if open_original is not open_stored:
+                raise
+            portrait = portrait_beside(None)  # raises it again where the sound is what is damaged
+            entry.add_problem(error.message)
+            return portrait
+        return portrait_beside(None)
 
     def _add_excerpts(self, portrait: Portrait) -> None:
         texts = [

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from earzip.batch_plan import is_folder, name_without_archive_suffix
-from earzip.errors import DamagedArchiveError, SourceError
+from earzip.errors import SourceError
 from earzip.exact import open_copy
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.source_reader import SourceReader
@@ -56,12 +56,9 @@ class Originals:
 def open_stored(reader: ArchiveReader) -> SourceReader:
     """Return the sound of the exact copy of the source that an archive holds.
 
-    Raises `SourceError` for one that is damaged or cannot be decoded.
+    Raises `DamagedArchiveError` for one that is damaged, `SourceError` where it cannot be decoded.
     """
-    try:
-        return open_copy(reader, reader.exact_copy())
-    except DamagedArchiveError as error:
-        raise SourceError(error.message, reader.path) from error
+    return open_copy(reader, reader.exact_copy())
 
 
 def _sha256(path: Path) -> str:

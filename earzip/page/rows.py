@@ -48,6 +48,10 @@ class TrackEntry:
     portrait: int | None = None
     """Which of the page's portraits is its."""
 
+    def add_problem(self, message: str) -> None:
+        """Note one more thing that is wrong with the archive."""
+        self.problem = f"{self.problem}; {message}" if self.problem else message
+
 
 def names_below(paths: Iterable[Path]) -> dict[Path, str]:
     """Return each path below the folder that all share: a page need not tell whose files they are."""

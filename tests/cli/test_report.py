@@ -100,6 +100,24 @@ def test_damaged_archives_are_listed_and_end_with_3(earzip, archives, tmp_path):
     assert rows_of(page)["name"] == ["one.flac.earz"]
 
 
+def test_a_damaged_exact_copy_is_a_problem_and_costs_the_comparison_only(
+    earzip, tiny_model, tmp_path
+):
+    song = write_sound(tmp_path / "song.flac", 0.5)
+    floor = ("--min-si-sdr", 90, "--below-floor", "lossless")
+    assert earzip("compress", "--model", tiny_model, *floor, song).exit_code == 0
+    archive = tmp_path / "song.flac.earz"
+    archive.write_bytes(archive.read_bytes()[:-1] + bytes([archive.read_bytes()[-1] ^ 1]))
+    page = tmp_path / "report.html"
+    outcome = earzip("report", archive, "-o", page)
+    assert outcome.exit_code == 3
+    assert "exact copy" in outcome.stderr
+    rows = rows_of(page)
+    assert "exact copy" in rows["problem"][0]
+    assert (rows["notes"], rows["portrait"]) == ([[]], [0])
+    assert '"sides":{"restored":' in page.read_text(encoding="utf-8")
+
+
 def test_a_page_of_nothing_but_damage_is_written(earzip, tmp_path):
     (tmp_path / "none.earz").write_bytes(b"no archive")
     assert earzip("report", tmp_path, "-o", tmp_path / "r.html").exit_code == 3

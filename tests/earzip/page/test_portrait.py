@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from earzip.codec_pool import CodecPool
-from earzip.errors import SourceError
+from earzip.errors import DamagedArchiveError, SourceError
 from earzip.formats.audio import open_source
 from earzip.options import Floor
 from earzip.page.originals import open_stored
@@ -59,11 +59,11 @@ def test_the_exact_copy_of_an_archive_stands_in_for_the_original(exact_archive, 
     assert portrait.measures is not None
 
 
-def test_a_damaged_exact_copy_is_an_error_of_the_original(exact_archive, codecs):
+def test_a_damaged_exact_copy_is_damage_of_the_archive(exact_archive, codecs):
     data = bytearray(exact_archive.read_bytes())
     data[-1] ^= 1
     exact_archive.write_bytes(data)
-    with pytest.raises(SourceError, match="exact copy"):
+    with pytest.raises(DamagedArchiveError, match="exact copy"):
         look(exact_archive, open_stored, codecs)
 
 
