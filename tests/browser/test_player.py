@@ -103,6 +103,20 @@ def test_keys_play_pause_and_skip(player):
         assert key in hints
 
 
+@pytest.mark.parametrize("by_keyboard", [False, True])
+def test_space_plays_right_after_a_row_was_opened(browser, by_keyboard):
+    button = browser.find("tr.line .open")
+    if by_keyboard:
+        browser.run("arguments[0].focus()", button)
+        browser.press("\ue007")
+    else:
+        button.click()
+    start(browser)
+    browser.press(" ")
+    browser.wait("return !earzipPlayer.isPlaying")
+    assert button.get_attribute("aria-expanded") == "true"
+
+
 def test_skipping_goes_on_playing(player):
     start(player)
     player.press("\ue014")

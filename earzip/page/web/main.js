@@ -12,6 +12,7 @@ byId("theme").addEventListener("click", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
 document.addEventListener("keydown", (event) => current?.player?.onKey(event));
+document.addEventListener("keyup", (event) => current?.player?.onKeyUp(event));
 // For tests and the console: the player of the open detail.
 Object.defineProperty(window, "earzipPlayer", { get: () => current?.player || null });
 

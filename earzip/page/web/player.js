@@ -5,6 +5,9 @@ const SKIP_S = 2;
 const RAMP_S = 0.005; // against clicks
 const SAMPLE_RATE = 44100;
 
+// After a click the focus stays on the opened row's own button: Space plays there, Enter closes.
+const isToggleOfOpened = (node) => node.matches('.open[aria-expanded="true"]');
+
 class Player {
   constructor(elements, start, onMove) {
     this.names = Object.keys(elements);
@@ -139,7 +142,7 @@ class Player {
     const target = event.target;
     const isOurs = target === this.slider || !target.matches("input, select, textarea");
     if (!isOurs || event.ctrlKey || event.metaKey || event.altKey) return;
-    const onButton = target.matches("button, a, summary");
+    const onButton = target.matches("button, a, summary") && !isToggleOfOpened(target);
     const actions = {
       " ": onButton ? null : () => this.toggle(),
       ArrowLeft: () => this.seek(this.position() - SKIP_S),
@@ -150,6 +153,10 @@ class Player {
     if (!actions[event.key]) return;
     event.preventDefault();
     actions[event.key]();
+  }
+
+  onKeyUp(event) { // some browsers press a button then, whatever became of the key going down
+    if (event.key === " " && isToggleOfOpened(event.target)) event.preventDefault();
   }
 
   close() {
