@@ -195,7 +195,8 @@ def _look_at_all(
             except (
                 Exception
             ) as error:  # which the run puts on record; the page is written all the same
-                entry.problem = f"internal error: {type(error).__name__}: {error}"
+                entry.is_undecoded = True
+                entry.add_problem(f"internal error: {type(error).__name__}: {error}")
                 n_done += 1
                 raise
             n_done += 1
@@ -212,7 +213,7 @@ def _record(entry: TrackEntry) -> FileRecord:
     return FileRecord(
         FileStatus.INCOMPLETE if entry.problem else FileStatus.READ,
         facts.path,
-        message=entry.problem,
+        message=entry.problem_in_full,
         warnings=tuple(entry.notes),
         figures={
             "duration_s": facts.duration_s,

@@ -94,11 +94,17 @@ class PageBuilder:
         entry = self.entries[i]
         try:
             entry.cover = self._cover(entry.facts)
-            if not self.is_full:
-                self._portray(entry, on_progress)
-        except (ModelNotFoundError, ModelDamagedError) as error:
-            entry.add_problem(f"not decoded: {error.message}")
         except EarzipError as error:
+            entry.add_problem(error.message)
+        if self.is_full:
+            return
+        try:
+            self._portray(entry, on_progress)
+        except (ModelNotFoundError, ModelDamagedError) as error:
+            entry.is_undecoded = True
+            entry.add_problem(_model_problem(error, entry.facts), f"not decoded: {error.message}")
+        except EarzipError as error:
+            entry.is_undecoded = True
             entry.add_problem(error.message)
 
     def write(self, file: BinaryIO, problems: Sequence[Mapping[str, str]], made: str) -> None:
@@ -219,6 +225,15 @@ def _told(error: SourceError, entry: TrackEntry) -> str:
     if error.path in (None, os.fspath(entry.facts.path)):
         return error.message
     return f"{os.path.basename(error.path)}: {error.message}"  # noqa: PTH119
+
+
+def _model_problem(error: EarzipError, facts: TrackFacts) -> str:
+    """Return what is wrong with a track's model, without the folders that the error names."""
+    state = "not installed" if isinstance(error, ModelNotFoundError) else "damaged"
+    return (
+        f"not decoded: needs model {facts.model!r} with SHA-256 {facts.model_sha256[:16]}…, "
+        f"which is {state}"
+    )
 
 
 def _packed(portrait: Portrait) -> dict[str, Any]:

@@ -42,15 +42,25 @@ class TrackEntry:
     facts: TrackFacts
     measures: Mapping[str, float] | None = None
     problem: str | None = None
+    """What is wrong, as the page tells it: without the folders of whoever makes it."""
+    problem_in_full: str | None = None
+    """The same for whoever makes it."""
+    is_undecoded: bool = False
+    """What is wrong cost the track's pictures."""
     notes: list[str] = field(default_factory=list)
     cover: int | None = None
     """Which of the page's thumbnails is its."""
     portrait: int | None = None
     """Which of the page's portraits is its."""
 
-    def add_problem(self, message: str) -> None:
+    def add_problem(self, message: str, in_full: str | None = None) -> None:
         """Note one more thing that is wrong with the archive."""
-        self.problem = f"{self.problem}; {message}" if self.problem else message
+        self.problem = _joined(self.problem, message)
+        self.problem_in_full = _joined(self.problem_in_full, in_full or message)
+
+
+def _joined(before: str | None, message: str) -> str:
+    return f"{before}; {message}" if before else message
 
 
 def names_below(paths: Iterable[Path]) -> dict[Path, str]:
@@ -90,6 +100,7 @@ def _columns(entries: Sequence[TrackEntry], detail: Detail) -> dict[str, list[An
         "cover": [entry.cover for entry in entries],
         "portrait": [entry.portrait for entry in entries],
         "problem": [entry.problem for entry in entries],
+        "undecoded": [int(entry.is_undecoded) for entry in entries],
         "notes": [entry.notes for entry in entries],
     }
     for name in MEASURES:

@@ -138,6 +138,8 @@ def test_an_absent_model_costs_the_pictures_only(earzip, archives, tmp_path, mon
     assert "not decoded" in outcome.stderr
     assert rows_of(page)["portrait"] == [None, None]
     assert all("tiny" in problem for problem in rows_of(page)["problem"])
+    assert "earzip/models" in outcome.stderr
+    assert not any("/" in problem for problem in rows_of(page)["problem"])
 
 
 def test_a_bug_of_one_track_does_not_cost_the_page(earzip, archives, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ function showDetail(row, cell) {
 
 function whyNoPictures(row) {
   if (row.duration === 0) return "This track has no samples.";
-  if (row.problem) return "Its sound could not be decoded for pictures.";
+  if (row.undecoded) return "Its sound could not be decoded for pictures.";
   return "No pictures of this track: they would not have fitted into this page. A report on its archive alone has them.";
 }
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from earzip.errors import ModelNotFoundError, SourceError
+from earzip.errors import DamagedArchiveError, ModelNotFoundError, SourceError
 from earzip.page import builder
 from earzip.page.builder import AUDIO_BYTES, PAGE_BYTES, PageBuilder
 from earzip.page.portrait import Portrait, Side
@@ -116,13 +116,31 @@ def test_excerpts_have_a_limit_of_their_own(monkeypatch):
 
 def test_what_cannot_be_decoded_is_a_problem_of_its_entry(monkeypatch):
     def fail(*_args, **_options):
-        raise ModelNotFoundError("model 'mine' is not installed")
+        raise ModelNotFoundError("needs it; put its .json into /home/somebody/models")
 
     monkeypatch.setattr(builder, "portray", fail)
     page = PageBuilder([TrackEntry("x", facts(cover=None))], None)
     page.look_at(0, lambda seconds: None)
-    assert page.entries[0].problem == "not decoded: model 'mine' is not installed"
-    assert page.entries[0].portrait is None
+    (entry,) = page.entries
+    assert entry.problem == (
+        "not decoded: needs model 'mini' with SHA-256 abababababababab…, which is not installed"
+    )
+    assert entry.problem_in_full.endswith("put its .json into /home/somebody/models")
+    assert entry.portrait is None
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_damaged_cover_does_not_cost_the_pictures(monkeypatch):
+    class Reader(builder.ArchiveReader):
+        def picture(self, part):
+            raise DamagedArchiveError(f"picture {part} is damaged")
+
+    monkeypatch.setattr(builder, "ArchiveReader", Reader)
+    monkeypatch.setattr(Reader, "__init__", lambda *_args, **_options: None)
+    page, _ = build(1)
+    (entry,) = page.entries
+    assert entry.problem == "picture 0 is damaged"
+    assert (entry.cover, entry.portrait, entry.is_undecoded) == (None, 0, False)
 
 
 def test_an_original_that_cannot_be_compared_is_noted_and_done_without(monkeypatch):
