@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -101,6 +102,8 @@ def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:
     try:
         if not output.exists():
             return
+        if not output.is_file():  # one that is a pipe would be waited for
+            raise UsageError("is not a regular file, expected one for the page", output)
         if any(output.samefile(job.source) for job in plan.jobs):
             raise UsageError("is one of the archives, which are never overwritten", output)
         from earzip.page.assembly import is_report  # noqa: PLC0415  # loads numpy
@@ -165,9 +168,12 @@ def _read_all_facts(plan: Plan) -> dict[Path, TrackFacts]:
 
     facts: dict[Path, TrackFacts] = {}
     jobs = []
+    seen: set[str] = set()
     for job in plan.jobs:
-        if job.source in facts:  # named twice
+        place = os.path.realpath(job.source)
+        if place in seen:  # named twice
             continue
+        seen.add(place)
         try:
             facts[job.source] = read_facts(job.source)
             jobs.append(job)

@@ -130,6 +130,12 @@ def test_an_archive_that_is_named_twice_is_one_track(earzip, archives, tmp_path)
     assert rows_of(tmp_path / "r.html")["name"] == ["one.flac.earz", "album/two.wav.earz"]
 
 
+def test_an_archive_by_two_spellings_of_its_path_is_one_track(earzip, archives, tmp_path):
+    spellings = (archives / "one.flac.earz", archives / "album" / ".." / "one.flac.earz")
+    assert earzip("report", *spellings, "-o", tmp_path / "r.html").exit_code == 0
+    assert rows_of(tmp_path / "r.html")["name"] == ["one.flac.earz"]
+
+
 def test_an_absent_model_costs_the_pictures_only(earzip, archives, tmp_path, monkeypatch):
     monkeypatch.delenv("EARZIP_MODELS")
     page = tmp_path / "report.html"
@@ -182,6 +188,20 @@ def test_a_wrong_name_for_the_page_is_refused(earzip, archives, tmp_path, output
     outcome = earzip("report", archives, "-o", tmp_path / output)
     assert outcome.exit_code == 2
     assert reason in outcome.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_a_pipe_in_the_place_of_the_page_is_refused(archives, tmp_path, options):
+    os.mkfifo(tmp_path / "r.html")
+    run = subprocess.run(
+        [sys.executable, "-m", "earzip", "report", archives, "-o", tmp_path / "r.html", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 2
+    assert "is not a regular file" in run.stderr
 
 
 def test_no_archive_is_no_page(earzip, tmp_path):
