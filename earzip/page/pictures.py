@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 THUMBNAIL_PIXELS = 80
 """Twice the size at which covers are shown, for dense screens."""
 _THUMBNAIL_QUALITY = 60
-_MAX_COVER_PIXELS = 64 << 20
+_MAX_COVER_PIXELS = 16 << 20
+_MAX_CANVAS_PIXELS = 4 << 20  # of WebP and of animations, which are decoded in several whole copies
 _COVER_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 # What Pillow raises for files that are no pictures, or malformed ones.
 _BROKEN_PICTURE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
@@ -66,7 +67,7 @@ def thumbnail(image: bytes) -> bytes | None:
     try:
         with warnings.catch_warnings(action="ignore"):
             with Image.open(io.BytesIO(image), formats=_COVER_FORMATS) as picture:
-                if picture.width * picture.height > _MAX_COVER_PIXELS:
+                if picture.width * picture.height > _most_pixels(picture):
                     return None
                 picture.draft("RGB", (2 * THUMBNAIL_PIXELS, 2 * THUMBNAIL_PIXELS))
                 small = _square(picture.convert("RGB"))
@@ -75,6 +76,11 @@ def thumbnail(image: bytes) -> bytes | None:
     except (*_BROKEN_PICTURE, Image.DecompressionBombError):
         return None
     return target.getvalue()
+
+
+def _most_pixels(picture: Image) -> int:
+    has_canvas = picture.format == "WEBP" or getattr(picture, "is_animated", False)
+    return _MAX_CANVAS_PIXELS if has_canvas else _MAX_COVER_PIXELS
 
 
 def _square(picture: Image) -> Image:

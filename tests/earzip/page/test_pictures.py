@@ -29,6 +29,13 @@ def cover(mode: str = "RGB", size: tuple[int, int] = (300, 200), kind: str = "PN
     return target.getvalue()
 
 
+def animation(size: tuple[int, int]) -> bytes:
+    target = io.BytesIO()
+    frames = [Image.new("L", size, grey) for grey in (0, 255)]
+    frames[0].save(target, "GIF", save_all=True, append_images=frames[1:])
+    return target.getvalue()
+
+
 def test_levels_are_grey_from_the_floor_to_the_top_low_frequencies_below():
     levels = np.full((40, 60), FLOOR_DB, np.float32)
     levels[:20] = TOP_DB
@@ -62,15 +69,35 @@ def test_a_cover_becomes_a_small_square(mode, kind):
 
 @pytest.mark.parametrize(
     "image",
+    [cover("1", (4096, 4096)), cover("1", (2048, 2048), "WEBP"), animation((2048, 2048))],
+    ids=["PNG", "WebP", "animated"],
+)
+def test_the_largest_pictures_that_are_read_have_a_thumbnail(image):
+    assert thumbnail(image) is not None
+
+
+@pytest.mark.parametrize(
+    "image",
     [
         b"",
         b"\xff\xd8picture",
         cover()[:-40],
         cover(kind="TIFF"),
-        cover("1", (9000, 9000)),
+        cover("1", (4097, 4096)),
+        cover("1", (2049, 2048), "WEBP"),
         cover("1", (30_000, 6000)),
+        animation((2049, 2048)),
     ],
-    ids=["empty", "no picture", "cut short", "another format", "too many pixels", "a bomb"],
+    ids=[
+        "empty",
+        "no picture",
+        "cut short",
+        "another format",
+        "large",
+        "WebP",
+        "a bomb",
+        "animated",
+    ],
 )
 def test_what_is_no_picture_has_no_thumbnail(image):
     assert thumbnail(image) is None
