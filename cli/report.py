@@ -136,24 +136,24 @@ def _write_page(
     facts = _read_all_facts(plan)
     names = names_below([*facts, *(record.source for record in plan.refused)])
     entries = {path: TrackEntry(names[path], each, each.check) for path, each in facts.items()}
+    problems = [
+        {"path": names[record.source], "message": record.message or ""} for record in plan.refused
+    ]
     exit_code = 0
     try:
         with atomic_write(output) as file, CodecPool(**network.checked()) as codecs:
             builder = PageBuilder(
                 list(entries.values()),
                 codecs,
+                problems,
                 originals=Originals(originals, paths) if originals else None,
                 with_audio=audio,
             )
             exit_code, is_complete = _look_at_all(plan, entries, builder, run)
             if not is_complete:
                 raise _UnfinishedError
-            problems = [
-                {"path": names[record.source], "message": record.message or ""}
-                for record in plan.refused
-            ]
             made = f"{date.today().strftime('%-d %B %Y')}, earzip {version('earzip')}"
-            builder.write(file, problems, made)
+            builder.write(file, made)
             n_bytes = file.tell()
     except _UnfinishedError:
         click.echo(f"earzip: {printable(str(output))} was not written", err=True)

@@ -23,12 +23,12 @@ from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import open_source
 from earzip.options import Progress
 from earzip.page.assembly import frame_bytes, write_page
-from earzip.page.embedding import base64_text, data_script, packed_audio
+from earzip.page.embedding import base64_text, data_script, packed_audio, script_json
 from earzip.page.facts import TrackFacts
 from earzip.page.originals import Originals, open_stored
 from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
 from earzip.page.portrait import OpenOriginal, Portrait, portray
-from earzip.page.rows import Detail, TrackEntry, pack_rows
+from earzip.page.rows import Detail, TrackEntry, cut, pack_rows
 from earzip.page.totals import library_totals
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _COVER_BYTES = 2_600  # of a thumbnail as text; most are smaller
 _SLACK_BYTES = 30_000  # for the totals, and for problems and notes that come up on the way
 _ROW_SLACK_BYTES = 12  # for what is only known of a row when all is done, compressed
 _MAX_FINE_TRACKS = 16
+_MAX_PROBLEMS = 100  # that the page lists
+_PROBLEM_CHARACTERS = 300
 
 
 @dataclass
@@ -52,6 +54,8 @@ class PageBuilder:
 
     entries: list[TrackEntry]
     codecs: CodecPool
+    problems: Sequence[Mapping[str, str]] = ()
+    """Path and message of each archive that is not in the table."""
     originals: Originals | None = None
     with_audio: bool = False
     limit_bytes: int = PAGE_BYTES
@@ -68,6 +72,11 @@ class PageBuilder:
         images = {entry.facts.cover.image for entry in self.entries if entry.facts.cover}
         self._cover_room = min(round(_COVER_SHARE * self.limit_bytes), _COVER_BYTES * len(images))
         self._room = self.limit_bytes - frame_bytes() - self._table_bytes - self._cover_room
+        self._listed = [
+            {name: cut(text, _PROBLEM_CHARACTERS) for name, text in problem.items()}
+            for problem in self.problems[:_MAX_PROBLEMS]
+        ]
+        self._room -= len(script_json(self._listed))
         self._room -= _SLACK_BYTES + _ROW_SLACK_BYTES * len(self.entries)
         self._audio_room = AUDIO_BYTES
         self._cover_of_image: dict[tuple[bytes, int], int | None] = {}
@@ -107,13 +116,15 @@ class PageBuilder:
             entry.is_undecoded = True
             entry.add_problem(error.message)
 
-    def write(self, file: BinaryIO, problems: Sequence[Mapping[str, str]], made: str) -> None:
-        """Write the page. ``problems``: path and message of what is not in the table."""
+    def write(self, file: BinaryIO, made: str) -> None:
+        """Write the page. ``made``: when, and by what."""
         totals = library_totals([entry.facts for entry in self.entries])
         summary: dict[str, Any] = {
             "made": made,
             "totals": totals,
-            "problems": list(problems),
+            "problems": self._listed,
+            "n_problems": len(self.problems),
+            "most_problems": _MAX_PROBLEMS,
             "detail": self.detail.name,
             "n_portraits": len(self.portraits),
             "n_with_audio": self.n_with_audio,

@@ -38,7 +38,6 @@ class TrackFacts:
     tags: Mapping[str, tuple[str, ...]]
     """Vorbis-like lower-case names, every value."""
     duration_s: float
-    n_samples: int
     kbps: float
     archive_bytes: int
     picture_bytes: int
@@ -67,11 +66,6 @@ class TrackFacts:
         """The size that a WAV file of the track would have: 16 bit, 44.1 kHz, stereo."""
         return _WAV_HEADER_BYTES + 4 * round(self.duration_s * CD_RATE)
 
-    @property
-    def ratio(self) -> float:
-        """How many times smaller the archive is than its source, pictures in both."""
-        return self.source_bytes / self.archive_bytes
-
     def tag(self, name: str) -> str:
         """Return the values of one tag, joined; "" for none."""
         return ", ".join(self.tags.get(name, ()))
@@ -86,7 +80,6 @@ def read_facts(path: Path) -> TrackFacts:
         path=path,
         tags=_fields(info),
         duration_s=header.duration_s,
-        n_samples=header.n_samples,
         kbps=info.kbps,
         archive_bytes=info.sizes.total,
         picture_bytes=info.sizes.pictures,

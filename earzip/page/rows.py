@@ -87,9 +87,9 @@ def _columns(entries: Sequence[TrackEntry], detail: Detail) -> dict[str, list[An
     facts = [entry.facts for entry in entries]
     columns: dict[str, list[Any]] = {
         "name": [entry.name for entry in entries],
-        "title": [_cut(f.tag("title"), _SHORT_VALUE) for f in facts],
-        "artist": [_cut(f.tag("artist") or f.tag("albumartist"), _SHORT_VALUE) for f in facts],
-        "album": [_cut(f.tag("album"), _SHORT_VALUE) for f in facts],
+        "title": [cut(f.tag("title"), _SHORT_VALUE) for f in facts],
+        "artist": [cut(f.tag("artist") or f.tag("albumartist"), _SHORT_VALUE) for f in facts],
+        "album": [cut(f.tag("album"), _SHORT_VALUE) for f in facts],
         "duration": [round(f.duration_s, 2) for f in facts],
         "kbps": [round(f.kbps, 2) for f in facts],
         "bytes": [f.archive_bytes for f in facts],
@@ -123,14 +123,15 @@ def _significant(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """Return the first ``limit`` characters of ``text``, and how many there were if it had more."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
 def _tags(facts: TrackFacts, detail: Detail) -> dict[str, list[str]]:
     limit = _MAX_VALUE if detail == Detail.ALL_TAGS else _SHORT_VALUE
     return {
-        _cut(name, _SHORT_VALUE): [_cut(value, limit) for value in values]
+        cut(name, _SHORT_VALUE): [cut(value, limit) for value in values]
         for name, values in facts.tags.items()
         if detail == Detail.ALL_TAGS or name in MAIN_TAGS
     }

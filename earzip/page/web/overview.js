@@ -74,13 +74,18 @@ function rateHistogram(totals) {
 }
 
 function showProblems(rows) {
-  const problems = summary.problems.concat(
-    rows.filter((row) => row.problem).map((row) => ({ path: row.name, message: row.problem })));
-  if (!problems.length) return;
+  const troubled = rows.filter((row) => row.problem);
+  const n = summary.n_problems + troubled.length;
+  if (!n) return;
+  const problems = [...summary.problems, ...troubled.map((row) => ({ path: row.name, message: row.problem }))]
+    .slice(0, summary.most_problems);
   byId("problems").hidden = false;
-  byId("problems-title").textContent = `${counted(problems.length, "archive")} with problems`;
+  byId("problems-title").textContent = `${counted(n, "archive")} with problems`;
   byId("problem-list").append(...problems.map(({ path, message }) =>
     element("li", {}, element("span", { class: "path" }, path), " ", element("span", {}, message))));
+  if (n > problems.length) {
+    byId("problem-list").append(element("li", {}, `and ${grouped(n - problems.length)} more: see the command's own output`));
+  }
 }
 
 function showCoverage() {

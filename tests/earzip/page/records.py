@@ -35,7 +35,6 @@ def facts(i: int = 0, **changes: Any) -> TrackFacts:
             "comment": (" ".join(chance.sample(WORDS, 8)),),
         },
         "duration_s": duration_s,
-        "n_samples": round(44_100 * duration_s),
         "kbps": chance.gauss(11.3, 1.5),
         "archive_bytes": round(chance.uniform(200_000, 600_000)),
         "picture_bytes": 120_000,

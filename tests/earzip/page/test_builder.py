@@ -51,7 +51,7 @@ def build(n: int, **options) -> tuple[PageBuilder, str]:
     for i in page.by_need():
         page.look_at(i, lambda seconds: None)
     file = io.BytesIO()
-    page.write(file, [], "today")
+    page.write(file, "today")
     return page, file.getvalue().decode()
 
 
@@ -69,6 +69,17 @@ def test_a_page_stays_within_its_size(n, detail):
     assert len(page.covers) >= min(-(-n // 12), 200)
     if page.is_full:  # the limit is used, not only kept
         assert len(written) > 0.6 * PAGE_BYTES
+
+
+@pytest.mark.usefixtures("_quick")
+def test_of_many_problems_the_first_are_listed_within_the_size_and_all_counted():
+    problems = [{"path": f"{i}/{'æ' * 1000}", "message": "damaged " * 99} for i in range(5000)]
+    _page, written = build(300, problems=problems)
+    summary = json.loads(re.search(r'id="summary">(.*?)</script>', written)[1])
+    assert len(summary["problems"]) == 100
+    assert summary["n_problems"] == 5000
+    assert summary["problems"][0]["path"].startswith("0/æ")
+    assert len(written) <= PAGE_BYTES
 
 
 @pytest.mark.usefixtures("_quick")
