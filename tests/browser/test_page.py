@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from earzip.page.builder import PageBuilder
+from earzip.page.rows import TrackEntry
 from tests.browser.conftest import HOSTILE, earzip
+from tests.earzip.page.records import facts
 
 AS_FOUND = ["Zug", "Anfang", HOSTILE, "silence.wav.earz"]
 
@@ -217,3 +221,47 @@ def test_a_report_on_one_archive_shows_its_detail_at_once(browser, library):
     assert "Original" not in pictures
     assert "--originals" in browser.find(".facts").text
     assert browser.complaints() == []
+
+
+def undecoded_page(path: Path, n: int, problems=(), **changes) -> Path:
+    """Write a page of ``n`` tracks without pictures."""
+    entries = [TrackEntry(f"{i}.earz", facts(i, **changes)) for i in range(n)]
+    with path.open("wb") as file:
+        PageBuilder(entries, None, problems).write(file, "today")
+    return path
+
+
+def test_of_many_problems_100_are_listed_and_the_others_counted(browser, tmp_path):
+    problems = [{"path": f"{i}.earz", "message": "is damaged"} for i in range(150)]
+    browser.open(undecoded_page(tmp_path / "r.html", 1, problems))
+    listed = browser.find("#problems").text
+    assert "150 archives with problems" in listed
+    assert listed.count("is damaged") == 100
+    assert "and 50 more" in listed
+
+
+def test_turning_pages_keeps_the_focus_on_the_button(browser, tmp_path):
+    browser.open(undecoded_page(tmp_path / "r.html", 250))
+    focused = "return document.activeElement.textContent"
+    next_page = (
+        "[...document.querySelectorAll('#pager button')].find(b => b.textContent === 'Next')"
+    )
+    browser.run(f"return {next_page}").click()
+    assert browser.run(focused) == "Next"
+    browser.press("\ue007")
+    assert "201 to 250 of 250" in browser.find("#pager").text
+    assert browser.run(focused) == "First"
+
+
+def test_a_track_of_very_many_tags_opens(browser, tmp_path):
+    tags = {f"t{i}": ("x",) for i in range(70_000)}
+    browser.open(undecoded_page(tmp_path / "r.html", 1, tags=tags))
+    assert browser.run("return document.querySelectorAll('.facts dd').length") > 70_000
+
+
+def test_a_table_that_cannot_be_read_is_told(browser, tmp_path):
+    page = undecoded_page(tmp_path / "r.html", 1)
+    page.write_text(page.read_text().replace('id="rows">', 'id="rows">AAAA'))
+    browser.driver.get(page.as_uri())
+    browser.wait("return document.querySelector('#overview [role=alert]') !== null")
+    assert "table cannot be shown" in browser.find("#overview").text

@@ -117,6 +117,40 @@ def test_space_plays_right_after_a_row_was_opened(browser, by_keyboard):
     assert button.get_attribute("aria-expanded") == "true"
 
 
+def test_before_it_is_decoded_a_short_excerpt_ends_where_it_does(player):
+    assert player.run("return earzipPlayer.tracks") is None
+    player.press(*["\ue014"] * 5)
+    assert player.run("return earzipPlayer.position()") == 6
+    assert player.find(".player input").get_attribute("max") == "6"
+
+
+def test_play_and_pause_while_it_is_decoded_is_a_pause(player):
+    player.run("earzipPlayer.toggle(); earzipPlayer.toggle()")
+    player.wait("return earzipPlayer.tracks !== null")
+    time.sleep(0.2)
+    assert not player.run("return earzipPlayer.isPlaying")
+    start(player)
+
+
+def test_a_seek_beyond_the_excerpt_stops_at_its_end(player):
+    start(player)
+    player.run("earzipPlayer.seek(100)")
+    time.sleep(0.2)
+    state = player.run("return [earzipPlayer.isPlaying, earzipPlayer.position()]")
+    assert state == [False, 6]
+
+
+def test_closing_while_it_is_decoded_is_quiet(player):
+    player.run("""
+      window.last = earzipPlayer;
+      earzipPlayer.toggle();
+      document.querySelector('.opened .open').click();
+    """)
+    time.sleep(0.5)
+    assert player.run("return [window.last.isPlaying, window.last.tracks]") == [False, None]
+    assert player.complaints() == []
+
+
 def test_skipping_goes_on_playing(player):
     start(player)
     player.press("\ue014")

@@ -37,7 +37,7 @@ function showPortrait(row, place) {
       cursor.hidden = false;
       cursor.style.left = `${(100 * seconds) / row.duration}%`;
     });
-    current.player = new Player(audio, start, follow);
+    current.player = new Player(audio, start, excerpt.seconds, follow);
     place.append(current.player.node);
   } else {
     place.append(element("p", { class: "remark" }, ...howToHear()));
@@ -120,10 +120,12 @@ function whyNoMeasures(row) {
 const code = (text) => element("code", {}, text);
 
 function block(title, facts) {
-  const lines = facts.filter(([, value]) => value).flatMap(([term, value, remark]) => [
-    element("dt", {}, term),
-    element("dd", {}, value, remark ? element("span", { class: "remark" }, remark) : null)]);
-  return element("section", {}, element("h3", {}, title), element("dl", {}, ...lines));
+  const list = element("dl");
+  for (const [term, value, remark] of facts.filter(([, each]) => each)) { // more than a call has arguments
+    list.append(element("dt", {}, term),
+      element("dd", {}, value, remark ? element("span", { class: "remark" }, remark) : ""));
+  }
+  return element("section", {}, element("h3", {}, title), list);
 }
 
 function archiveFacts(row) {

@@ -25,4 +25,7 @@ readRows().then((rows) => {
   byId("tracks").hidden = false;
   const table = new Table(rows, columnsOf(rows));
   if (rows.length === 1) table.toggle(rows[0], rows[0].line, rows[0].toggle);
+}).catch((error) => {
+  const message = `The table cannot be shown: this page is damaged, or this browser too old for it (${error.message}).`;
+  byId("overview").append(element("p", { class: "warning", role: "alert" }, message));
 });

@@ -9,7 +9,7 @@ const SAMPLE_RATE = 44100;
 const isToggleOfOpened = (node) => node.matches('.open[aria-expanded="true"]');
 
 class Player {
-  constructor(elements, start, onMove) {
+  constructor(elements, start, seconds, onMove) {
     this.names = Object.keys(elements);
     this.elements = elements;
     this.start = start; // of the excerpt in the track, in seconds
@@ -17,7 +17,8 @@ class Player {
     this.side = this.names.at(-1);
     this.isPlaying = false;
     this.offset = 0;
-    this.duration = 0;
+    this.duration = seconds; // to the sample once it is decoded
+    this.isWanted = false; // while it is still decoded: whether to play then
     this.tracks = null;
     this.build();
   }
@@ -28,7 +29,7 @@ class Player {
     this.sideButtons = this.names.map((name) =>
       button(name === "original" ? "A · original" : "B · restored", () => this.choose(name), { "data-side": name }));
     this.time = element("output", { class: "clock" });
-    this.slider = element("input", { type: "range", min: 0, max: 20, step: 0.01, value: 0, "aria-label": "Place in the excerpt" });
+    this.slider = element("input", { type: "range", min: 0, max: this.duration, step: 0.01, value: 0, "aria-label": "Place in the excerpt" });
     this.slider.addEventListener("input", () => this.seek(Number(this.slider.value)));
     const keys = [["Space", "play"], ["← →", `${SKIP_S} s`]];
     if (this.names.length > 1) keys.push(["X", "switch"]);
@@ -46,6 +47,7 @@ class Player {
     const context = this.context;
     const decoded = await Promise.all(this.names.map((name) =>
       context.decodeAudioData(bytesOfBase64(this.elements[name].textContent).buffer)));
+    if (this.isClosed) return;
     this.tracks = this.names.map((name, i) => {
       const gain = context.createGain();
       gain.gain.value = name === this.side ? 1 : 0;
@@ -64,18 +66,24 @@ class Player {
 
   async toggle() {
     if (this.isPlaying) this.pause();
+    else if (this.isWanted) this.isWanted = false;
     else await this.play();
   }
 
   async play() {
+    this.isWanted = true;
     try {
       if (!this.tracks) await (this.loading ||= this.load());
+      if (this.isClosed) return;
       await this.context.resume();
     } catch (error) {
+      this.isWanted = false;
+      if (this.isClosed) return;
       this.message.textContent = `This browser cannot play it: ${error.message}`;
       return;
     }
-    if (this.isPlaying || this.isClosed) return;
+    if (this.isPlaying || this.isClosed || !this.isWanted) return;
+    this.isWanted = false;
     if (this.offset >= this.duration) this.offset = 0;
     this.startedAt = this.context.currentTime + 0.02;
     for (const track of this.tracks) {
@@ -101,9 +109,9 @@ class Player {
   async seek(seconds) {
     const wasPlaying = this.isPlaying;
     if (wasPlaying) this.pause();
-    this.offset = Math.max(0, Math.min(this.duration || Number(this.slider.max), seconds));
+    this.offset = Math.max(0, Math.min(this.duration, seconds));
     this.show();
-    if (wasPlaying) await this.play();
+    if (wasPlaying && this.offset < this.duration) await this.play();
   }
 
   choose(side) {

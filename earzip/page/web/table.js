@@ -105,13 +105,22 @@ class Table {
     const turn = (label, page) => element("button", {
       type: "button",
       disabled: page < 0 || page * ROWS_A_PAGE >= this.found.length || page === this.page,
-      onclick: () => { this.showPage(page); byId("tracks").scrollIntoView(); },
+      onclick: () => {
+        this.showPage(page);
+        byId("tracks").scrollIntoView();
+        this.focusPager(label);
+      },
     }, label);
     const last = Math.floor((this.found.length - 1) / ROWS_A_PAGE);
     pager.replaceChildren(
       turn("First", 0), turn("Previous", this.page - 1),
       element("span", {}, `${grouped(first + 1)} to ${grouped(first + n)} of ${grouped(this.found.length)}`),
       turn("Next", this.page + 1), turn("Last", last));
+  }
+
+  focusPager(label) { // its buttons are made anew; at an end the one that was pressed is disabled
+    const buttons = [...byId("pager").querySelectorAll("button:not(:disabled)")];
+    (buttons.find((button) => button.textContent === label) || buttons[0])?.focus({ preventScroll: true });
   }
 
   lineOf(row) {
