@@ -27,7 +27,7 @@ from earzip.formats.audio import (
 )
 from earzip.lockstep import in_step
 from earzip.metrics import require_eval
-from earzip.metrics.alignment import MAX_LAG, find_lag
+from earzip.metrics.alignment import MAX_LAG, Lag, find_lag
 from earzip.metrics.loudness import Loudness, LoudnessMeter
 from earzip.options import Progress
 
@@ -87,7 +87,8 @@ def evaluate_pair(
 
     Both are sound files, or archives, whose names end in .earz, which are decoded as they are read.
     Memory does not grow with their length. They must be equally long at 44.1 kHz, unless ``align``:
-    then the lag between them is found by cross-correlation, and what they share is compared.
+    then the lag between them is found by cross-correlation, and what they share is compared; warnings
+    tell what was left out, and a second lag that fits as well.
 
     Raises SourceError for what cannot be read or compared, ArchiveError, ModelNotFoundError or
     ModelDamagedError, and UsageError if the packages of the extra ``eval`` are missing.
@@ -96,7 +97,8 @@ def evaluate_pair(
     original, restored = Path(original), Path(restored)
     with ExitStack() as stack:
         pool = codecs or stack.enter_context(CodecPool())
-        lag = _lag(original, restored, pool, on_progress) if align else None
+        found = _lag(original, restored, pool, on_progress) if align else None
+        lag = found.n_samples if found else None
         y = stack.enter_context(_open(original, pool))
         x = stack.enter_context(_open(restored, pool))
         if lag:
@@ -106,8 +108,9 @@ def evaluate_pair(
             meters.add(estimate, reference)
             if on_progress:
                 on_progress(estimate.shape[1] / SAMPLE_RATE)
-        if lag is None and x.length() != y.length():
+        if found is None and x.length() != y.length():
             raise SourceError(_lengths_differ(x, y), restored)
+        of_lag = _warnings_of(found, x, y, meters.n_samples) if found else []
         measures = meters.quality.measures()
         undefined = [meters.why_undefined()] if measures is None else []
         return Evaluation(
@@ -118,13 +121,13 @@ def evaluate_pair(
             measures=measures,
             loudness_of_original=meters.original.loudness(),
             loudness_of_restored=meters.restored.loudness(),
-            warnings=(*undefined, *y.warnings(), *x.warnings()),
+            warnings=(*undefined, *of_lag, *y.warnings(), *x.warnings()),
         )
 
 
-def _lag(original: Path, restored: Path, pool: CodecPool, on_progress: Progress | None) -> int:
+def _lag(original: Path, restored: Path, pool: CodecPool, on_progress: Progress | None) -> Lag:
     with _open(original, pool) as y, _open(restored, pool) as x:
-        lag = find_lag(_watched(in_step(x.blocks, y.blocks), on_progress))
+        lag = find_lag(_watched(x.blocks, on_progress), _watched(y.blocks, on_progress))
     if lag is None:
         raise SourceError(
             f"has no sound in common with {original}, at no lag of up to {MAX_LAG // SAMPLE_RATE} s",
@@ -133,13 +136,23 @@ def _lag(original: Path, restored: Path, pool: CodecPool, on_progress: Progress 
     return lag
 
 
-def _watched(
-    pairs: Iterator[tuple[Audio, Audio]], on_progress: Progress | None
-) -> Iterator[tuple[Audio, Audio]]:
-    for pair in pairs:
-        yield pair
+def _watched(blocks: Iterator[Audio], on_progress: Progress | None) -> Iterator[Audio]:
+    for block in blocks:
+        yield block
         if on_progress:
             on_progress(0)  # a request to stop is heard; the seconds count when they are measured
+
+
+def _warnings_of(lag: Lag, x: _Track, y: _Track, n_compared: int) -> list[str]:
+    """Return sentences of a lag that may be another, and of what each track has beyond the other."""
+    found = []
+    if lag.rival is not None:
+        found.append(f"the lag may be another: {lag.rival} samples fits as well as {lag.n_samples}")
+    for track in (y, x):
+        n = track.length() - n_compared
+        if n:
+            found.append(f"{n / SAMPLE_RATE:.3f} s ({n} samples) of {track.path} are not compared")
+    return found
 
 
 @dataclass

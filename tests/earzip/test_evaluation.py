@@ -111,8 +111,60 @@ def test_tracks_are_aligned_where_that_is_asked_for(tmp_path: Path, lag: int) ->
     assert found.n_samples == 150_000 - abs(lag)
     assert found.measures is not None
     assert found.measures.si_sdr_db == 200
+    seconds = f"{abs(lag) / 44_100:.3f} s ({abs(lag)} samples)"
+    assert found.warnings == (f"{seconds} of {x if lag > 0 else y} are not compared",)
     with pytest.raises(SourceError):
         evaluate_pair(y, x)
+
+
+def test_what_either_track_has_beyond_the_other_is_told(tmp_path: Path) -> None:
+    whole = tones(150_000) + 0.01 * np.random.default_rng(0).standard_normal((2, 150_000))
+    y = write(tmp_path / "y.wav", whole[:, 2000:])
+    x = write(tmp_path / "x.wav", whole[:, :-44_100])
+    assert evaluate_pair(y, x, align=True).warnings == (
+        f"1.000 s (44100 samples) of {y} are not compared",
+        f"0.045 s (2000 samples) of {x} are not compared",
+    )
+
+
+def test_a_lag_that_may_be_another_is_told(tmp_path: Path) -> None:
+    loop = np.tile(np.random.default_rng(0).standard_normal((2, 44_100)) * 0.1, 4)
+    y, x = (write(tmp_path / f"{name}.wav", loop) for name in "yx")
+    found = evaluate_pair(y, x, align=True)
+    assert found.lag == 0
+    assert [w.partition(":")[0] for w in found.warnings] == ["the lag may be another"]
+
+
+def test_a_short_track_may_begin_after_the_end_of_the_other(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).standard_normal((2, 4 * 44_100)) * 0.1
+    y = write(tmp_path / "y.wav", sound)
+    x = write(tmp_path / "x.wav", np.pad(sound, ((0, 0), (5 * 44_100, 0))))
+    assert evaluate_pair(y, x, align=True).lag == 5 * 44_100
+    assert evaluate_pair(x, y, align=True).lag == -5 * 44_100
+
+
+@pytest.mark.parametrize("audio", [tones(0), tones(1), tones(2), np.zeros((2, 50_000))])
+def test_a_track_of_no_sound_fits_itself(tmp_path: Path, audio: np.ndarray) -> None:
+    path = write(tmp_path / "y.wav", audio)
+    found = evaluate_pair(path, path, align=True)
+    assert found == replace(evaluate_pair(path, path), lag=0)
+
+
+def test_a_request_to_stop_is_heard_while_the_lag_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "y.wav", tones(150_000))
+    heard: list[float] = []
+    evaluate_pair(path, path, align=True, on_progress=heard.append)
+    assert heard[0] == 0
+    assert sum(heard) == pytest.approx(150_000 / 44_100)
+
+    def stop(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("earzip.evaluation._Meters", None)  # nothing is measured before
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_pair(path, path, align=True, on_progress=stop)
 
 
 def test_archives_are_aligned_too(song: Path, archive: Path, tmp_path: Path) -> None:
