@@ -61,8 +61,8 @@ def test_a_loop_alone_has_a_rival_whole_turns_away() -> None:
     assert found.rival % (2 * 44_100) == 0
 
 
-def test_a_lag_of_segments_joined_is_as_sure_as_of_one() -> None:
-    # A sample lost where segments meet would part the sound into some with other lags.
+def test_no_sample_of_one_track_is_lost_where_segments_meet() -> None:
+    # The second half decides: a sample lost before it would be a part of its lag.
     y = noise(0, 3_000_000)
     y[:, :1_500_000] *= 0.01
     assert lag_of(later(y, -777), y) == Lag(-777, None)
