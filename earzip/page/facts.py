@@ -42,10 +42,11 @@ class TrackFacts:
     archive_bytes: int
     picture_bytes: int
     source: Mapping[str, Any]
-    """The fields of `earzip.formats.archive_header.SourceRecord`."""
+    """The fields of `earzip.formats.header_records.SourceRecord`."""
     model: str
     model_sha256: str
     quality: str
+    """Of the coded sound; and that there is an exact copy beside it."""
     encoder: str
     """The program, its version and arithmetic in words."""
     gain_db: float
@@ -86,7 +87,7 @@ def read_facts(path: Path) -> TrackFacts:
         source=dict(vars(header.source)),
         model=header.model.name,
         model_sha256=header.model.sha256,
-        quality=header.quantizer.quality,
+        quality=header.quantizer.quality + (" + exact copy" if header.exact else ""),
         encoder=f"{encoder.name} {encoder.version}, torch {encoder.torch}, "
         f"{encoder.device} {encoder.dtype}",
         gain_db=header.gain_centibels / 10,

@@ -35,6 +35,7 @@ def library_totals(tracks: Sequence[TrackFacts]) -> dict[str, Any]:
         "source_bytes": source_bytes,
         "archive_bytes": archive_bytes,
         "bare_bytes": bare_bytes,
+        "exact_bytes": sum(track.exact_bytes for track in tracks),
         "wav_bytes": wav_bytes,
         "source_ratio": source_bytes / archive_bytes if archive_bytes else None,
         "wav_ratio": wav_bytes / bare_bytes if bare_bytes else None,

@@ -29,7 +29,10 @@ function figureList(totals) {
   const pictures = totals.archive_bytes - totals.bare_bytes;
   const figures = [
     ["Source files", size(totals.source_bytes), inWords(totals.sources)],
-    ["Archives", size(totals.archive_bytes), pictures ? `${size(totals.bare_bytes)} without pictures` : "no pictures in them"],
+    ["Archives", size(totals.archive_bytes), [
+      pictures ? `${size(totals.bare_bytes)} without pictures` : "no pictures in them",
+      ...(totals.exact_bytes ? [`${size(totals.exact_bytes)} of exact copies`] : []),
+    ].join("; ")],
     ["Smaller than the sources", ratio(totals.source_ratio), "pictures in both"],
     ["Smaller than WAV", ratio(totals.wav_ratio), "16 bit, 44.1 kHz, stereo; pictures in neither"],
     ["Mean rate", totals.kbps === null ? NONE : `${totals.kbps.toFixed(1)} kbps`, "without pictures"],

@@ -5,6 +5,8 @@ import pytest
 
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.page.facts import read_facts
+from earzip.page.totals import library_totals
+from tests.earzip.tiny_archives import exact
 from tests.formats.archive_samples import PICTURES, TAGS, sample_header, write_sample
 
 
@@ -73,3 +75,9 @@ def test_text_of_a_track_without_tags_is_empty(tmp_path):
     assert facts.tags == {}
     assert facts.cover is None
     assert np.isfinite(facts.kbps)
+
+
+def test_an_exact_copy_is_told_with_the_quality(song, tmp_path, tiny_model):
+    facts = read_facts(exact(song, tmp_path / "x.earz"))
+    assert (facts.quality, facts.exact_bytes > 0) == ("medium + exact copy", True)
+    assert library_totals([facts])["exact_bytes"] == facts.exact_bytes
