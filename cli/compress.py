@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from earzip.batch import Work
-from earzip.batch_plan import (
+from earzip.batch.plan import (
     ARCHIVE_SUFFIX,
     Job,
     Selection,
@@ -18,6 +17,7 @@ from earzip.batch_plan import (
     is_archive_name,
     name_without_archive_suffix,
 )
+from earzip.batch.run import Work
 from earzip.checkpoints import DEFAULT_MODEL, find_model, verify_model
 from earzip.cli.options import (
     EXIT_CODES,

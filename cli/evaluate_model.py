@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from earzip.batch_plan import is_folder
+from earzip.batch.plan import is_folder
 from earzip.checkpoints import find_model, verify_model
 from earzip.cli.options import NetworkOptions, RunOptions
 from earzip.errors import TargetError, UsageError

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from earzip.batch_plan import Job, Selection, is_archive_name, plan_batch
+from earzip.batch.plan import Job, Selection, is_archive_name, plan_batch
 from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
 from earzip.cli.output import clock, count, measures_text, rate, size
 from earzip.cli.piping import PlannedRun

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from earzip.batch import choose_device
 from earzip.checkpoints import find_model, list_models, verify_model
 from earzip.cli.options import (
     EXIT_CODES,
@@ -17,6 +16,7 @@ from earzip.cli.options import (
     run_options,
 )
 from earzip.cli.output import Printer, printable
+from earzip.device import choose_device
 from earzip.errors import EarzipError, ModelDamagedError, SourceError
 from earzip.model_spec import QUALITIES, ModelSpec
 from earzip.report import FileRecord, FileStatus, Report

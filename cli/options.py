@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from earzip.batch import choose_device
 from earzip.cli.piping import STDIO
+from earzip.device import choose_device
 from earzip.options import PRECISIONS
 
 Function = Callable[..., Any]
@@ -137,7 +137,7 @@ device_option = click.option(
     show_default=True,
     help="Where the network runs: auto, cpu, cuda or cuda:N.",
 )
-"""Adds --device alone: ``device``, a name for `earzip.batch.choose_device`."""
+"""Adds --device alone: ``device``, a name for `earzip.device.choose_device`."""
 
 precision_option = click.option(
     "--precision",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from earzip.batch_plan import (
+from earzip.batch.plan import (
     ARCHIVE_SUFFIX,
     Job,
     Plan,

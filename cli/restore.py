@@ -11,8 +11,7 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
-from earzip.batch import Work
-from earzip.batch_plan import (
+from earzip.batch.plan import (
     Job,
     Selection,
     is_archive_name,
@@ -20,6 +19,7 @@ from earzip.batch_plan import (
     name_without_archive_suffix,
     restored_name,
 )
+from earzip.batch.run import Work
 from earzip.cli.options import (
     EXIT_CODES,
     NetworkOptions,

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 
-from earzip.batch import StopSignal, Work, plan_only, run_batch
-from earzip.batch_plan import Job
+from earzip.batch.plan import Job
+from earzip.batch.run import Work, plan_only, run_batch
+from earzip.batch.signals import StopSignal
 from earzip.cli.options import RunOptions
 from earzip.cli.output import Describe, Printer, Table
 from earzip.cli.piping import PlannedRun

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earzip.batch import StopRequested, StopSignal
-from earzip.batch_plan import Job, is_folder
+from earzip.batch.plan import Job, is_folder
+from earzip.batch.signals import StopRequested, StopSignal
 from earzip.cli.options import EXIT_CODES, Count, RunOptions, run_options
 from earzip.cli.output import clock, count, printable
 from earzip.cli.progress import ProgressBar

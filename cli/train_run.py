@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earzip.batch import StopSignal, claim
+from earzip.batch.claims import claim
+from earzip.batch.signals import StopSignal
 from earzip.cli.options import EXIT_CODES, Count
 from earzip.cli.output import printable
 from earzip.errors import TargetError, UsageError

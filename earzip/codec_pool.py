@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from earzip.batch import choose_device
 from earzip.checkpoints import load_codec
+from earzip.device import choose_device
 from earzip.model_spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class CodecPool:
     """Codecs on one device; see `earzip.codec.Codec` for the options. A context manager.
 
-    ``device`` is a name for `earzip.batch.choose_device`. Nothing is loaded, torch least of all, before
+    ``device`` is a name for `earzip.device.choose_device`. Nothing is loaded, torch least of all, before
     the first codec is asked for: a run that finds all its files done, or their models absent, goes
     without.
     """
@@ -38,7 +38,7 @@ class CodecPool:
     def of_model(self, spec: ModelSpec) -> Codec:
         """Return the codec of ``spec``.
 
-        Raises as `earzip.checkpoints.load_codec` and `earzip.batch.choose_device` do.
+        Raises as `earzip.checkpoints.load_codec` and `earzip.device.choose_device` do.
         """
         if spec.sha256 not in self._codecs:
             self._codecs[spec.sha256] = load_codec(

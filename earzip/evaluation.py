@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.batch_plan import is_archive_name
+from earzip.batch.plan import is_archive_name
 from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError

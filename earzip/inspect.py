@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from earzip.batch_plan import is_archive_name
+from earzip.batch.plan import is_archive_name
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.formats.archive import ArchiveReader, Damage, verify_structure
 from earzip.formats.archive_file import ArchiveFile

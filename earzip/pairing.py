@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from earzip.batch_plan import (
+from earzip.batch.plan import (
     Plan,
     Selection,
     archive_name,

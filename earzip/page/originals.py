@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from earzip.batch_plan import is_folder, name_without_archive_suffix
+from earzip.batch.plan import is_folder, name_without_archive_suffix
 from earzip.errors import SourceError
 from earzip.exact import open_copy
 from earzip.formats.archive import ArchiveReader

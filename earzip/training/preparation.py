@@ -25,8 +25,8 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from earzip.batch import claim
-from earzip.batch_plan import Job, Plan, Selection, plan_batch
+from earzip.batch.claims import claim
+from earzip.batch.plan import Job, Plan, Selection, plan_batch
 from earzip.errors import SourceError, TargetError
 from earzip.formats.atomic import atomic_write, reap_stale
 from earzip.formats.audio import AUDIO_EXTENSIONS, open_source, stereo_44k

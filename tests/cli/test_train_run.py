@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch import claim
+from earzip.batch.claims import claim
 from tests.cli.conftest import Earzip
 from tests.earzip.training.conftest import (
     SPECTRAL,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch_plan import restored_name
+from earzip.batch.plan import restored_name
 from earzip.errors import UsageError
 from earzip.pairing import pair
 

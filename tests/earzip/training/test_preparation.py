@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.batch import StopRequested
+from earzip.batch.signals import StopRequested
 from earzip.errors import LockedError, TargetError
 from earzip.level import LevelMeter
 from earzip.training.data import MusicPool

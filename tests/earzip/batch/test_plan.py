@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch_plan import (
+from earzip.batch.plan import (
     Plan,
     Selection,
     archive_name,

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch import StopSignal, Work, choose_device, claim, plan_only, run_batch
-from earzip.batch_plan import Bystander, Job, Plan
+from earzip.batch.claims import claim
+from earzip.batch.plan import Bystander, Job, Plan
+from earzip.batch.run import Work, plan_only, run_batch
+from earzip.batch.signals import StopSignal
+from earzip.device import choose_device
 from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.options import Progress
@@ -186,7 +189,7 @@ def test_a_claimed_target_is_locked_for_others_only_while_it_is_held(tmp_path):
 
 
 def test_the_claim_of_a_killed_process_is_taken_over(tmp_path):
-    hold = "import sys,time,pathlib; from earzip.batch import claim\n"
+    hold = "import sys,time,pathlib; from earzip.batch.claims import claim\n"
     hold += "with claim(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     process = subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path / "a"], stdout=subprocess.PIPE, text=True
@@ -261,7 +264,7 @@ def test_a_stopped_run_can_be_run_again_to_the_end(plan, tmp_path):
 
 
 def test_the_second_signal_ends_the_process_at_once():
-    hang = "import time; from earzip.batch import StopSignal\n"
+    hang = "import time; from earzip.batch.signals import StopSignal\n"
     hang += "with StopSignal(): print('ready', flush=True); [time.sleep(0.05) for _ in range(999)]"
     process = subprocess.Popen([sys.executable, "-c", hang], stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -348,7 +351,7 @@ def test_a_dry_run_says_which_targets_exist(plan):
 
 
 def test_a_forked_child_does_not_hold_the_claim_of_a_killed_process(tmp_path):
-    fork = "import os,sys,time,pathlib; from earzip.batch import claim\n"
+    fork = "import os,sys,time,pathlib; from earzip.batch.claims import claim\n"
     fork += "with claim(pathlib.Path(sys.argv[1])):\n"
     fork += "  if not os.fork(): print(os.getpid(), flush=True)\n"
     fork += "  time.sleep(60)"

@@ -2,82 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import re
 import shutil
-import signal
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
 
-from earzip.batch_plan import CLAIM_SUFFIX, Bystander, Job, Plan
-from earzip.errors import EarzipError, LockedError, SourceError, TargetError, UsageError
+from earzip.batch.claims import claim
+from earzip.batch.plan import Bystander, Job, Plan
+from earzip.batch.signals import StopRequested, StopSignal
+from earzip.errors import EarzipError, LockedError, SourceError, TargetError
 from earzip.formats.atomic import atomic_path, reap_stale
-from earzip.options import PRECISIONS, Progress
+from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus, Report
 
 Work = Callable[[Job, Progress], FileRecord]
 """Does one job, tells the seconds of audio done as it goes, returns the record."""
 OnRecord = Callable[[FileRecord, Job | None], None]
 """Told of each record, and of the job that it ends, if it ends one."""
-
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class StopRequested(BaseException):
-    """Unwinds the file in hand. Not an Exception: nobody may take it for a fault of the file."""
-
-
-class StopSignal:
-    """While it is entered, the first SIGINT or SIGTERM sets ``requested``; a second one exits 130.
-
-    The request is looked at between blocks of audio rather than raised from the handler: an
-    exception there could come up inside a callback of a C library and be lost. ``on_request`` is
-    called from the handler of the first signal.
-    """
-
-    def __init__(self, on_request: Callable[[], None] | None = None) -> None:
-        self.requested = False
-        self._on_request = on_request
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in _STOP_SIGNALS:
-            # A run in the background of a script is told to ignore SIGINT: so it does.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def check(self) -> None:
-        """Raise `StopRequested` if a signal has come."""
-        if self.requested:
-            raise StopRequested
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            os._exit(130)  # at once, whatever hangs; temporaries are reaped by the next run
-        self.requested = True
-        if self._on_request:
-            self._on_request()
 
 
 def run_batch(
@@ -126,111 +71,6 @@ def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> 
         report.add(record)
         on_record(record, None)
     return report
-
-
-_held: set[int] = set()  # the locks of claims, as file descriptors
-
-
-def _let_go() -> None:
-    """Close the locks of the parent in a forked process: they must not outlive a killed owner there."""
-    for lock in _held:
-        os.close(lock)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
-@contextmanager
-def claim(target: Path) -> Iterator[None]:
-    """Hold ``target`` against other runs, on this machine and on those that share its locks.
-
-    The claim is a lock (flock) on a small hidden file beside the target. The kernel drops it with
-    its owner, kill -9 included; the file is then taken over by the next run. Where it cannot be
-    made, as on a read-only disk, the target cannot be written either, and nothing is held. Raises
-    `LockedError`.
-    """
-    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
-    path = target.with_name(f".{digest}{CLAIM_SUFFIX}")
-    while True:
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except OSError:
-            yield
-            return
-        try:
-            _held.add(lock)
-            locked = _try_lock(lock)
-            if not os.fstat(lock).st_nlink:
-                continue  # its owner was done with it and has removed it: look anew
-            if not locked:
-                raise LockedError("another run is writing it", target)
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    path.unlink()  # before the lock goes, so that nobody can lock what has no name
-            return
-        finally:
-            _held.discard(lock)
-            os.close(lock)
-
-
-def _try_lock(file: int) -> bool:
-    """Return whether this process may go on: False if another one holds the lock."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # no locks on this file system: atomic writes keep the results whole all the same
-    return True
-
-
-def choose_device(name: str, precision: str = "float32") -> str:
-    """Return the device to run the network on; ``auto``: what accelerate takes, a GPU if there is one.
-
-    Raises `UsageError` for one that is not there, that is neither a CPU nor a CUDA GPU, or that cannot
-    compute in ``precision``, one of `earzip.options.PRECISIONS`. Loads torch.
-    """
-    if not _DEVICE.fullmatch(name):
-        raise UsageError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
-    import torch  # noqa: PLC0415  # commands without a network do without it
-
-    if name == "auto":
-        from accelerate import PartialState  # noqa: PLC0415
-
-        name = str(PartialState().device)
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} cannot be used: {_first_line(error)}") from error
-    if precision != "float32":
-        _require_precision(name, precision)
-    return name
-
-
-def _require_precision(device: str, precision: str) -> None:
-    """Try the operations that a network spends its time in, on next to nothing."""
-    import torch  # noqa: PLC0415
-    from torch.nn import functional as F  # noqa: PLC0415
-
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    dtype, ones = getattr(torch, precision), torch.ones(1, 1, 1, device=device)
-    try:
-        with warnings.catch_warnings(action="ignore"), torch.autocast(ones.device.type, dtype):
-            found = F.linear(F.conv_transpose1d(F.conv1d(ones, ones), ones), ones[0])
-    except RuntimeError as error:
-        raise UsageError(
-            f"device {device!r} cannot compute in {precision}: {_first_line(error)}"
-        ) from error
-    if found.dtype != dtype:  # autocast warns and goes on in float32
-        raise UsageError(f"device {device!r} cannot compute in {precision}")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
 
 
 class _TooManyFailuresError(Exception):

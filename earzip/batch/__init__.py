@@ -1,0 +1,1 @@
+"""Many files: planned, claimed, shared out among processes, worked on, recorded."""

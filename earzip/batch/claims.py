@@ -1,0 +1,71 @@
+"""Claims: a target is written by one run at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from earzip.batch.plan import CLAIM_SUFFIX
+from earzip.errors import LockedError
+
+_held: set[int] = set()  # the locks of claims, as file descriptors
+
+
+def _let_go() -> None:
+    """Close the locks of the parent in a forked process: they must not outlive a killed owner there."""
+    for lock in _held:
+        os.close(lock)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def claim(target: Path) -> Iterator[None]:
+    """Hold ``target`` against other runs, on this machine and on those that share its locks.
+
+    The claim is a lock (flock) on a small hidden file beside the target. The kernel drops it with
+    its owner, kill -9 included; the file is then taken over by the next run. Where it cannot be
+    made, as on a read-only disk, the target cannot be written either, and nothing is held. Raises
+    `LockedError`.
+    """
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    path = target.with_name(f".{digest}{CLAIM_SUFFIX}")
+    while True:
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError:
+            yield
+            return
+        try:
+            _held.add(lock)
+            locked = _try_lock(lock)
+            if not os.fstat(lock).st_nlink:
+                continue  # its owner was done with it and has removed it: look anew
+            if not locked:
+                raise LockedError("another run is writing it", target)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()  # before the lock goes, so that nobody can lock what has no name
+            return
+        finally:
+            _held.discard(lock)
+            os.close(lock)
+
+
+def _try_lock(file: int) -> bool:
+    """Return whether this process may go on: False if another one holds the lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # no locks on this file system: atomic writes keep the results whole all the same
+    return True
