@@ -92,3 +92,9 @@ class LockedError(EarzipError):
     """Another run holds the lock on this target."""
 
     exit_code = 75
+
+
+class RunEndedError(EarzipError):
+    """The run that this process is part of has ended without it."""
+
+    exit_code = 75

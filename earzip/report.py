@@ -61,6 +61,10 @@ class FileRecord:
     message: str | None = None
     warnings: tuple[str, ...] = ()
     figures: Mapping[str, object] = field(default_factory=dict)
+    rank: int = 0
+    """Which process of the run worked on it."""
+    elapsed_s: float = 0.0
+    """How long it worked on it; 0 if it was not."""
     traceback: str | None = None
     """Where earzip itself went wrong, for whoever mends it."""
 
@@ -78,6 +82,8 @@ class FileRecord:
             "target": None if self.target is None else str(self.target),
             "message": self.message,
             "warnings": list(self.warnings),
+            "rank": self.rank,
+            "elapsed_s": round(self.elapsed_s, 3),
             **self.figures,
         }
 
@@ -106,6 +112,8 @@ class Report:
     """A signal ended the run early."""
     gave_up: bool = False
     """Too many files failed."""
+    died: bool = False
+    """No process was left to go on."""
     coded_s: float = 0.0
     """Seconds of audio that went through the network or were checked in this run."""
     elapsed_s: float = 0.0
@@ -148,9 +156,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The most severe of: 1 gave up or a bug, 75 stopped or locked, 4 damage, 3 failed, 0."""
+        """The most severe of: 1 gave up, died or a bug, 75 stopped or locked, 4 damage, 3 failed, 0."""
         codes = {record.exit_code for record in self.problems}
-        codes |= {1} if self.gave_up else set()
+        codes |= {1} if self.gave_up or self.died else set()
         codes |= {75} if self.stopped else set()
         return next((code for code in _SEVERITY if code in codes), 0)
 

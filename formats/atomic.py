@@ -77,10 +77,11 @@ def reap_stale(folder: str | os.PathLike[str]) -> list[Path]:
             names = sorted(e.name for e in entries if _TEMPORARY_NAME.fullmatch(e.name))
     except OSError:
         return []
-    return [path for name in names if _reap(path := Path(folder, name))]
+    return [path for name in names if reap(path := Path(folder, name))]
 
 
-def _reap(path: Path) -> bool:
+def reap(path: Path) -> bool:
+    """Remove the file ``path``, which its owner keeps locked (flock), if the owner is dead; say if so."""
     try:
         # NONBLOCK: opening a pipe of that name must not wait for its other end.
         lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from earzip.batch.plan import CLAIM_SUFFIX
 from earzip.errors import LockedError
+from earzip.formats.atomic import reap
+
+_CLAIM_NAME = re.compile(r"\.[0-9a-f]{16}" + re.escape(CLAIM_SUFFIX))
 
 _held: set[int] = set()  # the locks of claims, as file descriptors
 
@@ -58,6 +62,17 @@ def claim(target: Path) -> Iterator[None]:
         finally:
             _held.discard(lock)
             os.close(lock)
+
+
+def reap_claims(folder: Path) -> None:
+    """Remove the lock files that dead runs have left directly in ``folder``."""
+    try:
+        with os.scandir(folder) as entries:
+            paths = [Path(entry) for entry in entries if _CLAIM_NAME.fullmatch(entry.name)]
+    except OSError:
+        return
+    for path in paths:
+        reap(path)
 
 
 def _try_lock(file: int) -> bool:

@@ -24,6 +24,9 @@ ARCHIVE_SUFFIX = ".earz"
 CLAIM_SUFFIX = ".earzip-claim"
 """Ends the names of the lock files that runs keep beside a target while they write it."""
 
+RUN_LOCK_SUFFIX = ".earzip-lock"
+"""Ends the names of the files that hold a run's lock on a folder; see `earzip.batch.run_lock`."""
+
 _FolderId = tuple[int, int]
 
 
@@ -91,6 +94,26 @@ def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None 
             _take_named(path, selection, output, plan)
     _refuse_shared_targets(plan)
     return plan
+
+
+def longest_first(jobs: Iterable[Job]) -> list[Job]:
+    """Return ``jobs`` in the order in which several processes take them, so that none works on alone.
+
+    How long a track is is told from its size and its kind: opening every file would cost more.
+    """
+    return sorted(jobs, key=_estimated_s, reverse=True)
+
+
+def _estimated_s(job: Job) -> float:
+    return job.n_bytes / _BYTES_A_SECOND.get(job.source.suffix.lower(), _LOSSY_BYTES_A_SECOND)
+
+
+_LOSSY_BYTES_A_SECOND = 30_000  # 240 kbit/s, about what libraries are kept at
+_BYTES_A_SECOND = {
+    **dict.fromkeys((".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"), 176_400),
+    **dict.fromkeys((".flac", ".ape", ".wv"), 110_000),
+    ARCHIVE_SUFFIX: 1_500,
+}
 
 
 def is_output_file(paths: Sequence[Path], output: Path, suffixes: Iterable[str]) -> bool:
@@ -212,7 +235,7 @@ class _Walk:
     def _visit(self, folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
         """Plan what ``entry`` is; return it if it is a folder to go into."""
         path = folder.path / entry.name
-        if entry.name.endswith((TEMPORARY_SUFFIX, CLAIM_SUFFIX)):
+        if entry.name.endswith((TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)):
             return None  # of a run at work, or killed
         hidden = folder.hidden or entry.name.startswith(".")
         try:

@@ -1,59 +1,66 @@
-"""Many files, one after the other: claimed, worked on, recorded. One bad file never stops a run."""
+"""A run: many files worked on by a crew, each put on record as it is done."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
 
-from earzip.batch.claims import claim
-from earzip.batch.plan import Bystander, Job, Plan
-from earzip.batch.signals import StopRequested, StopSignal
-from earzip.errors import EarzipError, LockedError, SourceError, TargetError
+from earzip.batch.claims import claim, reap_claims
+from earzip.batch.crew import Advanced, Began, Broke, Crew, Ended, Event, Recorded
+from earzip.batch.plan import Bystander, Job, Plan, longest_first
+from earzip.batch.signals import StopSignal
+from earzip.batch.workers import make_folder_of, problem
+from earzip.errors import EarzipError, LockedError, SourceError
 from earzip.formats.atomic import atomic_path, reap_stale
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus, Report
 
-Work = Callable[[Job, Progress], FileRecord]
-"""Does one job, tells the seconds of audio done as it goes, returns the record."""
 OnRecord = Callable[[FileRecord, Job | None], None]
 """Told of each record, and of the job that it ends, if it ends one."""
+Already = Callable[[Job], FileRecord | None]
+"""Gives the record of a job that is done already, seen at a glance; None for one to be worked on."""
+
+_TICK_S = 0.2
 
 
 def run_batch(
     plan: Plan,
-    work: Work,
+    crew: Crew,
     on_record: OnRecord,
     *,
     stop: StopSignal,
+    already: Already = lambda _job: None,
     on_progress: Progress | None = None,
+    on_tick: Callable[[Report], None] = lambda _report: None,
     max_failures: int | None = None,
     copy_others: bool = False,
     force: bool = False,
 ) -> Report:
-    """Do the jobs of ``plan`` in order and return the report.
+    """Have the jobs of ``plan`` done by ``crew`` and return the report.
 
-    An `EarzipError` of ``work`` becomes the record of its file, and so does a bug, with its
-    traceback: a night's run does not end at the one file that brings it out. A file whose target
-    another run holds is tried once more after all others. ``copy_others`` copies the bystanders
-    beside the results; ``force`` lets the copies replace files that differ. Once ``max_failures``
-    files have failed the run gives up on the rest.
+    Jobs that are done ``already`` are put on record before the crew is started, which it is not if none
+    is left. One process takes jobs in the order of the plan, several take the longest first. What killed
+    runs have left beside the targets is removed. ``copy_others`` copies the bystanders beside the
+    results; ``force`` lets the copies replace files that differ. Once ``max_failures`` files have failed
+    the run gives up on the rest. ``on_tick`` is called some times a second. Raises what keeps the whole
+    crew from its work: ModelNotFoundError, UsageError for its device, and the like.
     """
-    run = _Run(plan, work, on_record, stop, on_progress, max_failures)
+    run = _Run(plan, on_record, stop, on_progress, on_tick, max_failures)
     started = time.monotonic()
-    try:
-        run.do_all(copy_others=copy_others, force=force)
-    except StopRequested:
-        run.report.stopped = True
-    except _TooManyFailuresError:
-        run.report.gave_up = True
-    run.report.elapsed_s = time.monotonic() - started
-    return run.report
+    for record in plan.refused:
+        run.put_on_record(record)
+    _reap(plan)
+    jobs = run.settle(already)
+    if jobs and run.goes_on:
+        run.work(crew, longest_first(jobs) if crew.n_processes > 1 else jobs)
+    run.see_to_others(copy_others=copy_others, force=force)
+    return run.finished(time.monotonic() - started)
 
 
 def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> Report:
@@ -73,105 +80,156 @@ def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> 
     return report
 
 
-class _TooManyFailuresError(Exception):
-    """Ends a run that has met ``max_failures``."""
-
-
 @dataclass
 class _Run:
     """The state of one run."""
 
     plan: Plan
-    work: Work
     on_record: OnRecord
     stop: StopSignal
     on_progress: Progress | None
+    on_tick: Callable[[Report], None]
     max_failures: int | None
     report: Report = field(default_factory=Report)
     n_failed: int = 0
-    prepared: set[Path] = field(default_factory=set)
-    """Folders of targets that are there and clear of what killed runs have left."""
+    n_jobs_done: int = 0
+    n_bystanders_seen: int = 0
 
-    def do_all(self, *, copy_others: bool, force: bool) -> None:
-        self.report.n_undone = len(self.plan.jobs)
-        for record in self.plan.refused:
-            self._put_on_record(record)
-        held = [job for job in self.plan.jobs if not self._do(job, wait_for_turn=True)]
-        for job in held:
-            self._do(job, wait_for_turn=False)
-        for bystander in self.plan.bystanders:
-            self._require_go()
-            if copy_others and bystander.target is not None:
-                self._put_on_record(self._copy(bystander, bystander.target, force=force))
+    def settle(self, already: Already) -> list[Job]:
+        """Put on record what is done already; return the other jobs."""
+        left = []
+        for job in self.plan.jobs:
+            if not self.goes_on:
+                break
+            record = already(job)
+            if record is None:
+                left.append(job)
             else:
-                self._put_on_record(_skipped(bystander))
+                self.put_on_record(record, job)
+        return left
 
-    def _do(self, job: Job, *, wait_for_turn: bool) -> bool:
-        """Do ``job`` and put it on record; False if it is locked and may be tried later."""
-        self._require_go()
-        try:
-            if job.target is None:
-                record = self.work(job, self._advance)
-            else:
-                self._prepare_folder(job.target)
-                with claim(job.target):
-                    record = self.work(job, self._advance)
-        except LockedError as error:
-            if wait_for_turn:
-                return False
-            record = _problem(FileStatus.LOCKED, job.source, job.target, error)
-        except EarzipError as error:
-            record = _problem(FileStatus.FAILED, job.source, job.target, error)
-        except Exception as error:  # recorded with its traceback, and exit code 1
-            record = _bug(job, error)
-        self.report.n_undone -= 1
-        self._put_on_record(record, job)
-        return True
-
-    def _require_go(self) -> None:
-        self.stop.check()
-        if self.max_failures is not None and self.n_failed >= self.max_failures:
-            raise _TooManyFailuresError
-
-    def _advance(self, seconds: float) -> None:
-        self.stop.check()
-        self.report.coded_s += seconds
-        if self.on_progress is not None:
-            self.on_progress(seconds)
-
-    def _put_on_record(self, record: FileRecord, job: Job | None = None) -> None:
-        self.report.add(record)
-        self.on_record(record, job)
-        self.n_failed += record.status in (FileStatus.FAILED, FileStatus.DAMAGED)
-
-    def _prepare_folder(self, target: Path) -> None:
-        """Make the folder of ``target``, and clear it of what killed runs have left, once a run."""
-        folder = target.parent
-        if folder in self.prepared:
+    def work(self, crew: Crew, jobs: Sequence[Job]) -> None:
+        """Have ``jobs`` done."""
+        hands = _Hands(jobs)
+        with closing(crew):
+            crew.start(jobs, self.stop)
+            while not crew.is_done:
+                event = crew.receive(_TICK_S)
+                if event is not None:
+                    self._take(event, hands)
+                self.on_tick(self.report)
+                if self.is_too_much:
+                    self.stop.request(0)
+        if self.stop.requested:
             return
-        missing = [folder]
-        try:
-            # Not mkdir(parents=True), which recurses: folders may be nested deeper than calls.
-            while not missing[-1].exists():
-                missing.append(missing[-1].parent)
-            for each in reversed(missing):
-                each.mkdir(exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise TargetError(f"its folder cannot be made: {reason}", target) from error
-        reap_stale(folder)
-        self.prepared.add(folder)
+        # All has been dealt out, unless nobody was left to take it.
+        for index in hands.never_heard_of() if hands.some_ended_well else ():
+            self._lose(jobs[index], "the process that took it ended")
+        self.report.died = not hands.some_ended_well
 
-    def _copy(self, bystander: Bystander, target: Path, *, force: bool) -> FileRecord:
-        try:
-            self._prepare_folder(target)
-            with claim(target):
-                status = _copy_file(bystander.source, target, force=force)
-        except LockedError as error:
-            return _problem(FileStatus.LOCKED, bystander.source, target, error)
-        except EarzipError as error:
-            return _problem(FileStatus.FAILED, bystander.source, target, error)
-        return FileRecord(status, bystander.source, target)
+    def see_to_others(self, *, copy_others: bool, force: bool) -> None:
+        """Copy the bystanders, or say that they are left aside."""
+        for bystander in self.plan.bystanders:
+            if not self.goes_on:
+                break
+            self.n_bystanders_seen += 1
+            if copy_others and bystander.target is not None:
+                self.put_on_record(_copy(bystander, bystander.target, force=force))
+            else:
+                self.put_on_record(_skipped(bystander))
+
+    def finished(self, elapsed_s: float) -> Report:
+        """Return the report of the run, which has ended."""
+        report = self.report
+        report.elapsed_s = elapsed_s
+        report.n_undone = len(self.plan.jobs) - self.n_jobs_done
+        if report.n_undone or self.n_bystanders_seen < len(self.plan.bystanders):
+            report.gave_up = self.is_too_much
+            report.stopped = self.stop.requested and not report.gave_up
+        return report
+
+    def put_on_record(self, record: FileRecord, job: Job | None = None) -> None:
+        """Count a record and pass it on; ``job``: the one that it ends."""
+        self.report.add(record)
+        self.n_failed += record.status in (FileStatus.FAILED, FileStatus.DAMAGED)
+        self.n_jobs_done += job is not None
+        self.on_record(record, job)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether further files are begun."""
+        return not self.stop.requested and not self.is_too_much
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether as many files have failed as the run puts up with."""
+        return self.max_failures is not None and self.n_failed >= self.max_failures
+
+    def _take(self, event: Event, hands: _Hands) -> None:
+        match event:
+            case Began(index, rank):
+                hands.holders[index] = rank
+            case Advanced(seconds):
+                self.report.coded_s += seconds
+                if self.on_progress is not None:
+                    self.on_progress(seconds)
+            case Recorded(index, record):
+                hands.done(index)
+                self.put_on_record(record, hands.jobs[index])
+            case Ended(rank, cause):
+                hands.some_ended_well |= cause is None
+                for index in hands.held_by(rank) if cause and not self.stop.requested else ():
+                    hands.done(index)
+                    self._lose(hands.jobs[index], f"the process that worked on it {cause}")
+            case Broke(error):
+                raise error
+
+    def _lose(self, job: Job, why: str) -> None:
+        message = f"{why}; run again to do it"
+        self.put_on_record(FileRecord(FileStatus.FAILED, job.source, job.target, message), job)
+
+
+class _Hands:
+    """Which jobs are in whose hands."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.holders: dict[int, int] = {}
+        """The rank that has a job in hand."""
+        self.some_ended_well = False
+        self._left = set(range(len(jobs)))
+
+    def done(self, index: int) -> None:
+        """Take a job off."""
+        self.holders.pop(index, None)
+        self._left.discard(index)
+
+    def held_by(self, rank: int) -> list[int]:
+        """Return the jobs that ``rank`` has in hand."""
+        return [index for index, holder in self.holders.items() if holder == rank]
+
+    def never_heard_of(self) -> list[int]:
+        """Return the jobs of which nobody has said what became of them."""
+        return sorted(self._left)
+
+
+def _reap(plan: Plan) -> None:
+    """Remove what killed runs have left beside the targets."""
+    for folder in {job.target.parent for job in plan.jobs if job.target is not None}:
+        reap_stale(folder)
+        reap_claims(folder)
+
+
+def _copy(bystander: Bystander, target: Path, *, force: bool) -> FileRecord:
+    try:
+        make_folder_of(target)
+        with claim(target):
+            status = _copy_file(bystander.source, target, force=force)
+    except LockedError as error:
+        return problem(FileStatus.LOCKED, bystander.source, target, error)
+    except EarzipError as error:
+        return problem(FileStatus.FAILED, bystander.source, target, error)
+    return FileRecord(status, bystander.source, target)
 
 
 def _copy_file(source: Path, target: Path, *, force: bool) -> FileStatus:
@@ -187,19 +245,6 @@ def _copy_file(source: Path, target: Path, *, force: bool) -> FileStatus:
     except OSError as error:
         raise SourceError(f"cannot be copied: {error.strerror or error}", source) from error
     return FileStatus.COPIED
-
-
-def _problem(
-    status: FileStatus, source: Path, target: Path | None, error: EarzipError
-) -> FileRecord:
-    about_source = error.path is None or error.path == str(source)
-    return FileRecord(status, source, target, error.message if about_source else str(error))
-
-
-def _bug(job: Job, error: Exception) -> FileRecord:
-    message = f"internal error: {type(error).__name__}: {error}"
-    where = "".join(traceback.format_exception(error))
-    return FileRecord(FileStatus.FAILED, job.source, job.target, message, traceback=where)
 
 
 def _skipped(bystander: Bystander) -> FileRecord:

@@ -1,35 +1,79 @@
-"""Signals that end a run: the first asks it to stop, the second ends it at once."""
+"""The end of a run before its end: asked for by a first signal, at once by a second."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ctrl-C; what systemd, Slurm and Docker send before SIGKILL; what Slurm sends where it is told to."""
+
+
+_SAME_REQUEST_S = 1.0
+"""Signals that come so soon after the first are the same request: Slurm and systemd send it to every
+process of a job, some of which pass it on, and Slurm sends SIGTERM twice at a time limit."""
 
 
 class StopRequested(BaseException):
     """Unwinds the file in hand. Not an Exception: nobody may take it for a fault of the file."""
 
 
-class StopSignal:
-    """While it is entered, the first SIGINT or SIGTERM sets ``requested``; a second one exits 130.
+class Stop:
+    """Whether a run is to end early, and when it abandons the files in hand. Safe among threads."""
 
-    The request is looked at between blocks of audio rather than raised from the handler: an
-    exception there could come up inside a callback of a C library and be lost. ``on_request`` is
-    called from the handler of the first signal.
+    def __init__(self, grace_s: float = 0.0) -> None:
+        self.requested = False
+        """No further file is begun."""
+        self.grace_s = grace_s
+        """For how many seconds files in hand may still be finished, where nothing else is said."""
+        self._deadline = float("inf")
+
+    def request(self, grace_s: float | None = None) -> None:
+        """Ask for the end: files in hand have ``grace_s`` seconds more. Never puts an end off."""
+        more_s = self.grace_s if grace_s is None else grace_s
+        self._deadline = min(self._deadline, time.monotonic() + more_s)
+        self.requested = True
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the files in hand are to be abandoned."""
+        return self.requested and time.monotonic() >= self._deadline
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that the files in hand have left, 0 or more; infinite without a request."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def check(self) -> None:
+        """Raise `StopRequested` once the files in hand are to be abandoned."""
+        if self.is_due:
+            raise StopRequested
+
+
+class StopSignal(Stop):
+    """A stop that is requested by the first of `STOP_SIGNALS` while this is entered.
+
+    One that comes a second later or more ends the process at once, with exit code 130. The request is
+    looked at between blocks of audio rather than raised from the handler: an exception there could come
+    up inside a callback of a C library and be lost. ``on_request`` is called from the handler of the
+    first signal, and what ``at_once`` is set to from that of the second.
     """
 
-    def __init__(self, on_request: Callable[[], None] | None = None) -> None:
-        self.requested = False
+    def __init__(
+        self, on_request: Callable[[], None] | None = None, *, grace_s: float = 0.0
+    ) -> None:
+        super().__init__(grace_s)
+        self.at_once: Callable[[], None] | None = None
         self._on_request = on_request
+        self._signalled_at: float | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in _STOP_SIGNALS:
+        for number in STOP_SIGNALS:
             # A run in the background of a script is told to ignore SIGINT: so it does.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
@@ -44,14 +88,15 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def check(self) -> None:
-        """Raise `StopRequested` if a signal has come."""
-        if self.requested:
-            raise StopRequested
-
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            os._exit(130)  # at once, whatever hangs; temporaries are reaped by the next run
-        self.requested = True
+        now = time.monotonic()
+        if self._signalled_at is not None:
+            if now - self._signalled_at < _SAME_REQUEST_S:
+                return
+            if self.at_once:
+                self.at_once()
+            os._exit(130)  # whatever hangs; temporaries are reaped by the next run
+        self._signalled_at = now
+        self.request()
         if self._on_request:
             self._on_request()

@@ -1,0 +1,338 @@
+"""Processes that `accelerate launch` or torchrun has started, on one machine or several, as one run.
+
+They meet at the store (`torch.distributed.TCPStore`) that the launcher has set up. Jobs are claimed from
+a counter there, so that whoever is free takes the next one; nobody waits for anybody else. The process of
+rank 0 plans, works too, and keeps the record. What passes through the store is JSON, since whoever can
+reach its port can write to it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from earzip.batch.crew import Advanced, Broke, Ended, Event, OpenWork, Seat
+from earzip.batch.plan import Job
+from earzip.batch.signals import Stop, StopRequested
+from earzip.batch.wire import event_from_bytes, event_to_bytes, jobs_from_bytes, jobs_to_bytes
+from earzip.batch.workers import Workers
+from earzip.errors import EarzipError, RunEndedError
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
+
+_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
+_MEET_WITHIN = timedelta(minutes=5)
+_JOBS_A_KEY = 128
+_BEAT_S = 0.5
+_SILENT_S = 120.0
+"""A process that has not been heard of for so long is taken to be dead."""
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Which of the processes of a launcher this one is."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launch | None:
+        """Return what a launcher says of this process; None if there is none, or no other process."""
+        values = [environment.get(name, "") for name in _NUMBERS]
+        if not environment.get("MASTER_ADDR") or not all(value.isdecimal() for value in values):
+            return None
+        launch = cls(*map(int, values[:4]))
+        return launch if launch.world_size > 1 else None
+
+
+class Meeting:
+    """Where the processes of a launcher meet. A context manager, entered by all of them.
+
+    Entering raises RunEndedError if they do not come. Rank 0 has a `Launched` crew do its jobs, or just
+    leaves, which tells the others that there are none; those `take_part`.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self._chunk: tuple[int, list[Job]] = (-1, [])
+        self._claiming = threading.Lock()
+
+    def __enter__(self) -> Self:
+        import torch.distributed as dist  # noqa: PLC0415  # runs of one process do without it
+
+        try:
+            store, _, _ = next(iter(dist.rendezvous("env://", timeout=_MEET_WITHIN)))
+        except RuntimeError as error:
+            raise RunEndedError(f"the processes of this run do not meet: {error}") from error
+        self._store: Store = dist.PrefixStore("earzip", store)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.launch.rank == 0:
+            with suppress(RuntimeError):  # the store is gone, and so is whoever waits at it
+                if not self._store.check(["n_jobs"]):
+                    self._store.set("n_jobs", "0")
+
+    def lay_out(self, jobs: Sequence[Job]) -> None:
+        """Put jobs where all can claim them."""
+        for start in range(0, len(jobs), _JOBS_A_KEY):
+            key = f"jobs/{start // _JOBS_A_KEY}"
+            self._store.set(key, jobs_to_bytes(jobs[start : start + _JOBS_A_KEY]))
+        self._store.set("n_jobs", str(len(jobs)))
+
+    def n_jobs(self) -> int | None:
+        """Return how many jobs are laid out; None if that is not known yet."""
+        return int(self._store.get("n_jobs")) if self._store.check(["n_jobs"]) else None
+
+    def claim(self) -> tuple[int, Job] | None:
+        """Return the next job and its number; None if there is none left."""
+        index = self._store.add("n_claimed", 1) - 1
+        if index >= (self.n_jobs() or 0):
+            return None
+        number, offset = divmod(index, _JOBS_A_KEY)
+        with self._claiming:
+            if self._chunk[0] != number:
+                self._chunk = number, jobs_from_bytes(self._store.get(f"jobs/{number}"))
+            return index, self._chunk[1][offset]
+
+    def send(self, event: Event) -> None:
+        """Tell rank 0 of ``event``."""
+        self._store.queue_push("events", event_to_bytes(event))
+
+    def receive(self) -> Event | None:
+        """Return the next event; None if there is none now."""
+        if not self._store.queue_len("events"):
+            return None
+        return event_from_bytes(self._store.queue_pop("events"))
+
+    def beat(self, count: int) -> None:
+        """Say that this process is alive, for the ``count``-th time."""
+        self._store.set(f"beats/{self.launch.rank}", str(count))
+
+    def beats(self, rank: int) -> bytes:
+        """Return what ``rank`` has last said with `beat`."""
+        key = f"beats/{rank}"
+        return self._store.get(key) if self._store.check([key]) else b""
+
+    def share_stop(self, stop: Stop) -> None:
+        """Pass a stop on to all processes, or take one over."""
+        if stop.requested:
+            self._store.set("stop", f"{stop.left_s:.3f}")
+        elif self._store.check(["stop"]):
+            stop.request(float(self._store.get("stop")))
+
+
+class _Member:
+    """This process at the meeting: it claims jobs, tells what becomes of them, and that it is alive."""
+
+    def __init__(self, meeting: Meeting, stop: Stop) -> None:
+        self._meeting = meeting
+        self._stop = stop
+        self._advanced_s = 0.0
+        self._counting = threading.Lock()
+        self._leaving = threading.Event()
+        self._parent = os.getppid()
+        self.is_cut_off = False
+        """The store, or whoever started this process, is gone."""
+        self._thread = threading.Thread(target=self._stay_in_touch, daemon=True)
+        self._thread.start()
+
+    def deal(self) -> tuple[int, Job] | None:
+        """Return the next job and its number; None if there is none left."""
+        try:
+            return self._meeting.claim()
+        except RuntimeError:
+            self._cut_off()
+            return None
+
+    def send(self, event: Event) -> None:
+        """Tell rank 0 of ``event``; of audio that is done only now and then. Raises StopRequested."""
+        if isinstance(event, Advanced):
+            with self._counting:
+                self._advanced_s += event.seconds
+            return
+        try:
+            self._meeting.send(event)
+        except RuntimeError as error:
+            self._cut_off()
+            raise StopRequested from error
+
+    def leave(self) -> None:
+        """End the thread that stays in touch."""
+        self._leaving.set()
+        self._thread.join()
+
+    def _stay_in_touch(self) -> None:
+        count = 0
+        while not self._leaving.wait(_BEAT_S):
+            count += 1
+            try:
+                self.tell_advance()
+                self._meeting.beat(count)
+                self._meeting.share_stop(self._stop)
+            except RuntimeError:
+                self._cut_off()
+                return
+            if os.getppid() != self._parent:  # a killed launcher leaves its processes to themselves
+                self._cut_off()
+
+    def tell_advance(self) -> None:
+        """Tell rank 0 of the audio that is done since it was told last."""
+        with self._counting:
+            seconds, self._advanced_s = self._advanced_s, 0.0
+        if seconds:
+            try:
+                self._meeting.send(Advanced(seconds))
+            except RuntimeError:
+                self._cut_off()
+
+    def _cut_off(self) -> None:
+        self.is_cut_off = True
+        self._stop.request(0)
+
+
+class Launched:
+    """A crew of all processes of a launcher, as rank 0 sees it; this process works at ``seat``."""
+
+    def __init__(
+        self, meeting: Meeting, open_work: OpenWork, seat: Seat, n_threads: int = 1
+    ) -> None:
+        self._meeting = meeting
+        self._open_work = open_work
+        self._seat = seat
+        self._n_threads = n_threads
+        self._opened = ExitStack()
+        self._at_work: set[int] = set()
+        self._last_beats: dict[int, tuple[bytes, float]] = {}
+        self._looked_at = 0.0
+        self._has_told_own_end = False
+
+    @property
+    def n_processes(self) -> int:
+        """Processes that share the jobs."""
+        return self._meeting.launch.world_size
+
+    def start(self, jobs: Sequence[Job], stop: Stop) -> None:
+        """Begin with ``jobs``."""
+        self._stop = stop
+        work = self._opened.enter_context(self._open_work(self._seat))
+        self._member = _Member(self._meeting, stop)
+        self._opened.callback(self._member.leave)
+        self._workers = Workers(
+            work, self._member.deal, self._member.send, stop, n_threads=self._n_threads
+        )
+        self._meeting.lay_out(jobs)
+        self._workers.start()
+        self._opened.callback(self._workers.join)
+        self._at_work = set(range(self.n_processes))
+
+    def receive(self, timeout_s: float) -> Event | None:
+        """Return the next event, or None if none comes in ``timeout_s``. Raises RunEndedError."""
+        until = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._tell_own_end()
+                event = self._meeting.receive() or self._somebody_silent()
+            except RuntimeError as error:
+                self._at_work.clear()
+                raise RunEndedError(f"the launcher's store is gone: {error}") from error
+            if isinstance(event, Ended):
+                self._at_work.discard(event.rank)
+            if event is not None or time.monotonic() >= until:
+                return event
+            time.sleep(_POLL_S)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all processes have ended."""
+        return not self._at_work
+
+    def close(self) -> None:
+        """Abandon what is still in hand."""
+        if not self.is_done:
+            self._stop.request(0)
+        with suppress(RunEndedError):
+            while not self.is_done:
+                self.receive(0.2)
+        self._opened.close()
+
+    def _tell_own_end(self) -> None:
+        # By way of the store, as the others do: behind the records that are still in it.
+        if not self._has_told_own_end and not self._workers.are_at_work:
+            self._has_told_own_end = True
+            self._member.tell_advance()
+            self._meeting.send(Ended(0))
+
+    def _somebody_silent(self) -> Event | None:
+        now = time.monotonic()
+        if now - self._looked_at < _BEAT_S:
+            return None
+        self._looked_at = now
+        for rank in self._at_work - {0}:
+            beats = self._meeting.beats(rank)
+            last, since = self._last_beats.setdefault(rank, (beats, now))
+            if beats != last:
+                self._last_beats[rank] = beats, now
+            elif now - since > _SILENT_S:
+                return Ended(rank, f"has not been heard of for {_SILENT_S:.0f} s")
+        return None
+
+
+def take_part(
+    meeting: Meeting, open_work: OpenWork, seat: Seat, stop: Stop, n_threads: int = 1
+) -> None:
+    """Do jobs that rank 0 lays out, as another rank, until none is left.
+
+    Raises RunEndedError if the launcher or rank 0 is gone before that. Of other errors rank 0 is told.
+    """
+    member = _Member(meeting, stop)
+    try:
+        with suppress(StopRequested):  # what a member raises that is cut off
+            if _wait_for_jobs(meeting, stop):
+                _do_jobs(member, open_work, seat, stop, n_threads)
+            member.tell_advance()
+            member.send(Ended(seat.rank))
+    finally:
+        member.leave()
+    if member.is_cut_off:
+        raise RunEndedError("the launcher, or the process of rank 0, is gone; run again to go on")
+
+
+def _wait_for_jobs(meeting: Meeting, stop: Stop) -> int:
+    while not stop.requested:
+        try:
+            n_jobs = meeting.n_jobs()
+        except RuntimeError:
+            break
+        if n_jobs is not None:
+            return n_jobs
+        time.sleep(_POLL_S)
+    return 0
+
+
+def _do_jobs(member: _Member, open_work: OpenWork, seat: Seat, stop: Stop, n_threads: int) -> None:
+    try:
+        with open_work(seat) as work:
+            workers = Workers(
+                work, member.deal, member.send, stop, rank=seat.rank, n_threads=n_threads
+            )
+            workers.start()
+            workers.join()
+    except EarzipError as error:
+        member.send(Broke(error))

@@ -1,0 +1,205 @@
+"""One run over a folder at a time, and a memory of the shards that a folder is worked on in.
+
+    .compress.earzip-lock           held by a run over the whole folder; runs of shards share it
+    .compress.3-of-8.earzip-lock    held by the run of a shard; stays until all shards are done
+
+The kernel drops a lock with its owner, kill -9 included. The files of shards stay, so that a run that
+cuts the library otherwise can say what that means.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from earzip.batch.plan import RUN_LOCK_SUFFIX
+from earzip.batch.shard import Shard
+from earzip.errors import LockedError
+
+_DONE = "done"
+_MAX_NOTE_BYTES = 500
+_GO_ON = "wait for it, or work beside it with --no-lock"
+
+
+class RunLock:
+    """The lock of a run of ``command`` that writes below ``folders``. A context manager.
+
+    Entering raises LockedError while another run is at work there. After that ``notes`` says in sentences
+    what earlier runs of other shards mean for this one. Where a lock file cannot be made nothing can be
+    written either, and nothing is locked.
+    """
+
+    def __init__(self, command: str, folders: Iterable[Path], shard: Shard | None = None) -> None:
+        folders = {Path(os.path.realpath(folder)) for folder in folders}
+        self._locks = [_FolderLock(folder, command, shard) for folder in sorted(folders)]
+        self._held = ExitStack()
+
+    @property
+    def notes(self) -> list[str]:
+        """What earlier runs mean for this one."""
+        return [note for lock in self._locks for note in lock.notes]
+
+    def __enter__(self) -> Self:
+        with ExitStack() as held:
+            for lock in self._locks:
+                lock.take()
+                held.callback(lock.give_back)
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    def done(self) -> None:
+        """Note, while the lock is held, that nothing is left to do of what the run set out to do."""
+        for lock in self._locks:
+            lock.done()
+
+
+class _FolderLock:
+    """The lock of one folder."""
+
+    def __init__(self, folder: Path, command: str, shard: Shard | None) -> None:
+        self._folder = folder
+        self._command = command
+        self._shard = shard
+        self._whole = folder / f".{command}{RUN_LOCK_SUFFIX}"
+        self._files: list[int] = []  # descriptors: of the whole folder, then of the shard
+        self.notes: list[str] = []
+
+    def take(self) -> None:
+        try:
+            self._folder.mkdir(exist_ok=True)
+            self._take()
+        except LockedError:
+            self.give_back()
+            raise
+        except OSError:
+            self.give_back()
+
+    def _take(self) -> None:
+        if self._shard is None:
+            self._files.append(self._lock(self._whole, fcntl.LOCK_EX))
+            _write(self._files[-1], _who_and_since())
+            return
+        self._files.append(self._lock(self._whole, fcntl.LOCK_SH))
+        _write(self._files[-1], "")  # what a dead run has left there
+        self._settle_other_counts(self._shard)
+        own = self._file_of(self._shard)
+        self._files.append(self._lock(own, fcntl.LOCK_EX))
+        _write(self._files[-1], _who_and_since())
+
+    def give_back(self) -> None:
+        if self._files:
+            with suppress(OSError):
+                # Only the last of those that share it removes it; an only owner is that in any case.
+                fcntl.flock(self._files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._whole.unlink()
+        for file in self._files:
+            os.close(file)
+        self._files.clear()
+
+    def done(self) -> None:
+        if not self._files:
+            return
+        if self._shard is None:
+            for path, _ in self._shard_files():
+                path.unlink(missing_ok=True)
+            return
+        _write(self._files[-1], _DONE)
+        count = self._shard.count
+        files = [path for path, shard in self._shard_files() if shard.count == count]
+        if len(files) == count and all(_read(path) == _DONE for path in files):
+            for path in files:
+                path.unlink(missing_ok=True)
+
+    def _settle_other_counts(self, shard: Shard) -> None:
+        """Refuse to work beside shards of another count; drop what is left of dead ones, with a note."""
+        others = [(path, s) for path, s in self._shard_files() if s.count != shard.count]
+        for path, other in others:
+            try:
+                os.close(self._lock(path, fcntl.LOCK_EX))
+            except LockedError as error:
+                raise LockedError(
+                    f"shard {other} is at work there, and shards of {other.count} and of "
+                    f"{shard.count} are not parts of the same whole: use one number, or wait",
+                    self._folder,
+                ) from error
+        for count in sorted({other.count for _, other in others}):
+            of_count = [path for path, other in others if other.count == count]
+            n_done = sum(_read(path) == _DONE for path in of_count)
+            self.notes.append(
+                f"{self._folder} was begun in {count} shards, of which {n_done} came to their end; "
+                f"now that it is cut into {shard.count}, all {shard.count} have to run. "
+                "What is done is skipped"
+            )
+            for path in of_count:
+                path.unlink(missing_ok=True)
+
+    def _shard_files(self) -> list[tuple[Path, Shard]]:
+        pattern = re.compile(
+            rf"\.{self._command}\.(\d+)-of-(\d+){re.escape(RUN_LOCK_SUFFIX)}", re.ASCII
+        )
+        found = []
+        for name in sorted(os.listdir(self._folder)):  # noqa: PTH208  # names are all that is asked
+            if match := pattern.fullmatch(name):
+                number, count = int(match[1]), int(match[2])
+                if 1 <= number <= count:
+                    found.append((self._folder / name, Shard(number, count)))
+        return found
+
+    def _file_of(self, shard: Shard) -> Path:
+        name = f".{self._command}.{shard.number}-of-{shard.count}{RUN_LOCK_SUFFIX}"
+        return self._folder / name
+
+    def _lock(self, path: Path, kind: int) -> int:
+        """Return a descriptor of ``path``, locked. Raises LockedError, or OSError if it cannot be."""
+        while True:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(path, flags, 0o666)
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                owner = _read(path)
+                os.close(file)
+                who = f": {owner}" if owner and owner != _DONE else ""
+                what = f"another {self._command} run is at work there{who}; {_GO_ON}"
+                raise LockedError(what, self._folder) from error
+            except OSError:
+                os.close(file)
+                raise
+            if os.fstat(file).st_nlink:
+                return file
+            os.close(file)  # its owner was done with it and has removed it: look anew
+
+
+def _who_and_since() -> str:
+    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    return f"process {os.getpid()} on {socket.gethostname()} since {now}"
+
+
+def _write(file: int, text: str) -> None:
+    with suppress(OSError):  # a full disk is no reason not to hold the lock
+        os.ftruncate(file, 0)
+        os.pwrite(file, text.encode(), 0)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_NOTE_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""

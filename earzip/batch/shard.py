@@ -1,0 +1,89 @@
+"""A part of a library for one of several jobs that do not know of each other, as in a Slurm array."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from earzip.batch.plan import Plan, is_folder
+from earzip.errors import UsageError
+
+_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part ``number`` of ``count``, counted from 1.
+
+    A file belongs to the shard that the SHA-256 of its path says: the path from the folder that was
+    named, so that every machine says the same wherever the library is mounted.
+    """
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise UsageError(
+                f"shard is {self}, expected i/N with i from 1 to N: shards are counted from 1"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str, environment: Mapping[str, str] = os.environ) -> Shard:
+        """Return the shard that ``i/N`` means, or ``auto``: this task of a Slurm job array.
+
+        Raises UsageError.
+        """
+        if text == "auto":
+            return cls._of_slurm(environment)
+        found = _SHARD.fullmatch(text)
+        if not found:
+            raise UsageError(f"shard is {text!r}, expected i/N, as 3/8, or auto")
+        return cls(int(found[1]), int(found[2]))
+
+    @classmethod
+    def _of_slurm(cls, environment: Mapping[str, str]) -> Shard:
+        def number(name: str, default: str | None = None) -> int:
+            value = environment.get(f"SLURM_ARRAY_TASK_{name}", default)
+            if value is None or not value.isdecimal():
+                raise UsageError(
+                    f"shard auto needs a Slurm job array: SLURM_ARRAY_TASK_{name} is {value or 'not set'}"
+                )
+            return int(value)
+
+        task, count = number("ID"), number("COUNT")
+        first, step = number("MIN", "0"), number("STEP", "1")
+        return cls((task - first) // max(step, 1) + 1, count)
+
+    def has(self, relative: str) -> bool:
+        """Return whether the file of this path below the folder that was named belongs to the shard."""
+        digest = hashlib.sha256(os.fsencode(relative)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+
+def only_shard(plan: Plan, shard: Shard, paths: Iterable[Path]) -> Plan:
+    """Return what of ``plan``, which was made of ``paths``, belongs to ``shard``."""
+    roots = [path for path in paths if is_folder(path)]
+
+    def is_ours(source: Path) -> bool:
+        return shard.has(_relative(source, roots))
+
+    return Plan(
+        [job for job in plan.jobs if is_ours(job.source)],
+        [bystander for bystander in plan.bystanders if is_ours(bystander.source)],
+        [record for record in plan.refused if is_ours(record.source)],
+    )
+
+
+def _relative(source: Path, roots: Sequence[Path]) -> str:
+    for root in roots:
+        if source != root and source.is_relative_to(root):
+            return source.relative_to(root).as_posix()
+    return source.name

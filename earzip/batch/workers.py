@@ -1,0 +1,189 @@
+"""The threads of one process that work on jobs. One bad file never stops a run."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from earzip.batch.claims import claim
+from earzip.batch.crew import Advanced, Began, Broke, Ended, Event, Recorded, Work
+from earzip.batch.plan import Job
+from earzip.batch.signals import Stop, StopRequested
+from earzip.errors import EarzipError, LockedError, TargetError
+from earzip.report import FileRecord, FileStatus
+
+Deal = Callable[[], tuple[int, Job] | None]
+"""Gives the next job and its number; None if there is none left."""
+
+
+class Workers:
+    """``n_threads`` threads that work on the jobs that ``deal`` gives, and ``send`` what becomes of them.
+
+    An `EarzipError` of ``work`` becomes the record of its file, and so does a bug, with its traceback: a
+    night's run does not end at the one file that brings it out. A file whose target another run holds is
+    tried once more after all others.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        deal: Deal,
+        send: Callable[[Event], None],
+        stop: Stop,
+        *,
+        rank: int = 0,
+        n_threads: int = 1,
+    ) -> None:
+        self._work = work
+        self._deal = deal
+        self._send = send
+        self._stop = stop
+        self._rank = rank
+        self._held: deque[tuple[int, Job]] = deque()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"track {i}") for i in range(n_threads)
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Come back when there is nothing left to do, or after a stop."""
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def are_at_work(self) -> bool:
+        """Whether a thread is still alive."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.requested and (dealt := self._deal()) is not None:
+                if not self._do(*dealt, wait_for_turn=True):
+                    self._held.append(dealt)
+            while self._held and not self._stop.requested:
+                self._do(*self._held.popleft(), wait_for_turn=False)
+        except StopRequested:
+            pass
+        except BaseException as error:  # nobody else would see it
+            self._send(Broke(error))
+
+    def _do(self, index: int, job: Job, *, wait_for_turn: bool) -> bool:
+        """Do a job and send its record; False if it is locked and may be tried later."""
+        self._send(Began(index, self._rank))
+        began = time.monotonic()
+        try:
+            if job.target is None:
+                record = self._work(job, self._advance)
+            else:
+                make_folder_of(job.target)
+                with claim(job.target):
+                    record = self._work(job, self._advance)
+        except LockedError as error:
+            if wait_for_turn:
+                return False
+            record = problem(FileStatus.LOCKED, job.source, job.target, error)
+        except EarzipError as error:
+            record = problem(FileStatus.FAILED, job.source, job.target, error)
+        except Exception as error:  # recorded with its traceback, and exit code 1
+            record = _bug(job, error)
+        elapsed_s = time.monotonic() - began
+        self._send(Recorded(index, replace(record, rank=self._rank, elapsed_s=elapsed_s)))
+        return True
+
+    def _advance(self, seconds: float) -> None:
+        self._stop.check()
+        if seconds:
+            self._send(Advanced(seconds))
+
+
+class Threads:
+    """A crew of ``n_threads`` threads of this process."""
+
+    n_processes = 1
+
+    def __init__(self, work: Work, n_threads: int = 1) -> None:
+        self._work = work
+        self._n_threads = n_threads
+        self._events: queue.Queue[Event] = queue.Queue()
+        self._is_event_out = False
+        self._has_said_that_it_ended = False
+
+    def start(self, jobs: Sequence[Job], stop: Stop) -> None:
+        """Begin with ``jobs``."""
+        self._stop = stop
+        self._left: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
+        self._dealing = threading.Lock()
+        n_threads = min(self._n_threads, len(jobs))
+        self._workers = Workers(self._work, self._deal, self._events.put, stop, n_threads=n_threads)
+        self._workers.start()
+
+    def receive(self, timeout_s: float) -> Event | None:
+        """Return the next event, or None if none comes in ``timeout_s``."""
+        if self._is_event_out:
+            self._events.task_done()  # whoever asks for the next is done with the last one
+            self._is_event_out = False
+        were_at_work = self._workers.are_at_work
+        try:
+            event = self._events.get(timeout=timeout_s if were_at_work else 0)
+        except queue.Empty:
+            if were_at_work:
+                return None
+            self._has_said_that_it_ended = True
+            return Ended(rank=0)
+        self._is_event_out = True
+        return event
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every job is done, or was left after a stop."""
+        return self._has_said_that_it_ended
+
+    def close(self) -> None:
+        """Abandon what is still in hand."""
+        self._stop.request(0)
+        while not self.is_done:
+            self.receive(0.2)
+
+    def _deal(self) -> tuple[int, Job] | None:
+        # What became of the last file may be reason enough to begin no further one.
+        self._events.join()
+        with self._dealing:
+            return None if self._stop.requested else next(self._left, None)
+
+
+def make_folder_of(target: Path) -> None:
+    """Make the folder of ``target`` and those above it. Raises TargetError."""
+    missing = [target.parent]
+    try:
+        # Not mkdir(parents=True), which recurses: folders may be nested deeper than calls.
+        while not missing[-1].exists():
+            missing.append(missing[-1].parent)
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise TargetError(f"its folder cannot be made: {reason}", target) from error
+
+
+def problem(
+    status: FileStatus, source: Path, target: Path | None, error: EarzipError
+) -> FileRecord:
+    """Return the record of a file that ``error`` came of."""
+    about_source = error.path is None or error.path == str(source)
+    return FileRecord(status, source, target, error.message if about_source else str(error))
+
+
+def _bug(job: Job, error: Exception) -> FileRecord:
+    message = f"internal error: {type(error).__name__}: {error}"
+    where = "".join(traceback.format_exception(error))
+    return FileRecord(FileStatus.FAILED, job.source, job.target, message, traceback=where)
