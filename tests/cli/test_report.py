@@ -226,7 +226,7 @@ def test_an_unwritable_page_is_told_before_the_work(earzip, archives, tmp_path, 
 
 
 def test_an_interrupt_leaves_no_page_and_ends_with_75(tiny_model, tmp_path, earzip):
-    song = write_sound(tmp_path / "long.wav", 200)
+    song = write_sound(tmp_path / "long.wav", 30)
     assert earzip("compress", "--model", tiny_model, song).exit_code == 0
     program = (
         "import os, signal\n"

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import open_source
+from earzip.options import RestoreOptions
 from earzip.transcode import CompressOptions, Floor, compress_file
+from tests.formats.archive_samples import Pieces
 
 TINY = CompressOptions(model="tiny")
+AS_SOURCE = RestoreOptions(as_source=True)
 HIGH = 200.0
 """An SI-SDR that no track reaches, dB."""
 
@@ -42,3 +45,13 @@ def damage_segment(archive: Path, i: int) -> None:
     data = bytearray(archive.read_bytes())
     data[offset + sizes[i] // 2] ^= 0x10
     archive.write_bytes(data)
+
+
+def put_copy(archive: Path, copy: bytes, **changes: object) -> Path:
+    """Put another copy into an archive, and other facts into its header, all checksums right."""
+    pieces = Pieces.of(archive)
+    pieces.change_part(4, copy)
+    for key, value in changes.items():
+        pieces.change_header(key.replace("__", "."), value)
+    pieces.minor = 2
+    return pieces.write(archive)

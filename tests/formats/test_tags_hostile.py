@@ -1,5 +1,6 @@
 """Tags made to crash, hang or exhaust their reader; and thousands damaged at random."""
 
+import os
 import random
 import shutil
 import struct
@@ -219,7 +220,7 @@ FILES = {
         + bytes(20)
         + b"\xff"
         + b"\xff" * 255
-        + (b"OpusHead".ljust(65025, b"x"))
+        + b"OpusHead".ljust(65025, b"\0")
         for i in range(1100)
     ),
     "FLAC blocks by the million": lambda: b"fLaC" + b"\x06\0\0\0" * 1_000_000,
@@ -244,10 +245,23 @@ FILES = {
 }
 
 
+def write_sparse(path, data):
+    """Write ``data`` with holes in place of whole blocks of zeros: 70 MB of them take 10 of disk."""
+    size = 4096
+    with path.open("wb") as file:
+        for at in range(0, len(data), size):
+            block = data[at : at + size]
+            if block == bytes(len(block)):
+                file.seek(len(block), os.SEEK_CUR)
+            else:
+                file.write(block)
+        file.truncate(len(data))
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_hostile_files_are_read_as_having_no_tags(tmp_path, name):
     path = tmp_path / "hostile"
-    path.write_bytes(FILES[name]())
+    write_sparse(path, FILES[name]())
     tags = read_tags(path)
     payload, blobs = tags.to_payload()
     assert TagSet.from_payload(payload, blobs, [picture.data for picture in tags.pictures]) == tags
