@@ -11,10 +11,6 @@ import click
 
 from earzip.batch.plan import (
     ARCHIVE_SUFFIX,
-    Job,
-    Selection,
-    archive_name,
-    is_archive_name,
     name_without_archive_suffix,
 )
 from earzip.batch.run import Work
@@ -38,11 +34,10 @@ from earzip.options import (
     BELOW_FLOOR,
     BelowFloor,
     CompressOptions,
-    CompressResult,
     Floor,
-    Progress,
 )
-from earzip.report import FileRecord, FileStatus
+from earzip.report import FileRecord
+from earzip.selections import sources_to_compress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Sound files into archives.")
@@ -111,8 +106,6 @@ def compress(
     Archives that are up to date are skipped; one of another quality or model is made anew. A file
     that cannot be read is named and the others go on. Sources are never touched.
     """
-    from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
-
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs a folder to copy to: -o DIR")
     floor = _floor(min_si_sdr, max_mel, below_floor)
@@ -122,36 +115,19 @@ def compress(
     if options.checks:
         require_eval()
     spec = find_model(model)  # one that is not there is told of in a dry run too
-    selection = Selection(
-        takes=lambda name: Path(name).suffix.lower() in AUDIO_EXTENSIONS,
-        otherwise="not sound",
-        target_name=lambda path: archive_name(path.name),
-        refuses=lambda name: "already an archive" if is_archive_name(name) else None,
-    )
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.transcode import CodecPool, compress_file  # noqa: PLC0415  # loads numpy
+        from earzip.file_work import CompressWork  # noqa: PLC0415  # loads numpy
+        from earzip.transcode import CodecPool  # noqa: PLC0415
 
         # What is wrong with the model is wrong with every file: said once, before them.
         verify_model(spec)
         with CodecPool(**network.checked()) as codecs:
+            names = dict.fromkeys(planned.piped, _name_of_stdin(output))
+            yield CompressWork(options, codecs, names)
 
-            def work(job: Job, on_progress: Progress) -> FileRecord:
-                assert job.target is not None
-                result = compress_file(
-                    job.source,
-                    job.target,
-                    options,
-                    codecs=codecs,
-                    source_name=_name_of_stdin(output) if job.source in planned.piped else None,
-                    on_progress=on_progress,
-                )
-                return _record(result)
-
-            yield work
-
-    with plan_run(paths, output, selection, {ARCHIVE_SUFFIX}) as planned:
+    with plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}) as planned:
         return run_command(planned, open_work, run, describe=_describe)
 
 
@@ -167,31 +143,6 @@ def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor
 def _name_of_stdin(output: Path | None) -> str:
     """Return the name that the archive gives its source: what the archive's own name says."""
     return name_without_archive_suffix(output.name) if output and output != STDIO else ""
-
-
-def _record(result: CompressResult) -> FileRecord:
-    cut_short: tuple[str, ...] = ()
-    if result.truncated:
-        cut_short = (f"cut short, archived as far as it decodes: {result.truncated}",)
-    shortfalls = ", ".join(result.below_floor)
-    low = (f"below the floor: {shortfalls}",) if shortfalls and not result.exact_bytes else ()
-    return FileRecord(
-        FileStatus(result.status),
-        result.source,
-        result.target,
-        warnings=result.warnings + cut_short + low,
-        figures={
-            "duration_s": result.duration_s,
-            "source_bytes": result.source_bytes,
-            "archive_bytes": result.archive_bytes,
-            "picture_bytes": result.picture_bytes,
-            "exact_bytes": result.exact_bytes,
-            "kbps": round(result.kbps, 3),
-            "truncated": result.truncated,
-            "measures": result.measures,
-            "below_floor": list(result.below_floor),
-        },
-    )
 
 
 def _describe(record: FileRecord) -> Iterator[str]:

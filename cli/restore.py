@@ -12,12 +12,7 @@ import click
 from click.core import ParameterSource
 
 from earzip.batch.plan import (
-    Job,
-    Selection,
-    is_archive_name,
     is_output_file,
-    name_without_archive_suffix,
-    restored_name,
 )
 from earzip.batch.run import Work
 from earzip.cli.options import (
@@ -33,8 +28,9 @@ from earzip.cli.options import (
 from earzip.cli.piping import STDIO, plan_run
 from earzip.cli.run import run_command
 from earzip.errors import UsageError
-from earzip.options import Bits, Container, Progress, RestoreOptions, RestoreResult
-from earzip.report import FileRecord, FileStatus
+from earzip.options import Bits, Container, RestoreOptions
+from earzip.report import FileRecord
+from earzip.selections import archives_to_restore
 
 _CONTAINERS = ("flac", "wav")
 _SUFFIXES = {".flac", ".wav"}
@@ -114,28 +110,16 @@ def restore(
         keep_going=keep_going,
         force=run.force,
     )
-    selection = Selection(
-        takes=is_archive_name,
-        otherwise="not an archive",
-        target_name=lambda path: _restored_name(path, chosen),
-    )
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.transcode import CodecPool, restore_file  # noqa: PLC0415  # loads numpy
+        from earzip.file_work import RestoreWork  # noqa: PLC0415  # loads numpy
+        from earzip.transcode import CodecPool  # noqa: PLC0415
 
         with CodecPool(**network.checked()) as codecs:
+            yield RestoreWork(options, codecs)
 
-            def work(job: Job, on_progress: Progress) -> FileRecord:
-                assert job.target is not None
-                result = restore_file(
-                    job.source, job.target, options, codecs=codecs, on_progress=on_progress
-                )
-                return _record(result)
-
-            yield work
-
-    with plan_run(paths, output, selection, suffixes) as planned:
+    with plan_run(paths, output, archives_to_restore(chosen), suffixes) as planned:
         describe = partial(_describe, kept=bits == "float")
         return run_command(planned, open_work, run, describe=describe)
 
@@ -151,53 +135,6 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
     if asked and named and asked != named:
         raise UsageError(f"--format {asked} contradicts the name of the output", output)
     return cast(Container, asked or named or "flac")
-
-
-def _restored_name(archive: Path, container: Container | None) -> str:
-    """Return the name of the result: without a container that of the source file, if that is there."""
-    if container is None:
-        from earzip.source_file import source_file_name  # noqa: PLC0415  # loads numpy
-
-        name = source_file_name(archive, name_without_archive_suffix(archive.name))
-        if name is not None:
-            return name
-    return restored_name(archive.name, container or "flac")
-
-
-def _record(result: RestoreResult) -> FileRecord:
-    return FileRecord(
-        FileStatus.INCOMPLETE if result.is_incomplete else FileStatus(result.status),
-        result.archive,
-        result.target,
-        message=_damage(result),
-        warnings=result.warnings,
-        figures={
-            "duration_s": result.duration_s,
-            "n_samples": result.n_samples,
-            "exact": result.exact,
-            "n_overs": result.n_overs,
-            "lost_exact": result.lost_exact,
-            "lost_segments": list(result.lost_segments),
-            "lost_pictures": list(result.lost_pictures),
-            "lost_tags": result.lost_tags,
-            "wrong_length": result.wrong_length,
-            "tag_losses": list(result.tag_losses),
-        },
-    )
-
-
-def _damage(result: RestoreResult) -> str | None:
-    """Return what damage has cost in one sentence, or None."""
-    lost = ["the exact copy, restored from the coded sound"] if result.lost_exact else []
-    if n := len(result.lost_segments):
-        lost.append(f"silence in place of {n} segment{'s' * (n != 1)}")
-    if n := len(result.lost_pictures):
-        lost.append(f"{n} picture{'s' * (n != 1)} lost")
-    if result.lost_tags:
-        lost.append("tags lost")
-    if result.wrong_length:
-        lost.append(result.wrong_length)
-    return f"damaged: {', '.join(lost)}" if lost else None
 
 
 def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:

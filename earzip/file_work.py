@@ -1,0 +1,126 @@
+"""The work on one file of a batch: a job done, and the record of what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earzip.batch.plan import Job
+from earzip.options import Progress
+from earzip.report import FileRecord, FileStatus
+from earzip.transcode import (
+    CodecPool,
+    CompressOptions,
+    CompressResult,
+    RestoreOptions,
+    RestoreResult,
+    compress_file,
+    restore_file,
+)
+
+
+@dataclass(frozen=True)
+class CompressWork:
+    """Archives the source of a job; an `earzip.batch.run.Work`.
+
+    ``source_names`` are the names that archives give their sources, where it is not the file's own.
+    Raises as `earzip.compression.compress_file` does.
+    """
+
+    options: CompressOptions
+    codecs: CodecPool
+    source_names: Mapping[Path, str] = field(default_factory=dict)
+
+    def __call__(self, job: Job, on_progress: Progress) -> FileRecord:
+        """Return the record of ``job``, which has a target."""
+        assert job.target is not None
+        result = compress_file(
+            job.source,
+            job.target,
+            self.options,
+            codecs=self.codecs,
+            source_name=self.source_names.get(job.source),
+            on_progress=on_progress,
+        )
+        return _compress_record(result)
+
+
+@dataclass(frozen=True)
+class RestoreWork:
+    """Restores the archive of a job; an `earzip.batch.run.Work`.
+
+    Raises as `earzip.restoration.restore_file` does.
+    """
+
+    options: RestoreOptions
+    codecs: CodecPool
+
+    def __call__(self, job: Job, on_progress: Progress) -> FileRecord:
+        """Return the record of ``job``, which has a target."""
+        assert job.target is not None
+        result = restore_file(
+            job.source, job.target, self.options, codecs=self.codecs, on_progress=on_progress
+        )
+        return _restore_record(result)
+
+
+def _compress_record(result: CompressResult) -> FileRecord:
+    cut_short: tuple[str, ...] = ()
+    if result.truncated:
+        cut_short = (f"cut short, archived as far as it decodes: {result.truncated}",)
+    shortfalls = ", ".join(result.below_floor)
+    low = (f"below the floor: {shortfalls}",) if shortfalls and not result.exact_bytes else ()
+    return FileRecord(
+        FileStatus(result.status),
+        result.source,
+        result.target,
+        warnings=result.warnings + cut_short + low,
+        figures={
+            "duration_s": result.duration_s,
+            "source_bytes": result.source_bytes,
+            "archive_bytes": result.archive_bytes,
+            "picture_bytes": result.picture_bytes,
+            "exact_bytes": result.exact_bytes,
+            "kbps": round(result.kbps, 3),
+            "truncated": result.truncated,
+            "measures": result.measures,
+            "below_floor": list(result.below_floor),
+        },
+    )
+
+
+def _restore_record(result: RestoreResult) -> FileRecord:
+    return FileRecord(
+        FileStatus.INCOMPLETE if result.is_incomplete else FileStatus(result.status),
+        result.archive,
+        result.target,
+        message=_damage(result),
+        warnings=result.warnings,
+        figures={
+            "duration_s": result.duration_s,
+            "n_samples": result.n_samples,
+            "exact": result.exact,
+            "n_overs": result.n_overs,
+            "lost_exact": result.lost_exact,
+            "lost_segments": list(result.lost_segments),
+            "lost_pictures": list(result.lost_pictures),
+            "lost_tags": result.lost_tags,
+            "wrong_length": result.wrong_length,
+            "tag_losses": list(result.tag_losses),
+        },
+    )
+
+
+def _damage(result: RestoreResult) -> str | None:
+    """Return what damage has cost in one sentence, or None."""
+    lost = ["the exact copy, restored from the coded sound"] if result.lost_exact else []
+    if n := len(result.lost_segments):
+        lost.append(f"silence in place of {n} segment{'s' * (n != 1)}")
+    if n := len(result.lost_pictures):
+        lost.append(f"{n} picture{'s' * (n != 1)} lost")
+    if result.lost_tags:
+        lost.append("tags lost")
+    if result.wrong_length:
+        lost.append(result.wrong_length)
+    return f"damaged: {', '.join(lost)}" if lost else None
