@@ -1,0 +1,156 @@
+"""A run's figures for Prometheus: a file that node_exporter's textfile collector picks up.
+
+The format is Prometheus' text exposition format, version 0.0.4
+(https://prometheus.io/docs/instrumenting/exposition_formats/), the names follow
+https://prometheus.io/docs/practices/naming/. The collector reads every ``*.prom`` in its folder
+whenever it is scraped, so the file is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earzip.errors import TargetError
+from earzip.formats.atomic import atomic_write, reap_stale
+from earzip.report import FileStatus, Report
+
+Sample = tuple[Mapping[str, str], float]
+"""Labels beside those of the run, and a value."""
+
+
+@dataclass(frozen=True)
+class MetricsFile:
+    """Where a run publishes its figures, and the labels that tell them from those of other runs.
+
+    Series of the same name and labels in two files make node_exporter's scrape fail, hence
+    ``output``: no two runs hold the lock of one folder. Labels that are None are left out.
+    """
+
+    path: Path
+    command: str
+    output: Path | None = None
+    """The folder or file that the run writes to; None: beside each source."""
+    shard: str | None = None
+    """``i/N``."""
+    started_at: float = field(default_factory=time.time)
+    """Seconds since 1970, UTC."""
+
+    def prepare(self) -> None:
+        """Find out before hours of work what `write` would say after them, and write nothing yet.
+
+        What killed runs have left of the file is removed. Raises `TargetError` if the folder is
+        missing or cannot be written to, or if something else than a regular file has the name.
+        """
+        try:
+            if not stat.S_ISREG(self.path.lstat().st_mode):
+                # /dev/null and /dev/stdout would be replaced by a file, and so would a link.
+                raise TargetError("cannot be written: it is not a regular file", self.path)
+        except FileNotFoundError:
+            pass  # the folder is looked at below
+        except OSError as error:
+            raise TargetError(f"cannot be written: {error.strerror}", self.path) from error
+        folder = self.path.parent
+        if not folder.is_dir():
+            raise TargetError("cannot be written: its folder is missing", self.path)
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            raise TargetError("cannot be written: its folder is not writable", self.path)
+        reap_stale(folder)
+
+    def write(self, report: Report, *, running: bool) -> None:
+        """Replace the file by the figures of ``report``, in one step. Raises `TargetError`.
+
+        ``running``: the run goes on, and its exit code is not known.
+        """
+        labels = {"command": self.command}
+        if self.output is not None:
+            labels["output"] = str(self.output)
+        if self.shard is not None:
+            labels["shard"] = self.shard
+        text = exposition(
+            report,
+            labels=labels,
+            started_at=self.started_at,
+            updated_at=time.time(),
+            running=running,
+        )
+        with atomic_write(self.path) as file:
+            file.write(text.encode())
+
+
+def exposition(
+    report: Report,
+    *,
+    labels: Mapping[str, str],
+    started_at: float,
+    updated_at: float,
+    running: bool,
+) -> str:
+    """Return the figures of ``report`` in the text exposition format, each with ``labels``.
+
+    Times are seconds since 1970, UTC. Every status is there, those without files as 0; elapsed time
+    and exit code only of a run that has ended.
+    """
+    lines: list[str] = []
+    for name, help_text, samples in _gauges(report, started_at, updated_at, running=running):
+        lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge"]
+        lines += [f"{name}{_label_set({**labels, **own})} {value!r}" for own, value in samples]
+    return "\n".join(lines) + "\n"
+
+
+def _gauges(
+    report: Report, started_at: float, updated_at: float, *, running: bool
+) -> Iterator[tuple[str, str, list[Sample]]]:
+    """Yield the name, the help and the samples of each metric.
+
+    Gauges, because the next run begins at 0 again, where a counter would count over all runs.
+    """
+    by_status: list[Sample] = [
+        ({"status": status.value}, report.counts[status]) for status in FileStatus
+    ]
+    yield "earzip_run_files", "Files that the run is done with, by what became of them.", by_status
+    totals = report.totals
+    figures = {
+        "files_undone": ("Files that were planned and are not done.", report.n_undone),
+        "files_below_floor": (
+            "Archives of tracks that come out worse than the floor asked for.",
+            report.n_below_floor,
+        ),
+        "warnings": ("Warnings about files.", report.n_warnings),
+        "audio_seconds": ("Length of the sound in the files.", totals["duration_s"]),
+        "coded_audio_seconds": (
+            "Length of the sound that went through the network in this run.",
+            report.coded_s,
+        ),
+        "source_bytes": ("Size of the sources.", totals["source_bytes"]),
+        "archive_bytes": ("Size of their archives.", totals["archive_bytes"]),
+        "picture_bytes": ("Part of the archives that is pictures.", totals["picture_bytes"]),
+        "exact_copy_bytes": (
+            "Part of the archives that is exact copies of sources.",
+            totals["exact_bytes"],
+        ),
+        "start_timestamp_seconds": ("When the run began.", started_at),
+        "last_update_timestamp_seconds": ("When these figures were written.", updated_at),
+        "running": ("1 while the run goes on, 0 when it has ended.", int(running)),
+    }
+    if not running:
+        figures |= {
+            "elapsed_seconds": ("How long the run took.", report.elapsed_s),
+            "exit_code": ("Exit code of the run, 0 if all is well.", report.exit_code),
+        }
+    for name, (help_text, value) in figures.items():
+        yield f"earzip_run_{name}", help_text, [({}, value)]
+
+
+def _label_set(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    """Return a label's value as the format wants it; bytes of a name that are no text are spelt out."""
+    text = value.encode(errors="backslashreplace").decode()
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
