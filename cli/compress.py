@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from earzip.batch.crew import OpenWork
 from earzip.batch.plan import (
     ARCHIVE_SUFFIX,
     name_without_archive_suffix,
 )
-from earzip.batch.run import Work
-from earzip.checkpoints import DEFAULT_MODEL, find_model, verify_model
+from earzip.checkpoints import DEFAULT_MODEL, find_model
 from earzip.cli.options import (
     EXIT_CODES,
-    NetworkOptions,
+    BatchOptions,
     RunOptions,
-    network_options,
+    batch_options,
     output_option,
     paths_argument,
     run_options,
 )
 from earzip.cli.output import measures_text, size
-from earzip.cli.piping import STDIO, plan_run
-from earzip.cli.run import run_command
+from earzip.cli.piping import STDIO, PlannedRun, plan_run
+from earzip.cli.run import Place, run_shared
 from earzip.errors import UsageError
 from earzip.metrics import require_eval
 from earzip.model_spec import QUALITIES
@@ -86,7 +85,7 @@ from earzip.selections import sources_to_compress
     "track lossless inside of the archive.",
 )
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
-@network_options
+@batch_options
 def compress(
     *,
     paths: tuple[Path, ...],
@@ -98,7 +97,7 @@ def compress(
     max_mel: float | None,
     below_floor: BelowFloor,
     run: RunOptions,
-    network: NetworkOptions,
+    batch: BatchOptions,
 ) -> int:
     """Write an archive of each sound file: song.flac becomes song.flac.earz.
 
@@ -114,21 +113,22 @@ def compress(
     )
     if options.checks:
         require_eval()
-    spec = find_model(model)  # one that is not there is told of in a dry run too
+    find_model(model)  # one that is not there is told of in a dry run too
 
-    @contextmanager
-    def open_work() -> Iterator[Work]:
-        from earzip.file_work import CompressWork  # noqa: PLC0415  # loads numpy
-        from earzip.transcode import CodecPool  # noqa: PLC0415
+    def opening(planned: PlannedRun) -> OpenWork:
+        from earzip.file_work import OpenCompress, OpenNetwork  # noqa: PLC0415  # loads numpy
 
-        # What is wrong with the model is wrong with every file: said once, before them.
-        verify_model(spec)
-        with CodecPool(**network.checked()) as codecs:
-            names = dict.fromkeys(planned.piped, _name_of_stdin(output))
-            yield CompressWork(options, codecs, names)
+        names = dict.fromkeys(planned.piped, _name_of_stdin(output))
+        return OpenCompress(options, OpenNetwork(batch.precision, batch.batch_size), names)
 
-    with plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}) as planned:
-        return run_command(planned, open_work, run, describe=_describe)
+    return run_shared(
+        lambda: plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}),
+        opening,
+        run,
+        batch,
+        Place("compress", paths, output),
+        describe=_describe,
+    )
 
 
 def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor) -> Floor | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from earzip.batch.crew import Work
 from earzip.batch.plan import Job
-from earzip.batch.run import Work
 from earzip.cli.evaluate_model import evaluate_model
 from earzip.cli.options import (
     EXIT_CODES,

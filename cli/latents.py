@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from earzip.batch.crew import Work
 from earzip.batch.plan import Job, Selection, is_archive_name, name_without_archive_suffix
-from earzip.batch.run import Work
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,

@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from earzip.batch.shard import Shard
 from earzip.cli.piping import STDIO
-from earzip.device import choose_device
+from earzip.device import DEVICES, choose_device
+from earzip.errors import UsageError
 from earzip.options import PRECISIONS
 
 Function = Callable[..., Any]
@@ -187,6 +189,102 @@ def _gathered(
 
 network_options = _gathered("network", NetworkOptions, _NETWORK_OPTIONS)
 """Adds --device, --precision, --threads and --batch-size: ``network``, a `NetworkOptions`."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a command shares its files out and goes about its run; see `batch_options`."""
+
+    devices: str = "auto"
+    processes: int | None = None
+    threads: int | None = None
+    precision: str = "float32"
+    batch_size: int | None = None
+    shard: Shard | None = None
+    no_lock: bool = False
+    grace_s: float = 5.0
+    metrics: Path | None = None
+
+
+class _Devices(click.ParamType[str]):
+    name = "devices"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not DEVICES.fullmatch(value):
+            self.fail(f"{value!r} is not auto, cpu, cuda or cuda:N[,cuda:M...]", param, ctx)
+        return value
+
+
+class _Shard(click.ParamType[Shard]):
+    name = "shard"
+
+    def convert(
+        self, value: str | Shard, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Shard:
+        try:
+            return value if isinstance(value, Shard) else Shard.parse(value)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
+
+
+_BATCH_OPTIONS = {
+    "devices": click.option(
+        "--devices",
+        "--device",
+        "devices",
+        metavar="NAMES",
+        default="auto",
+        show_default=True,
+        type=_Devices(),
+        help="Where the network runs: auto (every GPU, or the CPU if there is none), cpu, cuda, or some "
+        "GPUs as cuda:0,cuda:2.",
+    ),
+    "processes": click.option(
+        "--processes",
+        metavar="N",
+        type=Count(),
+        help="Processes that share the files.  [default: one for each GPU, one on the CPU]",
+    ),
+    "threads": click.option(
+        "--threads",
+        metavar="N",
+        type=Count(),
+        help="CPU threads of each process.  [default: the cores it may use, shared out]",
+    ),
+    "precision": precision_option,
+    "batch_size": _NETWORK_OPTIONS["batch_size"],
+    "shard": click.option(
+        "--shard",
+        metavar="I/N",
+        type=_Shard(),
+        help="Work on the I-th of N parts of the files, counted from 1; auto: the part of this task of a "
+        "Slurm job array.",
+    ),
+    "no_lock": click.option(
+        "--no-lock",
+        is_flag=True,
+        help="Work on a folder even if another run is at work on it; files in its hands are left to it.",
+    ),
+    "grace_s": click.option(
+        "--grace",
+        "grace_s",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, max=86_400),
+        default=5.0,
+        show_default=True,
+        help="Upon SIGTERM, SIGINT or SIGUSR1 files in hand may be finished for so long; then they are "
+        "given up, and the run ends with 75.",
+    ),
+    "metrics": click.option(
+        "--metrics",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write the figures of the run to FILE for Prometheus, now and then and at the end.",
+    ),
+}
+
+batch_options = _gathered("batch", BatchOptions, _BATCH_OPTIONS)
+"""Adds what a run over many files can be told: ``batch``, a `BatchOptions`."""
 
 
 def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:

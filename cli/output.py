@@ -76,6 +76,8 @@ class Printer:
     """stdout carries the result itself."""
     aside: Callable[[], AbstractContextManager[object]] = nullcontext
     """Entered around each print: takes the progress bar out of the way."""
+    names_ranks: bool = False
+    """Several processes share the work: lines on stderr say which of them they are about."""
     _n_rows: int = field(default=0, init=False)
 
     def record(self, record: FileRecord) -> None:
@@ -83,11 +85,11 @@ class Printer:
         with self.aside():
             self._result(record)
             if record.exit_code:
-                _problem(record)
+                self._problem(record)
             for line in (record.traceback or "").splitlines():
                 click.echo(printable(line), err=True)
             for warning in record.warnings:
-                _to_stderr(f"warning: {record.source}: {warning}")
+                log("warning", f"{record.source}: {warning}", self._rank_of(record))
 
     def summary(self, report: Report) -> None:
         """Print the counts; and in a long run the problems once more."""
@@ -98,14 +100,24 @@ class Printer:
         if report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
             click.echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
             for record in report.problems:
-                _problem(record)
+                self._problem(record)
         unbegun = not report.counts and report.n_undone  # what ended the run is told below
         if set(report.counts) != {FileStatus.READ} and not unbegun:
             click.echo(_summary(report), err=True)
         if report.stopped:
             _to_stderr(f"stopped with {count(report.n_undone, 'file')} to go; run again to go on")
+        if report.died:
+            log("error", f"no process is left, with {count(report.n_undone, 'file')} to go")
         if report.gave_up:
             _to_stderr(f"too many failures: gave up with {count(report.n_undone, 'file')} to go")
+
+    def _problem(self, record: FileRecord) -> None:
+        word = _STATUS_WORDS[record.status]
+        log(word, f"{record.source}: {record.message}", self._rank_of(record))
+
+    def _rank_of(self, record: FileRecord) -> int | None:
+        # Without a time at work it was no process of the run that dealt with the file.
+        return record.rank if self.names_ranks and record.elapsed_s else None
 
     def _mean_of_what(self, report: Report) -> str:
         n_measured = len(report.averaged["measures"]["mel"])
@@ -197,8 +209,10 @@ def _sizes(totals: dict[str, float]) -> str:
     return text
 
 
-def _problem(record: FileRecord) -> None:
-    _to_stderr(f"{_STATUS_WORDS[record.status]}: {record.source}: {record.message}")
+def log(level: str, text: str, rank: int | None = None) -> None:
+    """Print a line on stderr: ``earzip: rank 1: warning: …``, without a rank if it is None."""
+    who = "" if rank is None else f"rank {rank}: "
+    _to_stderr(f"{who}{level}: {text}")
 
 
 def _to_stderr(text: str) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from earzip.batch.crew import Work
 from earzip.batch.plan import Job, Plan, Selection, is_archive_name, is_folder, plan_batch
-from earzip.batch.run import Work
 from earzip.cli.options import (
     EXIT_CODES,
     NetworkOptions,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -11,22 +10,22 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
+from earzip.batch.crew import OpenWork
 from earzip.batch.plan import (
     is_output_file,
 )
-from earzip.batch.run import Work
 from earzip.cli.options import (
     EXIT_CODES,
-    NetworkOptions,
+    BatchOptions,
     RunOptions,
-    network_options,
+    batch_options,
     output_option,
     parse_time,
     paths_argument,
     run_options,
 )
-from earzip.cli.piping import STDIO, plan_run
-from earzip.cli.run import run_command
+from earzip.cli.piping import STDIO, PlannedRun, plan_run
+from earzip.cli.run import Place, run_shared
 from earzip.errors import UsageError
 from earzip.options import Bits, Container, RestoreOptions
 from earzip.report import FileRecord
@@ -70,7 +69,7 @@ _SUFFIXES = {".flac", ".wav"}
     help="Put silence where an archive is damaged, leave out damaged tags, and exit with 3.",
 )
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
-@network_options
+@batch_options
 def restore(
     *,
     paths: tuple[Path, ...],
@@ -83,7 +82,7 @@ def restore(
     as_source: bool,
     keep_going: bool,
     run: RunOptions,
-    network: NetworkOptions,
+    batch: BatchOptions,
 ) -> int:
     """Write a FLAC or WAV file from each archive, with its tags and pictures.
 
@@ -111,17 +110,19 @@ def restore(
         force=run.force,
     )
 
-    @contextmanager
-    def open_work() -> Iterator[Work]:
-        from earzip.file_work import RestoreWork  # noqa: PLC0415  # loads numpy
-        from earzip.transcode import CodecPool  # noqa: PLC0415
+    def opening(_planned: PlannedRun) -> OpenWork:
+        from earzip.file_work import OpenNetwork, OpenRestore  # noqa: PLC0415  # loads numpy
 
-        with CodecPool(**network.checked()) as codecs:
-            yield RestoreWork(options, codecs)
+        return OpenRestore(options, OpenNetwork(batch.precision, batch.batch_size))
 
-    with plan_run(paths, output, archives_to_restore(chosen), suffixes) as planned:
-        describe = partial(_describe, kept=bits == "float")
-        return run_command(planned, open_work, run, describe=describe)
+    return run_shared(
+        lambda: plan_run(paths, output, archives_to_restore(chosen), suffixes),
+        opening,
+        run,
+        batch,
+        Place("restore", paths, output),
+        describe=partial(_describe, kept=bits == "float"),
+    )
 
 
 def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container:

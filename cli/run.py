@@ -1,47 +1,154 @@
-"""A command over many files, from its plan to its exit code: bar, printing, signals."""
+"""A command over many files, from its plan to its exit code: bar, printing, signals, processes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from earzip.batch.plan import Job
-from earzip.batch.run import Work, plan_only, run_batch
+from earzip.batch.crew import Crew, OpenWork, Seat, Work
+from earzip.batch.launched import Launch, Launched, Meeting, take_part
+from earzip.batch.plan import Job, Plan, is_folder
+from earzip.batch.processes import Processes
+from earzip.batch.run import Already, Muster, plan_only, run_batch
+from earzip.batch.run_lock import RunLock
+from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
-from earzip.cli.options import RunOptions
-from earzip.cli.output import Describe, Printer, Table
+from earzip.batch.workers import Threads
+from earzip.cli.metrics import MetricsWriter
+from earzip.cli.options import BatchOptions, RunOptions
+from earzip.cli.output import Describe, Printer, Table, count, log
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
+from earzip.device import seats, tracks_in_hand
 from earzip.errors import UsageError
-from earzip.options import Progress
-from earzip.report import FileRecord
-
-OpenWork = Callable[[], AbstractContextManager[Work]]
-"""Loads what the work needs, the network above all, and gives the work."""
+from earzip.report import FileRecord, Report
 
 
 def run_command(
     planned: PlannedRun,
-    open_work: OpenWork,
+    open_work: Callable[[], AbstractContextManager[Work]],
     options: RunOptions,
     *,
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
-    """Work on the jobs of a plan, print what becomes of them, and return the exit code.
+    """Work on the jobs of a plan one after the other, print what becomes of them, return the exit code.
 
-    ``open_work`` is called only if there is something to do.
+    ``open_work`` loads what the work needs; it is called only if there is something to do.
     """
+    printer = Printer(options.as_json, describe, table, planned.to_stdout)
+    with StopSignal(_say_that_it_stops) as stop:
+        return _run(planned, lambda _: Threads(lambda _: open_work()), options, stop, printer)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a command line is about: a command, its paths and where the results go."""
+
+    command: str
+    paths: Sequence[Path]
+    output: Path | None
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that a run holds a lock on: none if it is not over a folder."""
+        folders = [path for path in self.paths if is_folder(path)]
+        return [self.output] if folders and self.output is not None else folders
+
+
+def run_shared(
+    plan: Callable[[], AbstractContextManager[PlannedRun]],
+    opening: Callable[[PlannedRun], OpenWork],
+    options: RunOptions,
+    batch: BatchOptions,
+    place: Place,
+    *,
+    already: Already = lambda _job: None,
+    describe: Describe | None = None,
+) -> int:
+    """Share the jobs of a plan out among processes, print what becomes of them, return the exit code.
+
+    ``opening`` tells how the work is opened in each process. Under `accelerate launch` and torchrun the
+    process of rank 0 plans and prints; what it returns is the exit code of the run.
+    """
+    launch = Launch.from_environment()
+    stop = StopSignal(lambda: _say_that_it_stops(batch.grace_s), grace_s=batch.grace_s)
+    with ExitStack() as stack:
+        stack.enter_context(stop)
+        meeting = stack.enter_context(Meeting(launch)) if launch else None
+        if launch and meeting and launch.rank:
+            seat = _seat_of(launch, batch)
+            take_part(meeting, opening(PlannedRun(Plan())), seat, stop, tracks_in_hand(seat))
+            return 0
+        planned = stack.enter_context(plan())
+        if batch.shard:
+            planned = replace(planned, plan=only_shard(planned.plan, batch.shard, place.paths))
+        printer = Printer(options.as_json, describe, None, planned.to_stdout)
+        metrics = MetricsWriter(batch.metrics, place.command, place.output, batch.shard)
+        lock = None
+        if planned.plan.jobs and not (options.dry_run or batch.no_lock):
+            lock = stack.enter_context(RunLock(place.command, place.folders, batch.shard))
+            for note in lock.notes:
+                log("info", note)
+
+        def muster(n_jobs: int) -> Crew:
+            open_work = opening(planned)
+            if launch and meeting:
+                seat = _seat_of(launch, batch)
+                crew: Crew = Launched(meeting, open_work, seat, tracks_in_hand(seat))
+            else:
+                crew = _crew(open_work, batch, n_jobs, stop)
+            printer.names_ranks = crew.n_processes > 1
+            return crew
+
+        return _run(planned, muster, options, stop, printer, already, metrics, lock)
+
+
+def _crew(open_work: OpenWork, batch: BatchOptions, n_jobs: int, stop: StopSignal) -> Crew:
+    places = seats(batch.devices, batch.processes, batch.threads, n_jobs)
+    n_threads = tracks_in_hand(places[0])
+    if len(places) == 1:
+        return Threads(open_work, places[0], n_threads)
+    devices = ", ".join(dict.fromkeys(_device_name(seat) for seat in places))
+    threads = count(places[0].threads or 0, "thread")
+    log("info", f"{len(places)} processes on {devices}, {threads} each")
+    crew = Processes(open_work, places, n_threads)
+    stop.at_once = crew.kill
+    return crew
+
+
+def _device_name(seat: Seat) -> str:
+    return "the CPU" if seat.device in ("auto", "cpu") else seat.device
+
+
+def _seat_of(launch: Launch, batch: BatchOptions) -> Seat:
+    """Return where this of the processes of a launcher works: they take turns at their machine's GPUs."""
+    local = seats(batch.devices, launch.local_world_size, batch.threads, launch.local_world_size)
+    seat = local[launch.local_rank]
+    # What accelerate takes would be a matter for all processes together.
+    return replace(seat, rank=launch.rank, device="cpu" if seat.device == "auto" else seat.device)
+
+
+def _run(
+    planned: PlannedRun,
+    muster: Muster,
+    options: RunOptions,
+    stop: StopSignal,
+    printer: Printer,
+    already: Already = lambda _job: None,
+    metrics: MetricsWriter | None = None,
+    lock: RunLock | None = None,
+) -> int:
     if options.as_json and planned.to_stdout:
         raise UsageError("--json and the result cannot both go to standard output")
     if not options.dry_run:
         planned.fetch()
     plan, piped = planned.plan, planned.piped
-    n_bytes = sum(job.n_bytes for job in plan.jobs)
-    with StopSignal(_say_that_it_stops) as stop, ProgressBar(len(plan.jobs), n_bytes) as bar:
-        printer = Printer(options.as_json, describe, table, planned.to_stdout, bar.aside)
+    with ProgressBar(len(plan.jobs), sum(job.n_bytes for job in plan.jobs)) as bar:
+        printer.aside = bar.aside
 
         def on_record(record: FileRecord, job: Job | None) -> None:
             if piped:
@@ -55,26 +162,32 @@ def run_command(
         if options.dry_run:
             report = plan_only(plan, on_record, copy_others=options.copy_other)
         else:
-            with open_work() if plan.jobs else nullcontext(_no_work) as work:
-                report = run_batch(
-                    plan,
-                    work,
-                    on_record,
-                    stop=stop,
-                    on_progress=bar.advance,
-                    max_failures=options.max_failures,
-                    copy_others=options.copy_other,
-                    force=options.force,
-                )
+            report = run_batch(
+                plan,
+                muster,
+                on_record,
+                stop=stop,
+                already=already,
+                on_progress=bar.advance,
+                on_tick=metrics.tick if metrics else _ignore,
+                max_failures=options.max_failures,
+                copy_others=options.copy_other,
+                force=options.force,
+            )
+    if lock and not report.n_undone:
+        lock.done()
+    if metrics and not options.dry_run:
+        metrics.finish(report)
     printer.summary(report)
     return report.exit_code
 
 
-def _say_that_it_stops() -> None:
+def _ignore(_report: Report) -> None:
+    pass
+
+
+def _say_that_it_stops(grace_s: float = 0.0) -> None:
+    more = f"files in hand have {grace_s:g} s more; " if grace_s else ""
     # Not through sys.stderr: a signal may come in the midst of a print, which cannot be entered twice.
     with suppress(OSError):
-        os.write(2, b"\nearzip: stopping; a second Ctrl-C ends it at once\n")
-
-
-def _no_work(job: Job, _on_progress: Progress) -> FileRecord:
-    raise AssertionError(f"no work was opened for {job.source}")
+        os.write(2, f"\nearzip: stopping; {more}a second Ctrl-C ends it at once\n".encode())

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 
+from earzip.batch.crew import Seat
 from earzip.errors import UsageError
 from earzip.options import PRECISIONS
 
+DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
+"""What `seats` takes."""
+
+_MAX_DEFAULT_THREADS = 16  # each takes some 300 MB for a window of `mini`
+_MAX_TRACKS = 8
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 
 
@@ -32,6 +39,54 @@ def choose_device(name: str, precision: str = "float32") -> str:
     if precision != "float32":
         _require_precision(name, precision)
     return name
+
+
+def seats(devices: str, n_processes: int | None, threads: int | None, n_jobs: int) -> list[Seat]:
+    """Return where the processes of a run work, no more of them than there are jobs.
+
+    ``devices``: ``auto`` or ``cuda`` (every GPU that is visible; without any, auto is what accelerate
+    takes), ``cpu``, or names of GPUs, as ``cuda:0,cuda:2``. ``n_processes``: None for one each; they take
+    turns at the devices. ``threads``: None to share out the cores. Raises UsageError for names that are
+    none, and for ``cuda`` without a GPU. Loads torch, unless it is for the CPU.
+    """
+    if not DEVICES.fullmatch(devices):
+        raise UsageError(f"devices is {devices!r}, expected auto, cpu, cuda or cuda:N,cuda:M")
+    names = devices.split(",")
+    if devices in ("auto", "cuda"):
+        names = [f"cuda:{i}" for i in range(_n_gpus())]
+    if not names:
+        if devices == "cuda":
+            raise UsageError("devices is 'cuda', but there is no GPU that PyTorch can use")
+        names = ["auto"]
+    n_seats = max(1, min(n_processes or len(names), n_jobs))
+    each = threads or max(1, usable_cores() // n_seats)
+    return [Seat(rank, names[rank % len(names)], each) for rank in range(n_seats)]
+
+
+def tracks_in_hand(seat: Seat) -> int:
+    """Return how many tracks a process works on side by side.
+
+    While the network is at one, another is read and a third one written. A GPU outruns many cores at it.
+    """
+    threads = seat.threads or usable_cores()
+    if seat.device.startswith("cuda"):
+        return max(2, min(threads, _MAX_TRACKS))
+    return min(threads, 2)
+
+
+def usable_cores() -> int:
+    """Return the cores this process may use: fewer than there are under taskset, Slurm or Docker."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    n_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(n_cores, _MAX_DEFAULT_THREADS)
+
+
+def _n_gpus() -> int:
+    import torch  # noqa: PLC0415  # commands without a network do without it
+    from accelerate.utils import parse_flag_from_env  # noqa: PLC0415
+
+    # What `accelerate launch --cpu` says to the processes it starts.
+    return 0 if parse_flag_from_env("ACCELERATE_USE_CPU") else torch.cuda.device_count()
 
 
 def _require_precision(device: str, precision: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from earzip.batch.crew import Seat
 from earzip.batch.plan import Job
+from earzip.checkpoints import find_model, verify_model
+from earzip.device import choose_device
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
 from earzip.transcode import (
@@ -22,7 +26,7 @@ from earzip.transcode import (
 
 @dataclass(frozen=True)
 class CompressWork:
-    """Archives the source of a job; an `earzip.batch.run.Work`.
+    """Archives the source of a job; an `earzip.batch.crew.Work`.
 
     ``source_names`` are the names that archives give their sources, where it is not the file's own.
     Raises as `earzip.compression.compress_file` does.
@@ -48,7 +52,7 @@ class CompressWork:
 
 @dataclass(frozen=True)
 class RestoreWork:
-    """Restores the archive of a job; an `earzip.batch.run.Work`.
+    """Restores the archive of a job; an `earzip.batch.crew.Work`.
 
     Raises as `earzip.restoration.restore_file` does.
     """
@@ -63,6 +67,61 @@ class RestoreWork:
             job.source, job.target, self.options, codecs=self.codecs, on_progress=on_progress
         )
         return _restore_record(result)
+
+
+@dataclass(frozen=True)
+class OpenNetwork:
+    """How the network of a run is opened where a process works."""
+
+    precision: str = "float32"
+    """One of `earzip.options.PRECISIONS`."""
+    batch_size: int | None = None
+    """Windows of sound in one pass on a GPU; None for the default."""
+
+    def at(self, seat: Seat) -> CodecPool:
+        """Return the codecs for ``seat``. Raises UsageError for a device that is not there or cannot.
+
+        What any machine can do is not tried, so that torch is loaded with the first model.
+        """
+        if seat.device not in ("auto", "cpu") or self.precision != "float32":
+            choose_device(seat.device, self.precision)
+        return CodecPool(
+            device=seat.device,
+            precision=self.precision,
+            threads=seat.threads,
+            batch_size=self.batch_size,
+        )
+
+
+@dataclass(frozen=True)
+class OpenCompress:
+    """Opens a `CompressWork`; an `earzip.batch.crew.OpenWork`."""
+
+    options: CompressOptions
+    network: OpenNetwork = field(default_factory=OpenNetwork)
+    source_names: Mapping[Path, str] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, seat: Seat) -> Iterator[CompressWork]:
+        """Give the work. Raises as `earzip.checkpoints.verify_model` and `OpenNetwork.at` do."""
+        # What is wrong with the model is wrong with every file: said once, before them.
+        verify_model(find_model(self.options.model))
+        with self.network.at(seat) as codecs:
+            yield CompressWork(self.options, codecs, self.source_names)
+
+
+@dataclass(frozen=True)
+class OpenRestore:
+    """Opens a `RestoreWork`; an `earzip.batch.crew.OpenWork`."""
+
+    options: RestoreOptions
+    network: OpenNetwork = field(default_factory=OpenNetwork)
+
+    @contextmanager
+    def __call__(self, seat: Seat) -> Iterator[RestoreWork]:
+        """Give the work. Raises as `OpenNetwork.at` does."""
+        with self.network.at(seat) as codecs:
+            yield RestoreWork(self.options, codecs)
 
 
 def _compress_record(result: CompressResult) -> FileRecord:

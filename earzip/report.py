@@ -114,6 +114,8 @@ class Report:
     """Too many files failed."""
     died: bool = False
     """No process was left to go on."""
+    n_processes: int = 1
+    """Processes that shared the work."""
     coded_s: float = 0.0
     """Seconds of audio that went through the network or were checked in this run."""
     elapsed_s: float = 0.0
@@ -178,6 +180,7 @@ class Report:
             "warnings": self.n_warnings,
             "below_floor": self.n_below_floor,
             "undone": self.n_undone,
+            "processes": self.n_processes,
             "elapsed_s": round(self.elapsed_s, 3),
             "exit_code": self.exit_code,
         }

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Self
 from earzip.batch.crew import Advanced, Broke, Ended, Event, OpenWork, Seat
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop, StopRequested
-from earzip.batch.wire import event_from_bytes, event_to_bytes, jobs_from_bytes, jobs_to_bytes
+from earzip.batch.wire import event_from_bytes, event_to_bytes, jobs_from_json, jobs_to_json
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError, RunEndedError
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 _MEET_WITHIN = timedelta(minutes=5)
@@ -69,13 +69,15 @@ class Meeting:
         self._claiming = threading.Lock()
 
     def __enter__(self) -> Self:
-        import torch.distributed as dist  # noqa: PLC0415  # runs of one process do without it
+        # Runs of one process do without them.
+        from torch.distributed.distributed_c10d import PrefixStore  # noqa: PLC0415
+        from torch.distributed.rendezvous import rendezvous  # noqa: PLC0415
 
         try:
-            store, _, _ = next(iter(dist.rendezvous("env://", timeout=_MEET_WITHIN)))
+            store, _, _ = next(iter(rendezvous("env://", timeout=_MEET_WITHIN)))
         except RuntimeError as error:
             raise RunEndedError(f"the processes of this run do not meet: {error}") from error
-        self._store: Store = dist.PrefixStore("earzip", store)
+        self._store: Store = PrefixStore("earzip", store)
         return self
 
     def __exit__(
@@ -93,7 +95,7 @@ class Meeting:
         """Put jobs where all can claim them."""
         for start in range(0, len(jobs), _JOBS_A_KEY):
             key = f"jobs/{start // _JOBS_A_KEY}"
-            self._store.set(key, jobs_to_bytes(jobs[start : start + _JOBS_A_KEY]))
+            self._store.set(key, jobs_to_json(jobs[start : start + _JOBS_A_KEY]))
         self._store.set("n_jobs", str(len(jobs)))
 
     def n_jobs(self) -> int | None:
@@ -108,7 +110,7 @@ class Meeting:
         number, offset = divmod(index, _JOBS_A_KEY)
         with self._claiming:
             if self._chunk[0] != number:
-                self._chunk = number, jobs_from_bytes(self._store.get(f"jobs/{number}"))
+                self._chunk = number, jobs_from_json(self._store.get(f"jobs/{number}"))
             return index, self._chunk[1][offset]
 
     def send(self, event: Event) -> None:

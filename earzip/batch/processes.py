@@ -119,7 +119,8 @@ class Processes:
 
     def close(self) -> None:
         """Abandon what is still in hand."""
-        self._stop.request(0)
+        if not self.is_done:
+            self._stop.request(0)
         while not self.is_done:
             self.receive(0.2)
 

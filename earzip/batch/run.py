@@ -26,12 +26,15 @@ OnRecord = Callable[[FileRecord, Job | None], None]
 Already = Callable[[Job], FileRecord | None]
 """Gives the record of a job that is done already, seen at a glance; None for one to be worked on."""
 
+Muster = Callable[[int], Crew]
+"""Gives the crew for a number of jobs."""
+
 _TICK_S = 0.2
 
 
 def run_batch(
     plan: Plan,
-    crew: Crew,
+    muster: Muster,
     on_record: OnRecord,
     *,
     stop: StopSignal,
@@ -42,22 +45,26 @@ def run_batch(
     copy_others: bool = False,
     force: bool = False,
 ) -> Report:
-    """Have the jobs of ``plan`` done by ``crew`` and return the report.
+    """Have the jobs of ``plan`` done and return the report.
 
-    Jobs that are done ``already`` are put on record before the crew is started, which it is not if none
-    is left. One process takes jobs in the order of the plan, several take the longest first. What killed
-    runs have left beside the targets is removed. ``copy_others`` copies the bystanders beside the
-    results; ``force`` lets the copies replace files that differ. Once ``max_failures`` files have failed
-    the run gives up on the rest. ``on_tick`` is called some times a second. Raises what keeps the whole
-    crew from its work: ModelNotFoundError, UsageError for its device, and the like.
+    Jobs that are done ``already`` are put on record first. If others are left, the crew that ``muster``
+    gives does them. One process takes jobs in the order of the plan, several take the longest first.
+    What killed runs have left beside the targets is removed. ``copy_others`` copies the bystanders beside
+    the results; ``force`` lets the copies replace files that differ. Once ``max_failures`` files have
+    failed the run gives up on the rest. ``on_tick`` is called some times a second.
+
+    Raises what keeps the whole crew from its work: ModelNotFoundError, UsageError for its device, and the
+    like.
     """
     run = _Run(plan, on_record, stop, on_progress, on_tick, max_failures)
+    run.report.n_undone = len(plan.jobs)
     started = time.monotonic()
     for record in plan.refused:
         run.put_on_record(record)
     _reap(plan)
     jobs = run.settle(already)
     if jobs and run.goes_on:
+        crew = muster(len(jobs))
         run.work(crew, longest_first(jobs) if crew.n_processes > 1 else jobs)
     run.see_to_others(copy_others=copy_others, force=force)
     return run.finished(time.monotonic() - started)
@@ -110,6 +117,7 @@ class _Run:
 
     def work(self, crew: Crew, jobs: Sequence[Job]) -> None:
         """Have ``jobs`` done."""
+        self.report.n_processes = crew.n_processes
         hands = _Hands(jobs)
         with closing(crew):
             crew.start(jobs, self.stop)
@@ -142,7 +150,6 @@ class _Run:
         """Return the report of the run, which has ended."""
         report = self.report
         report.elapsed_s = elapsed_s
-        report.n_undone = len(self.plan.jobs) - self.n_jobs_done
         if report.n_undone or self.n_bystanders_seen < len(self.plan.bystanders):
             report.gave_up = self.is_too_much
             report.stopped = self.stop.requested and not report.gave_up
@@ -153,6 +160,7 @@ class _Run:
         self.report.add(record)
         self.n_failed += record.status in (FileStatus.FAILED, FileStatus.DAMAGED)
         self.n_jobs_done += job is not None
+        self.report.n_undone = len(self.plan.jobs) - self.n_jobs_done
         self.on_record(record, job)
 
     @property

@@ -27,14 +27,14 @@ class ElsewhereError(EarzipError):
         return type(self), (self.message, self.exit_code)
 
 
-def jobs_to_bytes(jobs: Sequence[Job]) -> bytes:
+def jobs_to_json(jobs: Sequence[Job]) -> str:
     """Return ``jobs`` as JSON."""
     rows = [[str(j.source), None if j.target is None else str(j.target), j.n_bytes] for j in jobs]
-    return json.dumps(rows).encode()
+    return json.dumps(rows)
 
 
-def jobs_from_bytes(data: bytes) -> list[Job]:
-    """Return the jobs of `jobs_to_bytes`."""
+def jobs_from_json(data: str | bytes) -> list[Job]:
+    """Return the jobs of `jobs_to_json`."""
     return [
         Job(Path(source), None if target is None else Path(target), n_bytes)
         for source, target, n_bytes in json.loads(data)

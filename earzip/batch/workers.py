@@ -8,11 +8,22 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from earzip.batch.claims import claim
-from earzip.batch.crew import Advanced, Began, Broke, Ended, Event, Recorded, Work
+from earzip.batch.crew import (
+    Advanced,
+    Began,
+    Broke,
+    Ended,
+    Event,
+    OpenWork,
+    Recorded,
+    Seat,
+    Work,
+)
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop, StopRequested
 from earzip.errors import EarzipError, LockedError, TargetError
@@ -107,25 +118,29 @@ class Workers:
 
 
 class Threads:
-    """A crew of ``n_threads`` threads of this process."""
+    """A crew of ``n_threads`` threads of this process, which works at ``seat``."""
 
     n_processes = 1
 
-    def __init__(self, work: Work, n_threads: int = 1) -> None:
-        self._work = work
+    def __init__(self, open_work: OpenWork, seat: Seat | None = None, n_threads: int = 1) -> None:
+        self._open_work = open_work
+        self._seat = seat or Seat()
         self._n_threads = n_threads
+        self._opened = ExitStack()
         self._events: queue.Queue[Event] = queue.Queue()
         self._is_event_out = False
-        self._has_said_that_it_ended = False
+        self._is_done = True
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
         """Begin with ``jobs``."""
+        work = self._opened.enter_context(self._open_work(self._seat))
         self._stop = stop
         self._left: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
         self._dealing = threading.Lock()
         n_threads = min(self._n_threads, len(jobs))
-        self._workers = Workers(self._work, self._deal, self._events.put, stop, n_threads=n_threads)
+        self._workers = Workers(work, self._deal, self._events.put, stop, n_threads=n_threads)
         self._workers.start()
+        self._is_done = False
 
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
@@ -138,7 +153,7 @@ class Threads:
         except queue.Empty:
             if were_at_work:
                 return None
-            self._has_said_that_it_ended = True
+            self._is_done = True
             return Ended(rank=0)
         self._is_event_out = True
         return event
@@ -146,13 +161,15 @@ class Threads:
     @property
     def is_done(self) -> bool:
         """Whether every job is done, or was left after a stop."""
-        return self._has_said_that_it_ended
+        return self._is_done
 
     def close(self) -> None:
         """Abandon what is still in hand."""
-        self._stop.request(0)
+        if not self.is_done:
+            self._stop.request(0)
         while not self.is_done:
             self.receive(0.2)
+        self._opened.close()
 
     def _deal(self) -> tuple[int, Job] | None:
         # What became of the last file may be reason enough to begin no further one.
