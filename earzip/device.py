@@ -52,6 +52,10 @@ def seats(devices: str, n_processes: int | None, threads: int | None, n_jobs: in
     if not DEVICES.fullmatch(devices):
         raise UsageError(f"devices is {devices!r}, expected auto, cpu, cuda or cuda:N,cuda:M")
     names = devices.split(",")
+    if n_jobs == 1 and n_processes is None and len(names) == 1:
+        return [
+            Seat(0, devices, threads or usable_cores())
+        ]  # whatever is wrong with the file is told soon
     if devices in ("auto", "cuda"):
         names = [f"cuda:{i}" for i in range(_n_gpus())]
     if not names:

@@ -268,7 +268,7 @@ def test_an_interrupt_stops_a_run_without_half_files_and_a_second_run_ends_it(ea
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75
-    stopping = "earzip: stopping; a second Ctrl-C ends it at once"
+    stopping = "earzip: stopping; files in hand have 5 s more; a second Ctrl-C ends it at once"
     stopped = "earzip: stopped with 1 file to go; run again to go on"
     assert -1 < errors.find(stopping) < errors.find(stopped)
     assert _files_below(tmp_path / "out") == ["1.wav.earz"]

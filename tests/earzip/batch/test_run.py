@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.claims import claim
+from earzip.batch.crew import Work
 from earzip.batch.plan import Bystander, Job, Plan
-from earzip.batch.run import Work, plan_only, run_batch
+from earzip.batch.run import plan_only, run_batch
 from earzip.batch.signals import StopSignal
-from earzip.device import choose_device
-from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError, UsageError
+from earzip.batch.workers import Threads
+from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
 from earzip.formats.atomic import atomic_write
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus, Report
@@ -43,7 +42,10 @@ def _run(
 ) -> tuple[Report, list[tuple[str, FileStatus, str | None]]]:
     records: list[FileRecord] = []
     stop = options.pop("stop", None) or StopSignal()
-    report = run_batch(plan, work, lambda r, _job: records.append(r), stop=stop, **options)  # type: ignore[arg-type]
+    crew = Threads(lambda _seat: nullcontext(work))
+    report = run_batch(
+        plan, lambda _n: crew, lambda r, _job: records.append(r), stop=stop, **options
+    )  # type: ignore[arg-type]
     return report, [(r.source.name, r.status, r.message) for r in records]
 
 
@@ -109,34 +111,6 @@ def test_bugs_count_as_failures(plan):
     assert (report.gave_up, report.n_undone) == (True, 2)
 
 
-@pytest.mark.parametrize("name", ["meta", "mps", "cuda:", "cuda:-1", "cpu:0", "CPU", "cuda:99999"])
-def test_other_devices_than_cpus_and_gpus_are_usage_errors(name):
-    with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N"):
-        choose_device(name)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_cpu_computes_in_every_precision(precision):
-    assert choose_device("cpu", precision) == "cpu"
-
-
-def test_a_precision_that_a_device_does_not_have_is_a_usage_error(monkeypatch):
-    def not_implemented(*_: object) -> None:
-        raise RuntimeError('"conv" not implemented for Half\nat somewhere')
-
-    with pytest.raises(UsageError, match="'half', expected one of float32, bfloat16, float16"):
-        choose_device("cpu", "half")
-    with monkeypatch.context() as patched:
-        # What autocast does where it does not know the type: it warns and leaves all in float32.
-        patched.setattr("torch.autocast", lambda *_: nullcontext())
-        with pytest.raises(UsageError, match=r"device 'cpu' cannot compute in bfloat16$"):
-            choose_device("cpu", "bfloat16")
-    monkeypatch.setattr("torch.nn.functional.conv1d", not_implemented)
-    with pytest.raises(UsageError, match=r"cannot compute in float16: .* for Half$"):
-        choose_device("cpu", "float16")
-    assert choose_device("cpu", "float32") == "cpu"
-
-
 def test_files_refused_by_the_plan_are_on_record_first(plan, tmp_path):
     plan.refuse(tmp_path / "x", "is not a regular file")
     report, records = _run(plan)
@@ -169,48 +143,6 @@ def test_what_a_killed_run_has_left_is_removed_from_the_folders_of_targets(plan,
     assert not stale.exists()
 
 
-# ---- claims
-
-
-def test_a_claim_leaves_nothing_behind(tmp_path):
-    with claim(tmp_path / "a"):
-        assert len(list(tmp_path.iterdir())) == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_claimed_target_is_locked_for_others_only_while_it_is_held(tmp_path):
-    with claim(tmp_path / "a"):
-        with pytest.raises(LockedError, match="another run is writing it"), claim(tmp_path / "a"):
-            pass
-        with claim(tmp_path / "b"):
-            pass
-    with claim(tmp_path / "a"):
-        pass
-
-
-def test_the_claim_of_a_killed_process_is_taken_over(tmp_path):
-    hold = "import sys,time,pathlib; from earzip.batch.claims import claim\n"
-    hold += "with claim(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", hold, tmp_path / "a"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    assert process.stdout.readline() == "held\n"
-    with pytest.raises(LockedError), claim(tmp_path / "a"):
-        pass
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    with claim(tmp_path / "a"):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_claim_is_not_needed_where_nothing_can_be_written(tmp_path):
-    with claim(tmp_path / "no" / "a"):
-        assert not list(tmp_path.iterdir())
-
-
 def test_a_locked_file_is_tried_again_after_the_others(plan):
     order: list[str] = []
 
@@ -241,6 +173,9 @@ def _stopping(name: str) -> Work:
     def work(job: Job, on_progress: Progress) -> FileRecord:
         if job.source.name == name:
             os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(500):  # until the main thread has heard it
+                on_progress(0)
+                time.sleep(0.01)
         return _write(job, on_progress)
 
     return work
@@ -261,30 +196,6 @@ def test_a_stopped_run_can_be_run_again_to_the_end(plan, tmp_path):
         _run(plan, _stopping("b"), stop=stop)
     assert _run(plan)[0].exit_code == 0
     assert _files_below(tmp_path / "out") == ["a.earz", "b.earz", "c.earz", "d.earz"]
-
-
-def test_the_second_signal_ends_the_process_at_once():
-    hang = "import time; from earzip.batch.signals import StopSignal\n"
-    hang += "with StopSignal(): print('ready', flush=True); [time.sleep(0.05) for _ in range(999)]"
-    process = subprocess.Popen([sys.executable, "-c", hang], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
-    process.stdout.close()
-
-
-def test_an_ignored_signal_stays_ignored():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with StopSignal() as stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert not stop.requested
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # ---- bystanders
@@ -348,21 +259,3 @@ def test_a_dry_run_says_which_targets_exist(plan):
     records: list[FileRecord] = []
     plan_only(plan, lambda r, _job: records.append(r))
     assert {r.message for r in records} == {"there is one, left if it is up to date"}
-
-
-def test_a_forked_child_does_not_hold_the_claim_of_a_killed_process(tmp_path):
-    fork = "import os,sys,time,pathlib; from earzip.batch.claims import claim\n"
-    fork += "with claim(pathlib.Path(sys.argv[1])):\n"
-    fork += "  if not os.fork(): print(os.getpid(), flush=True)\n"
-    fork += "  time.sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", fork, tmp_path / "a"], stdout=subprocess.PIPE, text=True
-    )
-    child = int(process.stdout.readline())
-    process.kill()
-    process.wait()
-    try:
-        with claim(tmp_path / "a"):
-            os.kill(child, 0)  # it lives
-    finally:
-        os.kill(child, signal.SIGKILL)
