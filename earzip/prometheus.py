@@ -123,7 +123,7 @@ def _gauges(
         "warnings": ("Warnings about files.", report.n_warnings),
         "audio_seconds": ("Length of the sound in the files.", totals["duration_s"]),
         "coded_audio_seconds": (
-            "Length of the sound that went through the network in this run.",
+            "Length of the sound that went through the network, or was checked, in this run.",
             report.coded_s,
         ),
         "source_bytes": ("Size of the sources.", totals["source_bytes"]),
