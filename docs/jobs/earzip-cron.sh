@@ -1,0 +1,25 @@
+#!/bin/sh
+# Archives new music. For cron, which mails what a command prints: this one prints something only if
+# somebody should look. In the crontab of a user who may read the music and write the archive:
+#
+#     MAILTO=you@example.org
+#     0 2 * * *  /opt/earzip/earzip-cron.sh
+set -eu
+: "${EARZIP:=/opt/earzip/bin/earzip}" "${MUSIC:=/srv/music}" "${ARCHIVE:=/srv/archive}"
+: "${LOGS:=/var/log/earzip}"
+
+# The lock is on a file that stays open in earzip too: it lasts as long as any process of the run.
+exec 9>"$LOGS/lock"
+flock -n 9 || exit 75 # the run of last night is still at it, and its logs are its own
+
+code=0
+"$EARZIP" compress "$MUSIC" -o "$ARCHIVE" --json >"$LOGS/last.jsonl" 2>"$LOGS/last.log" || code=$?
+case $code in
+    0) ;;  # all done
+    75) ;; # stopped, or locked by a run of other origin: the next night goes on
+    *)
+        echo "earzip ended with $code; $LOGS/last.log ends with:"
+        tail -n 40 "$LOGS/last.log"
+        ;;
+esac
+exit "$code"
