@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -287,7 +286,7 @@ def test_a_killed_run_leaves_no_name_and_the_next_one_clears_up(music_folder, tm
     many = tmp_path / "many"
     many.mkdir()
     for i in range(60):
-        shutil.copy(music_folder / "a good.flac", many / f"{i:02}.flac")
+        os.link(music_folder / "a good.flac", many / f"{i:02}.flac")
     out = tmp_path / "out"
     code = (
         "import sys; from pathlib import Path; from earzip.training.preparation import *\n"
