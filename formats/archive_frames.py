@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 
 import zstandard
@@ -74,6 +75,19 @@ def decompress_frames(stored: bytes, *, max_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
+class _Ready(threading.local):
+    """A decompressor with the dictionary, which takes longer to load than a header to decompress.
+
+    One a thread: zstd's contexts are not shared.
+    """
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor(dict_data=_PREPARED)
+
+
+_ready = _Ready()
+
+
 def _first_frame(stored: bytes, max_bytes: int, *, dictionary: bool) -> tuple[bytes, bytes]:
     """Return what the first frame holds, and the bytes behind it."""
     try:
@@ -92,9 +106,8 @@ def _first_frame(stored: bytes, max_bytes: int, *, dictionary: bool) -> tuple[by
                 f"{frame.dict_id}, {'a' if frame.has_checksum else 'no'} checksum; expected at "
                 f"most {MAX_WINDOW_BYTES}, dictionary 0, no checksum"
             )
-        decompressor = zstandard.ZstdDecompressor(
-            dict_data=_PREPARED if dictionary else None
-        ).decompressobj()
+        reader = _ready.decompressor if dictionary else zstandard.ZstdDecompressor()
+        decompressor = reader.decompressobj()
         raw: bytes = decompressor.decompress(stored)
     except zstandard.ZstdError as error:
         raise DamagedArchiveError(f"zstd frame cannot be decompressed: {error}") from error

@@ -7,6 +7,7 @@ of a field here).
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -173,6 +174,26 @@ _RECORDS: dict[str, Any] = {
     "geometry": GeometryRecord,
     "source": SourceRecord,
 }
+# Of each class, looked up once: a batch reads headers by the thousand.
+_KEYS: Mapping[Any, Mapping[str, str]] = {
+    cls: {f.name: f.metadata.get("key", f.name) for f in fields(cls)}
+    for cls in (Header, *_RECORDS.values())
+}
+"""For each attribute of a record class its name in the JSON."""
+_OPTIONAL: Mapping[Any, frozenset[str]] = {
+    cls: frozenset(f.name for f in fields(cls) if f.metadata.get("optional")) for cls in _KEYS
+}
+"""The attributes of a record class that the JSON lacks where they are None."""
+_KNOWN = frozenset(
+    {
+        "critical",
+        *_KEYS[Header].values(),
+        *(f"{name}.{key}" for name, cls in _RECORDS.items() for key in _KEYS[cls].values()),
+        *(f"quantizer.{key}" for key in QUANTIZER_KEYS),
+        *(f"check.{each.name}" for each in fields(CheckRecord)),
+    }
+)
+"""The names that ``critical`` may list."""
 
 
 def _refuse_unknown_critical(members: dict[str, JsonValue]) -> None:
@@ -180,13 +201,9 @@ def _refuse_unknown_critical(members: dict[str, JsonValue]) -> None:
     critical = members.get("critical", ["critical"])
     if type(critical) is not list or not critical:
         raise ValueError("header field critical is not a list of names")
-    known = {"critical", *_keys(Header).values()}
-    known |= {f"{name}.{key}" for name, cls in _RECORDS.items() for key in _keys(cls).values()}
-    known |= {f"quantizer.{key}" for key in QUANTIZER_KEYS}
-    known |= {f"check.{each.name}" for each in fields(CheckRecord)}
     for name in critical:
         require_text("critical", name, 128)
-        if name not in known:
+        if name not in _KNOWN:
             raise UnsupportedArchiveError(
                 f"header field {name!r} needs a newer earzip: "
                 "it is critical and unknown to this one"
@@ -202,20 +219,10 @@ def _refuse_unknown_critical(members: dict[str, JsonValue]) -> None:
             )
 
 
-def _keys(cls: Any) -> dict[str, str]:
-    """Return for each attribute of a record class its name in the JSON."""
-    return {f.name: f.metadata.get("key", f.name) for f in fields(cls)}
-
-
-def _optional(cls: Any) -> set[str]:
-    """Return the attributes of a record class that the JSON lacks where they are None."""
-    return {f.name for f in fields(cls) if f.metadata.get("optional")}
-
-
 def _to_json(record: Any) -> dict[str, JsonValue]:
     members: dict[str, JsonValue] = {}
-    optional = _optional(type(record))
-    for name, key in _keys(type(record)).items():
+    optional = _OPTIONAL[type(record)]
+    for name, key in _KEYS[type(record)].items():
         value = getattr(record, name)
         if value is not None or name not in optional:
             members[key] = _to_json(value) if name in _RECORDS else value
@@ -225,8 +232,8 @@ def _to_json(record: Any) -> dict[str, JsonValue]:
 def _from_json(cls: type[_Record], where: str, value: JsonValue) -> _Record:
     members = require_members(where, value)
     arguments: dict[str, Any] = {}
-    optional = _optional(cls)
-    for name, key in _keys(cls).items():
+    optional = _OPTIONAL[cls]
+    for name, key in _KEYS[cls].items():
         if name in optional and key not in members:
             continue
         member = require_member(where, members, key)

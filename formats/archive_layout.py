@@ -28,6 +28,7 @@ PREFIX_BYTES = _PREFIX.size + CHECKSUM_BYTES  # 52
 _INDEX_ENTRY = struct.Struct("<I8s")
 INDEX_ENTRY_BYTES = _INDEX_ENTRY.size  # 12
 _LENGTH_BITS = 28
+_ALL_KINDS = np.arange((1 << (32 - _LENGTH_BITS)) + 1)  # that an entry can name, and one beyond
 
 # Limits of the format, in bytes: what a reader may have to allocate for a file it cannot trust.
 MAX_PART_BYTES = (1 << _LENGTH_BITS) - 1  # as stored
@@ -178,12 +179,14 @@ class Index:
         self._kinds: npt.NDArray[np.int64] = (words >> _LENGTH_BITS).astype(np.int64)
         self._lengths: npt.NDArray[np.int64] = (words & MAX_PART_BYTES).astype(np.int64)
         self._ends: npt.NDArray[np.int64] = begin + np.cumsum(self._lengths)
-        self._require_order()
-
-    def _require_order(self) -> None:
         kinds = self._kinds
-        if np.any(kinds[1:] < kinds[:-1]) or np.any(kinds == 0):
+        if (kinds[1:] < kinds[:-1]).any() or (len(kinds) and kinds[0] == 0):
             raise DamagedArchiveError("the index does not list its parts in the order of kinds")
+        # Looked up once for all kinds: archives are opened by the thousand, and each look is slow.
+        self._firsts: list[int] = np.searchsorted(kinds, _ALL_KINDS).tolist()
+        self._require_parts()
+
+    def _require_parts(self) -> None:
         n_others = len(self) - self.count_of(PartKind.SEGMENT)
         if n_others > MAX_OTHER_PARTS:
             raise DamagedArchiveError(
@@ -192,11 +195,15 @@ class Index:
         n_tags = self.count_of(PartKind.TAGS)
         if n_tags > 1 or (self.count_of(PartKind.PICTURE) and not n_tags):
             raise DamagedArchiveError(f"the index lists {n_tags} tag parts, expected one")
-        never_empty = (kinds <= PartKind.TAGS) | (kinds == PartKind.EXACT)
-        if np.any(self._lengths[never_empty] == 0):
-            raise DamagedArchiveError("the index lists a part of 0 bytes that is no picture")
-        longest = int(self._lengths[kinds == PartKind.EXACT].max(initial=0))
-        _require_at_most("a piece of the exact copy", longest, MAX_EXACT_PART_BYTES)
+        for kind in (PartKind.SEGMENT, PartKind.TAGS, PartKind.EXACT):
+            if self.count_of(kind) and not self._lengths_of(kind).all():
+                raise DamagedArchiveError("the index lists a part of 0 bytes that is no picture")
+        if self.count_of(PartKind.EXACT):
+            longest = int(self._lengths_of(PartKind.EXACT).max())
+            _require_at_most("a piece of the exact copy", longest, MAX_EXACT_PART_BYTES)
+
+    def _lengths_of(self, kind: PartKind) -> npt.NDArray[np.int64]:
+        return self._lengths[self._firsts[kind] : self._firsts[kind + 1]]
 
     def __len__(self) -> int:
         return len(self._kinds)
@@ -212,19 +219,23 @@ class Index:
     @property
     def end(self) -> int:
         """Where the last part ends: the length of the whole file."""
-        return int(self._ends[-1]) if len(self) else self._begin
+        return self._end_before(len(self))
+
+    def _end_before(self, i: int) -> int:
+        """Return where part ``i`` begins, or would stand: where the one before it ends."""
+        return int(self._ends[i - 1]) if i else self._begin
 
     def count_of(self, kind: PartKind) -> int:
         """Return how many parts are of ``kind``."""
-        return int(np.count_nonzero(self._kinds == kind))
+        return self._firsts[kind + 1] - self._firsts[kind]
 
     def first_of(self, kind: int) -> int:
         """Return the number of the first part of ``kind``, or where it would stand."""
-        return int(np.searchsorted(self._kinds, kind))
+        return self._firsts[kind]
 
     def bytes_of(self, kind: PartKind) -> int:
         """Return how many bytes the parts of ``kind`` take in the file."""
-        return int(self._lengths[self._kinds == kind].sum())
+        return self._end_before(self._firsts[kind + 1]) - self._end_before(self._firsts[kind])
 
 
 def pack_index_entry(kind: PartKind, stored: bytes) -> bytes:

@@ -30,13 +30,7 @@ def load_canonical(data: bytes, *, sort_keys: bool) -> JsonValue:
     Raises `ValueError`, with a sentence for the user, for anything that is not canonical.
     """
     try:
-        value: JsonValue = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-            parse_int=_integer,
-        )
+        value: JsonValue = _DECODER.decode(data.decode("utf-8"))
         canonical = _spell(value, sort_keys=sort_keys)
     except UnicodeError as error:
         raise ValueError("text is not UTF-8") from error
@@ -50,8 +44,7 @@ def load_canonical(data: bytes, *, sort_keys: bool) -> JsonValue:
 
 
 def _spell(value: JsonValue, *, sort_keys: bool) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
-    return text.encode("utf-8")
+    return (_SORTED if sort_keys else _UNSORTED).encode(value).encode("utf-8")
 
 
 def _refuse_unspellable(value: JsonValue) -> None:
@@ -86,3 +79,16 @@ def _integer(spelling: str) -> int:
     if too_long or not _INTEGER_MIN <= int(spelling) <= _INTEGER_MAX:
         raise ValueError("an integer has more than 64 bits")
     return int(spelling)
+
+
+# Made once: json.loads and json.dumps make theirs anew for every header.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_float=_refuse_number,
+    parse_constant=_refuse_number,
+    parse_int=_integer,
+)
+_UNSORTED, _SORTED = (
+    json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    for sort_keys in (False, True)
+)

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 
 from earzip.formats.canonical_json import JsonValue
 from earzip.formats.header_fields import (
@@ -117,13 +118,25 @@ class QuantizerRecord:
         members = require_members("quantizer", value)
         quality, base, steps = (require_member("quantizer", members, k) for k in QUANTIZER_KEYS)
         require_integer("quantizer.base", base, -MAX_EXPONENT, MAX_EXPONENT)
-        require_text("quantizer.steps", steps, 2 * MAX_LATENTS, HEX)
-        if len(steps) % 2:
-            raise ValueError(f"header field quantizer.steps has {len(steps)} digits, an odd number")
-        above = bytes.fromhex(steps)
-        if min(above) != 0:
-            raise ValueError("header field quantizer.base is not the smallest exponent")
-        return cls(quality, tuple(base + offset for offset in above))
+        # What is remembered must be hashable, and True is not 1: types first.
+        require_text("quantizer.quality", quality, 32)
+        require_text("quantizer.steps", steps, 2 * MAX_LATENTS)
+        return _quantizer(quality, base, steps)
+
+
+@lru_cache(maxsize=16)
+def _quantizer(quality: str, base: int, steps: str) -> QuantizerRecord:
+    """Return the record of these fields; ValueError for steps that are none.
+
+    Remembered: it has thousands of numbers, and all archives of a model and a preset have the same.
+    """
+    require_text("quantizer.steps", steps, 2 * MAX_LATENTS, HEX)
+    if len(steps) % 2:
+        raise ValueError(f"header field quantizer.steps has {len(steps)} digits, an odd number")
+    above = bytes.fromhex(steps)
+    if min(above) != 0:
+        raise ValueError("header field quantizer.base is not the smallest exponent")
+    return QuantizerRecord(quality, tuple(base + offset for offset in above))
 
 
 QUANTIZER_KEYS = ("quality", "base", "steps")
