@@ -84,6 +84,12 @@ from earzip.selections import sources_to_compress
     help="A track below the floor: keep the archive and say so, fail and write none, or store the "
     "track lossless inside of the archive.",
 )
+@click.option(
+    "--verify-sources",
+    is_flag=True,
+    help="Compare sources with their archives by SHA-256, and read archives whole, instead of "
+    "comparing size and time of modification.",
+)
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
 @batch_options
 def compress(
@@ -96,6 +102,7 @@ def compress(
     min_si_sdr: float | None,
     max_mel: float | None,
     below_floor: BelowFloor,
+    verify_sources: bool,
     run: RunOptions,
     batch: BatchOptions,
 ) -> int:
@@ -109,7 +116,12 @@ def compress(
         raise UsageError("--copy-other needs a folder to copy to: -o DIR")
     floor = _floor(min_si_sdr, max_mel, below_floor)
     options = CompressOptions(
-        model=model, quality=quality, force=run.force, check=check, floor=floor
+        model=model,
+        quality=quality,
+        force=run.force,
+        check=check,
+        floor=floor,
+        verify_sources=verify_sources,
     )
     if options.checks:
         require_eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class ArchiveSettings:
         """The exponent of each latent's step."""
         return self.spec.exponents_at(self.spec.presets[self.quality].exponent)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that change with everything that changes an archive's sound."""
         preset = self.spec.presets[self.quality]

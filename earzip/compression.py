@@ -20,7 +20,7 @@ from earzip.checkpoints import find_model
 from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import SourceError, TagError, TargetError
-from earzip.existing import look_at_target, result_of
+from earzip.existing import compressed_already, look_at_target, result_of
 from earzip.formats.archive_header import Edges, Header
 from earzip.formats.archive_layout import ArchiveSizes
 from earzip.formats.archive_writer import ArchiveWriter
@@ -64,7 +64,8 @@ def compress_file(
 ) -> CompressResult:
     """Archive ``source`` as ``target``; return what was done.
 
-    A target that is an archive of the same bytes, made with the same model and settings, is left as
+    A target that is `compressed_already` is left as it is, and neither is read. Else the source's bytes
+    decide: an archive of the same bytes, made with the same model and settings, is left as
     it is if it is whole; one of the same bytes that is damaged or was made with others is replaced;
     any other file is refused without ``options.force``. The archive gets the source's time of
     modification. ``source_name`` is for a source that came through a pipe and has neither name nor
@@ -78,6 +79,9 @@ def compress_file(
         require_eval()
     settings = ArchiveSettings(find_model(options.model), options.quality)
     _refuse_same_file(source, target)
+    done = compressed_already(source, target, options, settings=settings)
+    if done:
+        return done
     digest, before = _hash(source, on_progress)
     replace = os.path.lexists(target)
     existing = look_at_target(source, target, digest, settings, options)

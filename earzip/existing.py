@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from earzip.archive_settings import ArchiveSettings
+from earzip.checkpoints import find_model
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive import ArchiveReader, verify_structure
 from earzip.formats.archive_header import Header
 from earzip.formats.archive_layout import ArchiveSizes
-from earzip.formats.header_records import portable_name
+from earzip.formats.header_records import SourceRecord, portable_name
 from earzip.options import CompressOptions, CompressResult, Status
 
 
@@ -25,6 +27,58 @@ class Existing:
     """What is said of one that is replaced."""
     has_exact_copy: bool = False
     """The new one has one too, of its own source: what was promised is not taken back in silence."""
+
+
+def compressed_already(
+    source: Path,
+    target: Path,
+    options: CompressOptions,
+    *,
+    settings: ArchiveSettings | None = None,
+) -> CompressResult | None:
+    """Return the result for a ``target`` that is plainly up to date, None for any other.
+
+    It is if it names a source of this name, size and time of modification, was made with the same
+    model and settings, has what ``options`` ask for, and is as long as its index says. Neither the
+    source nor the sound in the archive is read: what was changed behind its size and time, or has
+    rotted, is only seen with ``options.verify_sources``, which makes this None. So does
+    ``options.force``: whoever replaces archives of other bytes wants the bytes looked at.
+
+    ``settings`` are those of ``options``, for a caller with many files; None: they are looked up, which
+    takes longer than all the rest. None is also for files that are odd or not there, and for an archive
+    below a floor that fails: `earzip.compression.compress_file` tells of them. Raises
+    ModelNotFoundError or ModelDamagedError where ``settings`` are not given. Loads no torch.
+    """
+    if options.verify_sources or options.force:
+        return None
+    try:
+        status = source.stat()
+        with ArchiveReader(target) as reader:
+            header, sizes = reader.header, reader.sizes
+    except (OSError, ArchiveError):
+        return None
+    if not _is_of(header.source, source, status):
+        return None
+    settings = settings or ArchiveSettings(find_model(options.model), options.quality)
+    if _why_anew(header, settings, options) is not None:
+        return None
+    result = result_of("up_to_date", source, target, header, sizes, options)
+    floor = options.floor
+    fails = floor and floor.below == "fail" and result.below_floor and not header.exact
+    return None if fails else result
+
+
+def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
+    """Return whether ``record`` is of the file ``source``, as far as its name and ``status`` tell.
+
+    The name tells tracks of one size and time apart, as tools make them that set times to the second
+    or to a constant. It costs nothing where a tree was moved: it is the last part of the path.
+    """
+    return (
+        stat.S_ISREG(status.st_mode)
+        and (record.n_bytes, record.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        and record.name == portable_name(source)
+    )
 
 
 def look_at_target(
@@ -43,7 +97,10 @@ def look_at_target(
         if options.force:
             return Existing(has_exact_copy=_has_exact_copy(target))
         raise
-    reason = _why_anew(target, header, settings, options)
+    reason = _why_anew(header, settings, options)
+    # A hundredth of the source, which was just hashed: rot must not pass for up to date.
+    if reason is None and verify_structure(target):
+        reason = "a damaged archive"
     if reason is not None:
         return Existing(None, (f"replaced {reason}",), header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
@@ -86,10 +143,8 @@ def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, A
     )
 
 
-def _why_anew(
-    target: Path, header: Header, settings: ArchiveSettings, options: CompressOptions
-) -> str | None:
-    """Return which archive it is that does not do, in words; None for one that does."""
+def _why_anew(header: Header, settings: ArchiveSettings, options: CompressOptions) -> str | None:
+    """Return which archive does not do, in words; None for one that does if it is whole."""
     if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
         changes = ", ".join(settings.changes_since(header))
         return f"the archive that was made with other settings: {changes}"
@@ -99,8 +154,7 @@ def _why_anew(
     if floor and header.check and not header.exact and floor.wants_exact(header.check.measures):
         why = "is below the floor" if header.check.measures else "has no measures"
         return f"the archive, which {why} and has no exact copy"
-    # A hundredth of the source, which was just hashed: rot must not pass for up to date.
-    return "a damaged archive" if verify_structure(target) else None
+    return None
 
 
 def result_of(

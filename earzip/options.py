@@ -87,6 +87,9 @@ class CompressOptions:
     """Decode what was written and store its measures against the source; needs the extra ``eval``."""
     floor: Floor | None = None
     """What the measures must reach; implies ``check``."""
+    verify_sources: bool = False
+    """Compare a source with its archive by SHA-256 and read the archive whole, instead of comparing size
+    and time of modification (`earzip.existing.compressed_already`)."""
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:

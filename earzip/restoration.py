@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
-from earzip.errors import ArchiveError, EarzipError, TargetError
+from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
 from earzip.exact_track import ExactTrack
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.atomic import atomic_path
@@ -64,14 +64,12 @@ def restore_file(
     with ArchiveReader(archive, salvage=options.keep_going) as reader:
         if is_source_file_wanted(reader.header, options, target):
             return restore_source_file(reader, target, options, on_progress)
-        require_own_container(options, target)
-        options = options.for_target(target)
-        plan = plan_restore(reader.header, options, archive, exact=reader.header.exact is not None)
+        options, plan = _planned(reader, target, options)
         may_replace = options.force
         if os.path.lexists(target):
             origin = read_provenance(target)
             if not options.force and origin == plan.digest(reader, whole=True):
-                return RestoreResult("up_to_date", archive, target, plan.duration_s, plan.n_out)
+                return _up_to_date(archive, target, plan)
             # What an earlier run could not restore whole is tried again.
             may_replace = options.force or origin == plan.digest(reader, whole=False)
             if not may_replace:
@@ -83,6 +81,46 @@ def restore_file(
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
             return _Restoration(reader, target, options, plan, pool, on_progress).run(may_replace)
+
+
+def restored_already(
+    archive: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    options: RestoreOptions | None = None,
+) -> RestoreResult | None:
+    """Return what `restore_file` does for a ``target`` that is up to date, None for any other.
+
+    Opens the header of the archive and the metadata of ``target``. None is also for files that are odd
+    or not there, with ``options.force``, which restores anew, and where ``target`` is to be the source
+    file itself: only its bytes tell. Raises nothing; loads no torch.
+    """
+    archive, target = Path(archive), Path(target)
+    options = options or RestoreOptions()
+    if options.force or (origin := read_provenance(target)) is None:
+        return None
+    try:
+        with ArchiveReader(archive, salvage=options.keep_going) as reader:
+            if is_source_file_wanted(reader.header, options, target):
+                return None
+            _options, plan = _planned(reader, target, options)
+            same = origin == plan.digest(reader, whole=True)
+    except (ArchiveError, TargetError, UsageError):
+        return None
+    return _up_to_date(archive, target, plan) if same else None
+
+
+def _planned(
+    reader: ArchiveReader, target: Path, options: RestoreOptions
+) -> tuple[RestoreOptions, RestorePlan]:
+    """Return the options that hold for ``target``, and what they write if the archive is whole."""
+    require_own_container(options, target)
+    options = options.for_target(target)
+    exact = reader.header.exact is not None
+    return options, plan_restore(reader.header, options, reader.path, exact=exact)
+
+
+def _up_to_date(archive: Path, target: Path, plan: RestorePlan) -> RestoreResult:
+    return RestoreResult("up_to_date", archive, target, plan.duration_s, plan.n_out)
 
 
 @dataclass

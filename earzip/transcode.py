@@ -3,6 +3,7 @@
 from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.decoding import decode_check
+from earzip.existing import compressed_already
 from earzip.options import (
     CompressOptions,
     CompressResult,
@@ -11,7 +12,7 @@ from earzip.options import (
     RestoreOptions,
     RestoreResult,
 )
-from earzip.restoration import restore_file
+from earzip.restoration import restore_file, restored_already
 
 __all__ = [
     "CodecPool",
@@ -22,6 +23,8 @@ __all__ = [
     "RestoreOptions",
     "RestoreResult",
     "compress_file",
+    "compressed_already",
     "decode_check",
     "restore_file",
+    "restored_already",
 ]

@@ -53,6 +53,18 @@ def test_a_folder_becomes_a_mirrored_tree_of_archives(earzip, music, tmp_path):
     assert "text.flac" in outcome.stderr
 
 
+def test_what_changed_behind_its_size_and_time_is_seen_with_verify_sources(earzip, tmp_path):
+    source = write_sound(tmp_path / "a.wav")
+    assert _compress(earzip, source).exit_code == 0
+    time_ns = source.stat().st_mtime_ns
+    source.write_bytes(source.read_bytes()[:-1] + b"\x55")
+    os.utime(source, ns=(time_ns, time_ns))
+    assert _compress(earzip, source, "--json").statuses() == {"a.wav": "up_to_date"}
+    outcome = _compress(earzip, source, "--verify-sources")
+    assert outcome.exit_code == 3
+    assert "archive of its source as that was before it changed" in outcome.stderr
+
+
 def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):
     (music / "album" / "text.flac").unlink()
     assert _compress(earzip, music, "-o", tmp_path / "out").exit_code == 0

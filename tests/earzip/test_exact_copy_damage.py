@@ -48,7 +48,7 @@ def test_damage_to_the_exact_copy_costs_no_more_than_that(song: Path, tmp_path: 
     restore_file(tmp_path / "coded.earz", tmp_path / "coded.flac")
     assert np.array_equal(pcm(tmp_path / "coded.flac")[0], pcm(tmp_path / "x.flac")[0])
     # The next run tries again, and a mended archive replaces what was incomplete.
-    compress_file(song, archive, with_floor("lossless"))
+    compress_file(song, archive, replace(with_floor("lossless"), verify_sources=True))
     result = restore_file(archive, tmp_path / "x.flac")
     assert (result.status, result.exact) == ("written", True)
 

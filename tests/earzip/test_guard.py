@@ -145,7 +145,7 @@ def test_an_archive_keeps_its_exact_copy_whatever_later_runs_ask_for(
     other = compress_file(song, archive, replace(TINY, quality="high"))
     assert (other.status, bool(other.exact_bytes), other.measures) == ("written", True, None)
     damage_segment(archive, 0)
-    mended = compress_file(song, archive, replace(TINY, quality="high"))
+    mended = compress_file(song, archive, replace(TINY, quality="high", verify_sources=True))
     assert (mended.warnings, bool(mended.exact_bytes)) == (("replaced a damaged archive",), True)
     # It meets every floor.
     failing = replace(with_floor("fail"), quality="high")
