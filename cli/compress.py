@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from earzip.batch.crew import OpenWork
 from earzip.batch.plan import (
     ARCHIVE_SUFFIX,
     name_without_archive_suffix,
@@ -25,7 +24,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.output import measures_text, size
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
-from earzip.cli.run import Place, run_shared
+from earzip.cli.run import Opening, Place, run_shared
 from earzip.errors import UsageError
 from earzip.metrics import require_eval
 from earzip.model_spec import QUALITIES
@@ -127,7 +126,7 @@ def compress(
         require_eval()
     find_model(model)  # one that is not there is told of in a dry run too
 
-    def opening(planned: PlannedRun) -> OpenWork:
+    def opening(planned: PlannedRun) -> Opening:
         from earzip.file_work import OpenCompress, OpenNetwork  # noqa: PLC0415  # loads numpy
 
         names = dict.fromkeys(planned.piped, _name_of_stdin(output))

@@ -10,7 +10,6 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
-from earzip.batch.crew import OpenWork
 from earzip.batch.plan import (
     is_output_file,
 )
@@ -25,7 +24,7 @@ from earzip.cli.options import (
     run_options,
 )
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
-from earzip.cli.run import Place, run_shared
+from earzip.cli.run import Opening, Place, run_shared
 from earzip.errors import UsageError
 from earzip.options import Bits, Container, RestoreOptions
 from earzip.report import FileRecord
@@ -110,7 +109,7 @@ def restore(
         force=run.force,
     )
 
-    def opening(_planned: PlannedRun) -> OpenWork:
+    def opening(_planned: PlannedRun) -> Opening:
         from earzip.file_work import OpenNetwork, OpenRestore  # noqa: PLC0415  # loads numpy
 
         return OpenRestore(options, OpenNetwork(batch.precision, batch.batch_size))

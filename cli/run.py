@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from earzip.batch.crew import Crew, OpenWork, Seat, Work
 from earzip.batch.launched import Launch, Launched, Meeting, take_part
@@ -44,6 +45,16 @@ def run_command(
         return _run(planned, lambda _: Threads(lambda _: open_work()), options, stop, printer)
 
 
+class Opening(Protocol):
+    """How the work of a command is opened in a process, and what is done without it."""
+
+    def __call__(self, seat: Seat) -> AbstractContextManager[Work]:
+        """Load what the work needs, and give it; an `earzip.batch.crew.OpenWork`."""
+
+    def already(self, job: Job) -> FileRecord | None:
+        """Return the record of a job that is done already, seen at a glance."""
+
+
 @dataclass(frozen=True)
 class Place:
     """What a command line is about: a command, its paths and where the results go."""
@@ -61,12 +72,11 @@ class Place:
 
 def run_shared(
     plan: Callable[[], AbstractContextManager[PlannedRun]],
-    opening: Callable[[PlannedRun], OpenWork],
+    opening: Callable[[PlannedRun], Opening],
     options: RunOptions,
     batch: BatchOptions,
     place: Place,
     *,
-    already: Already = lambda _job: None,
     describe: Describe | None = None,
 ) -> int:
     """Share the jobs of a plan out among processes, print what becomes of them, return the exit code.
@@ -104,6 +114,7 @@ def run_shared(
             printer.names_ranks = crew.n_processes > 1
             return crew
 
+        already = opening(planned).already
         return _run(planned, muster, options, stop, printer, already, metrics, lock)
 
 

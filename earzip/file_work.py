@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from earzip.archive_settings import ArchiveSettings
 from earzip.batch.crew import Seat
 from earzip.batch.plan import Job
 from earzip.checkpoints import find_model, verify_model
@@ -20,7 +22,9 @@ from earzip.transcode import (
     RestoreOptions,
     RestoreResult,
     compress_file,
+    compressed_already,
     restore_file,
+    restored_already,
 )
 
 
@@ -109,6 +113,17 @@ class OpenCompress:
         with self.network.at(seat) as codecs:
             yield CompressWork(self.options, codecs, self.source_names)
 
+    def already(self, job: Job) -> FileRecord | None:
+        """Return the record of a job that is done, as `earzip.existing.compressed_already` tells."""
+        if job.target is None or job.source in self.source_names:
+            return None
+        result = compressed_already(job.source, job.target, self.options, settings=self._settings)
+        return None if result is None else _compress_record(result)
+
+    @cached_property
+    def _settings(self) -> ArchiveSettings:
+        return ArchiveSettings(find_model(self.options.model), self.options.quality)
+
 
 @dataclass(frozen=True)
 class OpenRestore:
@@ -122,6 +137,13 @@ class OpenRestore:
         """Give the work. Raises as `OpenNetwork.at` does."""
         with self.network.at(seat) as codecs:
             yield RestoreWork(self.options, codecs)
+
+    def already(self, job: Job) -> FileRecord | None:
+        """Return the record of a job that is done, as `earzip.restoration.restored_already` tells."""
+        if job.target is None:
+            return None
+        result = restored_already(job.source, job.target, self.options)
+        return None if result is None else _restore_record(result)
 
 
 def _compress_record(result: CompressResult) -> FileRecord:

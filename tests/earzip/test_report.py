@@ -90,6 +90,8 @@ def test_records_and_summary_are_json():
         "target": "o/a.earz",
         "message": "is empty",
         "warnings": ["w"],
+        "rank": 0,
+        "elapsed_s": 0.0,
         "x": [1],
     }
     report = Report()
