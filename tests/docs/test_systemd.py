@@ -74,6 +74,12 @@ def test_the_sandbox_leaves_the_gpus_and_the_archive():
     assert str(Path(words[words.index("--metrics") + 1]).parent) in writable
 
 
+def test_its_home_is_not_hidden_from_it():
+    settings = _settings()
+    assert settings["ProtectHome"] == "yes"
+    assert settings["Environment"] == f"HOME=/var/lib/{settings['StateDirectory']}"
+
+
 def test_what_the_service_starts_archives_the_music(site):
     site.add_music(2)
     metrics = site.root / "earzip.prom"
