@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +73,8 @@ def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
     The name tells tracks of one size and time apart, as tools make them that set times to the second
     or to a constant. It costs nothing where a tree was moved: it is the last part of the path.
     """
-    return (
-        stat.S_ISREG(status.st_mode)
-        and (record.n_bytes, record.mtime_ns) == (status.st_size, status.st_mtime_ns)
-        and record.name == portable_name(source)
-    )
+    named = (record.name, record.n_bytes, record.mtime_ns)
+    return named == (portable_name(source), status.st_size, status.st_mtime_ns)
 
 
 def look_at_target(
