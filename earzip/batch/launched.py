@@ -34,6 +34,7 @@ _JOBS_A_KEY = 128
 _BEAT_S = 0.5
 _SILENT_S = 120.0
 """A process that has not been heard of for so long is taken to be dead."""
+_FAREWELL_S = 10.0
 _POLL_S = 0.02
 
 
@@ -65,8 +66,12 @@ class Meeting:
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
+        self.n_lost = 0
+        """Processes that nobody waits for any more."""
         self._chunk: tuple[int, list[Job]] = (-1, [])
         self._claiming = threading.Lock()
+        # torchrun, and so accelerate, keeps a store that outlives the processes it starts.
+        self._is_of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
     def __enter__(self) -> Self:
         # Runs of one process do without them.
@@ -86,10 +91,21 @@ class Meeting:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.launch.rank == 0:
-            with suppress(RuntimeError):  # the store is gone, and so is whoever waits at it
-                if not self._store.check(["n_jobs"]):
-                    self._store.set("n_jobs", "0")
+        with suppress(RuntimeError):  # the store is gone, and so is whoever waits at it
+            if self.launch.rank:
+                self._store.add("n_left", 1)
+                return
+            if not self._store.check(["n_jobs"]):
+                self._store.set("n_jobs", "0")
+            self._see_others_off()
+
+    def _see_others_off(self) -> None:
+        """Let the others leave first, who would not know why a store has gone that this process keeps."""
+        until = time.monotonic() + _FAREWELL_S
+        while not self._is_of_launcher and time.monotonic() < until:
+            if self._store.add("n_left", 0) >= self.launch.world_size - 1 - self.n_lost:
+                return
+            time.sleep(_POLL_S)
 
     def lay_out(self, jobs: Sequence[Job]) -> None:
         """Put jobs where all can claim them."""
@@ -194,6 +210,15 @@ class _Member:
             if os.getppid() != self._parent:  # a killed launcher leaves its processes to themselves
                 self._cut_off()
 
+    def end(self) -> None:
+        """Tell rank 0 that this process does no more jobs; before that all of a stop that is why."""
+        self.tell_advance()
+        try:
+            self._meeting.share_stop(self._stop)
+            self._meeting.send(Ended(self._meeting.launch.rank))
+        except RuntimeError:
+            self._cut_off()
+
     def tell_advance(self) -> None:
         """Tell rank 0 of the audio that is done since it was told last."""
         with self._counting:
@@ -278,8 +303,7 @@ class Launched:
         # By way of the store, as the others do: behind the records that are still in it.
         if not self._has_told_own_end and not self._workers.are_at_work:
             self._has_told_own_end = True
-            self._member.tell_advance()
-            self._meeting.send(Ended(0))
+            self._member.end()
 
     def _somebody_silent(self) -> Event | None:
         now = time.monotonic()
@@ -292,6 +316,7 @@ class Launched:
             if beats != last:
                 self._last_beats[rank] = beats, now
             elif now - since > _SILENT_S:
+                self._meeting.n_lost += 1
                 return Ended(rank, f"has not been heard of for {_SILENT_S:.0f} s")
         return None
 
@@ -308,8 +333,7 @@ def take_part(
         with suppress(StopRequested):  # what a member raises that is cut off
             if _wait_for_jobs(meeting, stop):
                 _do_jobs(member, open_work, seat, stop, n_threads)
-            member.tell_advance()
-            member.send(Ended(seat.rank))
+            member.end()
     finally:
         member.leave()
     if member.is_cut_off:

@@ -1,0 +1,97 @@
+"""Work for crews of several processes: a stand-in for compress that is opened by name, as theirs is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from earzip.batch.crew import Seat, Work
+from earzip.batch.launched import Launch, Meeting, take_part
+from earzip.batch.plan import Job, Plan
+from earzip.batch.signals import StopSignal
+from earzip.errors import SourceError, UsageError
+from earzip.formats.atomic import atomic_write
+from earzip.options import Progress
+from earzip.report import FileRecord, FileStatus
+
+
+def plan_of(folder: Path, names: str) -> Plan:
+    """Return a plan of a job for each letter."""
+    return Plan([Job(folder / name, folder / "out" / f"{name}.earz", 5) for name in names])
+
+
+@dataclass(frozen=True)
+class OpenDeeds:
+    """Work whose files are named for what becomes of them.
+
+    ``k`` kills the process, ``x`` every process but rank 0, which takes its time, ``e`` fails, ``b`` is a
+    bug, ``l`` takes as long as it may, all others are written. ``opening`` is what goes wrong with the
+    whole process.
+    """
+
+    opening: str = ""
+
+    @contextmanager
+    def __call__(self, seat: Seat) -> Iterator[Work]:
+        if self.opening == "usage":
+            raise UsageError(f"device {seat.device!r} cannot be used")
+        if self.opening == "dies":
+            _die()
+        yield partial(self._work, seat.rank)
+
+    def _work(self, rank: int, job: Job, on_progress: Progress) -> FileRecord:
+        deeds: dict[str, Callable[[], None]] = {
+            "k": _die,
+            "x": lambda: _linger(on_progress, 4) if rank == 0 else _die(),
+            "e": lambda: _fail(job),
+            "b": lambda: 1 // 0,  # type: ignore[dict-item]
+            "l": lambda: _linger(on_progress),
+        }
+        assert job.target is not None
+        with atomic_write(job.target) as file:
+            file.write(b"half")
+            deeds.get(job.source.name, lambda: None)()
+            on_progress(1.0)
+            file.write(b"whole")
+        return FileRecord(FileStatus.WRITTEN, job.source, job.target, figures={"duration_s": 1.0})
+
+
+def _fail(job: Job) -> None:
+    raise SourceError("is empty", job.source)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _linger(on_progress: Progress, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        on_progress(0)
+        time.sleep(0.01)
+
+
+def environment_of(rank: int, world_size: int, port: int) -> dict[str, str]:
+    """Return what a launcher tells a process, rank 0 of which keeps the store."""
+    return {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(world_size),
+        "LOCAL_RANK": str(rank),
+        "LOCAL_WORLD_SIZE": str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def take_part_as(opening: str = "") -> None:
+    """Take part in the run of a launcher, as the process that the environment says."""
+    launch = Launch.from_environment()
+    assert launch
+    with StopSignal() as stop, Meeting(launch) as meeting:
+        take_part(meeting, OpenDeeds(opening), Seat(launch.rank, "cpu", 1), stop)

@@ -1,0 +1,186 @@
+"""Processes that a launcher has started are one run, and its rank 0 keeps the record."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from earzip.batch import launched
+from earzip.batch.crew import Seat
+from earzip.batch.launched import Launch, Launched, Meeting
+from earzip.batch.plan import Plan
+from earzip.batch.run import run_batch
+from earzip.batch.signals import StopSignal
+from earzip.errors import EarzipError
+from earzip.report import FileRecord, FileStatus, Report
+from tests.earzip.batch.crews import OpenDeeds, environment_of, plan_of
+
+ROOT = Path(__file__).parents[3]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found: int = free.getsockname()[1]
+        return found
+
+
+@pytest.fixture
+def start(port, monkeypatch) -> Iterator[Start]:
+    """Starts rank 1 of two, and makes this process rank 0."""
+    for name, value in environment_of(0, 2, port).items():
+        monkeypatch.setenv(name, value)
+    started = []
+
+    def start_other(opening: str = "") -> subprocess.Popen[str]:
+        program = f"from tests.earzip.batch.crews import take_part_as; take_part_as({opening!r})"
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, **environment_of(1, 2, port)},
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start_other
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _plan(folder: Path, names: str) -> Plan:
+    """Return a plan of a job for each letter, in a folder of its own."""
+    return Plan(
+        [job for i, name in enumerate(names) for job in plan_of(folder / str(i), name).jobs]
+    )
+
+
+def _run(
+    plan: Plan,
+    on_record: Callable[[FileRecord], None],
+    *,
+    stop: StopSignal | None = None,
+    n_threads: int = 1,
+) -> Report:
+    launch = Launch.from_environment()
+    assert launch
+    with Meeting(launch) as meeting:
+        crew = Launched(meeting, OpenDeeds(), Seat(0, "cpu", 1), n_threads)
+        return run_batch(
+            plan, lambda _n: crew, lambda record, _job: on_record(record), stop=stop or StopSignal()
+        )
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_all_jobs_are_done_once_whoever_does_them(start, tmp_path, n_threads):
+    other = start()
+    records = []
+    report = _run(_plan(tmp_path, 40 * "acdfe"), records.append, n_threads=n_threads)
+    assert other.wait(timeout=30) == 0
+    assert len({record.source for record in records}) == len(records) == 200
+    assert report.counts == {FileStatus.WRITTEN: 160, FileStatus.FAILED: 40}
+    assert (report.exit_code, report.n_undone, report.n_processes) == (3, 0, 2)
+    assert report.coded_s == 160
+
+
+def test_others_go_home_when_there_is_nothing_to_do(start, tmp_path):
+    other = start()
+    records = []
+    assert _run(Plan(), records.append).exit_code == 0
+    assert records == []
+    assert other.wait(timeout=30) == 0
+
+
+def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(launched, "_SILENT_S", 3.0)
+    start("dies")
+    records = []
+    report = _run(_plan(tmp_path, "acd"), records.append)
+    assert [record.rank for record in records] == [0, 0, 0]
+    assert report.exit_code == 0
+
+
+def test_files_in_the_hands_of_a_dead_process_are_on_record(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(launched, "_SILENT_S", 3.0)
+    start()
+    records = []
+    report = _run(_plan(tmp_path, "xxac"), records.append)
+    (lost,) = (record for record in records if record.status is FileStatus.FAILED)
+    assert lost.source.name == "x"
+    assert lost.message == (
+        "the process that worked on it has not been heard of for 3 s; run again to do it"
+    )
+    assert [record.rank for record in records if record is not lost] == [0, 0, 0]
+    assert (report.exit_code, report.n_undone) == (3, 0)
+
+
+@pytest.mark.parametrize("who", ["other", "this"])
+def test_a_signal_to_one_stops_all(start, tmp_path, who):
+    other = start()
+    records = []
+    signalled = other.pid if who == "other" else os.getpid()
+    both_at_work = f"[ $(ls {tmp_path}/*/out/.l*.earzip-tmp | wc -l) = 2 ]"
+    subprocess.Popen(["sh", "-c", f"until {both_at_work}; do sleep 0.1; done; kill {signalled}"])
+    with StopSignal() as stop:
+        report = _run(_plan(tmp_path, "llacdf"), records.append, stop=stop)
+    assert (report.stopped, report.exit_code) == (True, 75)
+    assert report.n_undone == 6 - len(records) >= 2
+    other.wait(timeout=30)
+
+
+def test_what_keeps_another_process_from_its_work_ends_the_run(start, tmp_path):
+    start("usage")
+    with pytest.raises(EarzipError, match="device 'cpu' cannot be used") as error:
+        _run(_plan(tmp_path, "ll"), lambda _: None)
+    assert error.value.exit_code == 2
+
+
+def test_others_end_when_rank_0_is_gone(port, tmp_path):
+    program = (
+        "import sys, pathlib; from tests.earzip.batch.test_launched import _run, _plan\n"
+        "_run(_plan(pathlib.Path(sys.argv[1]), 'll'), lambda _: None)"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path],
+        env={**os.environ, **environment_of(0, 2, port)},
+        cwd=ROOT,
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", "from tests.earzip.batch.crews import take_part_as; take_part_as()"],
+        env={**os.environ, **environment_of(1, 2, port)},
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(list(tmp_path.glob("*/out/*.earzip-tmp"))) < 2:  # each has one in hand
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    _, errors = other.communicate(timeout=25)
+    assert "RunEndedError: the launcher, or the process of rank 0, is gone" in errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, Launch(1, 4, 1, 4)),
+        ({"WORLD_SIZE": "1"}, None),
+        ({"RANK": ""}, None),
+        ({"MASTER_ADDR": ""}, None),
+        ({"MASTER_PORT": "x"}, None),
+    ],
+)
+def test_a_launch_is_seen_by_its_environment(changes, expected):
+    assert Launch.from_environment({**environment_of(1, 4, 29500), **changes}) == expected

@@ -1,0 +1,157 @@
+"""One run over a folder at a time, and what shards of another number mean."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from earzip.batch.run_lock import RunLock
+from earzip.batch.shard import Shard
+from earzip.errors import LockedError
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _run(folder: Path, shard: Shard | None = None, *, done: bool = True) -> list[str]:
+    """Return the notes of a run that works on ``folder``, to its end or not."""
+    with RunLock("compress", [folder], shard) as lock:
+        if done:
+            lock.done()
+        return lock.notes
+
+
+def test_a_second_run_is_told_who_holds_the_folder(tmp_path):
+    with RunLock("compress", [tmp_path]):
+        who = f"process {os.getpid()} on {socket.gethostname()} since 20"
+        with pytest.raises(LockedError, match=who) as error, RunLock("compress", [tmp_path]):
+            pass
+        assert error.value.exit_code == 75
+        assert error.value.path == str(tmp_path)
+        assert "--no-lock" in str(error.value)
+    assert _run(tmp_path) == []
+    assert _names(tmp_path) == []
+
+
+def test_other_commands_and_folders_are_not_locked(tmp_path):
+    (tmp_path / "a").mkdir()
+    with (
+        RunLock("compress", [tmp_path]),
+        RunLock("restore", [tmp_path]),
+        RunLock("compress", [tmp_path / "a"]),
+    ):
+        assert _names(tmp_path) == [".compress.earzip-lock", ".restore.earzip-lock", "a"]
+    assert _names(tmp_path) == ["a"]
+
+
+def test_all_folders_are_locked_or_none(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+    with (
+        RunLock("compress", [second]),
+        pytest.raises(LockedError),
+        RunLock("compress", [first, second]),
+    ):
+        pass
+    assert _names(first) == []
+
+
+def test_one_folder_by_two_names_is_one(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with RunLock("compress", [tmp_path, tmp_path / "link", tmp_path / "."]) as lock:
+        assert lock.notes == []
+
+
+def test_the_folder_is_made(tmp_path):
+    with RunLock("compress", [tmp_path / "new"]):
+        assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_nothing_is_locked_where_nothing_can_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with RunLock("compress", [tmp_path]):
+        assert _names(tmp_path) == []
+
+
+def test_nothing_is_locked_where_there_can_be_no_folder(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with RunLock("compress", [tmp_path / "file" / "x", tmp_path / "no" / "x"]):
+        pass
+
+
+def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
+    hold = "import sys,time,pathlib; from earzip.batch.run_lock import RunLock\n"
+    hold += "with RunLock('compress', [pathlib.Path(sys.argv[1])]): print(1, flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    with pytest.raises(LockedError, match=f"process {process.pid} "):
+        _run(tmp_path)
+    process.kill()
+    process.communicate()
+    _run(tmp_path)
+    assert _names(tmp_path) == []
+
+
+def test_shards_of_one_number_work_side_by_side_and_a_whole_run_waits(tmp_path):
+    with RunLock("compress", [tmp_path], Shard(1, 3)), RunLock("compress", [tmp_path], Shard(2, 3)):
+        with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+            _run(tmp_path, Shard(2, 3))
+        with pytest.raises(LockedError, match="another compress run is at work"):
+            _run(tmp_path)
+    with RunLock("compress", [tmp_path]), pytest.raises(LockedError, match="process"):
+        _run(tmp_path, Shard(1, 3))
+
+
+def test_a_shard_that_ends_leaves_the_lock_to_the_others(tmp_path):
+    with RunLock("compress", [tmp_path], Shard(1, 3)):
+        _run(tmp_path, Shard(2, 3))
+        with pytest.raises(LockedError):
+            _run(tmp_path)
+
+
+def test_shards_of_another_number_are_refused_while_one_is_at_work(tmp_path):
+    with (
+        RunLock("compress", [tmp_path], Shard(3, 8)),
+        pytest.raises(LockedError, match="shard 3/8 is at work there"),
+    ):
+        _run(tmp_path, Shard(1, 4))
+    assert ".compress.3-of-8.earzip-lock" in _names(tmp_path)
+
+
+def test_another_number_of_shards_on_a_folder_half_done_is_explained_once(tmp_path):
+    assert _run(tmp_path, Shard(1, 3)) == []
+    assert _run(tmp_path, Shard(2, 3), done=False) == []
+    (note,) = _run(tmp_path, Shard(1, 2))
+    assert "was begun in 3 shards, of which 1 came to their end" in note
+    assert "cut into 2, all 2 have to run" in note
+    assert _run(tmp_path, Shard(2, 2)) == []
+
+
+def test_nothing_stays_once_all_shards_are_done(tmp_path):
+    for number in (2, 1, 3):
+        assert _run(tmp_path, Shard(number, 3)) == []
+        assert len(_names(tmp_path)) == (0 if number == 3 else 3 - number or 2)
+    assert _names(tmp_path) == []
+
+
+def test_a_shard_that_is_begun_again_is_not_done(tmp_path):
+    for number, done in ((1, True), (2, True), (1, False), (3, True)):
+        _run(tmp_path, Shard(number, 3), done=done)
+    assert len(_names(tmp_path)) == 3
+
+
+def test_a_whole_run_that_is_done_settles_the_shards(tmp_path):
+    _run(tmp_path, Shard(1, 3))
+    _run(tmp_path, done=False)
+    assert _names(tmp_path) == [".compress.1-of-3.earzip-lock"]
+    _run(tmp_path)
+    assert _names(tmp_path) == []
