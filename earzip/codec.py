@@ -7,18 +7,16 @@
 A model's context is at least as wide as what its networks can see, so a kept frame or sample does not
 depend on where windows begin: there is nothing to cross-fade. On a CPU every window is one forward
 pass on one thread, whatever the batch size and the number of threads, so the same audio gives the same
-bytes; threads work on different windows. In bfloat16 and float16 autocast runs what the network leaves
-to it in that type; windows, latents and sound are float32 all the same.
+bytes; threads work on different windows. Any number of threads may code tracks with one codec at a
+time: see `earzip.window_batches`. In bfloat16 and float16 autocast runs what the network leaves to it
+in that type; windows, latents and sound are float32 all the same.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,13 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earzip.errors import UsageError
-from earzip.model.vae import Posterior, Vae
+from earzip.model.vae import Vae
 from earzip.options import PRECISIONS
+from earzip.window_batches import Network, window_engine
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 _CUDA_BATCH = 16
 _MAX_DEFAULT_THREADS = 16  # each takes some 300 MB for a window of `mini`
@@ -96,26 +93,31 @@ class Codec:
         self.geometry = geometry
         self.n_latents = n_latents
         self.device = torch.device(device)
-        self.threads = threads or _usable_cores()
-        on_cpu = self.device.type == "cpu"
-        self._batch = 1 if on_cpu else (batch_size or _CUDA_BATCH)
-        self._in_flight = self.threads + 2 if on_cpu else 2
-        self._pool = ThreadPoolExecutor(self.threads if on_cpu else 1, initializer=_one_thread)
+        self._engine = window_engine(
+            self.device, threads=threads or _usable_cores(), batch_size=batch_size or _CUDA_BATCH
+        )
+        # Made once: windows share a batch if the network is the same object.
+        self._mean = self._network(lambda audio: self.vae.encode(audio).mean, precision)
+        self._posterior = self._network(
+            lambda audio: torch.stack(self.vae.encode(audio), 1), precision
+        )
+        self._decoder = self._network(self.vae.decode, precision)
+        self._exact_decoder = self._network(self.vae.decode, "float32")
 
     def close(self) -> None:
-        """End the worker threads."""
-        self._pool.shutdown(cancel_futures=True)
+        """End the worker threads, once no track is in hand."""
+        self._engine.close()
 
     def encode(self, blocks: Iterable[Audio]) -> Iterator[Latents]:
         """Yield the posterior mean of each window's core, ``[D, F]``, F = core but for the last.
 
         ``blocks``: float32 ``[2, T]`` pieces of one track, ±1, 44.1 kHz, in order, of any lengths.
         """
-        return self._posteriors(blocks, lambda posterior: posterior.mean)
+        return self._encode(self._mean, blocks)
 
     def encode_posterior(self, blocks: Iterable[Audio]) -> Iterator[Latents]:
         """Yield mean and scale of each window's core, ``[2, D, F]``; otherwise as `encode`."""
-        return self._posteriors(blocks, lambda posterior: torch.stack(posterior, 1))
+        return self._encode(self._posterior, blocks)
 
     def decode(
         self, read: Callable[[int], Latents], n_samples: int, segments: range
@@ -125,10 +127,11 @@ class Codec:
         ``read(i)`` returns the latents ``[D, F]`` of segment i; it is called once for each segment
         and for one neighbour on each side, in order.
         """
-        windows = self._latent_windows(read, n_samples, segments)
         g = self.geometry
-        cores = _ordered(self._pool, self._decode_windows, windows, self._batch, self._in_flight)
-        for i, core in zip(segments, cores, strict=True):
+        margin = g.decoder_context * g.hop
+        windows = self._latent_windows(read, n_samples, segments)
+        for audio, i in self._engine.computed(self._decoder, windows):
+            core = audio[:, margin : margin + g.core * g.hop]
             start = i * g.core * g.hop - g.lead
             yield core[:, max(0, -start) : max(0, min(g.core * g.hop, n_samples - start))]
 
@@ -141,10 +144,9 @@ class Codec:
         the track most likely does.
         """
         g = self.geometry
-        begin = self._decode_alone(first)[:, g.lead]
         behind = g.n_frames(n_samples) * g.hop - (n_samples + g.lead)
-        end = self._decode_alone(last)[:, -1 - behind]
-        return np.stack([begin, end], 1)
+        begin, end = self._decode_alone(first, last)
+        return np.stack([begin[:, g.lead], end[:, -1 - behind]], 1)
 
     @property
     def end_frames(self) -> int:
@@ -152,13 +154,13 @@ class Codec:
         g = self.geometry
         return g.decoder_context + 2 + g.lead // g.hop
 
-    def _decode_alone(self, latents: Latents) -> Audio:
-        """Return what ``latents`` ``[D, F]`` decode to with nothing around them, ``[2, F·hop]``."""
-        margin = self.geometry.decoder_context
-        padded = np.pad(latents, ((0, 0), (margin, margin)))
-        (audio,) = self._pool.submit(self._run, self.vae.decode, [padded], "float32").result()
-        hop = self.geometry.hop
-        return audio[:, margin * hop : -margin * hop or None]
+    def _decode_alone(self, *pieces: Latents) -> list[Audio]:
+        """Return what each piece, ``[D, F]``, decodes to with nothing around it, ``[2, F·hop]``."""
+        g = self.geometry
+        margin = g.decoder_context
+        padded = [np.pad(latents, ((0, 0), (margin, margin))) for latents in pieces]
+        computed = [self._engine.submit(self._exact_decoder, window) for window in padded]
+        return [future.result()[:, margin * g.hop : -margin * g.hop or None] for future in computed]
 
     def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
         """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each.
@@ -196,8 +198,11 @@ class Codec:
 
     def _latent_windows(
         self, read: Callable[[int], Latents], n_samples: int, segments: range
-    ) -> Iterator[Latents]:
-        """Yield windows of latents ``[D, core + 2·context]``, zeros beyond the track's ends."""
+    ) -> Iterator[tuple[Latents, int]]:
+        """Yield windows of latents ``[D, core + 2·context]`` and their segments.
+
+        There are zeros beyond the track's ends.
+        """
         g = self.geometry
         n_segments = g.n_segments(n_samples)
         context = g.decoder_context
@@ -217,41 +222,24 @@ class Codec:
             window[:, context - left.shape[1] : context] = left
             window[:, context : context + now.shape[1]] = now
             window[:, context + g.core : context + g.core + right.shape[1]] = right
-            yield window
+            yield window, i
             before, now = now, after
 
-    def _posteriors(
-        self, blocks: Iterable[Audio], of: Callable[[Posterior], Tensor]
-    ) -> Iterator[Latents]:
+    def _encode(self, network: Network, blocks: Iterable[Audio]) -> Iterator[Latents]:
         context = self.geometry.encoder_context
+        for latents, n_frames in self._engine.computed(network, self._windows(blocks)):
+            yield latents[..., context : context + n_frames]
 
-        def encode(windows: list[tuple[Audio, int]]) -> list[Latents]:
-            found = self._run(lambda x: of(self.vae.encode(x)), [audio for audio, _ in windows])
-            return [x[..., context : context + n] for x, (_, n) in zip(found, windows, strict=True)]
+    def _network(self, network: Callable[[Tensor], Tensor], precision: str) -> Network:
+        """Return ``network`` computing in ``precision``."""
+        dtype = getattr(torch, precision)
 
-        return _ordered(self._pool, encode, self._windows(blocks), self._batch, self._in_flight)
+        def run(batch: Tensor) -> Tensor:
+            # In the thread that computes: autocast is a thread's own.
+            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                return network(batch).float()
 
-    def _decode_windows(self, windows: list[Latents]) -> list[Audio]:
-        g = self.geometry
-        margin = g.decoder_context * g.hop
-        return [a[:, margin : margin + g.core * g.hop] for a in self._run(self.vae.decode, windows)]
-
-    def _run(
-        self,
-        network: Callable[[Tensor], Tensor],
-        windows: list[Audio],
-        precision: str | None = None,
-    ) -> list[Audio]:
-        """Return the network's output for each window; the batch is padded with zeros."""
-        dtype = getattr(torch, precision or self.precision)
-        batch = np.zeros((self._batch, *windows[0].shape), np.float32)
-        for row, window in zip(batch, windows, strict=False):
-            row[:] = window
-        # In the thread of the pool: autocast is a thread's own.
-        reduced = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
-        with torch.inference_mode(), reduced:
-            output = network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
-        return list(output[: len(windows)])
+        return run
 
 
 def _first_samples(source: Iterator[Audio], n_samples: int) -> Audio:
@@ -270,37 +258,3 @@ def _usable_cores() -> int:
     has_affinity = hasattr(os, "sched_getaffinity")
     n_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     return min(n_cores, _MAX_DEFAULT_THREADS)
-
-
-def _one_thread() -> None:
-    # Windows run side by side, one thread each: two threads in one small window gain nothing, and a
-    # sum split among threads could round differently from run to run.
-    torch.set_num_threads(1)
-
-
-def _ordered(
-    pool: ThreadPoolExecutor,
-    work: Callable[[list[_In]], list[_Out]],
-    items: Iterable[_In],
-    batch_size: int,
-    in_flight: int,
-) -> Iterator[_Out]:
-    """Yield the results of ``work`` on batches of ``items``, in order, ``in_flight`` batches ahead."""
-    waiting: deque[Future[list[_Out]]] = deque()
-    batch: list[_In] = []
-    try:
-        for item in items:
-            batch.append(item)
-            if len(batch) < batch_size:
-                continue
-            waiting.append(pool.submit(work, batch))
-            batch = []
-            if len(waiting) >= in_flight:
-                yield from waiting.popleft().result()
-        if batch:
-            waiting.append(pool.submit(work, batch))
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

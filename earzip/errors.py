@@ -88,6 +88,10 @@ class ModelDamagedError(EarzipError):
     """A model's files do not match their recorded SHA-256, or are malformed."""
 
 
+class DeviceError(EarzipError):
+    """The device that the network runs on cannot do what is asked of it."""
+
+
 class LockedError(EarzipError):
     """Another run holds the lock on this target."""
 

@@ -1,0 +1,361 @@
+"""Windows of all tracks in hand, computed on one device.
+
+Each track's thread hands in its windows, a bounded number ahead, and gets the results in its own order.
+On a CPU every window is a pass of its own; on a GPU windows of different tracks share batches, since
+one track alone seldom fills them to its end.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from earzip.errors import DeviceError
+
+Window = NDArray[np.float32]
+Network = Callable[[Tensor], Tensor]
+"""A way through a network: a batch, float32 ``[B, …]``, to float32 ``[B, …]``, on the batch's device."""
+_Tag = TypeVar("_Tag")
+
+LINGER_S = 0.05
+"""How long a batch that is not full waits for one more window of its kind after the last one. When
+results are handed out, tracks that waited for them hand in their next windows within a few
+milliseconds; a window that is not there by then is still being read, and the device would stand idle."""
+_MAX_RUNNING = 2  # batches on the device: one computes, the next lies copied behind it
+_LEAST_IN_FLIGHT = 2  # windows of a track: one is computed while it works on the one before
+
+
+class WindowEngine(ABC):
+    """Computes windows that any number of threads hand in, ``in_flight`` of all tracks together."""
+
+    def __init__(self, in_flight: int) -> None:
+        self._in_flight = in_flight
+        self._n_tracks = 0
+        self._counting = threading.Lock()
+
+    @abstractmethod
+    def submit(self, network: Network, window: Window) -> Future[Window]:
+        """Return the result to come of ``network`` on ``window`` alone; RuntimeError once closed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the threads. What is computing is finished, what waits is cancelled."""
+
+    def computed(
+        self, network: Network, windows: Iterable[tuple[Window, _Tag]]
+    ) -> Iterator[tuple[Window, _Tag]]:
+        """Yield the result of each of a track's ``windows`` with its tag, in order.
+
+        ``windows`` is read no further ahead than the track's share of what may be in flight. If it
+        raises, or this generator is closed early, what waits of the track is cancelled. Raises what
+        the network raises, DeviceError where a GPU's memory does not hold a batch.
+        """
+        waiting: deque[tuple[Future[Window], _Tag]] = deque()
+        with self._one_more_track():
+            try:
+                for window, tag in windows:
+                    waiting.append((self.submit(network, window), tag))
+                    while len(waiting) >= self._share:
+                        yield _result_of(*waiting.popleft())
+                while waiting:
+                    yield _result_of(*waiting.popleft())
+            finally:
+                for future, _ in waiting:
+                    future.cancel()
+
+    @property
+    def _share(self) -> int:
+        """How many windows one track may have in flight, so that memory does not grow with tracks."""
+        return max(_LEAST_IN_FLIGHT, -(-self._in_flight // self._n_tracks))
+
+    @contextmanager
+    def _one_more_track(self) -> Iterator[None]:
+        with self._counting:
+            self._n_tracks += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._n_tracks -= 1
+
+
+def _result_of(future: Future[Window], tag: _Tag) -> tuple[Window, _Tag]:
+    return future.result(), tag
+
+
+class SingleWindows(WindowEngine):
+    """Each window in a pass of its own, on one of ``threads`` threads of a CPU."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(in_flight=threads + 2)
+        self._pool = ThreadPoolExecutor(threads, initializer=use_one_thread)
+
+    def submit(self, network: Network, window: Window) -> Future[Window]:
+        """Return the result to come; see `WindowEngine.submit`."""
+        return self._pool.submit(_alone, network, window)
+
+    def close(self) -> None:
+        """End the threads; see `WindowEngine.close`."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def use_one_thread() -> None:
+    """Let torch compute in the calling thread alone what it is asked for there."""
+    # Windows run side by side, one thread each: two threads in one small window gain nothing, and a
+    # sum split among threads could round differently from run to run.
+    torch.set_num_threads(1)
+
+
+def _alone(network: Network, window: Window) -> Window:
+    # In the thread that computes: inference mode is a thread's own. A copy, for kernels may round
+    # differently on memory of other strides and alignment, as parts of larger arrays have.
+    with torch.inference_mode():
+        result: Window = network(torch.tensor(window)[None])[0].numpy()
+    return result
+
+
+_Kind = tuple[Network, tuple[int, ...]]
+"""What the windows of a batch have in common: the network and their shape."""
+
+
+@dataclass
+class _Submitted:
+    window: Window
+    future: Future[Window]
+    at: float
+
+
+@dataclass
+class _Queue:
+    """The windows of one kind that wait for a batch."""
+
+    submitted: deque[_Submitted] = field(default_factory=deque)
+    n_running: int = 0
+    """Batches of this kind on the device."""
+    changed_at: float = 0.0
+    """When a window came, or a batch ended whose results may bring windows."""
+
+    def take(self, n_most: int) -> list[_Submitted]:
+        """Return the oldest windows, which can no longer be cancelled; none if all of them were."""
+        taken: list[_Submitted] = []
+        while self.submitted and len(taken) < n_most:
+            oldest = self.submitted.popleft()
+            if oldest.future.set_running_or_notify_cancel():
+                taken.append(oldest)
+        return taken
+
+
+@dataclass
+class _Batch:
+    """A batch on the device; ``results`` waits for it and returns ``[B, …]``, the futures' rows first."""
+
+    queue: _Queue
+    futures: list[Future[Window]]
+    results: Callable[[], Window]
+
+
+class WindowBatches(WindowEngine):
+    """Windows of one kind, ``batch_size`` at a time, of whichever tracks wait for them.
+
+    A batch is computed at its full size, filled up with zeros, because results may depend on it. One
+    thread gathers windows and starts batches, another waits for these and hands out the results: while
+    one batch computes, the next is gathered and copied to the device.
+    """
+
+    def __init__(self, device: torch.device, batch_size: int) -> None:
+        super().__init__(in_flight=_MAX_RUNNING * batch_size)
+        self._device = device
+        self._batch_size = batch_size
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._changed = threading.Condition()
+        self._queues: dict[_Kind, _Queue] = {}
+        self._n_running = 0
+        self._is_closed = False
+        self._started: SimpleQueue[_Batch | None] = SimpleQueue()
+        # Daemons: a codec that nobody closes must not keep the interpreter from its end.
+        self._threads = [
+            threading.Thread(target=self._start_batches, name="earzip-start", daemon=True),
+            threading.Thread(target=self._finish_batches, name="earzip-finish", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, network: Network, window: Window) -> Future[Window]:
+        """Return the result to come; see `WindowEngine.submit`."""
+        submitted = _Submitted(window, Future(), time.monotonic())
+        with self._changed:
+            if self._is_closed:
+                raise RuntimeError("a window was handed in after the end")
+            queue = self._queues.setdefault((network, window.shape), _Queue())
+            queue.submitted.append(submitted)
+            queue.changed_at = submitted.at
+            self._changed.notify()
+        return submitted.future
+
+    def close(self) -> None:
+        """End the threads; see `WindowEngine.close`."""
+        with self._changed:
+            self._is_closed = True
+            left = [each for queue in self._queues.values() for each in queue.submitted]
+            self._queues.clear()
+            self._changed.notify()
+        for each in left:
+            each.future.cancel()
+        for thread in self._threads:
+            thread.join()
+
+    def _start_batches(self) -> None:
+        while self._start_one():
+            pass
+        self._started.put(None)
+
+    def _start_one(self) -> bool:
+        """Start the next batch, once there is one; False at the end."""
+        chosen = self._next_batch()
+        if chosen is None:
+            return False
+        (network, _), queue, taken = chosen
+        futures = [each.future for each in taken]
+        try:
+            results = self._start(network, [each.window for each in taken])
+        except BaseException as error:  # whatever it is, it is the windows' own
+            self._end(queue)
+            self._fail(futures, error)
+        else:
+            self._started.put(_Batch(queue, futures, results))
+        return True
+
+    def _next_batch(self) -> tuple[_Kind, _Queue, list[_Submitted]] | None:
+        """Wait for windows that make a batch and take them, counted as running; None at the end."""
+        with self._changed:
+            while not self._is_closed:
+                kind, wait_s = self._due()
+                if kind is None:
+                    self._changed.wait(wait_s)
+                    continue
+                queue = self._queues[kind]
+                if taken := queue.take(self._batch_size):
+                    queue.n_running += 1
+                    self._n_running += 1
+                    return kind, queue, taken
+            return None
+
+    def _due(self) -> tuple[_Kind | None, float | None]:
+        """Return the kind whose batch is next, or how many seconds until one may be, if that is known.
+
+        Full batches go at once. One that is not goes once it has lingered, but not while a batch of
+        its kind runs: the device has work, and its results bring more windows. Of several the one
+        whose oldest window waits longest is next, so none waits for ever behind full ones.
+        """
+        if self._n_running == _MAX_RUNNING:
+            return None, None
+        now = time.monotonic()
+        due: dict[float, _Kind] = {}
+        waits_s: list[float] = []
+        for kind, queue in self._queues.items():
+            if not queue.submitted:
+                continue
+            is_full = len(queue.submitted) >= self._batch_size
+            wait_s = 0.0 if is_full else queue.changed_at + LINGER_S - now
+            if wait_s <= 0 and (is_full or not queue.n_running):
+                due[queue.submitted[0].at] = kind
+            elif not queue.n_running:
+                waits_s.append(wait_s)
+        return due[min(due)] if due else None, min(waits_s, default=None)
+
+    def _start(self, network: Network, windows: list[Window]) -> Callable[[], Window]:
+        """Begin a batch; return what waits for its results."""
+        # In the thread that computes: inference mode is a thread's own.
+        with torch.inference_mode():
+            copies = self._copies
+            batch = torch.empty(self._batch_size, *windows[0].shape, pin_memory=copies is not None)
+            for row, window in zip(batch, windows, strict=False):
+                row.copy_(torch.from_numpy(window))
+            batch[len(windows) :] = 0
+            if copies is None:
+                return network(batch).numpy
+            return self._start_on_cuda(network, batch, copies)
+
+    def _start_on_cuda(
+        self, network: Network, batch: Tensor, copies: torch.cuda.Stream
+    ) -> Callable[[], Window]:
+        with torch.cuda.device(self._device):
+            compute = torch.cuda.current_stream()
+            # Beside what computes. Pinned memory goes back to torch's cache, which waits for the copy.
+            with torch.cuda.stream(copies):
+                there = batch.to(self._device, non_blocking=True)
+            compute.wait_stream(copies)
+            there.record_stream(compute)
+            output = network(there)
+            here = torch.empty(output.shape, pin_memory=True).copy_(output, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record(compute)
+
+        def results() -> Window:
+            done.synchronize()
+            found: Window = here.numpy()
+            return found
+
+        return results
+
+    def _finish_batches(self) -> None:
+        while self._finish_one():
+            pass
+
+    def _finish_one(self) -> bool:
+        """Wait for the oldest batch on the device and hand out its results; False at the end."""
+        batch = self._started.get()
+        if batch is None:
+            return False
+        try:
+            # Copies: a row of its batch would keep all of that in memory while one track is slow.
+            rows = [row.copy() for row in batch.results()[: len(batch.futures)]]
+        except BaseException as error:  # whatever it is, it is the windows' own
+            self._end(batch.queue)
+            self._fail(batch.futures, error)
+            return True
+        self._end(batch.queue)
+        for future, row in zip(batch.futures, rows, strict=True):
+            future.set_result(row)
+        return True
+
+    def _end(self, queue: _Queue) -> None:
+        """Note that a batch of ``queue`` is off the device."""
+        with self._changed:
+            self._n_running -= 1
+            queue.n_running -= 1
+            queue.changed_at = time.monotonic()
+            self._changed.notify()
+
+    def _fail(self, futures: list[Future[Window]], error: BaseException) -> None:
+        """Let those who wait for ``futures`` meet ``error``."""
+        for future in futures:
+            if isinstance(error, torch.OutOfMemoryError):
+                # Without it as a cause: its traceback holds tensors, and so the memory that is short.
+                message = (
+                    f"the GPU's memory does not hold a batch of {self._batch_size} windows; a smaller "
+                    f"--batch-size takes less"
+                )
+                future.set_exception(DeviceError(message))
+            else:
+                future.set_exception(error)
+
+
+def window_engine(device: torch.device, *, threads: int, batch_size: int) -> WindowEngine:
+    """Return what computes windows on ``device``, where ``threads`` are those of a CPU."""
+    if device.type == "cpu":
+        return SingleWindows(threads)
+    return WindowBatches(device, batch_size)
