@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,42 @@ if TYPE_CHECKING:
     from earzip.formats.source_reader import SourceReader
 
 SAMPLE_RATE = 44_100
+
+
+class _SharedTables:
+    """Guards the tables of sines and bit reversals that all streams of libsoxr share.
+
+    A new stream may move them, as it does where there is no AVX, while another thread computes with
+    them: the library has locks for that, which wheels are built without, as they need OpenMP
+    (https://github.com/chirlu/soxr/issues/10). So streams run side by side, but begin alone.
+    """
+
+    def __init__(self) -> None:
+        self._door = threading.Lock()
+        self._idle = threading.Condition()
+        self._n_running = 0
+
+    @contextmanager
+    def may_move(self) -> Iterator[None]:
+        """Wait until nothing runs, and let nothing run meanwhile."""
+        with self._door, self._idle:
+            self._idle.wait_for(lambda: self._n_running == 0)
+            yield
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the tables where they are."""
+        with self._door, self._idle:
+            self._n_running += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._n_running -= 1
+                self._idle.notify()
+
+
+_TABLES = _SharedTables()
 
 
 def n_samples_at(n_frames: int, rate_in: int, rate_out: int = SAMPLE_RATE) -> int:
@@ -54,7 +92,8 @@ def _resampled(
     n_read = n_sent = 0
     stream = None
     if rate_in != rate_out:
-        stream = soxr.ResampleStream(rate_in, rate_out, 2, dtype="float32", quality="VHQ")
+        with _TABLES.may_move():
+            stream = soxr.ResampleStream(rate_in, rate_out, 2, dtype="float32", quality="VHQ")
     # One block is held back: only after the last one is it known how many samples are due.
     held = np.zeros((2, 0), np.float32)
     for block in blocks:
@@ -79,5 +118,7 @@ def _resampled(
 def _chunk(
     stream: soxr.ResampleStream, block: npt.NDArray[np.float32], *, last: bool = False
 ) -> npt.NDArray[np.float32]:
-    interleaved = stream.resample_chunk(np.ascontiguousarray(block.T), last=last)
+    frames = np.ascontiguousarray(block.T)
+    with _TABLES.in_use():
+        interleaved = stream.resample_chunk(frames, last=last)
     return np.ascontiguousarray(interleaved.T)

@@ -1,10 +1,13 @@
 """Downmix and resampling: levels, exact lengths, no delay."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from math import floor
 
 import numpy as np
 import pytest
+import soxr
 
 from earzip.formats.audio import n_samples_at, open_source, resample_to, stereo_44k
 from earzip.formats.downmix import (
@@ -175,3 +178,34 @@ def test_heights_have_no_place():
     assert can_downmix(("FL", "FR", "FC"))
     assert can_downmix(("DL", "DR"))
     assert not can_downmix(("FL", "FR", "TFL", "TFR"))
+
+
+def test_no_stream_begins_while_another_runs(monkeypatch):
+    """They share tables, which a new one may move."""
+    n_begun = n_running = 0
+    met = []
+
+    class Stream(soxr.ResampleStream):
+        def __init__(self, *args, **options):
+            nonlocal n_begun
+            n_begun += 1
+            threading.Event().wait(0.001)
+            super().__init__(*args, **options)
+            met.append((n_begun, n_running))
+            n_begun -= 1
+
+        def resample_chunk(self, *args, **options):
+            nonlocal n_running
+            n_running += 1
+            threading.Event().wait(0.001)
+            met.append((n_begun, 0))
+            n_running -= 1
+            return super().resample_chunk(*args, **options)
+
+    monkeypatch.setattr(soxr, "ResampleStream", Stream)
+    sound = music(4_410)
+    with ThreadPoolExecutor(6) as threads:
+        done = [threads.submit(resample, sound, 44_100, 48_000, 4_800, 1_000) for _ in range(60)]
+        for each in done:
+            each.result(60)
+    assert set(met) == {(1, 0), (0, 0)}
