@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ class Guard:
         """
         wants_exact = self.keeps_exact_copy
         if self.options.checks:
-            measures = self._measure(writer.temporary)
+            measures = self._measures(writer.temporary)
             record = CheckRecord.of(asdict(measures) if measures else None)
             header = replace(header, check=record)
             # By what the archive says of itself, so that a later run, which reads that, judges alike.
@@ -60,6 +61,13 @@ class Guard:
         if wants_exact:
             return self._write_exact(writer, header, write)
         return header, write(header)
+
+    def _measures(self, archive: Path) -> Measures | None:
+        from earzip.window_batches import use_one_thread  # noqa: PLC0415  # loads torch
+
+        # The archive holds them: they must not round differently with the caller's number of threads.
+        with ThreadPoolExecutor(1, initializer=use_one_thread) as thread:
+            return thread.submit(self._measure, archive).result()
 
     def _measure(self, archive: Path) -> Measures | None:
         from earzip.metrics.measures import QualityMeter  # noqa: PLC0415  # of the extra eval
