@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class CodecPool:
-    """Codecs on one device; see `earzip.codec.Codec` for the options. A context manager.
+    """Codecs on one device, for any number of threads; see `earzip.codec.Codec` for the options.
 
-    ``device`` is a name for `earzip.device.choose_device`. Nothing is loaded, torch least of all, before
-    the first codec is asked for: a run that finds all its files done, or their models absent, goes
-    without.
+    A context manager. ``device`` is a name for `earzip.device.choose_device`. Nothing is loaded, torch
+    least of all, before the first codec is asked for: a run that finds all its files done, or their
+    models absent, goes without.
     """
 
     def __init__(
@@ -34,27 +35,32 @@ class CodecPool:
         self._threads = threads
         self._batch_size = batch_size
         self._codecs: dict[str, Codec] = {}
+        # One at a time: threads that want the same model wait for the one that loads it. And what
+        # `choose_device` does to warnings is done to the whole process, so it must not run twice at once.
+        self._loading = threading.Lock()
 
     def of_model(self, spec: ModelSpec) -> Codec:
         """Return the codec of ``spec``.
 
         Raises as `earzip.checkpoints.load_codec` and `earzip.device.choose_device` do.
         """
-        if spec.sha256 not in self._codecs:
-            self._codecs[spec.sha256] = load_codec(
-                spec,
-                device=choose_device(self._device, self._precision),
-                precision=self._precision,
-                threads=self._threads,
-                batch_size=self._batch_size,
-            )
-        return self._codecs[spec.sha256]
+        with self._loading:
+            if spec.sha256 not in self._codecs:
+                self._codecs[spec.sha256] = load_codec(
+                    spec,
+                    device=choose_device(self._device, self._precision),
+                    precision=self._precision,
+                    threads=self._threads,
+                    batch_size=self._batch_size,
+                )
+            return self._codecs[spec.sha256]
 
     def close(self) -> None:
-        """End the codecs' threads."""
-        for codec in self._codecs.values():
-            codec.close()
-        self._codecs.clear()
+        """End the codecs' threads, once no track is in hand."""
+        with self._loading:
+            for codec in self._codecs.values():
+                codec.close()
+            self._codecs.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from earzip.formats.atomic import reap
 _CLAIM_NAME = re.compile(r"\.[0-9a-f]{16}" + re.escape(CLAIM_SUFFIX))
 
 _held: set[int] = set()  # the locks of claims, as file descriptors
+# Taken around what opens or closes one, and by a fork: between the two no lock goes unnoted into a child.
+_opening = threading.Lock()
 
 
 def _let_go() -> None:
@@ -24,9 +27,12 @@ def _let_go() -> None:
     for lock in _held:
         os.close(lock)
     _held.clear()
+    _opening.release()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(
+    before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_let_go
+)
 
 
 @contextmanager
@@ -42,12 +48,11 @@ def claim(target: Path) -> Iterator[None]:
     path = target.with_name(f".{digest}{CLAIM_SUFFIX}")
     while True:
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            lock = _open_lock(path)
         except OSError:
             yield
             return
         try:
-            _held.add(lock)
             locked = _try_lock(lock)
             if not os.fstat(lock).st_nlink:
                 continue  # its owner was done with it and has removed it: look anew
@@ -60,8 +65,16 @@ def claim(target: Path) -> Iterator[None]:
                     path.unlink()  # before the lock goes, so that nobody can lock what has no name
             return
         finally:
-            _held.discard(lock)
-            os.close(lock)
+            with _opening:
+                _held.discard(lock)
+                os.close(lock)
+
+
+def _open_lock(path: Path) -> int:
+    with _opening:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        _held.add(lock)
+    return lock
 
 
 def reap_claims(folder: Path) -> None:
