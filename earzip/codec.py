@@ -14,7 +14,6 @@ in that type; windows, latents and sound are float32 all the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from earzip.device import usable_cores
 from earzip.errors import UsageError
 from earzip.model.vae import Vae
 from earzip.options import PRECISIONS
@@ -32,7 +32,6 @@ Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
 
 _CUDA_BATCH = 16
-_MAX_DEFAULT_THREADS = 16  # each takes some 300 MB for a window of `mini`
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Codec:
         self.n_latents = n_latents
         self.device = torch.device(device)
         self._engine = window_engine(
-            self.device, threads=threads or _usable_cores(), batch_size=batch_size or _CUDA_BATCH
+            self.device, threads=threads or usable_cores(), batch_size=batch_size or _CUDA_BATCH
         )
         # Made once: windows share a batch if the network is the same object.
         self._mean = self._network(lambda audio: self.vae.encode(audio).mean, precision)
@@ -251,10 +250,3 @@ def _first_samples(source: Iterator[Audio], n_samples: int) -> Audio:
             break
         taken.append(block)
     return np.concatenate(taken, 1)
-
-
-def _usable_cores() -> int:
-    """The cores this process may use: fewer than the machine has under taskset, Slurm or Docker."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    n_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return min(n_cores, _MAX_DEFAULT_THREADS)
