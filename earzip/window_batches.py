@@ -347,7 +347,7 @@ class WindowBatches(WindowEngine):
                 # Without it as a cause: its traceback holds tensors, and so the memory that is short.
                 message = (
                     f"the GPU's memory does not hold a batch of {self._batch_size} windows; a smaller "
-                    f"--batch-size takes less"
+                    f"--batch-size takes less, and so does --precision bfloat16"
                 )
                 future.set_exception(DeviceError(message))
             else:
