@@ -69,9 +69,9 @@ def test_the_sandbox_leaves_the_gpus_and_the_archive():
     settings = _settings()
     assert not {"PrivateDevices", "ProtectClock", "DeviceAllow", "DevicePolicy"} & set(settings)
     words = shlex.split(settings["ExecStart"])
-    writable = settings["ReadWritePaths"].replace("-/", "/").split()
-    assert words[words.index("-o") + 1] in writable
-    assert str(Path(words[words.index("--metrics") + 1]).parent) in writable
+    home = settings["Environment"].removeprefix("HOME=")
+    assert words[words.index("-o") + 1] == settings["ReadWritePaths"]
+    assert str(Path(words[words.index("--metrics") + 1]).parent) == home
 
 
 def test_its_home_is_not_hidden_from_it():
