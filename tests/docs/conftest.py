@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ class Site:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._groups: list[int] = []
         self.music = root / "srv" / "music"
         self.archive = root / "srv" / "archive"
         self.logs = root / "logs"
@@ -64,15 +68,18 @@ class Site:
         return sorted(p.name for p in files if not p.name.startswith("."))
 
     def start(self, command: list[object], **environment: object) -> subprocess.Popen[str]:
-        """Start a command of this machine, with its output piped."""
-        return subprocess.Popen(
+        """Start a command of this machine, with its output piped, in a process group of its own."""
+        process = subprocess.Popen(
             [str(word) for word in command],
             env=self.environment | {name: str(value) for name, value in environment.items()},
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
+        self._groups.append(process.pid)
+        return process
 
     def run(self, command: list[object], **environment: object) -> subprocess.CompletedProcess[str]:
         """Run a command of this machine to its end."""
@@ -80,7 +87,15 @@ class Site:
             stdout, stderr = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
+    def clear(self) -> None:
+        """End what a test that failed has left at work."""
+        for group in self._groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
 
 @pytest.fixture
-def site(tmp_path: Path, tiny_model: str) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path, tiny_model: str) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.clear()

@@ -49,7 +49,9 @@ def test_it_asks_which_machine_it_is_on(site):
 def test_accelerate_gives_the_processes_of_both_machines_their_ranks(site):
     names = "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"
     (site.root / "earzip.py").write_text(
-        f"import json, os\nprint(json.dumps([os.environ[name] for name in {names}]), flush=True)\n"
+        # At one go: two processes of a machine write to one pipe.
+        f"import json, os\nline = json.dumps([os.environ[name] for name in {names}])\n"
+        "os.write(1, f'{line}\\n'.encode())\n"
     )
     ended = _two_machines(site, 2, PYTHONPATH=site.root)
     assert [process.returncode for process in ended] == [0, 0], ended[0].stderr + ended[1].stderr
