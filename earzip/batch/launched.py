@@ -32,8 +32,10 @@ _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT
 _MEET_WITHIN = timedelta(minutes=5)
 _JOBS_A_KEY = 128
 _BEAT_S = 0.5
-_SILENT_S = 120.0
+_SILENT_S = 30.0
 """A process that has not been heard of for so long is taken to be dead."""
+_SILENT_AT_THE_END_S = 5.0
+"""The same once a stop is requested: a scheduler does not wait long."""
 _FAREWELL_S = 10.0
 _POLL_S = 0.02
 
@@ -168,6 +170,8 @@ class _Member:
         self._parent = os.getppid()
         self.is_cut_off = False
         """The store, or whoever started this process, is gone."""
+        with suppress(RuntimeError):  # the thread will notice
+            meeting.beat(0)
         self._thread = threading.Thread(target=self._stay_in_touch, daemon=True)
         self._thread.start()
 
@@ -315,10 +319,16 @@ class Launched:
             last, since = self._last_beats.setdefault(rank, (beats, now))
             if beats != last:
                 self._last_beats[rank] = beats, now
-            elif now - since > _SILENT_S:
+            elif now - since > self._patience_s(beats):
                 self._meeting.n_lost += 1
-                return Ended(rank, f"has not been heard of for {_SILENT_S:.0f} s")
+                return Ended(rank, f"has not been heard of for {now - since:.0f} s")
         return None
+
+    def _patience_s(self, beats: bytes) -> float:
+        if self._stop.requested:
+            return _SILENT_AT_THE_END_S
+        # One that has not come yet is still loading what it needs.
+        return _SILENT_S if beats else _MEET_WITHIN.total_seconds()
 
 
 def take_part(
