@@ -184,8 +184,11 @@ def _work_at(pipe: Connection, open_work: OpenWork, seat: Seat, n_threads: int) 
     sending = threading.Lock()
 
     def send(what: Event | _Want) -> None:
-        with sending:
-            pipe.send(what)
+        try:
+            with sending:
+                pipe.send(what)
+        except OSError:
+            os._exit(_DEALER_IS_GONE)  # as in `_listen`, which may not have come to it yet
 
     def deal() -> _Dealt:
         send(_Want())
