@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import soundfile
 from click.testing import CliRunner
 
 from earzip.cli.main import cli
+from tests.cli.batch_runs import Run
 
 
 @dataclass
@@ -34,6 +35,14 @@ class Outcome:
         """Return the status of each source by its name."""
         files = [record for record in self.records if record["type"] == "file"]
         return {Path(record["source"]).name: record["status"] for record in files}
+
+
+@pytest.fixture(autouse=True)
+def _no_run_outlives_its_test() -> Iterator[None]:
+    yield
+    for run in Run.started:
+        run.kill_all()
+    Run.started.clear()
 
 
 Earzip = Callable[..., Outcome]
