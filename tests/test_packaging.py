@@ -61,6 +61,14 @@ def test_only_the_command_line_imports_click_and_tqdm() -> None:
             assert not tops & {"click", "tqdm"}, path
 
 
+@in_checkout
+def test_only_crews_on_ray_import_ray() -> None:
+    for folder in ("cli", "earzip", "formats"):
+        for path in (ROOT / folder).rglob("*.py"):
+            tops = {name.split(".")[0] for name in imported(path)}
+            assert path.name == "ray_crew.py" or not tops & {"pyarrow", "ray"}, path
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("arguments", [["--help"], ["compress", "--help"], ["--version"]])
 def test_help_loads_neither_torch_nor_numpy(arguments: list[str]) -> None:

@@ -24,6 +24,7 @@ def test_a_recipe_asks_for_options_that_there_are(recipe):
 
 def test_the_page_names_every_recipe():
     page = (JOBS / "README.md").read_text()
-    for recipe in (*RECIPES, "earzip.timer"):
+    recipes = {*RECIPES, "earzip.timer", "ray.md"}
+    for recipe in recipes:
         assert f"({recipe})" in page
-    assert {path.name for path in JOBS.iterdir()} == {*RECIPES, "earzip.timer", "README.md"}
+    assert {path.name for path in JOBS.iterdir()} == {*recipes, "README.md"}

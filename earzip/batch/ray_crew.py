@@ -1,0 +1,304 @@
+"""Actors of a Ray cluster that share the jobs of a run, for those whose scheduler is Ray.
+
+Ray Data deals the jobs, one at a time, with `map_batches`: one actor a GPU. An actor whose process or
+machine is lost is started anew, elsewhere if need be, and what it had in hand is tried again; what it had
+done is on record or, at the latest in the next run, up to date. Ray is imported when a crew is made.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from earzip.batch.crew import Advanced, Broke, Ended, Event, OpenWork, Recorded, Seat, Work
+from earzip.batch.plan import Job
+from earzip.batch.signals import Stop
+from earzip.batch.wire import event_from_bytes, event_to_bytes
+from earzip.batch.workers import Workers
+from earzip.device import tracks_in_hand
+from earzip.errors import EarzipError, UsageError
+from earzip.report import FileRecord, FileStatus
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DEVICES = ("auto", "cpu", "cuda")
+"""What a `RayCrew` takes; which GPU is whose is for Ray to say."""
+
+_MAX_TRIES = 3
+"""A file that has cost so many actors is given up: Ray would try it for ever."""
+_POLL_S = 0.5
+_ABANDON_S = 10.0
+"""What actors may take, once files in hand are abandoned, to come to the next block of audio."""
+
+
+class RayCrew:
+    """A crew of Ray actors for ``n_jobs`` jobs; ``open_work`` is pickled and called in each of them.
+
+    ``device``: ``cuda`` for actors of one GPU each, ``cpu`` for actors of ``threads`` CPUs each, ``auto``
+    for GPUs if the cluster has any. ``n_actors``: None for as many as the cluster has room for.
+    ``threads``: CPU threads of an actor; None for 1 on a CPU, and for the CPUs shared out on GPUs.
+
+    Takes the cluster that this process is connected to, or what `ray.init` finds or starts. A path means
+    the same file on all of its machines. Raises UsageError without Ray, for a device that is none of
+    these, and where no machine has room for an actor.
+    """
+
+    def __init__(
+        self,
+        open_work: OpenWork,
+        n_jobs: int,
+        *,
+        device: str = "auto",
+        n_actors: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if device not in DEVICES:
+            raise UsageError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
+        try:
+            import ray  # noqa: PLC0415  # an extra
+            import ray.data  # noqa: PLC0415
+        except ImportError as error:
+            raise UsageError("runs on Ray need the extra ray: pip install 'earzip[ray]'") from error
+        if not ray.is_initialized():
+            ray.init()
+        if device == "auto":
+            device = "cuda" if ray.cluster_resources().get("GPU") else "cpu"
+        seat = Seat(0, device, threads or 1)
+        (kind, amount), room = _needs(seat), 0
+        for node in ray.nodes():
+            if node["Alive"]:
+                room += int(node["Resources"].get(kind, 0)) // amount
+        if not room:
+            raise UsageError(f"the Ray cluster has no room for an actor: it needs {kind} {amount}")
+        self._open_work = open_work
+        self._n_actors = max(1, min(n_actors or room, room, n_jobs))
+        if device == "cuda" and threads is None:
+            n_cpus = int(ray.cluster_resources().get("CPU", 0))
+            seat = replace(seat, threads=max(1, n_cpus // self._n_actors))
+        self._seat = seat
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._is_done = True
+
+    @property
+    def n_processes(self) -> int:
+        """Actors that share the jobs."""
+        return self._n_actors
+
+    def start(self, jobs: Sequence[Job], stop: Stop) -> None:
+        """Begin with ``jobs``."""
+        import ray  # noqa: PLC0415
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
+
+        self._jobs = jobs
+        self._stop = stop
+        self._told_to_stop_at = float("inf")
+        # Beside this process, which is lost with its machine: the actors may be lost without it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._desk = ray.remote(num_cpus=0, scheduling_strategy=here)(_Desk).remote()
+        self._is_done = False
+        threading.Thread(target=self._hear, daemon=True).start()
+
+    def receive(self, timeout_s: float) -> Event | None:
+        """Return the next event, or None if none comes in ``timeout_s``."""
+        self._pass_on_stop()
+        try:
+            event = self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            if time.monotonic() > self._told_to_stop_at + _ABANDON_S:
+                self._is_done = True  # an actor hangs, or waits for room; it ends with this process
+            return None
+        self._is_done = isinstance(event, Ended)
+        return event
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all actors have ended and every event has been received."""
+        return self._is_done
+
+    def close(self) -> None:
+        """Abandon what is still in hand."""
+        if not self.is_done:
+            self._stop.request(0)
+        while not self.is_done:
+            self.receive(0.2)
+
+    def _pass_on_stop(self) -> None:
+        if self._stop.requested:
+            left_s = self._stop.left_s
+            if time.monotonic() + left_s < self._told_to_stop_at:
+                self._told_to_stop_at = time.monotonic() + left_s
+                self._desk.end_in.remote(left_s)
+
+    def _hear(self) -> None:
+        """Put what the actors tell in the queue, until they have ended."""
+        from ray.exceptions import RayError  # noqa: PLC0415
+
+        try:
+            for event in self._events_of_dataset():
+                self._events.put(self._as_planned(event))
+                if self._stop.is_due:
+                    break
+        except RayError as error:
+            self._events.put(Broke(EarzipError(f"Ray has ended the run: {error}")))
+        except BaseException as error:  # nobody else would see it
+            self._events.put(Broke(error))
+        self._events.put(Ended(0))
+
+    def _as_planned(self, event: Event) -> Event:
+        """Return ``event`` with the paths that the plan has: actors know absolute ones."""
+        if not isinstance(event, Recorded):
+            return event
+        job = self._jobs[event.index]
+        return replace(event, record=replace(event.record, source=job.source, target=job.target))
+
+    def _events_of_dataset(self) -> Iterator[Event]:
+        import ray  # noqa: PLC0415
+
+        # A row a block: what Ray deals, takes back and counts as lost are blocks.
+        dataset = ray.data.from_items(
+            [_to_row(index, job) for index, job in enumerate(self._jobs)],
+            override_num_blocks=len(self._jobs),
+        )
+        tracks = tracks_in_hand(self._seat)
+        kind, amount = _needs(self._seat)
+        dataset = dataset.map_batches(
+            _Actor,
+            fn_constructor_args=(self._open_work, self._seat, self._desk),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(
+                size=self._n_actors,
+                # None waits behind another while some actor has nothing to do.
+                max_tasks_in_flight_per_actor=tracks,
+                max_concurrent_calls_per_actor=tracks,
+                enable_true_multi_threading=True,
+            ),
+            **{f"num_{kind.lower()}s": amount},
+        )
+        dataset.context.enable_progress_bars = False
+        # Rows as such are fetched ahead: each would be told of when the next one is done.
+        for rows in dataset.iter_batches(
+            prefetch_batches=0, batch_size=None, batch_format="pyarrow"
+        ):
+            yield from map(event_from_bytes, rows["event"].to_pylist())
+
+
+def _needs(seat: Seat) -> tuple[str, int]:
+    """Return which of a machine's resources an actor takes, as Ray calls it, and how many of it."""
+    return ("GPU", 1) if seat.device == "cuda" else ("CPU", seat.threads or 1)
+
+
+class _Desk:
+    """Where actors ask which of them they are, what to begin and when to stop: an actor of Ray itself."""
+
+    def __init__(self) -> None:
+        self._n_seated = 0
+        self._n_tries: Counter[int] = Counter()
+        self._stop = Stop()
+
+    def take_seat(self) -> int:
+        """Return the rank of the next actor; one that is started anew has a new one."""
+        self._n_seated += 1
+        return self._n_seated - 1
+
+    def begin(self, index: int) -> int:
+        """Return how many times the job ``index`` has been begun, this time included."""
+        self._n_tries[index] += 1
+        return self._n_tries[index]
+
+    def end_in(self, grace_s: float) -> None:
+        """Ask all to begin no further file, and to abandon those in hand after ``grace_s``."""
+        self._stop.request(grace_s)
+
+    def left_s(self) -> float | None:
+        """Return how many seconds files in hand have; None if nobody is to stop."""
+        return self._stop.left_s if self._stop.requested else None
+
+
+class _Actor:
+    """Works on the jobs of the rows it is called with, in several threads of one process."""
+
+    def __init__(self, open_work: OpenWork, seat: Seat, desk: Any) -> None:
+        import ray  # noqa: PLC0415
+
+        self._desk = desk
+        self._open_work = open_work
+        self._seat = replace(seat, rank=ray.get(desk.take_seat.remote()))
+        self._stop = Stop()
+        self._opened = ExitStack()
+        self._opening = threading.Lock()
+        self._work: Work | None = None
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def __call__(self, jobs: pa.Table) -> pa.Table:
+        """Return what becomes of ``jobs``: events, as JSON."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        events = [event for row in jobs.to_pylist() for event in self._do(*_from_row(row))]
+        return pa.table({"event": pa.array(map(event_to_bytes, events), pa.binary())})
+
+    def _do(self, index: int, job: Job) -> list[Event]:
+        import ray  # noqa: PLC0415
+
+        if ray.get(self._desk.begin.remote(index)) > _MAX_TRIES:
+            why = f"{_MAX_TRIES} processes that worked on it were lost; run again to try anew"
+            return [Recorded(index, FileRecord(FileStatus.FAILED, job.source, job.target, why))]
+        try:
+            work = self._opened_work()
+        except EarzipError as error:
+            return [Broke(error)]
+        events: list[Event] = []
+        deal = iter([(index, job), None])
+        workers = Workers(work, deal.__next__, events.append, self._stop, rank=self._seat.rank)
+        workers.start()
+        workers.join()
+        advanced_s = sum(event.seconds for event in events if isinstance(event, Advanced))
+        return [
+            Advanced(advanced_s),
+            *(event for event in events if isinstance(event, Recorded | Broke)),
+        ]
+
+    def _opened_work(self) -> Work:
+        with self._opening:
+            if self._work is None:
+                self._work = self._opened.enter_context(self._open_work(self._seat))
+            return self._work
+
+    def _listen(self) -> None:
+        import ray  # noqa: PLC0415
+        from ray.exceptions import RayError  # noqa: PLC0415
+
+        with suppress(RayError):  # the desk is lost: its machine, and in most cases the whole run
+            while not self._stop.requested:
+                left_s = ray.get(self._desk.left_s.remote())
+                if left_s is not None:
+                    self._stop.request(left_s)
+                time.sleep(_POLL_S)
+
+
+def _to_row(index: int, job: Job) -> dict[str, Any]:
+    """Return ``job`` as Ray carries it: paths as bytes, since names of files need not be text."""
+    return {
+        "index": index,
+        # Actors work in folders of their own.
+        "source": os.fsencode(job.source.absolute()),
+        "target": None if job.target is None else os.fsencode(job.target.absolute()),
+        "n_bytes": job.n_bytes,
+    }
+
+
+def _from_row(row: dict[str, Any]) -> tuple[int, Job]:
+    source, target = (
+        None if row[key] is None else Path(os.fsdecode(row[key])) for key in ("source", "target")
+    )
+    assert source is not None
+    return row["index"], Job(source, target, row["n_bytes"])

@@ -1,0 +1,281 @@
+"""Runs on a Ray cluster of two workers, and what goes without Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from earzip.batch.crew import OpenWork, Seat, Work
+from earzip.batch.plan import Job, Plan, plan_batch
+from earzip.batch.ray_crew import RayCrew
+from earzip.batch.run import run_batch
+from earzip.batch.signals import StopSignal
+from earzip.batch.workers import Threads
+from earzip.errors import EarzipError, UsageError
+from earzip.file_work import OpenCompress
+from earzip.options import CompressOptions, Progress
+from earzip.report import FileRecord, FileStatus, Report
+from earzip.selections import sources_to_compress
+from tests.conftest import MODELS, tones
+
+ROOT = Path(__file__).parents[3]
+TINY = CompressOptions(model="tiny")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a cluster of this machine alone, which is told of two GPUs."""
+    ray = pytest.importorskip("ray")
+    # A short name: the paths of sockets have an end, at 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        # What members of the cluster know each other by; Ray would put one into the home folder.
+        token = Path(folder, "token")
+        token.write_text(secrets.token_hex(32))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("EARZIP_MODELS", str(MODELS))  # as of the actors
+            patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+            patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+            patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+            connected = ray.init(
+                num_cpus=2,
+                num_gpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=80 << 20,
+                _temp_dir=folder,
+            )
+            yield connected.address_info["address"]
+            ray.shutdown()
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """Twelve sounds of different lengths, and a file that is none."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    for i in range(12):
+        audio = tones(30_000 + 10_000 * i, seed=i)
+        soundfile.write(folder / f"{i:02}.flac", audio.T, 44_100)
+    (folder / "text.flac").write_text("no music")
+    return folder
+
+
+def records_of(
+    plan: Plan, open_work: OpenWork, *, on_ray: bool = True, **options: object
+) -> tuple[Report, dict[str, FileRecord]]:
+    """Run ``plan``; return the report, and the records by the names of their sources."""
+    records: dict[str, FileRecord] = {}
+
+    def on_record(record: FileRecord, _job: Job | None) -> None:
+        records[record.source.name] = record
+
+    with StopSignal() as stop:
+        report = run_batch(
+            plan,
+            lambda n: RayCrew(open_work, n, **options) if on_ray else Threads(open_work),  # type: ignore[arg-type]
+            on_record,
+            stop=stop,
+        )
+    return report, records
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_two_actors_make_the_archives_of_one_process(
+    cluster: str, library: Path, tmp_path: Path, tiny_model: str
+) -> None:
+    def plan(name: str) -> Plan:
+        return plan_batch([library], sources_to_compress(), tmp_path / name)
+
+    plain, plain_records = records_of(plan("plain"), OpenCompress(TINY), on_ray=False)
+    report, records = records_of(plan("ray"), OpenCompress(TINY), device="cpu")
+    assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
+    assert len(contents(tmp_path / "ray")) == 12
+    assert records.keys() == plain_records.keys()
+    assert {record.rank for record in records.values()} == {0, 1}
+    bad = records["text.flac"]
+    assert (bad.status, bad.message) == (FileStatus.FAILED, plain_records["text.flac"].message)
+    assert (report.exit_code, report.counts) == (3, plain.counts)
+    assert report.coded_s == pytest.approx(plain.coded_s)
+
+    report, records = records_of(plan("ray"), OpenCompress(TINY), device="cpu")
+    assert report.counts == {FileStatus.UP_TO_DATE: 12, FileStatus.FAILED: 1}
+    assert report.coded_s == 0
+    assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
+
+
+def test_paths_are_recorded_as_they_were_planned(
+    cluster: str, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = os.fsdecode(b"\xff.flac")
+    (library / "00.flac").rename(library / odd)
+    plan = plan_batch([Path("library", odd)], sources_to_compress(), Path("out"))
+    _, records = records_of(plan, OpenCompress(TINY), device="cpu")
+    record = records[odd]
+    assert (record.source, record.target) == (Path("library", odd), Path("out", f"{odd}.earz"))
+    assert (tmp_path / "out" / f"{odd}.earz").exists()
+
+
+def jobs(folder: Path, *names: str) -> Plan:
+    return Plan([Job(folder / name, folder / "out" / name, 1) for name in names])
+
+
+def test_a_file_that_kills_its_process_is_tried_again_and_given_up(
+    cluster: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+
+    @contextmanager
+    def open_work(seat: Seat) -> Iterator[Work]:
+        def work(job: Job, _on_progress: Progress) -> FileRecord:
+            with log.open("a") as file:
+                file.write(f"{job.source.name}\n")
+            tries = log.read_text().split().count(job.source.name)
+            if job.source.name == "deadly" or (job.source.name == "unlucky" and tries == 1):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return FileRecord(FileStatus.WRITTEN, job.source, job.target)
+
+        yield work
+
+    plan = jobs(tmp_path, "one", "unlucky", "two", "deadly", "three")
+    report, records = records_of(plan, open_work, device="cpu")
+    statuses = {name: record.status.value for name, record in records.items()}
+    assert statuses == {
+        "one": "written",
+        "unlucky": "written",
+        "two": "written",
+        "deadly": "failed",
+        "three": "written",
+    }
+    assert records["deadly"].message == (
+        "3 processes that worked on it were lost; run again to try anew"
+    )
+    assert report.exit_code == 3
+    tried = log.read_text().split()
+    assert (tried.count("deadly"), tried.count("unlucky"), tried.count("one")) == (3, 2, 1)
+
+
+def test_every_actor_has_a_gpu_of_its_own(cluster: str, tmp_path: Path) -> None:
+    @contextmanager
+    def open_work(seat: Seat) -> Iterator[Work]:
+        def work(job: Job, _on_progress: Progress) -> FileRecord:
+            time.sleep(0.2)  # so that both have something to do
+            figures = {"device": seat.device, "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
+            return FileRecord(FileStatus.WRITTEN, job.source, job.target, figures=figures)
+
+        yield work
+
+    _, records = records_of(jobs(tmp_path, *map(str, range(8))), open_work)
+    assert {record.figures["device"] for record in records.values()} == {"cuda"}
+    gpu_of_rank = {record.rank: record.figures["gpu"] for record in records.values()}
+    assert sorted(gpu_of_rank.values()) == ["0", "1"]
+    assert all(record.figures["gpu"] == gpu_of_rank[record.rank] for record in records.values())
+
+
+def test_a_stop_abandons_what_is_in_hand_and_begins_no_more(cluster: str, tmp_path: Path) -> None:
+    @contextmanager
+    def open_work(seat: Seat) -> Iterator[Work]:
+        def work(job: Job, on_progress: Progress) -> FileRecord:
+            while job.source.name != "quick":
+                on_progress(0.0)
+                time.sleep(0.01)
+            return FileRecord(FileStatus.WRITTEN, job.source, job.target)
+
+        yield work
+
+    plan = jobs(tmp_path, "quick", "endless", "endless too", "endless as well")
+    found: list[FileRecord] = []
+
+    def on_record(record: FileRecord, _job: Job | None) -> None:
+        found.append(record)
+        stop.request(0.5)
+
+    with StopSignal() as stop:
+        report = run_batch(
+            plan, lambda n: RayCrew(open_work, n, device="cpu"), on_record, stop=stop
+        )
+    assert [record.source.name for record in found] == ["quick"]
+    assert (report.stopped, report.n_undone, report.exit_code) == (True, 3, 75)
+
+
+def test_a_model_that_is_not_there_ends_the_run(cluster: str, library: Path) -> None:
+    plan = plan_batch([library], sources_to_compress())
+    with pytest.raises(EarzipError, match="nowhere") as caught:
+        records_of(plan, OpenCompress(CompressOptions(model="nowhere")), device="cpu")
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
+        (
+            {"device": "cpu", "threads": 3},
+            "the Ray cluster has no room for an actor: it needs CPU 3",
+        ),
+    ],
+)
+def test_a_device_that_there_is_not_is_a_usage_error(
+    cluster: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        RayCrew(OpenCompress(TINY), 1, **options)  # type: ignore[arg-type]
+
+
+def test_the_script_of_the_documentation_runs(cluster: str, library: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "jobs" / "ray.md").read_text()
+    (script,) = re.findall(r"<!-- script -->\n```python\n(.*?)```", page, re.DOTALL)
+    # A cluster that has no GPUs, as the one of whoever has none.
+    script = script.replace("n_jobs)", 'n_jobs, device="cpu")')
+    (tmp_path / "archive.py").write_text(script)
+
+    def run(address: str) -> tuple[int, list[dict[str, Any]]]:
+        done = subprocess.run(
+            [sys.executable, tmp_path / "archive.py", library, tmp_path / "out", "tiny"],
+            env={**os.environ, "RAY_ADDRESS": address, "EARZIP_MODELS": str(MODELS)},
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+    code, (*records, summary) = run(cluster)
+    assert (code, len(records)) == (3, 13)
+    assert (summary["written"], summary["failed"], summary["exit_code"]) == (12, 1, 3)
+    assert len(list((tmp_path / "out").iterdir())) == 12
+    (library / "text.flac").unlink()
+    code, (*records, summary) = run("nowhere")  # Ray is not asked for
+    assert (code, summary["up_to_date"]) == (0, 12)
+
+
+# ---- without Ray
+
+
+def test_without_the_extra_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"need the extra ray: pip install 'earzip\[ray\]'"):
+        RayCrew(OpenCompress(TINY), 1)
+
+
+def test_ray_is_loaded_by_crews_alone() -> None:
+    code = (
+        "import sys, earzip.batch.ray_crew, earzip.cli.main, earzip.file_work\n"
+        "sys.exit(bool({'ray', 'pyarrow', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
