@@ -99,7 +99,9 @@ def run_shared(
         printer = Printer(options.as_json, describe, None, planned.to_stdout)
         metrics = MetricsWriter(batch.metrics, place.command, place.output, batch.shard)
         lock = None
-        if planned.plan.jobs and not (options.dry_run or batch.no_lock):
+        # A shard without files is done too: the marks of all go when all are.
+        has_part = bool(planned.plan.jobs or batch.shard)
+        if has_part and not (options.dry_run or batch.no_lock):
             lock = stack.enter_context(RunLock(place.command, place.folders, batch.shard))
             for note in lock.notes:
                 log("info", note)

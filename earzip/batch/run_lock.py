@@ -22,11 +22,15 @@ from typing import Self
 
 from earzip.batch.plan import RUN_LOCK_SUFFIX
 from earzip.batch.shard import Shard
-from earzip.errors import LockedError
+from earzip.batch.workers import make_folder_of
+from earzip.errors import LockedError, TargetError
 
 _DONE = "done"
 _MAX_NOTE_BYTES = 500
 _GO_ON = "wait for it, or work beside it with --no-lock"
+_UNSIGNED_S = 1.0
+"""A lock that says of nobody is held for a moment, by a run that just begins or ends: waited for so long."""
+_POLL_S = 0.01
 
 
 class RunLock:
@@ -82,12 +86,12 @@ class _FolderLock:
 
     def take(self) -> None:
         try:
-            self._folder.mkdir(exist_ok=True)
+            make_folder_of(self._whole)
             self._take()
         except LockedError:
             self.give_back()
             raise
-        except OSError:
+        except (OSError, TargetError):
             self.give_back()
 
     def _take(self) -> None:
@@ -131,7 +135,8 @@ class _FolderLock:
         others = [(path, s) for path, s in self._shard_files() if s.count != shard.count]
         for path, other in others:
             try:
-                os.close(self._lock(path, fcntl.LOCK_EX))
+                # Shared, so that two that look at once do not take each other for its owner.
+                os.close(self._lock(path, fcntl.LOCK_SH))
             except LockedError as error:
                 raise LockedError(
                     f"shard {other} is at work there, and shards of {other.count} and of "
@@ -167,6 +172,7 @@ class _FolderLock:
 
     def _lock(self, path: Path, kind: int) -> int:
         """Return a descriptor of ``path``, locked. Raises LockedError, or OSError if it cannot be."""
+        until = time.monotonic() + _UNSIGNED_S
         while True:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             file = os.open(path, flags, 0o666)
@@ -175,7 +181,11 @@ class _FolderLock:
             except BlockingIOError as error:
                 owner = _read(path)
                 os.close(file)
-                who = f": {owner}" if owner and owner != _DONE else ""
+                is_signed = owner not in ("", _DONE)
+                if not is_signed and time.monotonic() < until:
+                    time.sleep(_POLL_S)
+                    continue
+                who = f": {owner}" if is_signed else ""
                 what = f"another {self._command} run is at work there{who}; {_GO_ON}"
                 raise LockedError(what, self._folder) from error
             except OSError:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,8 +74,11 @@ def test_one_folder_by_two_names_is_one(tmp_path):
 
 
 def test_the_folder_is_made(tmp_path):
-    with RunLock("compress", [tmp_path / "new"]):
-        assert (tmp_path / "new").is_dir()
+    folder = tmp_path / "new" / "below" / "another"
+    with RunLock("compress", [folder]):
+        assert folder.is_dir()
+        with pytest.raises(LockedError):
+            _run(folder)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -83,8 +90,8 @@ def test_nothing_is_locked_where_nothing_can_be_written(tmp_path):
 
 def test_nothing_is_locked_where_there_can_be_no_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with RunLock("compress", [tmp_path / "file" / "x", tmp_path / "no" / "x"]):
-        pass
+    with RunLock("compress", [tmp_path / "file" / "x"]):
+        assert _names(tmp_path) == ["file"]
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
@@ -155,3 +162,34 @@ def test_a_whole_run_that_is_done_settles_the_shards(tmp_path):
     assert _names(tmp_path) == [".compress.1-of-3.earzip-lock"]
     _run(tmp_path)
     assert _names(tmp_path) == []
+
+
+@contextmanager
+def _held(path: Path, kind: int) -> Iterator[int]:
+    """Hold the lock of a file that says of nobody, as runs do for moments."""
+    with path.open("ab") as file:
+        fcntl.flock(file, kind)
+        yield file.fileno()
+
+
+def test_shards_that_look_at_those_of_another_number_at_once_let_each_other_be(tmp_path):
+    _run(tmp_path, Shard(1, 3), done=False)
+    with _held(tmp_path / ".compress.1-of-3.earzip-lock", fcntl.LOCK_SH):
+        assert len(_run(tmp_path, Shard(1, 2))) == 1
+
+
+def test_a_lock_that_says_of_nobody_is_waited_for(tmp_path):
+    """As that of a shard which removes the file as the last that shares it, in a moment."""
+    with _held(tmp_path / ".compress.earzip-lock", fcntl.LOCK_EX) as file:
+        timer = threading.Timer(0.1, fcntl.flock, (file, fcntl.LOCK_UN))
+        timer.start()
+        _run(tmp_path, Shard(1, 2))
+        timer.join()
+
+
+def test_a_lock_that_says_of_nobody_is_not_waited_for_to_the_end_of_days(tmp_path):
+    with (
+        _held(tmp_path / ".compress.earzip-lock", fcntl.LOCK_EX),
+        pytest.raises(LockedError, match="another compress run is at work there; wait"),
+    ):
+        _run(tmp_path, Shard(1, 2))
