@@ -75,7 +75,7 @@ def test_a_second_run_is_told_who_is_at_work(tmp_path):
     music = write_music(tmp_path / "music", [0.1] * 3)
     long = write_silence(music / "long.wav", 900.0)
     first = Run(tmp_path / "logs 1", *_command(music, tmp_path, "--grace", 0))
-    wait_for(lambda: (tmp_path / "out" / ".compress.earzip-lock").exists())
+    wait_for((tmp_path / "out" / ".compress.earzip-lock").exists)
     wait_for(lambda: long in first.open_files())
     for options in ((), ("--processes", 2), ("--shard", "1/2")):
         second = run(tmp_path / "logs 2", *_command(music, tmp_path, *options))
@@ -89,7 +89,9 @@ def test_a_second_run_is_told_who_is_at_work(tmp_path):
     assert (beside.exit_code, beside.names("locked")) == (75, ["long.wav"])
     assert len(beside.names("written")) + len(beside.names("up_to_date")) == 3
     # Restoring from the folder, or into another one, is another matter.
-    assert run(tmp_path / "logs 3", "restore", tmp_path / "out", "-o", tmp_path / "r").exit_code == 0
+    assert (
+        run(tmp_path / "logs 3", "restore", tmp_path / "out", "-o", tmp_path / "r").exit_code == 0
+    )
     first.signal(signal.SIGTERM)
     assert first.wait().exit_code == 75
     assert stale_files(tmp_path / "out") == []
@@ -186,7 +188,9 @@ def test_another_number_of_shards_waits_for_one_that_is_at_work(tmp_path):
     music = tmp_path / "music"
     long = write_silence(music / "long.wav", 900.0)
     options = ("--grace", 0, "--shard")
-    jobs = [Run(tmp_path / f"logs {i}", *_command(music, tmp_path, *options, f"{i}/2")) for i in (1, 2)]
+    jobs = [
+        Run(tmp_path / f"logs {i}", *_command(music, tmp_path, *options, f"{i}/2")) for i in (1, 2)
+    ]
     at_work = wait_for(lambda: [job for job in jobs if long in job.open_files()])[0]
     number = jobs.index(at_work) + 1
     for i in (1, 2, 3):
