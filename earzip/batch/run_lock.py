@@ -29,7 +29,7 @@ _DONE = "done"
 _MAX_NOTE_BYTES = 500
 _GO_ON = "wait for it, or work beside it with --no-lock"
 _UNSIGNED_S = 1.0
-"""A lock that names nobody is held for a moment, by a run that begins or ends: so long it is waited for."""
+"""A lock that names nobody is held for a moment, by a run that begins or ends: it is waited for."""
 _POLL_S = 0.01
 
 
