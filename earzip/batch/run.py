@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from filecmp import cmp
@@ -61,12 +61,15 @@ def run_batch(
     started = time.monotonic()
     for record in plan.refused:
         run.put_on_record(record)
-    _reap(plan)
+    folders = _target_folders(plan, copies=copy_others)
+    _reap(folders)
     jobs = run.settle(already)
     if jobs and run.goes_on:
         crew = muster(len(jobs))
         run.work(crew, longest_first(jobs) if crew.n_processes > 1 else jobs)
     run.see_to_others(copy_others=copy_others, force=force)
+    if jobs:
+        _reap(folders)  # the last process of a killed run may still have been dying
     return run.finished(time.monotonic() - started)
 
 
@@ -221,9 +224,15 @@ class _Hands:
         return sorted(self._left)
 
 
-def _reap(plan: Plan) -> None:
-    """Remove what killed runs have left beside the targets."""
-    for folder in {job.target.parent for job in plan.jobs if job.target is not None}:
+def _target_folders(plan: Plan, *, copies: bool) -> set[Path]:
+    targets = [job.target for job in plan.jobs]
+    targets += [bystander.target for bystander in plan.bystanders if copies]
+    return {target.parent for target in targets if target is not None}
+
+
+def _reap(folders: Iterable[Path]) -> None:
+    """Remove what killed runs have left in ``folders``."""
+    for folder in folders:
         reap_stale(folder)
         reap_claims(folder)
 

@@ -113,11 +113,11 @@ class Run:
             if not folder.name.isdecimal():
                 continue
             try:
-                # After the name, which may hold anything: state, parent, process group, session.
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                states = [_fields(thread) for thread in (folder / "task").iterdir()]
             except OSError:
                 continue
-            if int(fields[3]) == self.process.pid and fields[0] not in "ZX":
+            # A killed process is there, with all that it has open, until its last thread is gone.
+            if any(f[3] == str(self.process.pid) and f[0] not in "ZX" for f in states):
                 alive.append(int(folder.name))
         return sorted(alive)
 
@@ -201,6 +201,11 @@ def assert_whole(root: Path, expected: dict[str, str]) -> int:
             assert verify_structure(path) == []
         whole += 1
     return whole
+
+
+def _fields(thread: Path) -> list[str]:
+    # After the name, which may hold anything: state, parent, process group, session.
+    return (thread / "stat").read_text().rpartition(")")[2].split()
 
 
 def _open_files(pid: int) -> set[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
@@ -141,6 +142,33 @@ def test_what_a_killed_run_has_left_is_removed_from_the_folders_of_targets(plan,
     stale.write_bytes(b"half")
     _run(plan)
     assert not stale.exists()
+
+
+def test_what_a_dying_run_still_holds_at_the_beginning_is_removed_at_the_end(plan, tmp_path):
+    stale = tmp_path / "out" / f".a.earz.{'0' * 16}.earzip-tmp"
+    stale.parent.mkdir()
+    with stale.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        def work(job: Job, on_progress: Progress) -> FileRecord:
+            assert job.source.name != "a" or stale.exists()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            return _write(job, on_progress)
+
+        _run(plan, work)
+    assert not stale.exists()
+
+
+def test_what_a_killed_run_has_left_of_a_copy_is_removed(plan, tmp_path):
+    picture = tmp_path / "booklet.pdf"
+    picture.write_bytes(b"picture")
+    target = tmp_path / "scans" / "booklet.pdf"
+    plan.bystanders.append(Bystander(picture, target, "not sound"))
+    stale = target.with_name(f".booklet.pdf.{'0' * 16}.earzip-tmp")
+    stale.parent.mkdir()
+    stale.write_bytes(b"half")
+    _run(plan, copy_others=True)
+    assert [path.name for path in target.parent.iterdir()] == ["booklet.pdf"]
 
 
 def test_a_locked_file_is_tried_again_after_the_others(plan):
