@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
@@ -85,6 +86,9 @@ class Processes:
         # Inherited: a Ctrl-C that comes while Python starts there would end it with a traceback.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
+            # Now, for it unblocks signals once it has started what comes with every spawned process.
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             for seat in self._seats[: len(jobs)]:
                 self._members.append(self._start_process(context, seat))
         finally:

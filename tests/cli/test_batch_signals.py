@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -152,6 +153,26 @@ def test_a_signal_while_processes_are_started_ends_the_run(music, tmp_path):
     assert (ended.exit_code, ended.summary["undone"]) == (75, N_SHORT)
     assert "Traceback" not in ended.stderr
     _run_again(music, tmp_path, N_SHORT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_rank_that_is_still_being_started_holds_signals_back(music, tmp_path, number):
+    """Python there knows of nothing yet: it would end with a traceback, or die."""
+    job = _start(music, tmp_path, *TWO)
+    rank = wait_for(job.ranks)[0]
+    # The last of them that it handles: by then it holds none back.
+    assert number in _signals(rank, "SigBlk") or signal.SIGUSR1 in _signals(rank, "SigCgt")
+    os.killpg(job.process.pid, number)
+    ended = job.wait()
+    assert (ended.exit_code, ended.summary["undone"]) == (75, N_SHORT)
+    assert "Traceback" not in ended.stderr
+
+
+def _signals(pid: int, which: str) -> set[int]:
+    """Return the signals that the process blocks (``SigBlk``) or handles (``SigCgt``)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = re.findall(rf"^{which}:\s*(\w+)$", status, re.MULTILINE)
+    return {number for number in range(1, 64) if int(mask, 16) >> (number - 1) & 1}
 
 
 def test_a_killed_process_costs_the_file_in_its_hand_and_no_other(music, tmp_path):
