@@ -54,6 +54,17 @@ def test_other_commands_and_folders_are_not_locked(tmp_path):
     assert _names(tmp_path) == ["a"]
 
 
+def test_a_folder_that_is_not_there_yet_is_made_and_locked(tmp_path):
+    folder = tmp_path / "by" / "and" / "by"
+    with (
+        RunLock("compress", [folder]),
+        pytest.raises(LockedError),
+        RunLock("compress", [folder]),
+    ):
+        pass
+    assert _names(folder) == []
+
+
 def test_all_folders_are_locked_or_none(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     for folder in (first, second):
