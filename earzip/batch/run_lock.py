@@ -188,7 +188,9 @@ class _FolderLock:
                 who = f": {owner}" if is_signed else ""
                 what = f"another {self._command} run is at work there{who}; {_GO_ON}"
                 raise LockedError(what, self._folder) from error
-            except OSError:
+            except OSError:  # a file system without locks: nobody holds what is empty
+                if not os.fstat(file).st_size:
+                    path.unlink(missing_ok=True)
                 os.close(file)
                 raise
             if os.fstat(file).st_nlink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -103,6 +104,16 @@ def test_nothing_is_locked_where_there_can_be_no_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with RunLock("compress", [tmp_path / "file" / "x"]):
         assert _names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+def test_nothing_is_locked_or_left_on_a_file_system_without_locks(tmp_path, monkeypatch, shard):
+    def flock(_file: int, _kind: int) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert _run(tmp_path, shard) == []
+    assert _names(tmp_path) == []
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
