@@ -81,12 +81,18 @@ class Workers:
             while not self._stop.requested and (dealt := self._deal()) is not None:
                 if not self._do(*dealt, wait_for_turn=True):
                     self._held.append(dealt)
-            while self._held and not self._stop.requested:
-                self._do(*self._held.popleft(), wait_for_turn=False)
+            while not self._stop.requested and (held := self._take_held()) is not None:
+                self._do(*held, wait_for_turn=False)
         except StopRequested:
             pass
         except BaseException as error:  # nobody else would see it
             self._send(Broke(error))
+
+    def _take_held(self) -> tuple[int, Job] | None:
+        try:
+            return self._held.popleft()
+        except IndexError:  # not asked before: another thread may have taken the last one since
+            return None
 
     def _do(self, index: int, job: Job, *, wait_for_turn: bool) -> bool:
         """Do a job and send its record; False if it is locked and may be tried later."""
