@@ -185,13 +185,14 @@ class _Run:
                 if self.on_progress is not None:
                     self.on_progress(seconds)
             case Recorded(index, record):
-                hands.done(index)
-                self.put_on_record(record, hands.jobs[index])
+                # Not that of a process that was silent, is back, and was taken to have lost the file.
+                if hands.done(index):
+                    self.put_on_record(record, hands.jobs[index])
             case Ended(rank, cause):
                 hands.some_ended_well |= cause is None
                 for index in hands.held_by(rank) if cause and not self.stop.requested else ():
-                    hands.done(index)
-                    self._lose(hands.jobs[index], f"the process that worked on it {cause}")
+                    if hands.done(index):
+                        self._lose(hands.jobs[index], f"the process that worked on it {cause}")
             case Broke(error):
                 raise error
 
@@ -210,10 +211,12 @@ class _Hands:
         self.some_ended_well = False
         self._left = set(range(len(jobs)))
 
-    def done(self, index: int) -> None:
-        """Take a job off."""
+    def done(self, index: int) -> bool:
+        """Take a job off; False if it was off already."""
         self.holders.pop(index, None)
+        was_left = index in self._left
         self._left.discard(index)
+        return was_left
 
     def held_by(self, rank: int) -> list[int]:
         """Return the jobs that ``rank`` has in hand."""

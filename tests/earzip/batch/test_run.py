@@ -6,17 +6,17 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from earzip.batch.claims import claim
-from earzip.batch.crew import Work
+from earzip.batch.crew import Began, Ended, Event, Recorded, Work
 from earzip.batch.plan import Bystander, Job, Plan
 from earzip.batch.run import plan_only, run_batch
-from earzip.batch.signals import StopSignal
+from earzip.batch.signals import Stop, StopSignal
 from earzip.batch.workers import Threads
 from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
 from earzip.formats.atomic import atomic_write
@@ -287,3 +287,43 @@ def test_a_dry_run_says_which_targets_exist(plan):
     records: list[FileRecord] = []
     plan_only(plan, lambda r, _job: records.append(r))
     assert {r.message for r in records} == {"there is one, left if it is up to date"}
+
+
+class _Told:
+    """A crew of which ``events`` are told, and no more."""
+
+    n_processes = 2
+
+    def __init__(self, *events: Event) -> None:
+        self._events = list(events)
+
+    def start(self, jobs: Sequence[Job], stop: Stop) -> None:
+        pass
+
+    def receive(self, _timeout_s: float) -> Event:
+        return self._events.pop(0)
+
+    @property
+    def is_done(self) -> bool:
+        return not self._events
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_file_is_put_on_record_once_though_a_process_taken_for_dead_comes_back(plan):
+    records: list[FileRecord] = []
+    written = [FileRecord(FileStatus.WRITTEN, job.source, job.target) for job in plan.jobs]
+    crew = _Told(
+        Began(0, rank=1),
+        Ended(1, "has not been heard of for 30 s"),
+        Recorded(0, written[0]),
+        Began(1, rank=1),
+        *(Recorded(i, written[i]) for i in (1, 2, 3)),
+        Ended(0),
+    )
+    report = run_batch(
+        plan, lambda _n: crew, lambda record, _job: records.append(record), stop=StopSignal()
+    )
+    assert [record.source.name for record in records] == ["a", "b", "c", "d"]
+    assert (report.counts[FileStatus.FAILED], report.n_files, report.n_undone) == (1, 4, 0)
