@@ -105,6 +105,7 @@ def run_shared(
             lock = stack.enter_context(RunLock(place.command, place.folders, batch.shard))
             for note in lock.notes:
                 log("info", note)
+        stack.enter_context(metrics)  # now that the file is no other run's
 
         def muster(n_jobs: int) -> Crew:
             open_work = opening(planned)

@@ -51,7 +51,7 @@ def run_batch(
     gives does them. One process takes jobs in the order of the plan, several take the longest first.
     What killed runs have left beside the targets is removed. ``copy_others`` copies the bystanders beside
     the results; ``force`` lets the copies replace files that differ. Once ``max_failures`` files have
-    failed the run gives up on the rest. ``on_tick`` is called some times a second.
+    failed the run gives up on the rest. ``on_tick`` is called at the beginning, and some times a second.
 
     Raises what keeps the whole crew from its work: ModelNotFoundError, UsageError for its device, and the
     like.
@@ -59,6 +59,7 @@ def run_batch(
     run = _Run(plan, on_record, stop, on_progress, on_tick, max_failures)
     run.report.n_undone = len(plan.jobs)
     started = time.monotonic()
+    on_tick(run.report)
     for record in plan.refused:
         run.put_on_record(record)
     folders = _target_folders(plan, copies=copy_others)
