@@ -104,6 +104,8 @@ class Printer:
         unbegun = not report.counts and report.n_undone  # what ended the run is told below
         if set(report.counts) != {FileStatus.READ} and not unbegun:
             click.echo(_summary(report), err=True)
+        for rank, cause in report.lost_ranks.items():
+            log("warning", f"the process {cause}", rank)
         if report.stopped:
             _to_stderr(f"stopped with {count(report.n_undone, 'file')} to go; run again to go on")
         if report.died:

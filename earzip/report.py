@@ -114,6 +114,8 @@ class Report:
     """Too many files failed."""
     died: bool = False
     """No process was left to go on."""
+    lost_ranks: dict[int, str] = field(default_factory=dict)
+    """What became of processes that ended otherwise than they should, by their rank."""
     n_processes: int = 1
     """Processes that shared the work."""
     coded_s: float = 0.0

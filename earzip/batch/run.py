@@ -191,6 +191,8 @@ class _Run:
                     self.put_on_record(record, hands.jobs[index])
             case Ended(rank, cause):
                 hands.some_ended_well |= cause is None
+                if cause:
+                    self.report.lost_ranks[rank] = cause
                 for index in hands.held_by(rank) if cause and not self.stop.requested else ():
                     if hands.done(index):
                         self._lose(hands.jobs[index], f"the process that worked on it {cause}")

@@ -209,3 +209,15 @@ def test_when_one_of_two_is_killed_the_other_does_the_rest(music, tmp_path):
     assert (ended.summary["written"], ended.summary["undone"]) == (N_SHORT, 0)
     write_silence(long, 1.0)
     _run_again(music, tmp_path, N_SHORT + 1)
+
+
+def test_a_process_that_is_lost_before_it_has_a_file_is_told(music, tmp_path):
+    job = _start(music, tmp_path, *TWO)
+    ranks = wait_for(lambda: len(job.ranks()) == 2 and job.ranks())
+    assert ranks
+    os.kill(ranks[1], signal.SIGSTOP)  # in the midst of its imports
+    wait_for(lambda: job.n_records == N_SHORT)
+    os.kill(ranks[1], signal.SIGKILL)
+    ended = job.wait()
+    assert (ended.exit_code, ended.summary["written"]) == (0, N_SHORT)
+    assert "earzip: rank 1: warning: the process was killed by SIGKILL" in ended.stderr
