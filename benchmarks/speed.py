@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 from benchmarks.data.tracks import read_tracks
 
@@ -45,14 +46,17 @@ class Line:
     usage: Usage
 
 
-def run_earzip(*arguments: str) -> Usage:
-    """Run `earzip` in a process of its own; RuntimeError unless it exits with 0."""
+def run_earzip(*arguments: str, stdout: IO[str] | int = subprocess.DEVNULL) -> Usage:
+    """Run `earzip` in a process of its own; RuntimeError unless it exits with 0.
+
+    The CPU time is also that of the processes that it started and waited for; the peak is of one.
+    """
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "earzip", *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=said,
         )
         # Of subprocess's own ways to wait none tells the resources of one process.
