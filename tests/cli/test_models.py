@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from statistics import fmean
 
 import pytest
 
@@ -112,9 +111,9 @@ def test_a_checkpoint_is_imported_used_and_exported(earzip, music, tmp_path, mon
     assert " kbps  " in calibrated.stdout
     steps = find_model("tiny-ear-vae").step_exponents
     assert earzip(*alone).exit_code == 0
-    # As near as half precision is: where the processor has it in hardware, single steps are out by three.
+    # As near as half precision is: most steps are the same.
     pairs = zip(steps, find_model("tiny-ear-vae").step_exponents, strict=True)
-    assert fmean(abs(a - b) for a, b in pairs) <= 1
+    assert max(abs(a - b) for a, b in pairs) <= 1
     exported = earzip("models", "export", "tiny-ear-vae", "-o", tmp_path / "kept")
     assert exported.exit_code == 0
     assert sorted(exported.stdout.split()) == sorted(map(str, (tmp_path / "kept").iterdir()))

@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from earzip.model.config import EarConfig
 from earzip.model.ear import EarVae
-from earzip.model.oobleck import Snake, fold_weight_norm
+from earzip.model.oobleck import Snake, fold_weight_norm, strided_conv1d
 from earzip.model.transformer import RotaryEmbedding, rotate
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published"
@@ -143,3 +144,37 @@ def test_reduced_precision_gives_float32_near_its_own(
         assert least_db < 10 * torch.log10(wanted.square().sum() / noise) < 80
     assert posterior.scale.dtype == torch.float32
     assert (posterior.scale > 0).all()
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+@pytest.mark.parametrize("n_in", [4, 8, 12, 16, 24, 64])
+@pytest.mark.parametrize(("dtype", "most_error"), [(torch.bfloat16, 0.01), (torch.float16, 0.001)])
+def test_strided_convolutions_are_right_in_every_precision(
+    n_in: int, stride: int, dtype: torch.dtype, most_error: float
+) -> None:
+    """`F.conv1d` in bfloat16 is not, on processors with AMX."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, n_in, 96 * stride, generator=generator)
+    weight = torch.randn(10, n_in, 2 * stride, generator=generator)
+    bias = torch.randn(10, generator=generator)
+    wanted = F.conv1d(x, weight, bias, stride, stride // 2)
+    assert torch.equal(strided_conv1d(x, weight, bias, stride, stride // 2), wanted)
+    with torch.autocast("cpu", dtype):
+        got = strided_conv1d(x, weight, bias, stride, stride // 2)
+    assert got.dtype == dtype
+    assert (got - wanted).norm() < most_error * wanted.norm()
+
+
+def test_in_reduced_precision_the_encoder_needs_no_strided_convolution(
+    vae: EarVae, vectors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = F.conv1d
+
+    def wrong_with_even_kernels(x: Tensor, weight: Tensor, *args: Any, **options: Any) -> Tensor:
+        result: Tensor = right(x, weight, *args, **options)
+        return -result if weight.shape[2] % 2 == 0 else result
+
+    monkeypatch.setattr(F, "conv1d", wrong_with_even_kernels)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        mean = vae.encode(vectors["audio"]).mean
+    assert_near(mean, vectors["latent_mean"], 0.1)
