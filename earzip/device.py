@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from typing import TYPE_CHECKING
 
 from earzip.batch.crew import Seat
 from earzip.errors import UsageError
 from earzip.options import PRECISIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
 """What `seats` takes."""
 
 _MAX_DEFAULT_THREADS = 16  # each takes some 300 MB for a window of `mini`
 _MAX_TRACKS = 8
+_TRIED_WIDTHS = (8, 64)  # libraries have other kernels for few channels than for many
+_MOST_ERROR = 0.03  # RMS, of a result's own: bfloat16 gives 0.003, a kernel that is wrong about 1
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 
 
@@ -22,7 +28,7 @@ def choose_device(name: str, precision: str = "float32") -> str:
     """Return the device to run the network on; ``auto``: what accelerate takes, a GPU if there is one.
 
     Raises `UsageError` for one that is not there, that is neither a CPU nor a CUDA GPU, or that cannot
-    compute in ``precision``, one of `earzip.options.PRECISIONS`. Loads torch.
+    compute in ``precision``, one of `earzip.options.PRECISIONS`, or does so wrongly. Loads torch.
     """
     if not _DEVICE.fullmatch(name):
         raise UsageError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
@@ -94,22 +100,45 @@ def _n_gpus() -> int:
 
 
 def _require_precision(device: str, precision: str) -> None:
-    """Try the operations that a network spends its time in, on next to nothing."""
+    """Try whether what a network spends its time in is done in ``precision``, and rightly."""
     import torch  # noqa: PLC0415
-    from torch.nn import functional as F  # noqa: PLC0415
 
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    dtype, ones = getattr(torch, precision), torch.ones(1, 1, 1, device=device)
-    try:
-        with warnings.catch_warnings(action="ignore"), torch.autocast(ones.device.type, dtype):
-            found = F.linear(F.conv_transpose1d(F.conv1d(ones, ones), ones), ones[0])
-    except RuntimeError as error:
-        raise UsageError(
-            f"device {device!r} cannot compute in {precision}: {_first_line(error)}"
-        ) from error
-    if found.dtype != dtype:  # autocast warns and goes on in float32
-        raise UsageError(f"device {device!r} cannot compute in {precision}")
+    dtype, generator = getattr(torch, precision), torch.Generator().manual_seed(0)
+    for width in _TRIED_WIDTHS:
+        x = torch.randn(1, width, 128, generator=generator).to(device)
+        weight = torch.randn(width, width, 16, generator=generator).to(device)
+        try:
+            with warnings.catch_warnings(action="ignore"), torch.autocast(x.device.type, dtype):
+                found = _tried_operations(x, weight)
+            wanted = _tried_operations(x, weight)
+        except RuntimeError as error:
+            raise UsageError(
+                f"device {device!r} cannot compute in {precision}: {_first_line(error)}"
+            ) from error
+        if any(result.dtype != dtype for result in found):  # autocast warns and goes on in float32
+            raise UsageError(f"device {device!r} cannot compute in {precision}")
+        errors = [float((f - w).norm() / w.norm()) for f, w in zip(found, wanted, strict=True)]
+        if not all(error <= _MOST_ERROR for error in errors):  # NaN is not either
+            raise UsageError(
+                f"device {device!r} computes wrongly in {precision}: its results are not those of float32"
+            )
+
+
+def _tried_operations(x: Tensor, weight: Tensor) -> list[Tensor]:
+    """Return what becomes of ``x`` ``[1, width, T]`` with ``weight`` ``[width, width, 16]``."""
+    from torch.nn import functional as F  # noqa: PLC0415
+
+    from earzip.model.oobleck import strided_conv1d  # noqa: PLC0415
+
+    return [
+        F.linear(x.transpose(1, 2), weight[..., 0]),
+        F.conv1d(x, weight[..., :7], padding=9, dilation=3),
+        F.conv1d(x, weight[:, :1, :7], padding=3, groups=len(weight)),
+        strided_conv1d(x, weight, None, stride=8, padding=4),
+        F.conv_transpose1d(x, weight, stride=8, padding=4),
+    ]
 
 
 def _first_line(error: BaseException) -> str:

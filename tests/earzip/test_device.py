@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
+import torch
 
 from earzip.device import choose_device
 from earzip.errors import UsageError
+
+Fault = Callable[[torch.Tensor], torch.Tensor]
 
 
 @pytest.mark.parametrize("name", ["meta", "mps", "cuda:", "cuda:-1", "cpu:0", "CPU", "cuda:99999"])
@@ -22,7 +26,7 @@ def test_a_cpu_computes_in_every_precision(precision):
 
 
 def test_a_precision_that_a_device_does_not_have_is_a_usage_error(monkeypatch):
-    def not_implemented(*_: object) -> None:
+    def not_implemented(*_: object, **__: object) -> None:
         raise RuntimeError('"conv" not implemented for Half\nat somewhere')
 
     with pytest.raises(UsageError, match="'half', expected one of float32, bfloat16, float16"):
@@ -36,3 +40,33 @@ def test_a_precision_that_a_device_does_not_have_is_a_usage_error(monkeypatch):
     with pytest.raises(UsageError, match=r"cannot compute in float16: .* for Half$"):
         choose_device("cpu", "float16")
     assert choose_device("cpu", "float32") == "cpu"
+
+
+@pytest.mark.parametrize("operation", ["linear", "conv1d", "conv_transpose1d"])
+@pytest.mark.parametrize("fault", [lambda y: y.roll(1, -1), lambda y: y * float("nan")])
+def test_a_precision_that_a_device_computes_wrongly_in_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, operation: str, fault: Fault
+) -> None:
+    right = getattr(torch.nn.functional, operation)
+
+    def wrong_in_bfloat16(*args: object, **options: object) -> torch.Tensor:
+        result: torch.Tensor = right(*args, **options)
+        return fault(result) if result.dtype == torch.bfloat16 else result
+
+    monkeypatch.setattr(f"torch.nn.functional.{operation}", wrong_in_bfloat16)
+    with pytest.raises(UsageError, match="device 'cpu' computes wrongly in bfloat16"):
+        choose_device("cpu", "bfloat16")
+    assert choose_device("cpu", "float16") == "cpu"
+    assert choose_device("cpu", "float32") == "cpu"
+
+
+def test_few_channels_that_go_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = torch.nn.functional.conv_transpose1d
+
+    def wrong_when_narrow(x: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
+        result: torch.Tensor = right(x, *args, **options)  # type: ignore[arg-type]
+        return -result if result.dtype == torch.bfloat16 and x.shape[1] < 32 else result
+
+    monkeypatch.setattr("torch.nn.functional.conv_transpose1d", wrong_when_narrow)
+    with pytest.raises(UsageError, match="computes wrongly"):
+        choose_device("cpu", "bfloat16")
