@@ -48,9 +48,17 @@ def _both_in_hand(job: Run, long: list[Path]) -> Iterator[list[int]]:
     def holding() -> list[int]:
         return [pid for track in long for pid in job.holders(track)]
 
-    first = wait_for(holding)[0]
+    def stop_one() -> int:
+        """Return a rank that is stopped with its track open; 0 if it has just closed it."""
+        found = wait_for(holding)[0]
+        os.kill(found, signal.SIGSTOP)
+        if found in holding():
+            return found
+        os.kill(found, signal.SIGCONT)
+        return 0
+
     # It may not get to the end of its track before the other has begun with its own.
-    os.kill(first, signal.SIGSTOP)
+    first = wait_for(stop_one)
     wait_for(lambda: len(holding()) == 2)
     ranks = holding()
     try:
