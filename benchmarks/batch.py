@@ -32,7 +32,7 @@ N_FINISHED = 10_000
 N_PLANNED = 100_000
 N_FOLDERS = 1_000
 N_CLAIMS = 10_000
-SAME_S = (20.0,) * 8
+SAME_S = (50.0,) * 10
 """Lengths of the tracks that one process and two are compared on."""
 UNEVEN_S = (120.0, 45.0, 30.0, 20.0, 20.0, 15.0, 10.0, 10.0, 8.0, 5.0, 5.0, 3.0, 2.0, 1.0)
 """Lengths of the tracks that two processes share."""

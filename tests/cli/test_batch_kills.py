@@ -57,14 +57,14 @@ Again = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
-def again_here(earzip: Earzip, tiny_model: str) -> Again:
-    """Run in this process, one process without ranks: a fourth of the time."""
+def again(earzip: Earzip, tiny_model: str) -> Again:
+    """Run in this process, which has loaded torch: a fourth of the time."""
 
-    def again(*arguments: object) -> tuple[int, dict[str, Any]]:
+    def run_here(*arguments: object) -> tuple[int, dict[str, Any]]:
         outcome = earzip(*arguments, "--processes", 1, "--json")
         return outcome.exit_code, outcome.records[-1]
 
-    return again
+    return run_here
 
 
 def _kill_at_random(job: Run, victim: str, moment: random.Random) -> str:
@@ -132,29 +132,27 @@ def _torture(
     return met
 
 
-def test_killed_runs_leave_nothing_half_written_and_run_again_to_the_end(music, archives, tmp_path):
-    def again(*arguments: object) -> tuple[int, dict[str, Any]]:
-        ended = run(tmp_path / "logs", *arguments)
-        return ended.exit_code, ended.summary
-
+def test_killed_runs_leave_nothing_half_written_and_run_again_to_the_end(
+    music, archives, tmp_path, again
+):
     command = ("compress", "--model", "tiny", music, "--processes", 2, "--devices", "cpu")
     met = _torture(tmp_path, again, command, contents(archives), N_KILLS, seed=1)
     assert met["half done"] > 0
 
 
 @pytest.mark.slow
-def test_many_killed_runs_leave_nothing_half_written(music, archives, tmp_path, again_here):
+def test_many_killed_runs_leave_nothing_half_written(music, archives, tmp_path, again):
     command = ("compress", "--model", "tiny", music, "--processes", 2, "--devices", "cpu")
-    met = _torture(tmp_path, again_here, command, contents(archives), N_SLOW_KILLS, seed=2)
+    met = _torture(tmp_path, again, command, contents(archives), N_SLOW_KILLS, seed=2)
     print(dict(met))
     assert met["half done"] > N_SLOW_KILLS / 2
 
 
 @pytest.mark.slow
 def test_many_killed_runs_of_restore_leave_nothing_half_written(
-    archives, restored, tmp_path, again_here
+    archives, restored, tmp_path, again
 ):
     command = ("restore", archives, "--processes", 2, "--devices", "cpu")
-    met = _torture(tmp_path, again_here, command, contents(restored), N_SLOW_KILLS // 4, seed=3)
+    met = _torture(tmp_path, again, command, contents(restored), N_SLOW_KILLS // 4, seed=3)
     print(dict(met))
     assert met["half done"] > 0

@@ -126,20 +126,18 @@ def test_of_runs_that_begin_at_once_one_works_and_none_is_lost(tmp_path, n_runs)
 # ---- shards
 
 
-def _shards(music: Path, tmp_path: Path, count: int, *, at_once: bool) -> list[Ended]:
-    def start(number: int) -> Run:
-        options = ("--shard", f"{number}/{count}")
-        return Run(tmp_path / f"logs {number}", *_command(music, tmp_path, *options))
+def _shards(music: Path, tmp_path: Path, count: int) -> list[Ended]:
+    """Return what the runs of all shards leave, begun at once."""
+    jobs = [
+        Run(tmp_path / f"logs {i}", *_command(music, tmp_path, "--shard", f"{i}/{count}"))
+        for i in range(1, count + 1)
+    ]
+    return [job.wait() for job in jobs]
 
-    if at_once:
-        return [job.wait() for job in [start(number) for number in range(1, count + 1)]]
-    return [start(number).wait() for number in range(1, count + 1)]
 
-
-@pytest.mark.parametrize("at_once", [False, True])
-def test_shards_are_the_library_without_overlap(tmp_path, at_once):
+def test_shards_that_run_at_once_are_the_library_without_overlap(tmp_path):
     music = write_music(tmp_path / "music", [0.1] * 24)
-    ended = _shards(music, tmp_path, N_SHARDS, at_once=at_once)
+    ended = _shards(music, tmp_path, N_SHARDS)
     assert [one.exit_code for one in ended] == [0] * N_SHARDS, [one.stderr for one in ended]
     names = [name for one in ended for name in one.names("written")]
     assert sorted(names) == sorted(path.name for path in music.rglob("*.flac"))
@@ -150,7 +148,7 @@ def test_shards_are_the_library_without_overlap(tmp_path, at_once):
 
 def test_marks_of_shards_go_when_all_are_done_even_if_some_are_empty(tmp_path):
     music = write_music(tmp_path / "music", [0.1])
-    ended = _shards(music, tmp_path, N_SHARDS, at_once=False)
+    ended = _shards(music, tmp_path, N_SHARDS)
     assert [one.exit_code for one in ended] == [0] * N_SHARDS
     assert sorted(len(one.records) for one in ended) == [0, 0, 1]
     assert stale_files(tmp_path / "out") == []
@@ -172,16 +170,6 @@ def test_another_number_of_shards_is_explained(tmp_path):
     assert len(contents(tmp_path / "out")) == 12  # nothing beside the archives
     whole = run(tmp_path / "logs", *_command(music, tmp_path))
     assert (whole.exit_code, whole.summary["up_to_date"]) == (0, 12)
-
-
-def test_another_number_of_shards_that_begin_at_once_all_run(tmp_path):
-    music = write_music(tmp_path / "music", [0.1] * 12)
-    for number in (1, 2):
-        options = ("--shard", f"{number}/3")
-        assert run(tmp_path / "logs", *_command(music, tmp_path, *options)).exit_code == 0
-    ended = _shards(music, tmp_path, 4, at_once=True)
-    assert [one.exit_code for one in ended] == [0] * 4, [one.stderr for one in ended]
-    assert len(contents(tmp_path / "out")) == 12
 
 
 def test_another_number_of_shards_waits_for_one_that_is_at_work(tmp_path):
