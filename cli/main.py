@@ -113,6 +113,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process."""
-    # Outside of a run over files SIGTERM ends the process as Ctrl-C does: temporaries go.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Outside of a run over files these end the process as Ctrl-C does: temporaries go.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.default_int_handler)
     cli.main()

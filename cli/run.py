@@ -41,6 +41,7 @@ def run_command(
     ``open_work`` loads what the work needs; it is called only if there is something to do.
     """
     printer = Printer(options.as_json, describe, table, planned.to_stdout)
+    _fetch(planned, options)
     with StopSignal(_say_that_it_stops) as stop:
         return _run(planned, lambda _: Threads(lambda _: open_work()), options, stop, printer)
 
@@ -87,7 +88,9 @@ def run_shared(
     launch = Launch.from_environment()
     stop = StopSignal(lambda: _say_that_it_stops(batch.grace_s), grace_s=batch.grace_s)
     with ExitStack() as stack:
-        stack.enter_context(stop)
+        if launch:
+            # Some of its processes may be signalled again, or later: until all have left.
+            stack.enter_context(stop)
         meeting = stack.enter_context(Meeting(launch)) if launch else None
         if launch and meeting and launch.rank:
             seat = _seat_of(launch, batch)
@@ -105,6 +108,10 @@ def run_shared(
             lock = stack.enter_context(RunLock(place.command, place.folders, batch.shard))
             for note in lock.notes:
                 log("info", note)
+        _fetch(planned, options)
+        if not launch:
+            # Not before: while no file is in hand a signal ends planning, or standard input, at once.
+            stack.enter_context(stop)
         stack.enter_context(metrics)  # now that the file is no other run's
 
         def muster(n_jobs: int) -> Crew:
@@ -113,7 +120,8 @@ def run_shared(
                 seat = _seat_of(launch, batch)
                 crew: Crew = Launched(meeting, open_work, seat, tracks_in_hand(seat))
             else:
-                crew = _crew(open_work, batch, n_jobs, stop)
+                with printer.aside():
+                    crew = _crew(open_work, batch, n_jobs, stop)
             printer.names_ranks = crew.n_processes > 1
             return crew
 
@@ -146,6 +154,14 @@ def _seat_of(launch: Launch, batch: BatchOptions) -> Seat:
     return replace(seat, rank=launch.rank, device="cpu" if seat.device == "auto" else seat.device)
 
 
+def _fetch(planned: PlannedRun, options: RunOptions) -> None:
+    """Read what is piped in, unless it is a dry run. Raises UsageError."""
+    if options.as_json and planned.to_stdout:
+        raise UsageError("--json and the result cannot both go to standard output")
+    if not options.dry_run:
+        planned.fetch()
+
+
 def _run(
     planned: PlannedRun,
     muster: Muster,
@@ -156,10 +172,6 @@ def _run(
     metrics: MetricsWriter | None = None,
     lock: RunLock | None = None,
 ) -> int:
-    if options.as_json and planned.to_stdout:
-        raise UsageError("--json and the result cannot both go to standard output")
-    if not options.dry_run:
-        planned.fetch()
     plan, piped = planned.plan, planned.piped
     with ProgressBar(len(plan.jobs), sum(job.n_bytes for job in plan.jobs)) as bar:
         printer.aside = bar.aside

@@ -289,6 +289,27 @@ def test_an_interrupt_stops_a_run_without_half_files_and_a_second_run_ends_it(ea
     assert outcome.statuses() == {"1.wav": "up_to_date", "2.wav": "written"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_a_run_that_waits_for_standard_input(tmp_path, number):
+    command = [sys.executable, "-m", "earzip", "compress", "-", "-o", str(tmp_path / "a.earz")]
+    process = subprocess.Popen(
+        [*command, "--model", "tiny"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    try:
+        while not list(tmp_path.glob("earzip-*/stdin")):
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.wait(timeout=30)
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    assert (process.returncode, errors.strip()) == (75, b"earzip: stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_killed_run_leaves_nothing_that_a_second_run_does_not_clear(earzip, tmp_path):
     write_sound(tmp_path / "in" / "1.wav", 0.2)
     long = write_sound(tmp_path / "in" / "2.wav", 600, 8_000, 1)

@@ -10,6 +10,9 @@ import sys
 import termios
 from pathlib import Path
 
+from tests.cli.batch_runs import write_music
+from tests.conftest import MODELS
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ADVANCE = """
 import time
@@ -70,3 +73,15 @@ def test_results_are_not_mixed_with_the_bar(tmp_path: Path):
         shown = _on_a_terminal(command, stdout=records)
     assert "1 planned" in shown
     assert len((tmp_path / "records").read_text().splitlines()) == 2
+
+
+def test_what_is_said_of_the_processes_is_not_mixed_with_the_bar(tmp_path: Path):
+    music = write_music(tmp_path / "music", [0.1, 0.1])
+    command: list[object] = [sys.executable, "-m", "earzip", "compress", "--model", "tiny", music]
+    command += ["-o", tmp_path / "out", "--devices", "cpu", "--processes", "2", "--threads", "1"]
+    shown = _on_a_terminal(
+        [*map(str, command)],
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"EARZIP_MODELS": str(MODELS)},
+    )
+    assert re.search(r"[\r\n]earzip: info: 2 processes on the CPU, 1 thread each\r?\n", shown)
