@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -31,6 +32,7 @@ from earzip.errors import EarzipError
 _ABANDON_S = 10.0
 """What a process may take, once files in hand are abandoned, to come to the next block of audio."""
 _DEALER_IS_GONE = 75
+_WAS_STOPPED = 75
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,9 @@ class Processes:
         cause = None
         if code is not None and code < 0:
             cause = f"was killed by {signal.Signals(-code).name}"
+        elif code == _WAS_STOPPED:
+            if not self._members:  # somebody has signalled all of them, and not this process
+                self._stop.request(0)
         elif code:
             cause = f"ended with exit code {code}"
         self._events.append(Ended(member.rank, cause))
@@ -205,6 +210,8 @@ def _work_at(pipe: Connection, open_work: OpenWork, seat: Seat, n_threads: int) 
             workers.join()
     except EarzipError as error:
         send(Broke(error))
+    if stop.requested:
+        sys.exit(_WAS_STOPPED)
 
 
 def _listen(pipe: Connection, stop: Stop, dealt: SimpleQueue[_Dealt]) -> None:

@@ -30,9 +30,9 @@ def plan_of(folder: Path, names: str) -> Plan:
 class OpenDeeds:
     """Work whose files are named for what becomes of them.
 
-    ``k`` kills the process, ``x`` every process but rank 0, which takes its time, ``e`` fails, ``b`` is a
-    bug, ``l`` takes as long as it may, all others are written. ``opening`` is what goes wrong with the
-    whole process.
+    ``k`` kills the process, ``t`` asks it to stop, ``x`` kills every process but rank 0, which takes its
+    time, ``e`` fails, ``b`` is a bug, ``l`` takes as long as it may, all others are written. ``opening``
+    is what goes wrong with the whole process.
     """
 
     opening: str = ""
@@ -48,6 +48,7 @@ class OpenDeeds:
     def _work(self, rank: int, job: Job, on_progress: Progress) -> FileRecord:
         deeds: dict[str, Callable[[], None]] = {
             "k": _die,
+            "t": _ask_to_stop,
             "x": lambda: _linger(on_progress, 4) if rank == 0 else _die(),
             "e": lambda: _fail(job),
             "b": lambda: 1 // 0,  # type: ignore[dict-item]
@@ -68,6 +69,11 @@ def _fail(job: Job) -> None:
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ask_to_stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.2)  # for the main thread, which is the one that hears of it
 
 
 def _linger(on_progress: Progress, seconds: float = 30) -> None:

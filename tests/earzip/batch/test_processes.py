@@ -95,6 +95,20 @@ def test_a_run_whose_processes_are_all_killed_says_so(tmp_path):
     assert (records, report.died, report.exit_code, report.n_undone) == ({}, True, 1, 3)
 
 
+def test_a_process_that_is_signalled_alone_leaves_the_rest_to_the_others(tmp_path):
+    report, records = _run(plan_of(tmp_path, "tacdf"))
+    assert {record.status for record in records.values()} == {FileStatus.WRITTEN}
+    assert (report.exit_code, report.n_undone) == (0, 0)
+
+
+def test_a_run_whose_processes_are_all_signalled_is_stopped(tmp_path):
+    report, records = _run(plan_of(tmp_path, "tacdfghij"), n_processes=1)
+    assert records["t"].status is FileStatus.WRITTEN
+    assert report.counts[FileStatus.FAILED] == 0
+    assert (report.stopped, report.exit_code) == (True, 75)
+    assert report.n_undone == 9 - len(records) > 0
+
+
 def test_what_keeps_all_processes_from_their_work_ends_the_run(tmp_path):
     with pytest.raises(UsageError, match="device 'cpu' cannot be used"):
         _run(plan_of(tmp_path, "acd"), OpenDeeds("usage"))
