@@ -111,8 +111,19 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     apply_config(ctx, config)
 
 
+def _fill_closed_streams() -> None:
+    """Open the null device where a stream is closed, or a file would get its number, and what is said."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Gets the lowest number that is free. For the processes of a run too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def main() -> NoReturn:
     """Run the command line of this process."""
+    _fill_closed_streams()
     # Outside of a run over files these end the process as Ctrl-C does: temporaries go.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.default_int_handler)

@@ -35,7 +35,7 @@ class ProgressBar:
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm  # noqa: PLC0415  # most runs of most commands show no bar
 
             self._bar = tqdm(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,22 @@ def test_lines_on_stderr_name_the_rank_that_they_are_about(tmp_path):
     assert (ended.exit_code, ended.summary["written"]) == (3, 2)
     assert f"earzip: rank {failed['rank']}: failed: {failed['source']}: " in ended.stderr
     assert "2 processes on the CPU, 1 thread each" in ended.stderr or os.cpu_count() != 2
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(tmp_path, n, closed):
+    music = write_music(tmp_path / "music", [0.1, 0.1])
+    command: list[object] = [sys.executable, "-m", "earzip", "compress", "--model", "tiny"]
+    command += [music, "-o", tmp_path / "a", "--devices", "cpu", "--processes", str(n)]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, command)],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"EARZIP_MODELS": str(MODELS), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0
+    assert len(contents(tmp_path / "a")) == 2
 
 
 def test_a_model_that_is_not_there_ends_the_run_before_any_process_is_started(music, tmp_path):
