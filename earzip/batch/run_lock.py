@@ -174,8 +174,7 @@ class _FolderLock:
         """Return a descriptor of ``path``, locked. Raises LockedError, or OSError if it cannot be."""
         until = time.monotonic() + _UNSIGNED_S
         while True:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(path, flags, 0o666)
+            file = _open(path)
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -196,6 +195,14 @@ class _FolderLock:
             if os.fstat(file).st_nlink:
                 return file
             os.close(file)  # its owner was done with it and has removed it: look anew
+
+
+def _open(path: Path) -> int:
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | flags)  # another user's, whose lock holds all the same
 
 
 def _who_and_since() -> str:

@@ -116,6 +116,20 @@ def test_nothing_is_locked_or_left_on_a_file_system_without_locks(tmp_path, monk
     assert _names(tmp_path) == []
 
 
+def test_a_lock_of_another_user_holds(tmp_path, monkeypatch):
+    def open_as_another(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return open_file(path, flags, mode)
+
+    with RunLock("compress", [tmp_path]):
+        open_file = os.open
+        monkeypatch.setattr("os.open", open_as_another)
+        with pytest.raises(LockedError, match=f"process {os.getpid()}"):
+            _run(tmp_path)
+    _run(tmp_path)  # nobody holds it, and this user can make none
+
+
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
     hold = "import sys,time,pathlib; from earzip.batch.run_lock import RunLock\n"
     hold += "with RunLock('compress', [pathlib.Path(sys.argv[1])]): print(1, flush=True); time.sleep(60)"
