@@ -24,7 +24,7 @@ from tests.cli.batch_runs import (
 
 TWO = ("--processes", 2, "--devices", "cpu", "--threads", 1)
 N_SHORT = 6
-LONG_S = 30.0
+LONG_S = 150.0
 """Of a track that takes some seconds to archive."""
 VERY_LONG_S = 900.0
 """Of a track that is in hand for as long as a test takes."""
