@@ -96,11 +96,14 @@ def run_shared(
             seat = _seat_of(launch, batch)
             take_part(meeting, opening(PlannedRun(Plan())), seat, stop, tracks_in_hand(seat))
             return 0
+        if launch and batch.processes:
+            log("warning", "--processes is for the launcher to say here, and is ignored")
         planned = stack.enter_context(plan())
         if batch.shard:
             planned = replace(planned, plan=only_shard(planned.plan, batch.shard, place.paths))
         printer = Printer(options.as_json, describe, None, planned.to_stdout)
-        metrics = MetricsWriter(batch.metrics, place.command, place.output, batch.shard)
+        path = None if options.dry_run else batch.metrics
+        metrics = MetricsWriter(path, place.command, place.output, batch.shard)
         lock = None
         # A shard without files is done too: the marks of all go when all are.
         has_part = bool(planned.plan.jobs or batch.shard)

@@ -72,9 +72,18 @@ def claim(target: Path) -> Iterator[None]:
 
 def _open_lock(path: Path) -> int:
     with _opening:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        lock = open_lock_file(path)
         _held.add(lock)
     return lock
+
+
+def open_lock_file(path: Path) -> int:
+    """Return a descriptor of the file ``path``, made if it is not there, to be locked. Raises OSError."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | flags)  # another user's, whose lock holds all the same
 
 
 def reap_claims(folder: Path) -> None:

@@ -9,10 +9,11 @@ reach its port can write to it.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from earzip.batch.crew import Advanced, Broke, Ended, Event, OpenWork, Seat
 from earzip.batch.plan import Job
-from earzip.batch.signals import Stop, StopRequested
+from earzip.batch.signals import STOP_SIGNALS, Stop, StopRequested
 from earzip.batch.wire import event_from_bytes, event_to_bytes, jobs_from_json, jobs_to_json
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError, RunEndedError
@@ -80,10 +81,11 @@ class Meeting:
         from torch.distributed.distributed_c10d import PrefixStore  # noqa: PLC0415
         from torch.distributed.rendezvous import rendezvous  # noqa: PLC0415
 
-        try:
-            store, _, _ = next(iter(rendezvous("env://", timeout=_MEET_WITHIN)))
-        except RuntimeError as error:
-            raise RunEndedError(f"the processes of this run do not meet: {error}") from error
+        with _killable():
+            try:
+                store, _, _ = next(iter(rendezvous("env://", timeout=_MEET_WITHIN)))
+            except RuntimeError as error:
+                raise RunEndedError(f"the processes of this run do not meet: {error}") from error
         self._store: Store = PrefixStore("earzip", store)
         return self
 
@@ -156,6 +158,20 @@ class Meeting:
             self._store.set("stop", f"{stop.left_s:.3f}")
         elif self._store.check(["stop"]):
             stop.request(float(self._store.get("stop")))
+
+
+@contextmanager
+def _killable() -> Iterator[None]:
+    """Let signals do what they do by themselves: while torch waits, no handler of Python's runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Member:

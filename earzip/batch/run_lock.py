@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from earzip.batch.claims import open_lock_file
 from earzip.batch.plan import RUN_LOCK_SUFFIX
 from earzip.batch.shard import Shard
 from earzip.batch.workers import make_folder_of
@@ -174,7 +175,7 @@ class _FolderLock:
         """Return a descriptor of ``path``, locked. Raises LockedError, or OSError if it cannot be."""
         until = time.monotonic() + _UNSIGNED_S
         while True:
-            file = _open(path)
+            file = open_lock_file(path)
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -195,14 +196,6 @@ class _FolderLock:
             if os.fstat(file).st_nlink:
                 return file
             os.close(file)  # its owner was done with it and has removed it: look anew
-
-
-def _open(path: Path) -> int:
-    flags = os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | flags)  # another user's, whose lock holds all the same
 
 
 def _who_and_since() -> str:

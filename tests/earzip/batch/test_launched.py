@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,25 @@ def test_what_keeps_another_process_from_its_work_ends_the_run(start, tmp_path):
     with pytest.raises(EarzipError, match="device 'cpu' cannot be used") as error:
         _run(_plan(tmp_path, "ll"), lambda _: None)
     assert error.value.exit_code == 2
+
+
+def test_a_process_that_waits_for_the_others_can_be_ended(port):
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", "from tests.earzip.batch.crews import take_part_as; take_part_as()"],
+        env={**os.environ, **environment_of(0, 2, port)},
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )
+    while True:  # until it keeps the store
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.1)
+    waiting.send_signal(signal.SIGTERM)
+    try:
+        assert waiting.wait(timeout=20) == -signal.SIGTERM
+    finally:
+        waiting.kill()
+        waiting.wait()
 
 
 def test_others_end_when_rank_0_is_gone(port, tmp_path):
