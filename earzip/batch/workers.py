@@ -38,7 +38,7 @@ class Workers:
 
     An `EarzipError` of ``work`` becomes the record of its file, and so does a bug, with its traceback: a
     night's run does not end at the one file that brings it out. A file whose target another run holds is
-    tried once more after all others.
+    tried once more after all others. ``on_end`` is called when the last thread has nothing left to do.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Workers:
         *,
         rank: int = 0,
         n_threads: int = 1,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._work = work
         self._deal = deal
@@ -57,6 +58,9 @@ class Workers:
         self._stop = stop
         self._rank = rank
         self._held: deque[tuple[int, Job]] = deque()
+        self._on_end = on_end
+        self._n_at_work = n_threads
+        self._ending = threading.Lock()
         self._threads = [
             threading.Thread(target=self._run, name=f"track {i}") for i in range(n_threads)
         ]
@@ -87,6 +91,12 @@ class Workers:
             pass
         except BaseException as error:  # nobody else would see it
             self._send(Broke(error))
+        finally:
+            with self._ending:
+                self._n_at_work -= 1
+                is_last = not self._n_at_work
+            if is_last:
+                self._on_end()
 
     def _take_held(self) -> tuple[int, Job] | None:
         try:
@@ -144,24 +154,25 @@ class Threads:
         self._left: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
         self._dealing = threading.Lock()
         n_threads = min(self._n_threads, len(jobs))
-        self._workers = Workers(work, self._deal, self._events.put, stop, n_threads=n_threads)
-        self._workers.start()
+        send = self._events.put
+        self._workers = Workers(
+            work, self._deal, send, stop, n_threads=n_threads, on_end=lambda: send(Ended(rank=0))
+        )
         self._is_done = False
+        self._workers.start()
+        self._opened.callback(self._workers.join)
 
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
         if self._is_event_out:
             self._events.task_done()  # whoever asks for the next is done with the last one
             self._is_event_out = False
-        were_at_work = self._workers.are_at_work
         try:
-            event = self._events.get(timeout=timeout_s if were_at_work else 0)
+            event = self._events.get(timeout=timeout_s)
         except queue.Empty:
-            if were_at_work:
-                return None
-            self._is_done = True
-            return Ended(rank=0)
+            return None
         self._is_event_out = True
+        self._is_done = isinstance(event, Ended)
         return event
 
     @property
