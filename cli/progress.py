@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,19 +13,22 @@ from typing import Any, Self
 from earzip.cli.output import clock
 
 _REDRAW_S = 0.1
+_USUAL_WIDTH = 80
 
 
 class ProgressBar:
     """How far a run has come. A context manager; does nothing if stderr is not a terminal.
 
     How long the audio is that is still to come is not known before it is read. It is taken to have
-    as many seconds a byte as the files that are done; those that took no work count as none. Where
-    no audio goes through at all, files are counted.
+    as many seconds a byte as the files that are done; those that took no work count as none. Until the
+    first one is done it is ``expected_s`` long, if that is given. Where no audio goes through at all,
+    files are counted.
     """
 
-    def __init__(self, n_files: int, n_bytes: int) -> None:
+    def __init__(self, n_files: int, n_bytes: int, expected_s: float = 0.0) -> None:
         self._n_files = n_files
         self._n_bytes = n_bytes  # of the files that are, or may be, work
+        self._expected_s = expected_s
         self._files_done = 0
         self._bytes_done = 0
         self._seconds_done = 0.0
@@ -42,7 +46,9 @@ class ProgressBar:
                 desc=f"0/{self._n_files} files",
                 total=1.0,
                 bar_format="{percentage:3.0f} % |{bar}| {desc}",
-                dynamic_ncols=True,
+                # A terminal that does not say how wide it is would show nothing at all.
+                ncols=None if _width() else _USUAL_WIDTH,
+                dynamic_ncols=bool(_width()),
                 leave=False,
             )
         return self
@@ -64,14 +70,19 @@ class ProgressBar:
             self._seconds_at_start = self._seconds_done
         self._show()
 
-    def file_done(self, n_bytes: int) -> None:
-        """Count a file of ``n_bytes`` as done."""
+    def file_done(self, n_bytes: int, seconds: float | None = None) -> None:
+        """Count a file of ``n_bytes`` as done, which took the work of ``seconds`` of audio.
+
+        None: what was counted since the last file. That is right where one file is done after the other.
+        """
         self._files_done += 1
-        if self._seconds_done > self._seconds_of_done_files:
+        if seconds is None:
+            seconds = self._seconds_done - self._seconds_of_done_files
+        if seconds > 0:
             self._bytes_done += n_bytes
         else:
             self._n_bytes -= n_bytes
-        self._seconds_of_done_files = self._seconds_done
+        self._seconds_of_done_files += seconds
         self._show()
 
     @contextmanager
@@ -95,8 +106,10 @@ class ProgressBar:
             speed = self._speed(now)
             text += f", {speed:.3g} × real time" if speed else ""
             fraction = 0.0
+            total = self._expected_s
             if self._bytes_done:
                 total = self._seconds_of_done_files * self._n_bytes / self._bytes_done
+            if total:
                 fraction = min(1.0, self._seconds_done / total)
                 left = max(0.0, total - self._seconds_done)
                 text += f", {clock(left / speed)} to go" if speed else ""
@@ -108,3 +121,8 @@ class ProgressBar:
         if self._started is None or now <= self._started:
             return 0.0
         return (self._seconds_done - self._seconds_at_start) / (now - self._started)
+
+
+def _width() -> int:
+    """Return how many columns the terminal at stderr has; 0 if it does not say."""
+    return os.get_terminal_size(sys.stderr.fileno()).columns

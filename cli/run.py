@@ -11,7 +11,7 @@ from typing import Protocol
 
 from earzip.batch.crew import Crew, OpenWork, Seat, Work
 from earzip.batch.launched import Launch, Launched, Meeting, take_part
-from earzip.batch.plan import Job, Plan, is_folder
+from earzip.batch.plan import Job, Plan, estimated_s, is_folder
 from earzip.batch.processes import Processes
 from earzip.batch.run import Already, Muster, plan_only, run_batch
 from earzip.batch.run_lock import RunLock
@@ -25,7 +25,7 @@ from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.device import seats, tracks_in_hand
 from earzip.errors import UsageError
-from earzip.report import FileRecord, Report
+from earzip.report import FileRecord, FileStatus, Report
 
 
 def run_command(
@@ -176,7 +176,8 @@ def _run(
     lock: RunLock | None = None,
 ) -> int:
     plan, piped = planned.plan, planned.piped
-    with ProgressBar(len(plan.jobs), sum(job.n_bytes for job in plan.jobs)) as bar:
+    n_bytes = sum(job.n_bytes for job in plan.jobs)
+    with ProgressBar(len(plan.jobs), n_bytes, sum(map(estimated_s, plan.jobs))) as bar:
         printer.aside = bar.aside
 
         def on_record(record: FileRecord, job: Job | None) -> None:
@@ -186,7 +187,7 @@ def _run(
                 record = replace(record, source=source, target=target)
             printer.record(record)
             if job is not None:
-                bar.file_done(job.n_bytes)
+                bar.file_done(job.n_bytes, _seconds_of_work(record))
 
         if options.dry_run:
             report = plan_only(plan, on_record, copy_others=options.copy_other)
@@ -209,6 +210,14 @@ def _run(
         metrics.finish(report)
     printer.summary(report)
     return report.exit_code
+
+
+def _seconds_of_work(record: FileRecord) -> float | None:
+    """Return the seconds of audio that went into a file that is done; None where nobody counts them."""
+    if record.status in (FileStatus.UP_TO_DATE, FileStatus.FAILED, FileStatus.LOCKED):
+        return 0.0
+    seconds = record.figures.get("duration_s")
+    return seconds if isinstance(seconds, int | float) else None
 
 
 def _ignore(_report: Report) -> None:

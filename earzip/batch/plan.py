@@ -101,10 +101,11 @@ def longest_first(jobs: Iterable[Job]) -> list[Job]:
 
     How long a track is is told from its size and its kind: opening every file would cost more.
     """
-    return sorted(jobs, key=_estimated_s, reverse=True)
+    return sorted(jobs, key=estimated_s, reverse=True)
 
 
-def _estimated_s(job: Job) -> float:
+def estimated_s(job: Job) -> float:
+    """Return how many seconds of sound a file may hold, told from its size and kind."""
     return job.n_bytes / _BYTES_A_SECOND.get(job.source.suffix.lower(), _LOSSY_BYTES_A_SECOND)
 
 

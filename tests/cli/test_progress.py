@@ -30,10 +30,24 @@ with ProgressBar(3, 400) as bar:
 """
 
 
-def _on_a_terminal(command: list[str], **options: object) -> str:
+_TWO_AT_ONCE = """
+import time
+from earzip.cli.progress import ProgressBar
+with ProgressBar(4, 400, 200) as bar:
+    for seconds in (10, 30, 40):
+        time.sleep(0.12)
+        bar.advance(seconds)
+    time.sleep(0.12)
+    bar.file_done(100, 50)
+    time.sleep(0.12)
+    bar.advance(20)
+"""
+
+
+def _on_a_terminal(command: list[str], width: int = 100, **options: object) -> str:
     """Return what ``command`` writes to stderr, a terminal, without its escapes."""
     leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (24, 100))
+    termios.tcsetwinsize(follower, (24, width))
     process = subprocess.Popen(command, stderr=follower, **options)
     os.close(follower)
     written = b""
@@ -56,6 +70,22 @@ def test_a_terminal_shows_files_seconds_and_the_time_to_go():
     assert re.match(
         r"44 % \|.*\| 2/3 files, 1:20 of audio, \d+ × real time, 0:0\d to go$", bars[-1]
     )
+
+
+def _bars(shown: str) -> list[str]:
+    return [line.strip() for line in re.split(r"[\r\n]+", shown) if "%" in line]
+
+
+def test_tracks_that_are_done_side_by_side_are_told_apart():
+    shown = _on_a_terminal([sys.executable, "-c", _TWO_AT_ONCE], stdout=subprocess.DEVNULL)
+    # Of the 200 seconds that are expected; and once a track of 50 s is done, of 4 times as many.
+    shares = [int(bar.split()[0]) for bar in _bars(shown)]
+    assert shares == [0, 5, 20, 40, 40, 50]
+
+
+def test_a_terminal_that_does_not_say_how_wide_it_is_has_a_bar():
+    shown = _on_a_terminal([sys.executable, "-c", _ADVANCE], 0, stdout=subprocess.DEVNULL)
+    assert len(_bars(shown)) > 2
 
 
 def test_without_a_terminal_nothing_is_shown():
