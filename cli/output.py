@@ -24,6 +24,7 @@ _TELLING_S = (
     10  # of audio: less takes no longer than loading the network, and says nothing of its speed
 )
 _REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
+_REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
 _QUIET = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
 
@@ -99,8 +100,10 @@ class Printer:
             click.echo(self.table.row(report.means, self._mean_of_what(report)))
         if report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
             click.echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
-            for record in report.problems:
+            for record in report.problems[:_REPEATED_PROBLEMS]:
                 self._problem(record)
+            if (left_out := len(report.problems) - _REPEATED_PROBLEMS) > 0:
+                _to_stderr(f"and {left_out} more, each told above when it came")
         unbegun = not report.counts and report.n_undone  # what ended the run is told below
         if set(report.counts) != {FileStatus.READ} and not unbegun:
             click.echo(_summary(report), err=True)

@@ -101,6 +101,8 @@ def run_shared(
         planned = stack.enter_context(plan())
         if batch.shard:
             planned = replace(planned, plan=only_shard(planned.plan, batch.shard, place.paths))
+        elif not (planned.plan.jobs or planned.plan.refused):
+            log("warning", f"nothing to {place.command} in {', '.join(map(str, place.paths))}")
         printer = Printer(options.as_json, describe, None, planned.to_stdout)
         path = None if options.dry_run else batch.metrics
         metrics = MetricsWriter(path, place.command, place.output, batch.shard)

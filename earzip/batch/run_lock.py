@@ -140,7 +140,7 @@ class _FolderLock:
                 os.close(self._lock(path, fcntl.LOCK_SH))
             except LockedError as error:
                 raise LockedError(
-                    f"shard {other} is at work there, and shards of {other.count} and of "
+                    f"shard {other} is at work there: {_read(path)}; shards of {other.count} and of "
                     f"{shard.count} are not parts of the same whole: use one number, or wait",
                     self._folder,
                 ) from error
@@ -167,6 +167,18 @@ class _FolderLock:
                     found.append((self._folder / name, Shard(number, count)))
         return found
 
+    def _shard_at_work(self) -> str:
+        """Return who holds the lock of a shard, "" if nobody does."""
+        for path, shard in self._shard_files():
+            try:
+                with path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return f"shard {shard}, {_read(path)}"
+            except OSError:  # it is gone by now
+                continue
+        return ""
+
     def _file_of(self, shard: Shard) -> Path:
         name = f".{self._command}.{shard.number}-of-{shard.count}{RUN_LOCK_SUFFIX}"
         return self._folder / name
@@ -185,8 +197,8 @@ class _FolderLock:
                 if not is_signed and time.monotonic() < until:
                     time.sleep(_POLL_S)
                     continue
-                who = f": {owner}" if is_signed else ""
-                what = f"another {self._command} run is at work there{who}; {_GO_ON}"
+                who = owner if is_signed else self._shard_at_work()
+                what = f"another {self._command} run is at work there{who and ': '}{who}; {_GO_ON}"
                 raise LockedError(what, self._folder) from error
             except OSError:  # a file system without locks: nobody holds what is empty
                 if not os.fstat(file).st_size:

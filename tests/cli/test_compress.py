@@ -145,8 +145,10 @@ def test_a_precision_that_is_none_is_a_usage_error(earzip, music):
 
 
 def test_nothing_to_do_is_no_failure(earzip, tmp_path):
+    """But may be a disk that is not mounted."""
     outcome = _compress(earzip, tmp_path)
-    assert (outcome.exit_code, outcome.stderr) == (0, "nothing to do\n")
+    warning = f"earzip: warning: nothing to compress in {tmp_path}\n"
+    assert (outcome.exit_code, outcome.stderr) == (0, warning + "nothing to do\n")
 
 
 def test_the_same_sound_gives_the_same_bytes_on_any_number_of_threads(earzip, tmp_path):
@@ -344,3 +346,12 @@ def test_a_fifo_does_not_hang_a_run(earzip, tmp_path):
     timer.cancel()
     assert outcome.exit_code == 3
     assert "is not a regular file" in outcome.stderr
+
+
+def test_problems_are_repeated_as_far_as_a_screen_holds_them(earzip, tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(30):
+        (tmp_path / "in" / f"{i:02}.flac").write_bytes(b"")
+    lines = _compress(earzip, tmp_path / "in", "-o", tmp_path / "out").stderr.splitlines()
+    assert sum(line.startswith("earzip: failed: ") for line in lines) == 30 + 20
+    assert "earzip: and 10 more, each told above when it came" in lines

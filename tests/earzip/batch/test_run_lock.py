@@ -148,7 +148,8 @@ def test_shards_of_one_number_work_side_by_side_and_a_whole_run_waits(tmp_path):
     with RunLock("compress", [tmp_path], Shard(1, 3)), RunLock("compress", [tmp_path], Shard(2, 3)):
         with pytest.raises(LockedError, match=f"process {os.getpid()}"):
             _run(tmp_path, Shard(2, 3))
-        with pytest.raises(LockedError, match="another compress run is at work"):
+        who = f"another compress run is at work there: shard 1/3, process {os.getpid()} on "
+        with pytest.raises(LockedError, match=who):
             _run(tmp_path)
     with RunLock("compress", [tmp_path]), pytest.raises(LockedError, match="process"):
         _run(tmp_path, Shard(1, 3))
@@ -164,7 +165,7 @@ def test_a_shard_that_ends_leaves_the_lock_to_the_others(tmp_path):
 def test_shards_of_another_number_are_refused_while_one_is_at_work(tmp_path):
     with (
         RunLock("compress", [tmp_path], Shard(3, 8)),
-        pytest.raises(LockedError, match="shard 3/8 is at work there"),
+        pytest.raises(LockedError, match=f"shard 3/8 is at work there: process {os.getpid()} on "),
     ):
         _run(tmp_path, Shard(1, 4))
     assert ".compress.3-of-8.earzip-lock" in _names(tmp_path)
