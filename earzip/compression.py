@@ -24,6 +24,7 @@ from earzip.existing import compressed_already, look_at_target, result_of
 from earzip.formats.archive_header import Edges, Header
 from earzip.formats.archive_layout import ArchiveSizes
 from earzip.formats.archive_writer import ArchiveWriter
+from earzip.formats.atomic import make_folder
 from earzip.formats.audio import open_source
 from earzip.formats.header_records import (
     EncoderRecord,
@@ -43,7 +44,6 @@ from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics import require_eval
 from earzip.options import CompressOptions, CompressResult, Progress
 from earzip.quantizer import dequantize, quantize
-from earzip.restore_target import make_folder
 
 if TYPE_CHECKING:
     from earzip.codec import Codec

@@ -53,15 +53,14 @@ def seats(devices: str, n_processes: int | None, threads: int | None, n_jobs: in
     ``devices``: ``auto`` or ``cuda`` (every GPU that is visible; without any, auto is what accelerate
     takes), ``cpu``, or names of GPUs, as ``cuda:0,cuda:2``. ``n_processes``: None for one each; they take
     turns at the devices. ``threads``: None to share out the cores. Raises UsageError for names that are
-    none, and for ``cuda`` without a GPU. Loads torch, unless it is for the CPU.
+    none, and for ``cuda`` without a GPU. Loads torch, unless it is for the CPU or for an only file.
     """
     if not DEVICES.fullmatch(devices):
         raise UsageError(f"devices is {devices!r}, expected auto, cpu, cuda or cuda:N,cuda:M")
     names = devices.split(",")
     if n_jobs == 1 and n_processes is None and len(names) == 1:
-        return [
-            Seat(0, devices, threads or usable_cores())
-        ]  # whatever is wrong with the file is told soon
+        # Without a look at the GPUs: what is wrong with an only file is told before torch is loaded.
+        return [Seat(0, devices, threads or usable_cores())]
     if devices in ("auto", "cuda"):
         names = [f"cuda:{i}" for i in range(_n_gpus())]
     if not names:

@@ -18,7 +18,7 @@ from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
 from earzip.exact_track import ExactTrack
 from earzip.formats.archive import ArchiveReader
-from earzip.formats.atomic import atomic_path
+from earzip.formats.atomic import atomic_path, make_folder
 from earzip.formats.audio_write import AudioWriter
 from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.provenance import read_provenance, write_provenance
@@ -26,7 +26,7 @@ from earzip.formats.resample import resample_to
 from earzip.formats.tags import write_tags
 from earzip.options import Progress, RestoreOptions, RestoreResult
 from earzip.restore_plan import RestorePlan, plan_restore
-from earzip.restore_target import make_folder, require_replaceable
+from earzip.restore_target import require_replaceable
 from earzip.saved_tags import SavedTags, read_saved_tags
 from earzip.source_file import (
     is_source_file_wanted,

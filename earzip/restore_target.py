@@ -48,11 +48,3 @@ def _is_sound_like(path: Path, source: SourceRecord) -> bool:
         source.channels,
     )
     return same_kind and facts.n_frames in (0, source.n_frames)
-
-
-def make_folder(target: Path) -> None:
-    """Make the folder of ``target``. Raises TargetError."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TargetError(f"its folder cannot be made: {error.strerror}", target) from error

@@ -9,11 +9,11 @@ from pathlib import Path
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_header import Header
-from earzip.formats.atomic import atomic_write
+from earzip.formats.atomic import atomic_write, make_folder
 from earzip.formats.audio import AUDIO_EXTENSIONS
 from earzip.formats.provenance import read_provenance
 from earzip.options import Progress, RestoreOptions, RestoreResult
-from earzip.restore_target import make_folder, require_replaceable
+from earzip.restore_target import require_replaceable
 
 _BLOCK_BYTES = 1 << 20
 _OURS = {".wav", ".flac"}  # extensions of what is written of an archive's sound

@@ -66,6 +66,20 @@ def atomic_path(path: str | os.PathLike[str], *, replace: bool = True) -> Iterat
         yield temporary
 
 
+def make_folder(target: Path) -> None:
+    """Make the folder of ``target`` and those above it. Raises TargetError."""
+    missing = [target.parent]
+    try:
+        # Not mkdir(parents=True), which recurses: folders may be nested deeper than calls.
+        while not missing[-1].exists():
+            missing.append(missing[-1].parent)
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise TargetError(f"its folder cannot be made: {reason}", target) from error
+
+
 def reap_stale(folder: str | os.PathLike[str]) -> list[Path]:
     """Remove the temporaries that dead runs have left directly in ``folder``; return their paths.
 

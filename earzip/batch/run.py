@@ -15,9 +15,9 @@ from earzip.batch.claims import claim, reap_claims
 from earzip.batch.crew import Advanced, Began, Broke, Crew, Ended, Event, Recorded
 from earzip.batch.plan import Bystander, Job, Plan, longest_first
 from earzip.batch.signals import StopSignal
-from earzip.batch.workers import make_folder_of, problem
+from earzip.batch.workers import problem
 from earzip.errors import EarzipError, LockedError, SourceError
-from earzip.formats.atomic import atomic_path, reap_stale
+from earzip.formats.atomic import atomic_path, make_folder, reap_stale
 from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus, Report
 
@@ -245,7 +245,7 @@ def _reap(folders: Iterable[Path]) -> None:
 
 def _copy(bystander: Bystander, target: Path, *, force: bool) -> FileRecord:
     try:
-        make_folder_of(target)
+        make_folder(target)
         with claim(target):
             status = _copy_file(bystander.source, target, force=force)
     except LockedError as error:

@@ -23,8 +23,8 @@ from typing import Self
 from earzip.batch.claims import open_lock_file
 from earzip.batch.plan import RUN_LOCK_SUFFIX
 from earzip.batch.shard import Shard
-from earzip.batch.workers import make_folder_of
 from earzip.errors import LockedError, TargetError
+from earzip.formats.atomic import make_folder
 
 _DONE = "done"
 _MAX_NOTE_BYTES = 500
@@ -87,7 +87,7 @@ class _FolderLock:
 
     def take(self) -> None:
         try:
-            make_folder_of(self._whole)
+            make_folder(self._whole)
             self._take()
         except LockedError:
             self.give_back()

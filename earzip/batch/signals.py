@@ -12,7 +12,6 @@ from typing import Any, Self
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; what systemd, Slurm and Docker send before SIGKILL; what Slurm sends where it is told to."""
 
-
 _SAME_REQUEST_S = 1.0
 """Signals that come so soon after the first are the same request: Slurm and systemd send it to every
 process of a job, some of which pass it on, and Slurm sends SIGTERM twice at a time limit."""

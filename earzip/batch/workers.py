@@ -26,7 +26,8 @@ from earzip.batch.crew import (
 )
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop, StopRequested
-from earzip.errors import EarzipError, LockedError, TargetError
+from earzip.errors import EarzipError, LockedError
+from earzip.formats.atomic import make_folder
 from earzip.report import FileRecord, FileStatus
 
 Deal = Callable[[], tuple[int, Job] | None]
@@ -112,7 +113,7 @@ class Workers:
             if job.target is None:
                 record = self._work(job, self._advance)
             else:
-                make_folder_of(job.target)
+                make_folder(job.target)
                 with claim(job.target):
                     record = self._work(job, self._advance)
         except LockedError as error:
@@ -193,20 +194,6 @@ class Threads:
         self._events.join()
         with self._dealing:
             return None if self._stop.requested else next(self._left, None)
-
-
-def make_folder_of(target: Path) -> None:
-    """Make the folder of ``target`` and those above it. Raises TargetError."""
-    missing = [target.parent]
-    try:
-        # Not mkdir(parents=True), which recurses: folders may be nested deeper than calls.
-        while not missing[-1].exists():
-            missing.append(missing[-1].parent)
-        for each in reversed(missing):
-            each.mkdir(exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise TargetError(f"its folder cannot be made: {reason}", target) from error
 
 
 def problem(
