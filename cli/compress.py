@@ -12,7 +12,7 @@ from earzip.batch.plan import (
     ARCHIVE_SUFFIX,
     name_without_archive_suffix,
 )
-from earzip.checkpoints import DEFAULT_MODEL, find_model
+from earzip.checkpoints import find_model
 from earzip.cli.options import (
     EXIT_CODES,
     BatchOptions,
@@ -27,7 +27,7 @@ from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import Opening, Place, run_shared
 from earzip.errors import UsageError
 from earzip.metrics import require_eval
-from earzip.model_spec import QUALITIES
+from earzip.model_spec import DEFAULT_MODEL, QUALITIES
 from earzip.options import (
     BELOW_FLOOR,
     BelowFloor,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from earzip.arrays import Progress
 from earzip.batch.crew import Work
 from earzip.batch.plan import Job
 from earzip.cli.evaluate_model import evaluate_model
@@ -26,7 +27,6 @@ from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.errors import UsageError
 from earzip.metrics import require_eval
-from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
 
 

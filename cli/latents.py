@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from earzip.arrays import Progress
 from earzip.batch.crew import Work
 from earzip.batch.plan import Job, Selection, is_archive_name, name_without_archive_suffix
 from earzip.cli.options import (
@@ -19,7 +20,6 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import plan_run
 from earzip.cli.run import run_command
-from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
 
 _SUFFIX = ".safetensors"

@@ -16,10 +16,10 @@ from earzip.cli.options import (
     run_options,
 )
 from earzip.cli.output import Printer, printable
-from earzip.device import choose_device
 from earzip.errors import EarzipError, ModelDamagedError, SourceError
 from earzip.model_spec import QUALITIES, ModelSpec
 from earzip.report import FileRecord, FileStatus, Report
+from earzip.runtime import choose_device
 
 _SOME_FAILED = 3
 

@@ -14,9 +14,8 @@ import click
 
 from earzip.batch.shard import Shard
 from earzip.cli.piping import STDIO
-from earzip.device import DEVICES, choose_device
 from earzip.errors import UsageError
-from earzip.options import PRECISIONS
+from earzip.runtime import DEVICES, PRECISIONS, choose_device
 
 Function = Callable[..., Any]
 
@@ -139,7 +138,7 @@ device_option = click.option(
     show_default=True,
     help="Where the network runs: auto, cpu, cuda or cuda:N.",
 )
-"""Adds --device alone: ``device``, a name for `earzip.device.choose_device`."""
+"""Adds --device alone: ``device``, a name for `earzip.runtime.choose_device`."""
 
 precision_option = click.option(
     "--precision",
@@ -148,7 +147,7 @@ precision_option = click.option(
     show_default=True,
     help="What the network computes in. Fewer bits: faster where the device has them, and less exact.",
 )
-"""Adds --precision alone, one of `earzip.options.PRECISIONS`."""
+"""Adds --precision alone, one of `earzip.runtime.PRECISIONS`."""
 
 _NETWORK_OPTIONS = {
     "device": device_option,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from earzip.arrays import Progress
 from earzip.batch.crew import Work
 from earzip.batch.plan import Job, Plan, Selection, is_archive_name, is_folder, plan_batch
 from earzip.cli.options import (
@@ -28,7 +29,6 @@ from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.errors import EarzipError, TargetError, UsageError
 from earzip.metrics import require_eval
-from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
 
 if TYPE_CHECKING:

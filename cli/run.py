@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from earzip.batch.crew import Crew, OpenWork, Seat, Work
+from earzip.batch.crew import Crew, OpenWork, Work
 from earzip.batch.launched import Launch, Launched, Meeting, take_part
 from earzip.batch.plan import Job, Plan, estimated_s, is_folder
 from earzip.batch.processes import Processes
@@ -23,9 +23,9 @@ from earzip.cli.options import BatchOptions, RunOptions
 from earzip.cli.output import Describe, Printer, Table, count, log
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
-from earzip.device import seats, tracks_in_hand
 from earzip.errors import UsageError
 from earzip.report import FileRecord, FileStatus, Report
+from earzip.runtime import Seat, seats, tracks_in_hand
 
 
 def run_command(

@@ -21,8 +21,8 @@ from earzip.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     from earzip.codec import Codec
+from earzip.model_spec import DEFAULT_MODEL
 
-DEFAULT_MODEL = "mini"
 _EMBEDDED = Path(__file__).parent / "weights"
 
 

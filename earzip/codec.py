@@ -22,10 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip.device import usable_cores
 from earzip.errors import UsageError
 from earzip.model.vae import Vae
-from earzip.options import PRECISIONS
+from earzip.runtime import PRECISIONS, usable_cores
 from earzip.window_batches import Network, window_engine
 
 Audio = NDArray[np.float32]
@@ -66,12 +65,12 @@ class Geometry:
 
 
 class Codec:
-    """A network with its geometry, on one device, in one of `earzip.options.PRECISIONS`.
+    """A network with its geometry, on one device, in one of `earzip.runtime.PRECISIONS`.
 
     ``threads`` is the number of windows computed side by side on a CPU (default: the cores this
     process may use, at most 16); ``batch_size`` the windows of one pass on a GPU, where the last
     batch is padded to full size because results may depend on it. What a device cannot do
-    `earzip.device.choose_device` tells.
+    `earzip.runtime.choose_device` tells.
     """
 
     def __init__(

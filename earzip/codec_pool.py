@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from earzip.checkpoints import load_codec
-from earzip.device import choose_device
 from earzip.model_spec import ModelSpec
+from earzip.runtime import choose_device
 
 if TYPE_CHECKING:
     from earzip.codec import Codec
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class CodecPool:
     """Codecs on one device, for any number of threads; see `earzip.codec.Codec` for the options.
 
-    A context manager. ``device`` is a name for `earzip.device.choose_device`. Nothing is loaded, torch
+    A context manager. ``device`` is a name for `earzip.runtime.choose_device`. Nothing is loaded, torch
     least of all, before the first codec is asked for: a run that finds all its files done, or their
     models absent, goes without.
     """
@@ -42,7 +42,7 @@ class CodecPool:
     def of_model(self, spec: ModelSpec) -> Codec:
         """Return the codec of ``spec``.
 
-        Raises as `earzip.checkpoints.load_codec` and `earzip.device.choose_device` do.
+        Raises as `earzip.checkpoints.load_codec` and `earzip.runtime.choose_device` do.
         """
         with self._loading:
             if spec.sha256 not in self._codecs:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.archive_settings import ArchiveSettings
+from earzip.arrays import Progress
 from earzip.checkpoints import find_model
 from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
@@ -42,7 +43,7 @@ from earzip.formats.tags import TagSet, read_tags
 from earzip.guard import Guard
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics import require_eval
-from earzip.options import CompressOptions, CompressResult, Progress
+from earzip.options import CompressOptions, CompressResult
 from earzip.quantizer import dequantize, quantize
 
 if TYPE_CHECKING:

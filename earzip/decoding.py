@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Progress
 from earzip.checkpoints import find_model_of_archive
 from earzip.codec_pool import CodecPool
 from earzip.edges import mend_edges
@@ -23,7 +24,6 @@ from earzip.errors import (
 from earzip.exact_track import ExactTrack
 from earzip.formats.archive import ArchiveReader
 from earzip.latents import read_segment
-from earzip.options import Progress
 
 if TYPE_CHECKING:
     from earzip.codec import Codec

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Progress
 from earzip.batch.plan import is_archive_name
 from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
@@ -29,7 +30,6 @@ from earzip.lockstep import in_step
 from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag
 from earzip.metrics.loudness import Loudness, LoudnessMeter
-from earzip.options import Progress
 
 if TYPE_CHECKING:
     from earzip.metrics.measures import Measures

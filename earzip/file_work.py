@@ -9,12 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from earzip.archive_settings import ArchiveSettings
-from earzip.batch.crew import Seat
+from earzip.arrays import Progress
 from earzip.batch.plan import Job
 from earzip.checkpoints import find_model, verify_model
-from earzip.device import choose_device
-from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
+from earzip.runtime import Seat, choose_device
 from earzip.transcode import (
     CodecPool,
     CompressOptions,
@@ -78,7 +77,7 @@ class OpenNetwork:
     """How the network of a run is opened where a process works."""
 
     precision: str = "float32"
-    """One of `earzip.options.PRECISIONS`."""
+    """One of `earzip.runtime.PRECISIONS`."""
     batch_size: int | None = None
     """Windows of sound in one pass on a GPU; None for the default."""
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from earzip.arrays import Progress
 from earzip.decoding import DecodedTrack
 from earzip.errors import SourceError
 from earzip.exact import exact_forms, is_exact, open_exact
@@ -19,7 +20,7 @@ from earzip.formats.audio import open_source, stereo_44k
 from earzip.formats.header_records import CheckRecord
 from earzip.formats.source_reader import SourceFacts
 from earzip.lockstep import in_step
-from earzip.options import CompressOptions, Progress
+from earzip.options import CompressOptions
 
 if TYPE_CHECKING:
     from earzip.codec import Codec

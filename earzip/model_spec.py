@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+
 QUALITIES = ("low", "medium", "high")
 _SPEC_FORMAT = 1
 _MAX_SPEC_BYTES = 1 << 20
@@ -38,6 +39,7 @@ _GEOMETRY = {  # the smallest and the greatest value of each, as in an archive's
 }
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+DEFAULT_MODEL = "mini"
 
 
 @dataclass(frozen=True)

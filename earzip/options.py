@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from earzip.checkpoints import DEFAULT_MODEL
 from earzip.errors import BelowFloorError, UsageError
-from earzip.model_spec import QUALITIES
+from earzip.model_spec import DEFAULT_MODEL, QUALITIES
 
-Progress = Callable[[float], None]
-"""Called with the seconds of audio done since the last call."""
 Status = Literal["written", "up_to_date"]
 Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
 BelowFloor = Literal["keep", "fail", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
-PRECISIONS = ("float32", "bfloat16", "float16")
-"""What the network may compute in; archives and sound hold the same types in all of them."""
 _LATEST_S = 1e9
 """The latest time, in seconds, that can be asked for: 31 years, far beyond any archive's end."""
 

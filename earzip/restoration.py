@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Progress
 from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
@@ -24,7 +25,7 @@ from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.provenance import read_provenance, write_provenance
 from earzip.formats.resample import resample_to
 from earzip.formats.tags import write_tags
-from earzip.options import Progress, RestoreOptions, RestoreResult
+from earzip.options import RestoreOptions, RestoreResult
 from earzip.restore_plan import RestorePlan, plan_restore
 from earzip.restore_target import require_replaceable
 from earzip.saved_tags import SavedTags, read_saved_tags

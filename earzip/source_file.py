@@ -6,13 +6,14 @@ import hashlib
 import os
 from pathlib import Path
 
+from earzip.arrays import Progress
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_header import Header
 from earzip.formats.atomic import atomic_write, make_folder
 from earzip.formats.audio import AUDIO_EXTENSIONS
 from earzip.formats.provenance import read_provenance
-from earzip.options import Progress, RestoreOptions, RestoreResult
+from earzip.options import RestoreOptions, RestoreResult
 from earzip.restore_target import require_replaceable
 
 _BLOCK_BYTES = 1 << 20

@@ -7,24 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from earzip.arrays import Progress
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
-from earzip.options import Progress
 from earzip.report import FileRecord
+from earzip.runtime import Seat
 
 Work = Callable[[Job, Progress], FileRecord]
 """Does one job, tells the seconds of audio done as it goes, returns the record."""
-
-
-@dataclass(frozen=True)
-class Seat:
-    """Where one process of a run works."""
-
-    rank: int = 0
-    device: str = "auto"
-    """A name for `earzip.device.choose_device`."""
-    threads: int | None = None
-    """CPU threads; None: the cores that the process may use."""
 
 
 OpenWork = Callable[[Seat], AbstractContextManager[Work]]

@@ -23,11 +23,12 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 
-from earzip.batch.crew import Broke, Ended, Event, OpenWork, Seat
+from earzip.batch.crew import Broke, Ended, Event, OpenWork
 from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError
+from earzip.runtime import Seat
 
 _ABANDON_S = 10.0
 """What a process may take, once files in hand are abandoned, to come to the next block of audio."""

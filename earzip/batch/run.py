@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
 
+from earzip.arrays import Progress
 from earzip.batch.claims import claim, reap_claims
 from earzip.batch.crew import Advanced, Began, Broke, Crew, Ended, Event, Recorded
 from earzip.batch.plan import Bystander, Job, Plan, longest_first
@@ -18,7 +19,6 @@ from earzip.batch.signals import StopSignal
 from earzip.batch.workers import problem
 from earzip.errors import EarzipError, LockedError, SourceError
 from earzip.formats.atomic import atomic_path, make_folder, reap_stale
-from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus, Report
 
 OnRecord = Callable[[FileRecord, Job | None], None]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from earzip.arrays import Progress
 from earzip.errors import (
     DamagedArchiveError,
     EarzipError,
@@ -21,7 +22,6 @@ from earzip.errors import (
 )
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import open_source
-from earzip.options import Progress
 from earzip.page.assembly import frame_bytes, write_page
 from earzip.page.embedding import base64_text, data_script, packed_audio, script_json
 from earzip.page.facts import TrackFacts

@@ -12,12 +12,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from earzip.arrays import Progress
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import SourceReader, stereo_44k
 from earzip.lockstep import in_step
-from earzip.options import Progress
 from earzip.page.facts import CD_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture
 from earzip.page.spectrum import Spectrogram, Waveform

@@ -25,6 +25,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
+from earzip.arrays import Progress
 from earzip.batch.claims import claim
 from earzip.batch.plan import Job, Plan, Selection, plan_batch
 from earzip.errors import SourceError, TargetError
@@ -32,7 +33,6 @@ from earzip.formats.atomic import atomic_write, reap_stale
 from earzip.formats.audio import AUDIO_EXTENSIONS, open_source, stereo_44k
 from earzip.formats.source_reader import SourceReader
 from earzip.model.config import SAMPLE_RATE
-from earzip.options import Progress
 from earzip.training.filtering import FLOOR_DB, Audio, Limits, Measures, Reason, TrackMeter
 
 _HELD_BYTES = 64_000_000

@@ -8,8 +8,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from earzip.device import choose_device
 from earzip.errors import UsageError
+from earzip.runtime import choose_device
 
 Fault = Callable[[torch.Tensor], torch.Tensor]
 

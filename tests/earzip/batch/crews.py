@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from earzip.batch.crew import Seat, Work
+from earzip.arrays import Progress
+from earzip.batch.crew import Work
 from earzip.batch.launched import Launch, Meeting, take_part
 from earzip.batch.plan import Job, Plan
 from earzip.batch.signals import StopSignal
 from earzip.errors import SourceError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.options import Progress
 from earzip.report import FileRecord, FileStatus
+from earzip.runtime import Seat
 
 
 def plan_of(folder: Path, names: str) -> Plan:

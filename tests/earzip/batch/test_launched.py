@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from earzip.batch import launched
-from earzip.batch.crew import Seat
 from earzip.batch.launched import Launch, Launched, Meeting
 from earzip.batch.plan import Plan
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import EarzipError
 from earzip.report import FileRecord, FileStatus, Report
+from earzip.runtime import Seat
 from tests.earzip.batch.crews import OpenDeeds, environment_of, plan_of
 
 ROOT = Path(__file__).parents[3]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from earzip.batch.crew import Seat
 from earzip.errors import UsageError
-from earzip.options import PRECISIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
 """What `seats` takes."""
@@ -22,13 +22,15 @@ _MAX_TRACKS = 8
 _TRIED_WIDTHS = (8, 64)  # libraries have other kernels for few channels than for many
 _MOST_ERROR = 0.03  # RMS, of a result's own: bfloat16 gives 0.003, a kernel that is wrong about 1
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""What the network may compute in; archives and sound hold the same types in all of them."""
 
 
 def choose_device(name: str, precision: str = "float32") -> str:
     """Return the device to run the network on; ``auto``: what accelerate takes, a GPU if there is one.
 
     Raises `UsageError` for one that is not there, that is neither a CPU nor a CUDA GPU, or that cannot
-    compute in ``precision``, one of `earzip.options.PRECISIONS`, or does so wrongly. Loads torch.
+    compute in ``precision``, one of `earzip.runtime.PRECISIONS`, or does so wrongly. Loads torch.
     """
     if not _DEVICE.fullmatch(name):
         raise UsageError(f"device is {name!r}, expected auto, cpu, cuda or cuda:N")
@@ -142,3 +144,14 @@ def _tried_operations(x: Tensor, weight: Tensor) -> list[Tensor]:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where one process of a run works."""
+
+    rank: int = 0
+    device: str = "auto"
+    """A name for `earzip.runtime.choose_device`."""
+    threads: int | None = None
+    """CPU threads; None: the cores that the process may use."""
