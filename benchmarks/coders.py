@@ -15,14 +15,11 @@ import soundfile
 
 import earzip
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
+from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
 from earzip.model_spec import ModelSpec
-from earzip.transcode import (
-    CodecPool,
-    CompressOptions,
-    RestoreOptions,
-    compress_file,
-    restore_file,
-)
+from earzip.options import CompressOptions, RestoreOptions
+from earzip.restoration import restore_file
 
 
 def name_of(codec: str, model: str | None, setting: str) -> str:

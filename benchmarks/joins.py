@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.clips import read_clips
 from benchmarks.data.pcm import SAMPLE_RATE
+from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
 from earzip.options import CompressOptions, RestoreOptions
-from earzip.transcode import CodecPool, compress_file, restore_file
+from earzip.restoration import restore_file
 
 Sound = NDArray[np.float32]
 

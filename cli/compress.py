@@ -8,10 +8,6 @@ from typing import Any
 
 import click
 
-from earzip.batch.plan import (
-    ARCHIVE_SUFFIX,
-    name_without_archive_suffix,
-)
 from earzip.checkpoints import find_model
 from earzip.cli.options import (
     EXIT_CODES,
@@ -26,6 +22,7 @@ from earzip.cli.output import measures_text, size
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import Opening, Place, run_shared
 from earzip.errors import UsageError
+from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
 from earzip.model_spec import DEFAULT_MODEL, QUALITIES
 from earzip.options import (

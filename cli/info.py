@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from earzip.arrays import Progress
-from earzip.batch.plan import Job, Selection, is_archive_name, plan_batch
+from earzip.batch.plan import Job, Selection, plan_batch
 from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
 from earzip.cli.output import clock, count, measures_text, rate, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
+from earzip.formats.names import is_archive_name
 from earzip.report import FileRecord, FileStatus
 
 

@@ -10,7 +10,7 @@ import click
 
 from earzip.arrays import Progress
 from earzip.batch.crew import Work
-from earzip.batch.plan import Job, Selection, is_archive_name, name_without_archive_suffix
+from earzip.batch.plan import Job, Selection
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
@@ -20,6 +20,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import plan_run
 from earzip.cli.run import run_command
+from earzip.formats.names import is_archive_name, name_without_archive_suffix
 from earzip.report import FileRecord, FileStatus
 
 _SUFFIX = ".safetensors"

@@ -14,16 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from earzip.batch.plan import (
-    ARCHIVE_SUFFIX,
-    Job,
-    Plan,
-    Selection,
-    is_folder,
-    is_output_file,
-    plan_batch,
-)
+from earzip.batch.plan import Job, Plan, Selection, is_folder, is_output_file, plan_batch
 from earzip.errors import TargetError, UsageError
+from earzip.formats.names import ARCHIVE_SUFFIX, AUDIO_EXTENSIONS
 
 STDIO = Path("-")
 
@@ -99,8 +92,6 @@ def _plan_files(
 
 
 def _sound_suffixes() -> Collection[str]:
-    from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
-
     return {*AUDIO_EXTENSIONS, ARCHIVE_SUFFIX}
 
 

@@ -15,7 +15,7 @@ import click
 
 from earzip.arrays import Progress
 from earzip.batch.crew import Work
-from earzip.batch.plan import Job, Plan, Selection, is_archive_name, is_folder, plan_batch
+from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
     NetworkOptions,
@@ -28,6 +28,7 @@ from earzip.cli.output import count, printable, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.errors import EarzipError, TargetError, UsageError
+from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.report import FileRecord, FileStatus
 
@@ -127,11 +128,11 @@ def _write_page(
     run: RunOptions,
     network: NetworkOptions,
 ) -> int:
+    from earzip.codec_pool import CodecPool  # noqa: PLC0415
     from earzip.formats.atomic import atomic_write  # noqa: PLC0415  # with those below, loads numpy
     from earzip.page.builder import PageBuilder  # noqa: PLC0415
     from earzip.page.originals import Originals  # noqa: PLC0415
     from earzip.page.rows import TrackEntry, names_below  # noqa: PLC0415
-    from earzip.transcode import CodecPool  # noqa: PLC0415
 
     facts = _read_all_facts(plan)
     names = names_below([*facts, *(record.source for record in plan.refused)])

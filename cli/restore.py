@@ -26,6 +26,7 @@ from earzip.cli.options import (
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import Opening, Place, run_shared
 from earzip.errors import UsageError
+from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.options import Bits, Container, RestoreOptions
 from earzip.report import FileRecord
 from earzip.selections import archives_to_restore
@@ -95,8 +96,6 @@ def restore(
     # The source file itself may be wanted, if it is there: then the archive and the name decide.
     suffixes = _SUFFIXES
     if as_source and (container, bits, start, end) == 4 * (None,):
-        from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
-
         chosen, suffixes = None, _SUFFIXES | AUDIO_EXTENSIONS
     options = RestoreOptions(
         container=chosen,

@@ -10,7 +10,7 @@ import click
 
 from earzip.arrays import Progress
 from earzip.batch.crew import Work
-from earzip.batch.plan import Job, Selection, is_archive_name, plan_batch
+from earzip.batch.plan import Job, Selection, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
     NetworkOptions,
@@ -21,6 +21,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
+from earzip.formats.names import is_archive_name
 from earzip.report import FileRecord, FileStatus
 
 
@@ -55,7 +56,8 @@ def verify(
 
     @contextmanager
     def open_decoder() -> Iterator[Work]:
-        from earzip.transcode import CodecPool, decode_check  # noqa: PLC0415  # loads numpy
+        from earzip.codec_pool import CodecPool  # noqa: PLC0415  # loads numpy
+        from earzip.decoding import decode_check  # noqa: PLC0415  # loads numpy
 
         with CodecPool(**network.checked()) as codecs:
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Types that every floor speaks of: arrays of sound, latents and symbols, and progress."""
 
 from __future__ import annotations
 

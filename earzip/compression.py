@@ -39,7 +39,8 @@ from earzip.formats.limits import max_segment_bytes
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.source_reader import SourceFacts, SourceReader
 from earzip.formats.symbols import MAX_SYMBOL, Symbols, coding_for, pack
-from earzip.formats.tags import TagSet, read_tags
+from earzip.formats.tags_model import TagSet
+from earzip.formats.tags_read import read_tags
 from earzip.guard import Guard
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics import require_eval

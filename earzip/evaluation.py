@@ -13,19 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Progress
-from earzip.batch.plan import is_archive_name
 from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.exact_track import ExactTrack
 from earzip.formats.archive import ArchiveReader
-from earzip.formats.audio import (
-    SAMPLE_RATE,
-    SourceReader,
-    n_samples_at,
-    open_source,
-    stereo_44k,
-)
+from earzip.formats.audio import open_source
+from earzip.formats.names import is_archive_name
+from earzip.formats.resample import SAMPLE_RATE, n_samples_at, stereo_44k
+from earzip.formats.source_reader import SourceReader
 from earzip.lockstep import in_step
 from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError
 from earzip.exact import open_copy
 from earzip.formats.archive import ArchiveReader
-from earzip.formats.audio import SourceReader, stereo_44k
 from earzip.formats.downmix import downmix
+from earzip.formats.resample import stereo_44k
+from earzip.formats.source_reader import SourceReader
 
 Audio = NDArray[np.float32]
 

@@ -12,19 +12,13 @@ from earzip.archive_settings import ArchiveSettings
 from earzip.arrays import Progress
 from earzip.batch.plan import Job
 from earzip.checkpoints import find_model, verify_model
+from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
+from earzip.existing import compressed_already
+from earzip.options import CompressOptions, CompressResult, RestoreOptions, RestoreResult
 from earzip.report import FileRecord, FileStatus
+from earzip.restoration import restore_file, restored_already
 from earzip.runtime import Seat, choose_device
-from earzip.transcode import (
-    CodecPool,
-    CompressOptions,
-    CompressResult,
-    RestoreOptions,
-    RestoreResult,
-    compress_file,
-    compressed_already,
-    restore_file,
-    restored_already,
-)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_header import Header
 from earzip.formats.archive_layout import ArchiveSizes
 from earzip.formats.archive_writer import ArchiveWriter
-from earzip.formats.audio import open_source, stereo_44k
+from earzip.formats.audio import open_source
 from earzip.formats.header_records import CheckRecord
+from earzip.formats.resample import stereo_44k
 from earzip.formats.source_reader import SourceFacts
 from earzip.lockstep import in_step
 from earzip.options import CompressOptions

@@ -9,13 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from earzip.batch.plan import is_archive_name
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.formats.archive import ArchiveReader, Damage, verify_structure
 from earzip.formats.archive_file import ArchiveFile
 from earzip.formats.archive_header import Header
 from earzip.formats.archive_layout import PREFIX_BYTES, ArchiveSizes
 from earzip.formats.archive_tags import TagPart
+from earzip.formats.names import is_archive_name
 
 
 @dataclass(frozen=True)

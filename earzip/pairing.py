@@ -13,17 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from earzip.batch.plan import (
-    Plan,
-    Selection,
+from earzip.batch.plan import Plan, Selection, is_folder, plan_batch
+from earzip.errors import UsageError
+from earzip.formats.names import (
+    AUDIO_EXTENSIONS,
     archive_name,
     is_archive_name,
-    is_folder,
     name_without_archive_suffix,
-    plan_batch,
 )
-from earzip.errors import UsageError
-from earzip.formats.audio import AUDIO_EXTENSIONS
 
 _RESTORED_SUFFIXES = {".flac", ".wav"}
 

@@ -24,7 +24,7 @@ from earzip.formats.audio_write import AudioWriter
 from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.provenance import read_provenance, write_provenance
 from earzip.formats.resample import resample_to
-from earzip.formats.tags import write_tags
+from earzip.formats.tags_write import write_tags
 from earzip.options import RestoreOptions, RestoreResult
 from earzip.restore_plan import RestorePlan, plan_restore
 from earzip.restore_target import require_replaceable

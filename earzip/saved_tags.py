@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from earzip.errors import DamagedArchiveError, TagError
 from earzip.formats.archive import ArchiveReader
-from earzip.formats.tags import RawBlock, TagSet
+from earzip.formats.tags_model import TagSet
+from earzip.formats.tags_raw import RawBlock
 
 
 @dataclass(frozen=True)

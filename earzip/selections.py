@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from earzip.batch.plan import (
-    Selection,
+from earzip.batch.plan import Selection
+from earzip.formats.names import (
+    AUDIO_EXTENSIONS,
     archive_name,
     is_archive_name,
     name_without_archive_suffix,
@@ -16,8 +17,6 @@ from earzip.options import Container
 
 def sources_to_compress() -> Selection:
     """Return the selection of sound files, to be archived."""
-    from earzip.formats.audio import AUDIO_EXTENSIONS  # noqa: PLC0415  # loads soundfile
-
     return Selection(
         takes=lambda name: Path(name).suffix.lower() in AUDIO_EXTENSIONS,
         otherwise="not sound",

@@ -11,7 +11,7 @@ from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_header import Header
 from earzip.formats.atomic import atomic_write, make_folder
-from earzip.formats.audio import AUDIO_EXTENSIONS
+from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.provenance import read_provenance
 from earzip.options import RestoreOptions, RestoreResult
 from earzip.restore_target import require_replaceable

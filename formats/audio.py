@@ -10,35 +10,11 @@ from typing import BinaryIO
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.names import SNDFILE_EXTENSIONS
 from earzip.formats.outer_tags import inner_range
-from earzip.formats.resample import SAMPLE_RATE, n_samples_at, resample_to, stereo_44k
 from earzip.formats.sndfile_source import open_with_sndfile
-from earzip.formats.source_reader import SourceFacts, SourceReader
+from earzip.formats.source_reader import SourceReader
 from earzip.formats.span_file import SpanFile
-
-__all__ = [
-    "AUDIO_EXTENSIONS",
-    "SAMPLE_RATE",
-    "SourceFacts",
-    "SourceReader",
-    "n_samples_at",
-    "open_source",
-    "open_source_file",
-    "resample_to",
-    "stereo_44k",
-]
-
-# Those that only PyAV reads are listed without it too: such files are named, not passed over.
-# fmt: off
-_OF_SNDFILE = frozenset({
-    ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg",
-    ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
-})
-_OF_AV = frozenset({
-    ".aac", ".ac3", ".ape", ".m4a", ".m4b", ".mka", ".mpc", ".tak", ".tta", ".wma", ".wv",
-})
-AUDIO_EXTENSIONS = _OF_SNDFILE | _OF_AV
-# fmt: on
 
 
 def open_source(path: str | os.PathLike[str]) -> SourceReader:
@@ -114,7 +90,7 @@ def _open_with_av(
 
         from earzip.formats.av_source import AvSource  # noqa: PLC0415
     except ImportError as error:
-        if os.path.splitext(path)[1].lower() in _OF_SNDFILE:  # noqa: PTH122  # the path is a str
+        if os.path.splitext(path)[1].lower() in SNDFILE_EXTENSIONS:  # noqa: PTH122  # the path is a str
             raise SourceError(f"not sound that libsndfile can read ({why})", path) from error
         raise SourceError(
             f"libsndfile cannot read it ({why}); m4a, AAC, WMA, APE and more are read by PyAV, "

@@ -24,11 +24,15 @@ ALLOWED = {
 @in_checkout
 def test_every_package_is_listed_for_the_wheel() -> None:
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    tree = {"earzip", "earzip.cli", "earzip.formats"}
-    tree |= {f"earzip.{p.parent.name}" for p in (ROOT / "earzip").glob("*/__init__.py")}
+    tree = set()
+    for folder, package in {
+        "earzip": "earzip",
+        "cli": "earzip.cli",
+        "formats": "earzip.formats",
+    }.items():
+        for marker in (ROOT / folder).rglob("__init__.py"):
+            tree.add(".".join((package, *marker.parent.relative_to(ROOT / folder).parts)))
     assert set(tool["packages"]) == tree
-    assert not list((ROOT / "cli").glob("*/__init__.py"))
-    assert not list((ROOT / "formats").glob("*/__init__.py"))
 
 
 def imported(path: Path) -> set[str]:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
+from earzip.formats.names import ARCHIVE_SUFFIX
 from earzip.report import FileRecord, FileStatus
 
-ARCHIVE_SUFFIX = ".earz"
 CLAIM_SUFFIX = ".earzip-claim"
 """Ends the names of the lock files that runs keep beside a target while they write it."""
 
@@ -134,31 +134,6 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except OSError:  # Path.exists and Path.is_dir let some of these through
         return None
-
-
-def archive_name(source_name: str) -> str:
-    """Return what the archive of a file is called: ``song.flac`` -> ``song.flac.earz``."""
-    return source_name + ARCHIVE_SUFFIX
-
-
-def name_without_archive_suffix(name: str) -> str:
-    """Return the name of the file that was archived, the inverse of `archive_name`."""
-    return name[: -len(ARCHIVE_SUFFIX)] if is_archive_name(name) else name
-
-
-def is_archive_name(name: str) -> bool:
-    """Return whether ``name`` is that of an archive."""
-    return name.lower().endswith(ARCHIVE_SUFFIX)
-
-
-def restored_name(archive: str, container: str) -> str:
-    """Return what the file restored from the archive of that name is called.
-
-    ``a.flac.earz`` becomes ``a.flac``; in another container, or from another, the extension is
-    appended: ``a.mp3.earz`` becomes ``a.mp3.flac``, so that no two archives share a name.
-    """
-    name = name_without_archive_suffix(archive)
-    return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
 
 
 def _take_named(path: Path, selection: Selection, output: Path | None, plan: Plan) -> None:

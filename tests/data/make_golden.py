@@ -14,8 +14,9 @@ from pathlib import Path
 import mutagen.flac
 import soundfile
 
-from earzip.options import Floor
-from earzip.transcode import CompressOptions, RestoreOptions, compress_file, restore_file
+from earzip.compression import compress_file
+from earzip.options import CompressOptions, Floor, RestoreOptions
+from earzip.restoration import restore_file
 from tests.conftest import MODELS, tones
 
 FOLDER = Path(__file__).parent / "golden"

@@ -15,16 +15,13 @@ import pytest
 import soundfile
 
 from earzip import read_info
+from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
 from earzip.errors import SourceError, TargetError, UsageError
 from earzip.formats.archive import ArchiveReader, verify_structure
 from earzip.formats.symbols import pack
-from earzip.transcode import (
-    CodecPool,
-    CompressOptions,
-    RestoreOptions,
-    compress_file,
-    restore_file,
-)
+from earzip.options import CompressOptions, RestoreOptions
+from earzip.restoration import restore_file
 from tests.conftest import MODELS, tones
 
 TINY = CompressOptions(model="tiny")

@@ -13,12 +13,14 @@ import pytest
 import soundfile
 
 from earzip import exact as exact_room
+from earzip.compression import compress_file
+from earzip.decoding import decode_check
 from earzip.errors import SourceError, TargetError
 from earzip.formats.audio import open_source
 from earzip.inspect import read_info
 from earzip.options import RestoreOptions
+from earzip.restoration import restore_file
 from earzip.source_file import source_file_name
-from earzip.transcode import compress_file, decode_check, restore_file
 from tests.earzip.tiny_archives import AS_SOURCE, TINY, exact, pcm, put_copy, with_floor
 from tests.formats.audio_files import encode, music, needs_ffmpeg, write_wav
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from earzip.compression import compress_file
+from earzip.decoding import decode_check
 from earzip.errors import ArchiveError, DamagedArchiveError
 from earzip.formats.archive import ArchiveReader, verify_structure
 from earzip.options import RestoreOptions
-from earzip.transcode import compress_file, decode_check, restore_file
+from earzip.restoration import restore_file
 from tests.earzip.tiny_archives import (
     AS_SOURCE,
     TINY,

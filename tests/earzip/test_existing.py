@@ -12,10 +12,12 @@ import pytest
 
 from earzip.archive_settings import ArchiveSettings
 from earzip.checkpoints import find_model
+from earzip.compression import compress_file
 from earzip.errors import BelowFloorError, TargetError
+from earzip.existing import compressed_already
 from earzip.formats.archive_layout import PREFIX_BYTES
 from earzip.options import CompressOptions, Floor
-from earzip.transcode import compress_file, compressed_already, restore_file
+from earzip.restoration import restore_file
 from tests.conftest import MODELS
 from tests.earzip.tiny_archives import TINY, damage_segment, exact, with_floor
 from tests.formats.audio_files import music, write_wav

@@ -10,8 +10,9 @@ import soundfile
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.archive_layout import MAJOR_VERSION, MINOR_VERSION
 from earzip.inspect import read_info
+from earzip.options import RestoreOptions
+from earzip.restoration import restore_file
 from earzip.restore_plan import plan_restore
-from earzip.transcode import RestoreOptions, restore_file
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden"
 pytestmark = pytest.mark.usefixtures("tiny_model")

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from earzip.compression import compress_file
 from earzip.errors import BelowFloorError, UsageError
 from earzip.formats.archive import ArchiveReader, verify_structure
 from earzip.inspect import read_info
 from earzip.metrics.measures import measure
 from earzip.options import Floor, RestoreOptions
-from earzip.transcode import compress_file, restore_file
+from earzip.restoration import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import HIGH, TINY, damage_segment, exact, pcm, with_floor
 from tests.formats.audio_files import write_wav

@@ -16,9 +16,12 @@ from earzip import codec_pool
 from earzip.batch.claims import claim
 from earzip.checkpoints import find_model
 from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
+from earzip.decoding import decode_check
 from earzip.errors import LockedError
 from earzip.latents import extract_latents
-from earzip.transcode import RestoreOptions, compress_file, decode_check, restore_file
+from earzip.options import RestoreOptions
+from earzip.restoration import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY
 

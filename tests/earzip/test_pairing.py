@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.plan import restored_name
 from earzip.errors import UsageError
+from earzip.formats.names import restored_name
 from earzip.pairing import pair
 
 

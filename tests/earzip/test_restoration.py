@@ -11,6 +11,9 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file
 
+from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
+from earzip.decoding import decode_check
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
@@ -22,14 +25,8 @@ from earzip.formats.archive import ArchiveReader, verify_structure
 from earzip.formats.archive_writer import ArchiveWriter
 from earzip.formats.provenance import read_provenance
 from earzip.latents import extract_latents
-from earzip.transcode import (
-    CodecPool,
-    CompressOptions,
-    RestoreOptions,
-    compress_file,
-    decode_check,
-    restore_file,
-)
+from earzip.options import CompressOptions, RestoreOptions
+from earzip.restoration import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from earzip.compression import compress_file
 from earzip.errors import TargetError
 from earzip.formats.atomic import atomic_path
-from earzip.transcode import CompressOptions, RestoreOptions, compress_file, restore_file
+from earzip.options import CompressOptions, RestoreOptions
+from earzip.restoration import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 

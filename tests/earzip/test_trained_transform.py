@@ -9,11 +9,12 @@ import pytest
 import soundfile
 
 from earzip.checkpoints import find_model
+from earzip.compression import compress_file
 from earzip.inspect import read_info
 from earzip.model_files import ImportOptions, import_model
 from earzip.options import CompressOptions
+from earzip.restoration import restore_file
 from earzip.training.trainer import Trainer
-from earzip.transcode import compress_file, restore_file
 from tests.earzip.training.conftest import TRANSFORM, load, write_pool
 
 

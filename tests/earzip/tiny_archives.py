@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.compression import compress_file
 from earzip.formats.archive import ArchiveReader
 from earzip.formats.audio import open_source
-from earzip.options import RestoreOptions
-from earzip.transcode import CompressOptions, Floor, compress_file
+from earzip.options import CompressOptions, Floor, RestoreOptions
 from tests.formats.archive_samples import Pieces
 
 TINY = CompressOptions(model="tiny")

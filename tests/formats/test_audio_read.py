@@ -16,7 +16,9 @@ import pytest
 import soundfile
 
 from earzip.errors import SourceError
-from earzip.formats.audio import AUDIO_EXTENSIONS, open_source, stereo_44k
+from earzip.formats.audio import open_source
+from earzip.formats.names import AUDIO_EXTENSIONS
+from earzip.formats.resample import stereo_44k
 from earzip.formats.span_file import DecoderFile, SpanFile
 from tests.formats.audio_files import (
     RATE,

@@ -10,7 +10,9 @@ import soundfile
 
 from earzip.formats import wav_header
 from earzip.formats.provenance import read_provenance, write_provenance
-from earzip.formats.tags import Picture, TagSet, read_tags, write_tags
+from earzip.formats.tags_model import Picture, TagSet
+from earzip.formats.tags_read import read_tags
+from earzip.formats.tags_write import write_tags
 from tests.formats.audio_files import music, needs_ffmpeg, needs_flac
 from tests.formats.test_audio_write import write
 

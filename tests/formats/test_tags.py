@@ -17,7 +17,9 @@ from mutagen.wave import WAVE
 
 from earzip.errors import TagError, TargetError
 from earzip.formats import tags_riff
-from earzip.formats.tags import Chapter, Picture, TagSet, read_tags, write_tags
+from earzip.formats.tags_model import Chapter, Picture, TagSet
+from earzip.formats.tags_read import read_tags
+from earzip.formats.tags_write import write_tags
 from tests.formats.tag_files import (
     BACK,
     FRONT,

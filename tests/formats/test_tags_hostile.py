@@ -11,9 +11,10 @@ import pytest
 from mutagen.flac import FLAC
 
 from earzip.errors import TagError
-from earzip.formats.tags import TagSet, read_tags, write_tags
 from earzip.formats.tags_found import Found
-from earzip.formats.tags_read import PARSERS, tag_set
+from earzip.formats.tags_model import TagSet
+from earzip.formats.tags_read import PARSERS, read_tags, tag_set
+from earzip.formats.tags_write import write_tags
 from tests.formats.tag_files import (
     FRONT,
     MAKERS,

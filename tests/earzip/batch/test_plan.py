@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.plan import (
-    Plan,
-    Selection,
-    archive_name,
-    is_output_file,
-    name_without_archive_suffix,
-    plan_batch,
-    restored_name,
-)
+from earzip.batch.plan import Plan, Selection, is_output_file, plan_batch
 from earzip.errors import UsageError
+from earzip.formats.names import archive_name, name_without_archive_suffix, restored_name
 from earzip.report import FileStatus
 
 COMPRESS = Selection(

@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from earzip.checkpoints import find_model, load_codec
+from earzip.compression import compress_file
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.inspect import read_info
 from earzip.model_files import export_model, import_model
 from earzip.model_spec import ModelSpec
 from earzip.options import CompressOptions
-from earzip.transcode import compress_file, restore_file
+from earzip.restoration import restore_file
 from tests.conftest import tones
 from tests.earzip.model_files.conftest import CHECKPOINT, contents, options
 

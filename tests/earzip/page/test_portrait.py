@@ -8,13 +8,13 @@ import pytest
 import soundfile
 
 from earzip.codec_pool import CodecPool
+from earzip.compression import compress_file
 from earzip.errors import DamagedArchiveError, SourceError
 from earzip.formats.audio import open_source
 from earzip.options import Floor
 from earzip.page.originals import open_stored
 from earzip.page.pictures import COARSE
 from earzip.page.portrait import EXCERPT_S, encode_flac, excerpt_range, portray
-from earzip.transcode import compress_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 

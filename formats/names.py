@@ -1,0 +1,42 @@
+"""What files are called: archives, what is restored from them, and files of sound."""
+
+from __future__ import annotations
+
+ARCHIVE_SUFFIX = ".earz"
+
+# Those that only PyAV reads are listed without it too: such files are named, not passed over.
+# fmt: off
+SNDFILE_EXTENSIONS = frozenset({
+    ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg",
+    ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
+})
+_AV_EXTENSIONS = frozenset({
+    ".aac", ".ac3", ".ape", ".m4a", ".m4b", ".mka", ".mpc", ".tak", ".tta", ".wma", ".wv",
+})
+AUDIO_EXTENSIONS = SNDFILE_EXTENSIONS | _AV_EXTENSIONS
+# fmt: on
+
+
+def archive_name(source_name: str) -> str:
+    """Return what the archive of a file is called: ``song.flac`` -> ``song.flac.earz``."""
+    return source_name + ARCHIVE_SUFFIX
+
+
+def name_without_archive_suffix(name: str) -> str:
+    """Return the name of the file that was archived, the inverse of `archive_name`."""
+    return name[: -len(ARCHIVE_SUFFIX)] if is_archive_name(name) else name
+
+
+def is_archive_name(name: str) -> bool:
+    """Return whether ``name`` is that of an archive."""
+    return name.lower().endswith(ARCHIVE_SUFFIX)
+
+
+def restored_name(archive: str, container: str) -> str:
+    """Return what the file restored from the archive of that name is called.
+
+    ``a.flac.earz`` becomes ``a.flac``; in another container, or from another, the extension is
+    appended: ``a.mp3.earz`` becomes ``a.mp3.flac``, so that no two archives share a name.
+    """
+    name = name_without_archive_suffix(archive)
+    return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
