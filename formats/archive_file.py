@@ -21,7 +21,7 @@ from earzip.formats.archive_layout import (
     Prefix,
     require_checksum,
 )
-from earzip.formats.span_file import SpanFile
+from earzip.formats.containers.spans import SpanFile
 
 
 class _OwnedSpan(SpanFile):

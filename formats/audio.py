@@ -10,11 +10,11 @@ from typing import BinaryIO
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.containers.outer import inner_range
+from earzip.formats.containers.spans import SpanFile
 from earzip.formats.names import SNDFILE_EXTENSIONS
-from earzip.formats.outer_tags import inner_range
 from earzip.formats.sndfile_source import open_with_sndfile
 from earzip.formats.source_reader import SourceReader
-from earzip.formats.span_file import SpanFile
 
 
 def open_source(path: str | os.PathLike[str]) -> SourceReader:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from earzip.errors import SourceError
-from earzip.formats.outer_tags import id3v2_size
-from earzip.formats.span_file import Span
+from earzip.formats.containers.outer import id3v2_size
+from earzip.formats.containers.spans import Span
 
 _MPEG_1, _MPEG_2, _MPEG_25 = 3, 2, 0  # the two version bits of a header
 _LAYER_1, _LAYER_2, _LAYER_3 = 3, 2, 1  # the two layer bits

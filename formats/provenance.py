@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from earzip.errors import TagError, TargetError
-from earzip.formats.tags_flac import APPLICATION, add_flac_block, flac_blocks
-from earzip.formats.tags_found import iff_chunks
+from earzip.formats.containers.walk import flac_blocks, iff_chunks
+from earzip.formats.tags_flac import APPLICATION, add_flac_block
 from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
 
 DIGEST_BYTES = 16

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import BinaryIO
 from uuid import UUID
 
 from earzip.errors import TagError
-from earzip.formats.tags_found import MAX_PARTS, Found
+from earzip.formats.containers.walk import _OBJECT_HEADER, MAX_PARTS
+from earzip.formats.tags_found import Found
 from earzip.formats.tags_model import MAX_TAG_BYTES, MAX_VALUES, BlockView
 from earzip.formats.tags_names import ASF_ATTRIBUTES, ASF_PAIRS, free_name, split_pair
 from earzip.formats.tags_picture import measured_picture
@@ -21,7 +21,6 @@ _EXTENDED = UUID("D2D0A440-E307-11D2-97F0-00A0C95EA850").bytes_le
 _METADATA = UUID("C5F8CBEA-5BAF-4877-8467-AA8C44FA4CCA").bytes_le
 _LIBRARY = UUID("44231C94-9498-49D1-A141-1D134E457054").bytes_le
 _TAG_OBJECTS = (_DESCRIPTION, _EXTENDED, _METADATA, _LIBRARY)
-_OBJECT_HEADER = 24
 _DESCRIPTION_NAMES = ("title", "artist", "copyright", "comment", "rating")
 _UNICODE, _BYTES, _BOOL, _DWORD, _QWORD, _WORD = range(6)
 
@@ -37,29 +36,6 @@ def find_asf_tags(file: BinaryIO) -> Found:
     if objects:
         found.blocks.append(("asf-objects", b"".join(objects)))
     return found
-
-
-def asf_length_s(file: BinaryIO) -> Fraction | None:
-    """The length of an ASF file's sound as its header has it; None if it was streamed."""
-    file.seek(16)
-    end = int.from_bytes(file.read(8), "little")
-    position = 30
-    for _ in range(MAX_PARTS):
-        file.seek(position)
-        header = file.read(_OBJECT_HEADER + 80)
-        size = int.from_bytes(header[16:_OBJECT_HEADER], "little")
-        if len(header) < _OBJECT_HEADER + 80 or size < _OBJECT_HEADER or position + size > end:
-            return None
-        if header[:16] == _FILE_PROPERTIES:
-            duration, _, preroll_ms, flags = struct.unpack_from("<QQQI", header, 64)
-            if flags & 1:  # broadcast: the durations are not known
-                return None
-            return max(Fraction(), Fraction(duration, 10**7) - Fraction(preroll_ms, 1000))
-        position += size
-    return None
-
-
-_FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 
 
 def _take_objects(file: BinaryIO, start: int, end: int, objects: list[bytes], found: Found) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +9,8 @@ from mutagen import MutagenError
 from mutagen.flac import FLAC, MetadataBlock
 
 from earzip.errors import TargetError
-from earzip.formats.tags_found import MAX_PARTS, Found
+from earzip.formats.containers.walk import flac_blocks
+from earzip.formats.tags_found import Found
 
 STREAMINFO, APPLICATION, COMMENT, CUESHEET, PICTURE = 0, 2, 4, 5, 6
 STREAMINFO_SIZE = 34
@@ -41,24 +41,6 @@ def find_flac_tags(file: BinaryIO) -> Found:
     # Comments lead, whatever the order in the file.
     found.blocks.sort(key=lambda block: block[0] != "flac-comment")
     return found
-
-
-def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
-    """Code, start and size of each metadata block's body, at most MAX_PARTS.
-
-    The first block's header is at ``start``; ``file`` stands at the body that was given last.
-    """
-    position = start
-    for _ in range(MAX_PARTS):
-        file.seek(position)
-        header = file.read(4)
-        if len(header) < 4:
-            return
-        size = int.from_bytes(header[1:], "big")
-        yield header[0] & 0x7F, position + 4, size
-        position += 4 + size
-        if header[0] & 0x80:
-            return
 
 
 def open_flac(path: Path) -> FLAC:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from earzip.formats.tags_model import MAX_PICTURES, MAX_TAG_BYTES, Chapter
-
-MAX_PARTS = 20_000  # chunks, atoms, pages or blocks looked at in one file
 
 
 @dataclass
@@ -34,24 +31,3 @@ class Found:
             self.problems.append(f"the {kind} block says {size} bytes, has {len(data)}")
         self._n_bytes += len(data)
         self.blocks.append((kind, data))
-
-
-def iff_chunks(
-    file: BinaryIO, start: int, end: int, byteorder: str, sizes: dict[bytes, int] | None = None
-) -> Iterator[tuple[bytes, int, int]]:
-    """Id, start and size of each RIFF or AIFF chunk's data, at most MAX_PARTS.
-
-    ``sizes`` gives 64-bit sizes (RF64) and may be filled while iterating.
-    """
-    little = byteorder == "little"
-    position = start
-    for _ in range(MAX_PARTS):
-        if position + 8 > end:
-            return
-        file.seek(position)
-        header = file.read(8)
-        size = int.from_bytes(header[4:], "little" if little else "big")
-        if size == 0xFFFFFFFF and sizes:
-            size = sizes.get(header[:4], size)
-        yield header[:4], position + 8, size
-        position += 8 + size + size % 2

@@ -13,7 +13,8 @@ from typing import BinaryIO
 from mutagen.id3 import TCON
 
 from earzip.errors import TagError
-from earzip.formats.tags_found import MAX_PARTS, Found
+from earzip.formats.containers.walk import MAX_PARTS
+from earzip.formats.tags_found import Found
 from earzip.formats.tags_model import MAX_CHAPTERS, MAX_MS, MAX_VALUES, BlockView, Chapter
 from earzip.formats.tags_names import (
     MP4_INTEGER_ATOMS,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.tags_found import MAX_PARTS, Found
+from earzip.formats.containers.walk import MAX_PARTS
+from earzip.formats.tags_found import Found
 from earzip.formats.tags_model import MAX_TAG_BYTES
 
 _HEADER = 27

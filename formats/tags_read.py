@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.outer_tags import leading_tags, trailing_tags
-from earzip.formats.span_file import SpanFile
+from earzip.formats.containers.outer import leading_tags, trailing_tags
+from earzip.formats.containers.spans import SpanFile
+from earzip.formats.containers.walk import MAX_PARTS
 from earzip.formats.tags_ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags_asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags_cuesheet import parse_cuesheet
 from earzip.formats.tags_flac import find_flac_tags
-from earzip.formats.tags_found import MAX_PARTS, Found
+from earzip.formats.tags_found import Found
 from earzip.formats.tags_id3 import parse_id3v1, parse_id3v2
 from earzip.formats.tags_model import (
     KINDS,

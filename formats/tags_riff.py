@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.tags_found import Found, iff_chunks
+from earzip.formats.containers.walk import iff_chunks
+from earzip.formats.tags_found import Found
 from earzip.formats.tags_model import MAX_VALUES, BlockView
 from earzip.formats.tags_names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
 

@@ -17,9 +17,9 @@ import soundfile
 
 from earzip.errors import SourceError
 from earzip.formats.audio import open_source
+from earzip.formats.containers.spans import DecoderFile, SpanFile
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.resample import stereo_44k
-from earzip.formats.span_file import DecoderFile, SpanFile
 from tests.formats.audio_files import (
     RATE,
     delay,
