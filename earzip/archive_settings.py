@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.formats.archive_header import Header
-from earzip.formats.symbols import coding_for
+from earzip.formats.symbols.coding import coding_for
 from earzip.model_spec import ModelSpec
 
 

@@ -20,7 +20,7 @@ from earzip.formats.archive_frames import compress_frames
 from earzip.formats.audio import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
-from earzip.formats.symbols import pack
+from earzip.formats.symbols.coding import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.quantizer import STEPS_PER_OCTAVE, quantize
 
@@ -71,7 +71,7 @@ class EncodedMusic:
     def kbps(self, exponents: NDArray[np.int32], rounding: float, n_sparse: int) -> float:
         """Return the rate at steps of ``exponents``, pooled, in kilobits per second.
 
-        ``rounding`` and ``n_sparse``: see `earzip.quantizer.quantize` and `earzip.formats.symbols.pack`.
+        ``rounding`` and ``n_sparse``: see `earzip.quantizer.quantize` and `earzip.formats.symbols.coding.pack`.
 
         It counts the segments as an archive stores them; header, index and tags come on top.
         """

@@ -38,7 +38,7 @@ from earzip.formats.header_records import (
 from earzip.formats.limits import max_segment_bytes
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.source_reader import SourceFacts, SourceReader
-from earzip.formats.symbols import MAX_SYMBOL, Symbols, coding_for, pack
+from earzip.formats.symbols.coding import MAX_SYMBOL, Symbols, coding_for, pack
 from earzip.formats.tags_model import TagSet
 from earzip.formats.tags_read import read_tags
 from earzip.guard import Guard

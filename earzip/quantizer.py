@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.formats.symbols import MAX_SYMBOL
+from earzip.formats.symbols.coding import MAX_SYMBOL
 
 STEPS_PER_OCTAVE = 16
 

@@ -31,7 +31,7 @@ from earzip.formats.header_records import (
     SourceRecord,
 )
 from earzip.formats.limits import MAX_CONTEXT_FRAMES, max_segment_bytes
-from earzip.formats.symbols import CONTEXT, SYMBOL_CODINGS, Symbols, unpack
+from earzip.formats.symbols.coding import CONTEXT, SYMBOL_CODINGS, Symbols, unpack
 
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
 MAX_EDGE = 2**24

@@ -19,7 +19,7 @@ from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.errors import SourceError, TargetError, UsageError
 from earzip.formats.archive import ArchiveReader, verify_structure
-from earzip.formats.symbols import pack
+from earzip.formats.symbols.coding import pack
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.restoration import restore_file
 from tests.conftest import MODELS, tones

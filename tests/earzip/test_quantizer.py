@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from earzip.formats.symbols import MAX_SYMBOL
+from earzip.formats.symbols.coding import MAX_SYMBOL
 from earzip.quantizer import (
     dequantize,
     preset_exponents,

@@ -23,7 +23,7 @@ from earzip.formats.header_records import (
     QuantizerRecord,
     SourceRecord,
 )
-from earzip.formats.symbols import CONTEXT, PACKED, pack
+from earzip.formats.symbols.coding import CONTEXT, PACKED, pack
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
 BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]

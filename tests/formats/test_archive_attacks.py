@@ -8,7 +8,7 @@ import pytest
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive import ArchiveReader, verify_structure
-from earzip.formats.symbols import SYMBOL_CODINGS
+from earzip.formats.symbols.coding import SYMBOL_CODINGS
 from tests.formats.archive_attacks import ATTACKS, Attack
 from tests.formats.archive_samples import Pieces, sample_header, segment_of, write_sample
 from tests.formats.unsupported_archives import UNSUPPORTED

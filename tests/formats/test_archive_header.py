@@ -19,7 +19,7 @@ from earzip.formats.header_records import (
 )
 from earzip.formats.limits import MAX_CONTEXT_FRAMES
 from earzip.formats.resample import n_samples_at
-from earzip.formats.symbols import CONTEXT, PACKED, SYMBOL_CODINGS
+from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import canonical, sample_header, with_samples
 
 ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=32)

@@ -16,7 +16,7 @@ from earzip.formats.archive_header import EXACT_FORMS
 from earzip.formats.archive_layout import PartKind
 from earzip.formats.header_records import CheckRecord
 from earzip.formats.limits import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols import CONTEXT, PACKED, SYMBOL_CODINGS
+from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import (
     BLOCKS,
     PICTURES,

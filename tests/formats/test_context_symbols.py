@@ -9,18 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats import packed_symbols
 from earzip.formats.archive_frames import MAX_FRAMES, compress_frames, decompress_frames
 from earzip.formats.archive_layout import MAX_SEGMENT_BYTES
 from earzip.formats.limits import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols import (
-    CONTEXT,
-    MAX_SYMBOL,
-    PACKED,
-    coding_for,
-    pack,
-    unpack,
-)
+from earzip.formats.symbols import packed
+from earzip.formats.symbols.coding import CONTEXT, MAX_SYMBOL, PACKED, coding_for, pack, unpack
 from tests.formats.spec_symbols import read_symbols
 
 
@@ -128,7 +121,7 @@ def test_silence_takes_a_table_only() -> None:
 def test_the_coding_follows_from_the_sparse_channels() -> None:
     assert (coding_for(0), coding_for(1)) == (PACKED, CONTEXT)
     symbols = coefficients(3, 20, 30)
-    assert pack(symbols, 0) == packed_symbols.pack(symbols)
+    assert pack(symbols, 0) == packed.pack(symbols)
 
 
 def test_coefficients_take_fewer_bytes_than_packed() -> None:

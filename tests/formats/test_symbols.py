@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols import MAX_SYMBOL, PACKED, pack, unpack
+from earzip.formats.symbols.coding import MAX_SYMBOL, PACKED, pack, unpack
 
 
 def latents(seed: int, n_latents: int, n_frames: int, spread: float) -> np.ndarray:

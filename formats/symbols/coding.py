@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats import context_symbols, packed_symbols
-from earzip.formats.packed_symbols import MAX_SYMBOL, Symbols
-from earzip.formats.piece_reader import PieceReader
+from earzip.formats.symbols import context, packed
+from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader, Symbols
 
 PACKED, CONTEXT = "packed-1", "context-1"
 SYMBOL_CODINGS = (PACKED, CONTEXT)
@@ -23,7 +22,7 @@ __all__ = [
     "unpack",
 ]
 
-_UNPACK = {PACKED: packed_symbols.unpack, CONTEXT: context_symbols.unpack}
+_UNPACK = {PACKED: packed.unpack, CONTEXT: context.unpack}
 
 
 def coding_for(n_sparse: int) -> str:
@@ -39,8 +38,8 @@ def pack(symbols: Symbols, n_sparse: int = 0) -> list[bytes]:
     assert np.abs(symbols).max(initial=0) <= MAX_SYMBOL
     assert 0 <= n_sparse <= len(symbols)
     if n_sparse:
-        return context_symbols.pack(symbols, n_sparse)
-    return packed_symbols.pack(symbols)
+        return context.pack(symbols, n_sparse)
+    return packed.pack(symbols)
 
 
 def unpack(data: bytes, coding: str, n_latents: int, n_frames: int) -> Symbols:

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats import packed_symbols
-from earzip.formats.packed_symbols import MAX_SYMBOL, Symbols
-from earzip.formats.piece_reader import PieceReader
+from earzip.formats.symbols import packed
+from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader, Symbols
 
 # Weighted sums of magnitudes at which classes part, about 1.5 an octave.
 _CLASS_EDGES = np.array([1, 3, 6, 12, 22, 36, 60, 120])
@@ -65,7 +64,7 @@ def pack(symbols: Symbols, n_sparse: int) -> list[bytes]:
     pieces += [coded.excess for coded in lists]
     pieces.append(np.packbits(values < 0, bitorder="little").tobytes())
     if n_sparse < len(symbols):
-        pieces += packed_symbols.pack(symbols[n_sparse:])
+        pieces += packed.pack(symbols[n_sparse:])
     return [piece for piece in pieces if piece]
 
 
@@ -86,7 +85,7 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
         frames = _in_order(_ClassStreams(places, values), n_channels, n_frames)
         symbols[:n_sparse][sounding] = frames.T
     if n_sparse < n_latents:
-        symbols[n_sparse:] = packed_symbols.unpack(reader, n_latents - n_sparse, n_frames)
+        symbols[n_sparse:] = packed.unpack(reader, n_latents - n_sparse, n_frames)
     return symbols
 
 

@@ -1,0 +1,1 @@
+"""Integer latents to bytes and back."""
