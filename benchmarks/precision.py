@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from earzip.calibration import read_excerpt
 from earzip.checkpoints import find_model, load_codec
 from earzip.codec import Codec, Geometry
-from earzip.formats.archive_frames import compress_frames
+from earzip.formats.archive.frames import compress_frames
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, measure
 from earzip.model.config import SAMPLE_RATE, EarConfig

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.formats.archive_header import Header
+from earzip.formats.archive.header import Header
 from earzip.formats.symbols.coding import coding_for
 from earzip.model_spec import ModelSpec
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from earzip.codec import Audio, Codec, Latents
 from earzip.errors import SourceError
-from earzip.formats.archive_frames import compress_frames
+from earzip.formats.archive.frames import compress_frames
 from earzip.formats.audio import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
@@ -71,7 +71,8 @@ class EncodedMusic:
     def kbps(self, exponents: NDArray[np.int32], rounding: float, n_sparse: int) -> float:
         """Return the rate at steps of ``exponents``, pooled, in kilobits per second.
 
-        ``rounding`` and ``n_sparse``: see `earzip.quantizer.quantize` and `earzip.formats.symbols.coding.pack`.
+        ``rounding`` and ``n_sparse``: see `earzip.quantizer.quantize` and
+        `earzip.formats.symbols.coding.pack`.
 
         It counts the segments as an archive stores them; header, index and tags come on top.
         """

@@ -22,20 +22,21 @@ from earzip.codec_pool import CodecPool
 from earzip.edges import TrackEnds, edge_errors
 from earzip.errors import SourceError, TagError, TargetError
 from earzip.existing import compressed_already, look_at_target, result_of
-from earzip.formats.archive_header import Edges, Header
-from earzip.formats.archive_layout import ArchiveSizes
-from earzip.formats.archive_writer import ArchiveWriter
-from earzip.formats.atomic import make_folder
-from earzip.formats.audio import open_source
-from earzip.formats.header_records import (
+from earzip.formats.archive.header import (
+    Edges,
     EncoderRecord,
     GeometryRecord,
+    Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
     portable_name,
 )
-from earzip.formats.limits import max_segment_bytes
+from earzip.formats.archive.layout import ArchiveSizes
+from earzip.formats.archive.writer import ArchiveWriter
+from earzip.formats.atomic import make_folder
+from earzip.formats.audio import open_source
+from earzip.formats.geometry import max_segment_bytes
 from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.source_reader import SourceFacts, SourceReader
 from earzip.formats.symbols.coding import MAX_SYMBOL, Symbols, coding_for, pack

@@ -22,7 +22,7 @@ from earzip.errors import (
     ModelNotFoundError,
 )
 from earzip.exact_track import ExactTrack
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.latents import read_segment
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.formats.archive_header import MAX_EDGE, Edges
+from earzip.formats.archive.header import MAX_EDGE, Edges
 
 Audio = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.exact_track import ExactTrack
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio import open_source
 from earzip.formats.names import is_archive_name
 from earzip.formats.resample import SAMPLE_RATE, n_samples_at, stereo_44k

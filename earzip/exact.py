@@ -13,7 +13,7 @@ import numpy as np
 
 from earzip.arrays import Progress
 from earzip.errors import DamagedArchiveError, SourceError, TargetError
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio import open_source, open_source_file
 from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.source_reader import SourceFacts, SourceReader
@@ -21,7 +21,7 @@ from earzip.lockstep import in_step
 
 
 def exact_forms(facts: SourceFacts) -> tuple[str, ...]:
-    """Return the forms of `earzip.formats.archive_header.EXACT_FORMS` to try, the best first."""
+    """Return the forms of `earzip.formats.archive.header.EXACT_FORMS` to try, the best first."""
     return ("file",) if exact_flac_bits(facts) is None else ("flac", "file")
 
 

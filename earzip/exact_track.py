@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError
 from earzip.exact import open_copy
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.downmix import downmix
 from earzip.formats.resample import stereo_44k
 from earzip.formats.source_reader import SourceReader

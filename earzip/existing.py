@@ -9,10 +9,10 @@ from pathlib import Path
 from earzip.archive_settings import ArchiveSettings
 from earzip.checkpoints import find_model
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
-from earzip.formats.archive import ArchiveReader, verify_structure
-from earzip.formats.archive_header import Header
-from earzip.formats.archive_layout import ArchiveSizes
-from earzip.formats.header_records import SourceRecord, portable_name
+from earzip.formats.archive.header import Header, SourceRecord, portable_name
+from earzip.formats.archive.layout import ArchiveSizes
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
 from earzip.options import CompressOptions, CompressResult, Status
 
 

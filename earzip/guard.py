@@ -12,12 +12,11 @@ from earzip.arrays import Progress
 from earzip.decoding import DecodedTrack
 from earzip.errors import SourceError
 from earzip.exact import exact_forms, is_exact, open_exact
-from earzip.formats.archive import ArchiveReader
-from earzip.formats.archive_header import Header
-from earzip.formats.archive_layout import ArchiveSizes
-from earzip.formats.archive_writer import ArchiveWriter
+from earzip.formats.archive.header import CheckRecord, Header
+from earzip.formats.archive.layout import ArchiveSizes
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.audio import open_source
-from earzip.formats.header_records import CheckRecord
 from earzip.formats.resample import stereo_44k
 from earzip.formats.source_reader import SourceFacts
 from earzip.lockstep import in_step

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
-from earzip.formats.archive import ArchiveReader, Damage, verify_structure
-from earzip.formats.archive_file import ArchiveFile
-from earzip.formats.archive_header import Header
-from earzip.formats.archive_layout import PREFIX_BYTES, ArchiveSizes
-from earzip.formats.archive_tags import TagPart
+from earzip.formats.archive.header import Header
+from earzip.formats.archive.layout import PREFIX_BYTES, ArchiveSizes
+from earzip.formats.archive.reader import ArchiveFile, ArchiveReader
+from earzip.formats.archive.tag_part import TagPart
+from earzip.formats.archive.verify import Damage, verify_structure
 from earzip.formats.names import is_archive_name
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.errors import DamagedArchiveError, TargetError
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write
 from earzip.options import LatentsResult
 from earzip.quantizer import dequantize

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earzip.errors import ModelDamagedError, ModelNotFoundError
-from earzip.formats.limits import (
+from earzip.formats.geometry import (
     MAX_CONTEXT_FRAMES,
     MAX_EXPONENT,
     MAX_EXPONENT_SPREAD,

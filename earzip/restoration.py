@@ -18,7 +18,7 @@ from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
 from earzip.exact_track import ExactTrack
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_path, make_folder
 from earzip.formats.audio_write import AudioWriter
 from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac

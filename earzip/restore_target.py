@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 
 from earzip.errors import SourceError, TargetError
+from earzip.formats.archive.header import SourceRecord
 from earzip.formats.audio import open_source
-from earzip.formats.header_records import SourceRecord
 
 
 def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from earzip.errors import DamagedArchiveError, TagError
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.tags_model import TagSet
 from earzip.formats.tags_raw import RawBlock
 

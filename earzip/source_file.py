@@ -8,8 +8,8 @@ from pathlib import Path
 
 from earzip.arrays import Progress
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
-from earzip.formats.archive import ArchiveReader
-from earzip.formats.archive_header import Header
+from earzip.formats.archive.header import Header
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write, make_folder
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.provenance import read_provenance

@@ -20,7 +20,7 @@ from earzip.errors import (
     ModelNotFoundError,
     SourceError,
 )
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio import open_source
 from earzip.page.assembly import frame_bytes, write_page
 from earzip.page.embedding import base64_text, data_script, packed_audio, script_json

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.inspect import ArchiveInfo, read_info
 
 CD_RATE = 44_100
@@ -20,7 +20,7 @@ class CoverKey:
     """Which stored picture is a track's cover; equal keys are the same image."""
 
     part: int
-    """Number of the picture part, for `earzip.formats.archive.ArchiveReader.picture`."""
+    """Number of the picture part, for `earzip.formats.archive.reader.ArchiveReader.picture`."""
     checksum: bytes
     n_bytes: int
 
@@ -42,7 +42,7 @@ class TrackFacts:
     archive_bytes: int
     picture_bytes: int
     source: Mapping[str, Any]
-    """The fields of `earzip.formats.header_records.SourceRecord`."""
+    """The fields of `earzip.formats.archive.header.SourceRecord`."""
     model: str
     model_sha256: str
     quality: str

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from earzip.arrays import Progress
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
-from earzip.formats.archive import ArchiveReader
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.resample import stereo_44k
 from earzip.formats.source_reader import SourceReader
 from earzip.lockstep import in_step

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from earzip.checkpoints import load_codec
 from earzip.codec import Codec
-from earzip.formats.archive_frames import compress_frames
+from earzip.formats.archive.frames import compress_frames
 from earzip.formats.symbols.coding import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics.measures import Measures, mean_measures, measure

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 import soundfile
 
-from earzip.formats.archive import verify_structure
+from earzip.formats.archive.verify import verify_structure
 from tests.conftest import MODELS, tones
 
 T = TypeVar("T")

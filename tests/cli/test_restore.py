@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from mutagen.flac import FLAC, Picture
 
-from earzip.formats.header_records import ModelRecord
+from earzip.formats.archive.header import ModelRecord
 from earzip.options import RestoreResult
 from tests.cli.conftest import write_sound
 from tests.formats.archive_samples import sample_header, write_sample

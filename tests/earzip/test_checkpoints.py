@@ -21,8 +21,8 @@ from earzip.checkpoints import (
     model_folders,
 )
 from earzip.errors import ModelDamagedError, ModelNotFoundError
-from earzip.formats.header_records import QuantizerRecord
-from earzip.formats.limits import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
+from earzip.formats.archive.header import QuantizerRecord
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
 from earzip.model_spec import ModelSpec, Preset
 from tests.conftest import MODELS
 

@@ -18,7 +18,8 @@ from earzip import read_info
 from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.errors import SourceError, TargetError, UsageError
-from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
 from earzip.formats.symbols.coding import pack
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.restoration import restore_file

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.formats.archive import ArchiveReader
-from earzip.formats.archive_layout import MAJOR_VERSION, MINOR_VERSION
+from earzip.formats.archive.layout import MAJOR_VERSION, MINOR_VERSION
+from earzip.formats.archive.reader import ArchiveReader
 from earzip.inspect import read_info
 from earzip.options import RestoreOptions
 from earzip.restoration import restore_file

@@ -11,7 +11,8 @@ import soundfile
 
 from earzip.compression import compress_file
 from earzip.errors import BelowFloorError, UsageError
-from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
 from earzip.inspect import read_info
 from earzip.metrics.measures import measure
 from earzip.options import Floor, RestoreOptions

@@ -21,8 +21,9 @@ from earzip.errors import (
     TargetError,
     UsageError,
 )
-from earzip.formats.archive import ArchiveReader, verify_structure
-from earzip.formats.archive_writer import ArchiveWriter
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
+from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.provenance import read_provenance
 from earzip.latents import extract_latents
 from earzip.options import CompressOptions, RestoreOptions

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.formats.archive_frames import compress_frame, decompress_frame
-from earzip.formats.archive_header import Header
-from earzip.formats.archive_layout import ArchiveSizes
-from earzip.formats.archive_writer import ArchiveWriter
-from earzip.formats.header_records import (
+from earzip.formats.archive.frames import compress_frame, decompress_frame
+from earzip.formats.archive.header import (
     EncoderRecord,
     GeometryRecord,
+    Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
 )
+from earzip.formats.archive.layout import ArchiveSizes
+from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.symbols.coding import CONTEXT, PACKED, pack
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}

@@ -4,7 +4,7 @@ import struct
 
 import zstandard
 
-from earzip.formats.archive_dictionary import DICTIONARY
+from earzip.formats.archive.frames import DICTIONARY
 
 
 def compress(raw: bytes, *, dictionary: bool = False, **options: bool) -> bytes:

@@ -14,10 +14,12 @@ from earzip.errors import (
     TagError,
     TargetError,
 )
-from earzip.formats import archive_tags, archive_writer
-from earzip.formats.archive import ArchiveReader, verify_structure
-from earzip.formats.archive_frames import compress_frame, decompress_frame
-from earzip.formats.archive_writer import ArchiveWriter
+from earzip.formats.archive import tag_part
+from earzip.formats.archive import writer as writer_module
+from earzip.formats.archive.frames import compress_frame, decompress_frame
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
+from earzip.formats.archive.writer import ArchiveWriter
 from tests.formats.archive_samples import (
     BLOCKS,
     BOOKLET,
@@ -190,8 +192,8 @@ def test_wrong_segments_are_our_own_mistake(tmp_path: Path) -> None:
 def test_tags_beyond_the_limits_are_refused_and_can_be_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_tags, "MAX_TAGS_BYTES", 1000)
-    monkeypatch.setattr(archive_writer, "MAX_PART_BYTES", 1000)
+    monkeypatch.setattr(tag_part, "MAX_TAGS_BYTES", 1000)
+    monkeypatch.setattr(writer_module, "MAX_PART_BYTES", 1000)
     with ArchiveWriter(tmp_path / "a") as writer:
         header = sample_header(0)
         with pytest.raises(TagError, match=r"a: 10\d\d bytes of tag blocks, an archive holds 1000"):

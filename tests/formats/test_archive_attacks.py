@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
-from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
 from earzip.formats.symbols.coding import SYMBOL_CODINGS
 from tests.formats.archive_attacks import ATTACKS, Attack
 from tests.formats.archive_samples import Pieces, sample_header, segment_of, write_sample
@@ -87,7 +88,7 @@ _MEASURE = """
 import json, sys, time
 from pathlib import Path
 from earzip.errors import ArchiveError
-from earzip.formats.archive import ArchiveReader, verify_structure
+from earzip.formats.archive.reader import ArchiveReader, verify_structure
 
 figures = {}
 for path in sorted(Path(sys.argv[1]).iterdir()):

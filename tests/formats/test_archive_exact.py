@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from earzip.errors import DamagedArchiveError, SourceError, TargetError, UnsupportedArchiveError
-from earzip.formats import archive_exact, archive_layout
-from earzip.formats.archive import ArchiveReader, verify_structure
-from earzip.formats.archive_header import Header
-from earzip.formats.archive_writer import ArchiveWriter
-from earzip.formats.header_records import CheckRecord
+from earzip.formats.archive import layout, writer
+from earzip.formats.archive.header import CheckRecord, Header
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
+from earzip.formats.archive.writer import ArchiveWriter
 from tests.formats.archive_samples import (
     BLOCKS,
     PICTURES,
@@ -41,7 +41,7 @@ def write_exact(path: Path, source: bytes = SOURCE, form: str = "file") -> None:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_exact, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(writer, "PIECE_BYTES", 1000)
 
 
 @pytest.mark.parametrize("form", ["file", "flac"])
@@ -94,7 +94,7 @@ def test_a_piece_that_is_too_long_to_hold_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_exact(tmp_path / "a")
-    monkeypatch.setattr(archive_layout, "MAX_EXACT_PART_BYTES", len(SOURCE) - 1)
+    monkeypatch.setattr(layout, "MAX_EXACT_PART_BYTES", len(SOURCE) - 1)
     with pytest.raises(DamagedArchiveError, match="a piece of the exact copy is 2560 bytes"):
         ArchiveReader(tmp_path / "a")
 
@@ -137,7 +137,7 @@ def test_a_copy_that_changes_while_it_is_read_makes_no_archive(tmp_path: Path) -
 def test_a_copy_beyond_the_limit_is_refused(
     tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_exact, "_MAX_PIECES", 2)
+    monkeypatch.setattr(writer, "_MAX_PIECES", 2)
     with pytest.raises(TargetError, match="a: the exact copy takes more than 2000 bytes"):
         write_exact(tmp_path / "a")
 

@@ -7,17 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
-from earzip.formats.archive_header import EXACT_FORMS, MAX_EDGE, Header, samples_at
-from earzip.formats.header_records import (
+from earzip.formats.archive.header import (
+    EXACT_FORMS,
+    MAX_EDGE,
     CheckRecord,
     EncoderRecord,
     GeometryRecord,
+    Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
     portable_name,
+    samples_at,
 )
-from earzip.formats.limits import MAX_CONTEXT_FRAMES
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES
 from earzip.formats.resample import n_samples_at
 from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import canonical, sample_header, with_samples

@@ -4,18 +4,17 @@ import hashlib
 import json
 import struct
 from dataclasses import fields
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from earzip.formats import archive_header, archive_layout
-from earzip.formats.archive_dictionary import DICTIONARY
-from earzip.formats.archive_frames import MAX_FRAMES
-from earzip.formats.archive_header import EXACT_FORMS
-from earzip.formats.archive_layout import PartKind
-from earzip.formats.header_records import CheckRecord
-from earzip.formats.limits import MAX_CONTEXT_FRAMES
+from earzip.formats.archive import header, layout
+from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
+from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
+from earzip.formats.archive.layout import PartKind
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES
 from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import (
     BLOCKS,
@@ -27,7 +26,7 @@ from tests.formats.archive_samples import (
 )
 from tests.formats.spec_symbols import read_symbols
 
-SPEC = Path(archive_layout.__file__).with_name("SPEC.md").read_text("utf-8")
+SPEC = files("earzip.formats").joinpath("SPEC.md").read_text("utf-8")
 
 
 def spec_dictionary() -> bytes:
@@ -57,12 +56,12 @@ def test_every_field_of_the_header_is_listed() -> None:
 
 
 def test_numbers_of_the_specification_are_those_of_the_code() -> None:
-    assert f"at most {archive_layout.MAX_HEADER_BYTES >> 20} MiB" in SPEC
-    assert f"{archive_layout.MAX_INDEX_BYTES // 12:,} parts" in SPEC
-    assert f"At most {archive_layout.MAX_OTHER_PARTS:,} parts" in SPEC
-    assert f"1 byte to {archive_layout.MAX_TAGS_BYTES >> 20} MiB" in SPEC
-    assert f"that is at most {archive_layout.MAX_SEGMENT_BYTES >> 20} MiB" in SPEC
-    assert archive_header.MAX_SAMPLES == 2**36
+    assert f"at most {layout.MAX_HEADER_BYTES >> 20} MiB" in SPEC
+    assert f"{layout.MAX_INDEX_BYTES // 12:,} parts" in SPEC
+    assert f"At most {layout.MAX_OTHER_PARTS:,} parts" in SPEC
+    assert f"1 byte to {layout.MAX_TAGS_BYTES >> 20} MiB" in SPEC
+    assert f"that is at most {layout.MAX_SEGMENT_BYTES >> 20} MiB" in SPEC
+    assert header.MAX_SAMPLES == 2**36
     codings = " or ".join(f"`{coding}`" for coding in SYMBOL_CODINGS)
     assert f"| `symbols` | {codings} |" in SPEC
     assert f"`context-1`, `core` is at most {MAX_CONTEXT_FRAMES:,}." in SPEC
@@ -72,7 +71,7 @@ def test_numbers_of_the_specification_are_those_of_the_code() -> None:
 
 
 def test_the_version_is_the_newest_of_the_table() -> None:
-    version = f"{archive_layout.MAJOR_VERSION}.{archive_layout.MINOR_VERSION}"
+    version = f"{layout.MAJOR_VERSION}.{layout.MINOR_VERSION}"
     assert SPEC.startswith(f"# The earzip archive, version {version}\n")
     table = SPEC.split("| version | earzip |")[1].split("\n\n")[0]
     assert table.splitlines()[-1].startswith(f"| {version} |")

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats.archive_frames import MAX_FRAMES, compress_frames, decompress_frames
-from earzip.formats.archive_layout import MAX_SEGMENT_BYTES
-from earzip.formats.limits import MAX_CONTEXT_FRAMES
+from earzip.formats.archive.frames import MAX_FRAMES, compress_frames, decompress_frames
+from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES
 from earzip.formats.symbols import packed
 from earzip.formats.symbols.coding import CONTEXT, MAX_SYMBOL, PACKED, coding_for, pack, unpack
 from tests.formats.spec_symbols import read_symbols

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from earzip.formats.limits import MAX_LATENTS
+from earzip.formats.geometry import MAX_LATENTS
 from earzip.model.config import EarConfig, SpectralConfig, TransformConfig, n_sparse_latents
 from earzip.model.spectral import mid_side
 from earzip.model.transform import TransformStatistics, TransformVae

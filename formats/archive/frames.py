@@ -8,7 +8,58 @@ from collections.abc import Iterable
 import zstandard
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats.archive_dictionary import DICTIONARY
+
+DICTIONARY = (
+    b"TXXX TPE1 TPE2 TALB TIT2 TRCK TPOS TCON TDRC COMM APIC MusicBrainz Album Artist Releas"
+    b'e Group Track Id ID3 LAME Lavf reference libFLAC 1.4.3 20230623 "raw_only":{"mp4-ilst":['
+    b'""]},"chapters":[{"start_ms":0,"end_ms":1000,"title":"Chapter 1"}],'
+    b'"raw":[{"kind":"apev2"},{"kind":"id3v1"},{"kind":"riff-info"},{"kind":"ogg-comment"},'
+    b'{"kind":"id3v2","cuts":[{"at":1000,"picture":0}]},{"kind":"flac-comment"},'
+    b'{"kind":"flac-picture","cuts":[{"at":42,"picture":0}]}]},"pictures":[0]}'
+    b'"pictures":[{"type":3,"mime":"image/png","description":"Cover (front)","width":500,'
+    b'"height":500,"depth":24},{"type":3,"mime":"image/jpeg"}],{"blocks":[0],'
+    b'"payload":{"family":"mp4 id3 vorbis","fields":{"acoustid_fingerprint":["ACOUSTID_FINGERP'
+    b'RINT="],"acoustid_id":["ACOUSTID_ID="],"musicbrainz_workid":["MUSICBRAINZ_WORKID="],'
+    b'"musicbrainz_releasegroupid":["MUSICBRAINZ_RELEASEGROUPID="],'
+    b'"musicbrainz_releasetrackid":["MUSICBRAINZ_RELEASETRACKID="],'
+    b'"musicbrainz_albumartistid":["MUSICBRAINZ_ALBUMARTISTID="],'
+    b'"musicbrainz_artistid":["MUSICBRAINZ_ARTISTID="],'
+    b'"musicbrainz_albumid":["MUSICBRAINZ_ALBUMID="],'
+    b'"musicbrainz_trackid":["MUSICBRAINZ_TRACKID="],'
+    b'"replaygain_reference_loudness":["89.0 dB"],REPLAYGAIN_REFERENCE_LOUDNESS=89.0 dB,'
+    b'"replaygain_album_peak":["0.98"],REPLAYGAIN_ALBUM_PEAK=0.98,'
+    b'"replaygain_album_gain":["-7.12 dB"],REPLAYGAIN_ALBUM_GAIN=-7.12 dB,'
+    b'"replaygain_track_peak":["1.00"],REPLAYGAIN_TRACK_PEAK=1.00,'
+    b'"replaygain_track_gain":["-6.34 dB"],REPLAYGAIN_TRACK_GAIN=-6.34 dB,'
+    b'"cuesheet":["CUESHEET="],"lyrics":["LYRICS="],"encoder":["LAME"],ENCODER=LAME,'
+    b'"encodedby":["ENCODEDBY="],"copyright":["COPYRIGHT="],"description":["DESCRIPTION="],'
+    b'"organization":["ORGANIZATION="],"publisher":["PUBLISHER="],"lyricist":["LYRICIST="],'
+    b'"conductor":["CONDUCTOR="],"performer":["PERFORMER="],"composer":["COMPOSER="],'
+    b'"bpm":["BPM="],"isrc":["ISRC="],"asin":["ASIN="],"barcode":["BARCODE="],'
+    b'"catalognumber":["CATALOGNUMBER="],"label":["LABEL="],"media":["CD"],MEDIA=CD,'
+    b'"script":["Latn"],SCRIPT=Latn,"language":["eng"],LANGUAGE=eng,"releasecountry":["US"],'
+    b'RELEASECOUNTRY=US,"releasestatus":["official"],RELEASESTATUS=official,'
+    b'"releasetype":["album"],RELEASETYPE=album,"artists":["ARTISTS="],'
+    b'"artistsort":["ARTISTSORT="],"albumartistsort":["ALBUMARTISTSORT="],"compilation":["1"],'
+    b'COMPILATION=1,"comment":["Visit https://.bandcamp.com"],'
+    b'COMMENT=Visit https://.bandcamp.com,"originalyear":["20"],ORIGINALYEAR=20,'
+    b'"originaldate":["1999"],ORIGINALDATE=1999,"genre":["Electronic"],GENRE=Electronic,'
+    b'"date":["2020-01-01"],DATE=2020-01-01,"totaldiscs":["2"],TOTALDISCS=2,"disctotal":["1"],'
+    b'DISCTOTAL=1,"discnumber":["1"],DISCNUMBER=1,"totaltracks":["12"],TOTALTRACKS=12,'
+    b'"tracktotal":["10"],TRACKTOTAL=10,"tracknumber":["01"],TRACKNUMBER=01,'
+    b'"albumartist":["Various Artists"],ALBUMARTIST=Various Artists,"album":["ALBUM="],'
+    b'"artist":["ARTIST="],"title":["TITLE="]},{"encoder":{"device":"cuda","dtype":"bfloat16",'
+    b'"name":"earzip","torch":"2.13.0+cu130","version":"0.1.0"},"gain":0,'
+    b'"geometry":{"core":256,"decoder_context":16,"encoder_context":16,"hop":1024,"lead":512,'
+    b'"rate":44100},"model":{"latents":224,"name":"mini","sha256":"0123456789abcdef"},'
+    b'"quantizer":{"base":-64,"quality":"high low medium","steps":"0"},"samples":1,'
+    b'"settings":"0","source":{"bits":24,"bytes":1,"channels":1,'
+    b'"codec":"MPEG_LAYER_III VORBIS OPUS ALAC AAC PCM_24 PCM_16",'
+    b'"container":"AIFF OGG M4A WAV MP3 FLAC","downmix":"mono-duplicated stereo",'
+    b'"float":false,"frames":1,"lossless":true,"mtime":17,"name":"01 - .flac",'
+    b'"rate":4800044100,"sha256":"0","truncated":null}},"symbols":"packed-1"}'
+)
+
 
 MAX_WINDOW_BYTES = 8 << 20  # level 19's own, and what RFC 8878 asks of every decoder
 

@@ -11,13 +11,15 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from earzip.errors import (
+    SourceError,
     TagError,
     TargetError,
 )
-from earzip.formats.archive_exact import ExactPieces
-from earzip.formats.archive_frames import MAX_FRAMES, compress_frame, compress_frames
-from earzip.formats.archive_header import Header
-from earzip.formats.archive_layout import (
+from earzip.formats.archive.frames import MAX_FRAMES, compress_frame, compress_frames
+from earzip.formats.archive.header import Header
+from earzip.formats.archive.layout import (
+    INDEX_ENTRY_BYTES,
+    MAX_OTHER_PARTS,
     MAX_PART_BYTES,
     PREFIX_BYTES,
     ArchiveSizes,
@@ -26,12 +28,15 @@ from earzip.formats.archive_layout import (
     checksum,
     pack_index_entry,
 )
-from earzip.formats.archive_tags import TagPart, pack_tag_part
+from earzip.formats.archive.tag_part import TagPart, pack_tag_part
 from earzip.formats.atomic import atomic_write
 from earzip.formats.canonical_json import JsonValue
 
 _SPOOL_MEMORY_BYTES = 8 << 20  # an hour at 16 kbps; a longer track goes through the disk
 _COPY_BYTES = 1 << 20
+PIECE_BYTES = 8 << 20
+"""Of each piece but the last. A reader holds one at a time."""
+_MAX_PIECES = MAX_OTHER_PARTS // 2
 
 
 class _UnfinishedError(Exception):
@@ -188,3 +193,45 @@ class ArchiveWriter:
             yield
         except OSError as error:
             raise TargetError(f"cannot be written: {error.strerror or error}", self.path) from error
+
+
+class ExactPieces:
+    """Index entries of a file's pieces, read when this is made, and the pieces, read once more.
+
+    ``target`` is the archive, for the error of a copy that is too large for one. Raises
+    `TargetError` and `SourceError`.
+    """
+
+    def __init__(self, file: BinaryIO, target: Path) -> None:
+        self._file = file
+        self.index = b""
+        self.n_bytes = 0
+        for piece in self._pieces():
+            self.index += pack_index_entry(PartKind.EXACT, piece)
+            self.n_bytes += len(piece)
+            if len(self.index) > _MAX_PIECES * INDEX_ENTRY_BYTES:
+                raise TargetError(
+                    f"the exact copy takes more than {_MAX_PIECES * PIECE_BYTES} bytes", target
+                )
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces; SourceError where they are not those of the index any more."""
+        index = b""
+        for piece in self._pieces():
+            index += pack_index_entry(PartKind.EXACT, piece)
+            yield piece
+        if index != self.index:
+            raise SourceError("changed while it was copied", self._name)
+
+    def _pieces(self) -> Iterator[bytes]:
+        try:
+            self._file.seek(0)
+            while piece := self._file.read(PIECE_BYTES):
+                yield piece
+        except OSError as error:
+            raise SourceError(f"cannot be read: {error.strerror}", self._name) from error
+
+    @property
+    def _name(self) -> str | None:
+        name = getattr(self._file, "name", None)  # an unnamed file has a number
+        return os.fspath(name) if isinstance(name, str | os.PathLike) else None

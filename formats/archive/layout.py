@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earzip.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
-from earzip.formats.limits import MAX_INTEGER_BYTES, SEGMENT_SLACK_BYTES
+from earzip.formats.geometry import MAX_INTEGER_BYTES, SEGMENT_SLACK_BYTES
 
 MAGIC = b"\x89EARZ\r\n\x1a"
 MAJOR_VERSION = 1

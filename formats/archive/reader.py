@@ -1,6 +1,6 @@
 """Archives, read: files that hold the coded sound of one track, its tags and pictures (SPEC.md).
 
-`ArchiveReader` reads on demand what `earzip.formats.archive_writer.ArchiveWriter` has written;
+`ArchiveReader` reads on demand what `earzip.formats.archive.writer.ArchiveWriter` has written;
 `verify_structure` reads all of it. What the segments mean is the business of symbols.py: here they
 are bytes.
 """
@@ -8,39 +8,35 @@ are bytes.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from earzip.errors import (
+    ArchiveError,
     DamagedArchiveError,
-    NotAnArchiveError,
 )
-from earzip.formats.archive_file import ArchiveFile
-from earzip.formats.archive_header import Header
-from earzip.formats.archive_layout import (
-    MAX_SEGMENT_BYTES,
+from earzip.formats.archive.frames import decompress_frame, decompress_frames
+from earzip.formats.archive.header import Header
+from earzip.formats.archive.layout import (
+    MAX_HEADER_BYTES,
     MAX_TAGS_BYTES,
+    PREFIX_BYTES,
     ArchiveSizes,
     Index,
     Part,
     PartKind,
+    Prefix,
+    require_checksum,
 )
-from earzip.formats.archive_tags import TagPart, unpack_tag_part
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One thing that is wrong with a file: where, and what was found and expected."""
-
-    part: str  # "prefix", "header", "index", "file", "segment 3", "tags", "picture 0", …
-    message: str
-    segment: int | None = None  # the number of the segment that is lost, if it is one
+from earzip.formats.archive.tag_part import TagPart, unpack_tag_part
+from earzip.formats.containers.spans import SpanFile
 
 
 class ArchiveReader:
@@ -61,7 +57,7 @@ class ArchiveReader:
                     raise DamagedArchiveError(self.wrong_length)
                 self.header = self._file.read_header(self.prefix)
                 self._index = self._file.read_index(self.prefix)
-                _require_parts(self._index, self.header)
+                require_parts(self._index, self.header)
         except BaseException:
             self._file.close()
             raise
@@ -113,7 +109,7 @@ class ArchiveReader:
             return None
         n_pictures = self._index.count_of(PartKind.PICTURE)
         with self._file.blamed("tags"):
-            return _read_tags(self._file, self._part(PartKind.TAGS, 0), n_pictures)
+            return read_tags(self._file, self._part(PartKind.TAGS, 0), n_pictures)
 
     def pictures(self) -> list[bytes]:
         """Return the image files given to `ArchiveWriter.write`, in the same order."""
@@ -146,7 +142,7 @@ class ArchiveReader:
             with self._file.blamed(f"exact copy, piece {i}"):
                 digest.update(self._file.read_part(part))
         with self._file.blamed("exact copy"):
-            _require_source(self.header, digest.hexdigest())
+            require_source(self.header, digest.hexdigest())
         return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
 
     @property
@@ -159,70 +155,7 @@ class ArchiveReader:
         return self._index[self._index.first_of(kind) + i]
 
 
-def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
-    """Return everything that is wrong with the bytes of an archive; nothing for a whole one.
-
-    Reads and decompresses every part, but does not decode sound. Does not stop at the first damage,
-    only where nothing can be found any more (prefix, index). Raises `ArchiveError` for a file that
-    cannot be read, and `UnsupportedArchiveError` for one that needs a newer earzip.
-    """
-    damages: list[Damage] = []
-
-    @contextmanager
-    def recorded(part: str, segment: int | None = None) -> Iterator[None]:
-        try:
-            with file.blamed():
-                yield
-        except (DamagedArchiveError, NotAnArchiveError) as error:
-            damages.append(Damage(part, error.message, segment))
-
-    prefix, header, index = None, None, None
-    with ArchiveFile(path) as file:
-        with recorded("prefix"):
-            prefix = file.read_prefix()
-        if prefix is None:
-            return damages
-        if wrong_length := file.wrong_length(prefix.file_bytes):
-            damages.append(Damage("file", wrong_length))
-        with recorded("header"):
-            header = file.read_header(prefix)
-        with recorded("index"):
-            index = file.read_index(prefix)
-        if index is None:
-            return damages
-        if header is not None:
-            with recorded("index"):
-                _require_parts(index, header)
-        max_segment_bytes = header.max_segment_bytes if header else MAX_SEGMENT_BYTES
-        n_pictures = index.count_of(PartKind.PICTURE)
-        copy_digest = hashlib.sha256()
-        for i, part in enumerate(index):
-            number = i - index.first_of(part.kind)
-            match part.kind:
-                case PartKind.SEGMENT:
-                    with recorded(f"segment {number}", segment=number):
-                        raw = file.read_frames(part, max_segment_bytes)
-                        if header and number < header.n_segments:
-                            header.unpack_segment(raw, number)
-                case PartKind.TAGS:
-                    with recorded("tags"):
-                        _read_tags(file, part, n_pictures)
-                case PartKind.PICTURE:
-                    with recorded(f"picture {number}"):
-                        file.read_part(part)
-                case PartKind.EXACT:
-                    with recorded(f"exact copy, piece {number}"):
-                        copy_digest.update(file.read_part(part))
-                case _:
-                    with recorded(f"part {i}"):
-                        file.read_part(part)
-        if header and not any(damage.part.startswith("exact copy") for damage in damages):
-            with recorded("exact copy"):
-                _require_source(header, copy_digest.hexdigest())
-    return damages
-
-
-def _require_source(header: Header, sha256: str) -> None:
+def require_source(header: Header, sha256: str) -> None:
     """Refuse an exact copy of ``sha256`` that is to be the source file, and is not."""
     if header.exact == "file" and sha256 != header.source.sha256:
         raise DamagedArchiveError(
@@ -230,12 +163,14 @@ def _require_source(header: Header, sha256: str) -> None:
         )
 
 
-def _read_tags(file: ArchiveFile, part: Part, n_pictures: int) -> TagPart:
+def read_tags(file: ArchiveFile, part: Part, n_pictures: int) -> TagPart:
+    """Return the tag part of an archive that has so many picture parts."""
     raw = file.read_frame(part, MAX_TAGS_BYTES, dictionary=True)
     return unpack_tag_part(raw, n_picture_parts=n_pictures)
 
 
-def _require_parts(index: Index, header: Header) -> None:
+def require_parts(index: Index, header: Header) -> None:
+    """Refuse an index whose parts are not those that the header tells of."""
     found = index.count_of(PartKind.SEGMENT)
     if found != header.n_segments:
         raise DamagedArchiveError(
@@ -246,3 +181,114 @@ def _require_parts(index: Index, header: Header) -> None:
         raise DamagedArchiveError(
             f"index lists {n_exact} parts of an exact copy, the header says {header.exact or 'none'}"
         )
+
+
+class _OwnedSpan(SpanFile):
+    """Closes the file that it is a part of."""
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class ArchiveFile:
+    """An open file, read at given places, from several threads if need be.
+
+    Its methods raise `DamagedArchiveError` and kin without a path, and `OSError`: call them in
+    a `blamed` block.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with self.blamed():
+            # NONBLOCK: opening a pipe must not wait for its other end.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            status = os.fstat(self._descriptor)
+            self._n_bytes = status.st_size
+            if not stat.S_ISREG(status.st_mode):
+                self.close()
+                raise ArchiveError("is not a regular file")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    @contextmanager
+    def blamed(self, part: str = "") -> Iterator[None]:
+        """Give the errors of a block this file's path, and the name of the ``part`` they are in."""
+        try:
+            yield
+        except ArchiveError as error:
+            message = f"{part}: {error.message}" if part else error.message
+            raise type(error)(message, self.path) from error
+        except OSError as error:
+            raise ArchiveError(f"cannot be read: {error.strerror}", self.path) from error
+
+    def wrong_length(self, n_bytes: int) -> str | None:
+        """Return what is wrong with the length of a file that should have ``n_bytes``, or None."""
+        if self._n_bytes == n_bytes:
+            return None
+        what = "cut short" if self._n_bytes < n_bytes else "added to"
+        return f"it was {what}: file is {self._n_bytes} bytes, its prefix says {n_bytes}"
+
+    def read_prefix(self) -> Prefix:
+        """Return the prefix, checked."""
+        return Prefix.unpack(os.pread(self._descriptor, PREFIX_BYTES, 0))
+
+    def read_header(self, prefix: Prefix) -> Header:
+        """Return the header, checked."""
+        stored = self._read(PREFIX_BYTES, prefix.header_bytes)
+        require_checksum(stored, prefix.header_checksum, "the prefix")
+        raw = decompress_frame(stored, max_bytes=MAX_HEADER_BYTES, dictionary=True)
+        return Header.from_bytes(raw)
+
+    def read_index(self, prefix: Prefix) -> Index:
+        """Return the index, checked by itself and against the prefix."""
+        begin = PREFIX_BYTES + prefix.header_bytes
+        stored = self._read(begin, prefix.index_bytes)
+        require_checksum(stored, prefix.index_checksum, "the prefix")
+        index = Index(stored, begin + prefix.index_bytes)
+        if index.end != prefix.file_bytes:
+            raise DamagedArchiveError(
+                f"the parts of the index end at {index.end}, the file at {prefix.file_bytes}"
+            )
+        return index
+
+    def read_part(self, part: Part) -> bytes:
+        """Return the stored bytes of ``part``, checked."""
+        stored = self._read(part.offset, part.n_bytes)
+        require_checksum(stored, part.checksum, "the index")
+        return stored
+
+    def read_frame(self, part: Part, max_bytes: int, *, dictionary: bool) -> bytes:
+        """Return what ``part`` decompresses to: 1 to ``max_bytes`` bytes."""
+        return decompress_frame(self.read_part(part), max_bytes=max_bytes, dictionary=dictionary)
+
+    def read_frames(self, part: Part, max_bytes: int) -> bytes:
+        """Return what the frames of ``part`` decompress to, joined: 1 to ``max_bytes`` bytes."""
+        return decompress_frames(self.read_part(part), max_bytes=max_bytes)
+
+    def span(self, offset: int, n_bytes: int) -> BinaryIO:
+        """Return ``n_bytes`` from ``offset`` on as a file of their own, which outlives this one.
+
+        Nothing in it is checked: read its parts before.
+        """
+        file = os.fdopen(os.dup(self._descriptor), "rb")
+        return io.BufferedReader(_OwnedSpan(file, [(offset, n_bytes)]))
+
+    def _read(self, offset: int, n_bytes: int) -> bytes:
+        # The size first: nothing is allocated for bytes that are not there.
+        if offset + n_bytes > self._n_bytes:
+            raise DamagedArchiveError(
+                f"file ends at {self._n_bytes}, expected {n_bytes} bytes at {offset}"
+            )
+        data = os.pread(self._descriptor, n_bytes, offset)
+        if len(data) != n_bytes:
+            raise DamagedArchiveError(f"{len(data)} bytes at {offset}, expected {n_bytes}")
+        return data

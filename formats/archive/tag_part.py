@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 
 from earzip.errors import DamagedArchiveError, TagError
-from earzip.formats.archive_layout import MAX_TAGS_BYTES
+from earzip.formats.archive.layout import MAX_TAGS_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
 
 MAX_TAG_JSON_BYTES = 4 << 20

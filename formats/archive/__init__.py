@@ -1,0 +1,1 @@
+"""The archive file: laid out, written, read and verified as SPEC.md says."""
