@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from earzip.codec import Audio, Codec, Latents
 from earzip.errors import SourceError
 from earzip.formats.archive.frames import compress_frames
-from earzip.formats.audio import open_source
+from earzip.formats.audio.resample import SAMPLE_RATE, stereo_44k
+from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
-from earzip.formats.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.symbols.coding import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.quantizer import STEPS_PER_OCTAVE, quantize

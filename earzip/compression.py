@@ -35,10 +35,10 @@ from earzip.formats.archive.header import (
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import make_folder
-from earzip.formats.audio import open_source
+from earzip.formats.audio.reader import SourceFacts, SourceReader
+from earzip.formats.audio.resample import SAMPLE_RATE, stereo_44k
+from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import max_segment_bytes
-from earzip.formats.resample import SAMPLE_RATE, stereo_44k
-from earzip.formats.source_reader import SourceFacts, SourceReader
 from earzip.formats.symbols.coding import MAX_SYMBOL, Symbols, coding_for, pack
 from earzip.formats.tags_model import TagSet
 from earzip.formats.tags_read import read_tags

@@ -18,10 +18,10 @@ from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.exact_track import ExactTrack
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.audio import open_source
+from earzip.formats.audio.reader import SourceReader
+from earzip.formats.audio.resample import SAMPLE_RATE, n_samples_at, stereo_44k
+from earzip.formats.audio.source import open_source
 from earzip.formats.names import is_archive_name
-from earzip.formats.resample import SAMPLE_RATE, n_samples_at, stereo_44k
-from earzip.formats.source_reader import SourceReader
 from earzip.lockstep import in_step
 from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag

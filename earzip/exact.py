@@ -14,9 +14,9 @@ import numpy as np
 from earzip.arrays import Progress
 from earzip.errors import DamagedArchiveError, SourceError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.audio import open_source, open_source_file
-from earzip.formats.exact_flac import exact_flac_bits, write_exact_flac
-from earzip.formats.source_reader import SourceFacts, SourceReader
+from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
+from earzip.formats.audio.reader import SourceFacts, SourceReader
+from earzip.formats.audio.source import open_source, open_source_file
 from earzip.lockstep import in_step
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError
 from earzip.exact import open_copy
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.downmix import downmix
-from earzip.formats.resample import stereo_44k
-from earzip.formats.source_reader import SourceReader
+from earzip.formats.audio.downmix import downmix
+from earzip.formats.audio.reader import SourceReader
+from earzip.formats.audio.resample import stereo_44k
 
 Audio = NDArray[np.float32]
 

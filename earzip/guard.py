@@ -16,9 +16,9 @@ from earzip.formats.archive.header import CheckRecord, Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.writer import ArchiveWriter
-from earzip.formats.audio import open_source
-from earzip.formats.resample import stereo_44k
-from earzip.formats.source_reader import SourceFacts
+from earzip.formats.audio.reader import SourceFacts
+from earzip.formats.audio.resample import stereo_44k
+from earzip.formats.audio.source import open_source
 from earzip.lockstep import in_step
 from earzip.options import CompressOptions
 

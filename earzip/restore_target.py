@@ -7,7 +7,7 @@ from pathlib import Path
 
 from earzip.errors import SourceError, TargetError
 from earzip.formats.archive.header import SourceRecord
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 
 
 def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:

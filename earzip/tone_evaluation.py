@@ -17,7 +17,7 @@ from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.decoding import DecodedTrack
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.audio_write import AudioWriter
+from earzip.formats.audio.write import AudioWriter
 from earzip.metrics import require_eval
 from earzip.metrics.thd import LEVELS_DBFS, SAMPLE_RATE, TONE_HZ, ThdN, measure_thd_n, tone
 from earzip.model_spec import QUALITIES

@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 
 from benchmarks.data.pcm import SAMPLE_RATE, Samples, decode, gated_rms_db
-from earzip.formats.audio import open_source
-from earzip.formats.resample import stereo_44k
+from earzip.formats.audio.resample import stereo_44k
+from earzip.formats.audio.source import open_source
 
 _FLOAT_BYTES = 4
 

@@ -21,7 +21,7 @@ from earzip.errors import (
     SourceError,
 )
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 from earzip.page.assembly import frame_bytes, write_page
 from earzip.page.embedding import base64_text, data_script, packed_audio, script_json
 from earzip.page.facts import TrackFacts

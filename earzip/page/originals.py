@@ -11,8 +11,8 @@ from earzip.batch.plan import is_folder
 from earzip.errors import SourceError
 from earzip.exact import open_copy
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.audio.reader import SourceReader
 from earzip.formats.names import name_without_archive_suffix
-from earzip.formats.source_reader import SourceReader
 from earzip.page.facts import TrackFacts
 
 

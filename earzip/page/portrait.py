@@ -16,8 +16,8 @@ from earzip.arrays import Progress
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.resample import stereo_44k
-from earzip.formats.source_reader import SourceReader
+from earzip.formats.audio.reader import SourceReader
+from earzip.formats.audio.resample import stereo_44k
 from earzip.lockstep import in_step
 from earzip.page.facts import CD_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture

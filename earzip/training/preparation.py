@@ -30,10 +30,10 @@ from earzip.batch.claims import claim
 from earzip.batch.plan import Job, Plan, Selection, plan_batch
 from earzip.errors import SourceError, TargetError
 from earzip.formats.atomic import atomic_write, reap_stale
-from earzip.formats.audio import open_source
+from earzip.formats.audio.reader import SourceReader
+from earzip.formats.audio.resample import stereo_44k
+from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
-from earzip.formats.resample import stereo_44k
-from earzip.formats.source_reader import SourceReader
 from earzip.model.config import SAMPLE_RATE
 from earzip.training.filtering import FLOOR_DB, Audio, Limits, Measures, Reason, TrackMeter
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 from tests.cli.conftest import write_sound
 
 pytestmark = pytest.mark.usefixtures("tiny_model")

@@ -13,7 +13,7 @@ import torch
 from earzip.compression import compress_file
 from earzip.errors import DamagedArchiveError, ModelNotFoundError, SourceError, UsageError
 from earzip.evaluation import evaluate_pair
-from earzip.formats.resample import n_samples_at
+from earzip.formats.audio.resample import n_samples_at
 from earzip.metrics.loudness import LoudnessMeter
 from earzip.metrics.measures import measure
 from earzip.options import CompressOptions, Floor, RestoreOptions

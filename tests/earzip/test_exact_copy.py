@@ -16,7 +16,7 @@ from earzip import exact as exact_room
 from earzip.compression import compress_file
 from earzip.decoding import decode_check
 from earzip.errors import SourceError, TargetError
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 from earzip.inspect import read_info
 from earzip.options import RestoreOptions
 from earzip.restoration import restore_file

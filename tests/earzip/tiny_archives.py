@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from earzip.compression import compress_file
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions, Floor, RestoreOptions
 from tests.formats.archive_samples import Pieces
 

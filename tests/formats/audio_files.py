@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 needs_flac = pytest.mark.skipif(shutil.which("flac") is None, reason="needs flac")

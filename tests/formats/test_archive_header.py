@@ -20,8 +20,8 @@ from earzip.formats.archive.header import (
     portable_name,
     samples_at,
 )
+from earzip.formats.audio.resample import n_samples_at
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
-from earzip.formats.resample import n_samples_at
 from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive_samples import canonical, sample_header, with_samples
 

@@ -16,10 +16,10 @@ import pytest
 import soundfile
 
 from earzip.errors import SourceError
-from earzip.formats.audio import open_source
+from earzip.formats.audio.resample import stereo_44k
+from earzip.formats.audio.source import open_source
 from earzip.formats.containers.spans import DecoderFile, SpanFile
 from earzip.formats.names import AUDIO_EXTENSIONS
-from earzip.formats.resample import stereo_44k
 from tests.formats.audio_files import (
     RATE,
     delay,
@@ -482,7 +482,7 @@ def test_what_is_no_sound_is_refused_with_a_reason(tmp_path, content, reason, na
 
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.delitem(sys.modules, "earzip.formats.av_source", raising=False)
+    monkeypatch.delitem(sys.modules, "earzip.formats.audio.pyav", raising=False)
     path = tmp_path / "a.m4a"
     path.write_bytes(bytes.fromhex("00000020667479704d344120") + bytes(1_000))
     with pytest.raises(SourceError, match=r"pip install 'earzip\[av\]'"):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import soxr
 
-from earzip.formats.audio import open_source
-from earzip.formats.downmix import (
+from earzip.formats.audio.downmix import (
     DEFAULT_LAYOUTS,
     VORBIS_LAYOUTS,
     can_downmix,
@@ -18,7 +17,8 @@ from earzip.formats.downmix import (
     downmix_name,
     layout_from_mask,
 )
-from earzip.formats.resample import n_samples_at, resample_to, stereo_44k
+from earzip.formats.audio.resample import n_samples_at, resample_to, stereo_44k
+from earzip.formats.audio.source import open_source
 from tests.formats.audio_files import music, write_wav
 
 RATES = [1_000, 8_000, 11_025, 22_050, 32_000, 44_099, 44_100, 48_000, 96_000, 192_000, 768_000]

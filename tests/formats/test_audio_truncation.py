@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from earzip.errors import SourceError
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 from tests.formats.audio_files import (
     RATE,
     cut,

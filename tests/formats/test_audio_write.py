@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from earzip.errors import TargetError, UsageError
-from earzip.formats import wav_header
-from earzip.formats.audio import open_source
-from earzip.formats.audio_write import AudioWriter
+from earzip.formats.audio import write as write_module
+from earzip.formats.audio.source import open_source
+from earzip.formats.audio.write import AudioWriter
 from tests.formats.audio_files import needs_ffmpeg, needs_flac
 
 KINDS = [("wav", 16), ("wav", 24), ("wav", "float"), ("flac", 16), ("flac", 24)]
@@ -181,7 +181,7 @@ def test_24_bit_and_float_take_no_dither(tmp_path):
 
 @pytest.mark.parametrize("bits", [16, 24, "float"])
 def test_rf64_beyond_the_limit_of_wav(tmp_path, monkeypatch, bits):
-    monkeypatch.setattr(wav_header, "RF64_LIMIT", 10_000)
+    monkeypatch.setattr(write_module, "RF64_LIMIT", 10_000)
     path = tmp_path / "out.wav"
     sound = noise(5_001)
     write(path, sound, bits=bits)
@@ -199,9 +199,9 @@ def test_rf64_beyond_the_limit_of_wav(tmp_path, monkeypatch, bits):
 
 def test_rf64_begins_before_32_bit_sizes_end():
     facts = {"sample_rate": 44_100, "channels": 2, "bits": 16, "is_float": False}
-    n_frames = wav_header.RF64_LIMIT // 4
-    assert wav_header.wav_header(n_frames=n_frames, **facts)[:4] == b"RIFF"
-    assert wav_header.wav_header(n_frames=n_frames + 1, **facts)[:4] == b"RF64"
+    n_frames = write_module.RF64_LIMIT // 4
+    assert write_module.wav_header(n_frames=n_frames, **facts)[:4] == b"RIFF"
+    assert write_module.wav_header(n_frames=n_frames + 1, **facts)[:4] == b"RF64"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.formats import wav_header
+from earzip.formats.audio import write as write_module
 from earzip.formats.provenance import read_provenance, write_provenance
 from earzip.formats.tags_model import Picture, TagSet
 from earzip.formats.tags_read import read_tags
@@ -33,7 +33,7 @@ def test_a_noted_origin_is_found_and_disturbs_nobody(
     tmp_path, monkeypatch, container, n_samples, is_tagged
 ):
     if container == "rf64":
-        monkeypatch.setattr(wav_header, "RF64_LIMIT", -1)
+        monkeypatch.setattr(write_module, "RF64_LIMIT", -1)
     kind = "flac" if container == "flac" else "wav"
     path, plain = tmp_path / f"noted.{kind}", tmp_path / f"plain.{kind}"
     for each in (path, plain):

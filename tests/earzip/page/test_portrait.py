@@ -10,7 +10,7 @@ import soundfile
 from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.errors import DamagedArchiveError, SourceError
-from earzip.formats.audio import open_source
+from earzip.formats.audio.source import open_source
 from earzip.options import Floor
 from earzip.page.originals import open_stored
 from earzip.page.pictures import COARSE

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.audio.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
+from earzip.formats.audio.mpeg import find_mpeg_stream
+from earzip.formats.audio.pcm import SoundChunk, find_sound_chunk
+from earzip.formats.audio.reader import BLOCK_FRAMES, SourceFacts, SourceReader
 from earzip.formats.containers.ogg import walk_ogg
 from earzip.formats.containers.spans import DecoderFile, Span
-from earzip.formats.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
-from earzip.formats.mpeg_frames import find_mpeg_stream
-from earzip.formats.pcm_chunks import SoundChunk, find_sound_chunk
-from earzip.formats.source_reader import BLOCK_FRAMES, SourceFacts, SourceReader
 
 _FLAC_COMMENTS = 4  # type of a metadata block
 _FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})", re.IGNORECASE)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 import soundfile
 
 from earzip.errors import TargetError, UsageError
-from earzip.formats.wav_header import wav_header, wav_padding
 
 Container = Literal["wav", "flac"]
 Bits = Literal[16, 24, "float"]
@@ -23,6 +22,11 @@ FLAC_MAX_SAMPLE_RATE = 655_350
 _FLAC_ANY_RATE_BELOW = 65_536
 _DITHER_SEED = 0x6561727A6970  # "earzip": restoring twice gives the same bytes
 _EMPTY_MD5 = bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
+_PCM, _IEEE_FLOAT = 1, 3
+_UNKNOWN_32 = 0xFFFF_FFFF
+# Left for tags, which are appended as chunks and count in the size of the whole.
+_ROOM_FOR_TAGS = 1 << 28
+RF64_LIMIT = (1 << 32) - _ROOM_FOR_TAGS
 
 
 def flac_holds_rate(sample_rate: int) -> bool:
@@ -242,3 +246,46 @@ def _empty_flac(sample_rate: int, channels: int, bits: int) -> bytes:
     streaminfo += struct.pack(">Q", facts) + _EMPTY_MD5
     is_last, kind = 0x80, 0
     return b"fLaC" + bytes([is_last | kind]) + len(streaminfo).to_bytes(3, "big") + streaminfo
+
+
+def wav_header(
+    *, sample_rate: int, channels: int, bits: int, is_float: bool, n_frames: int
+) -> bytes:
+    """Return what stands before the samples; they must be followed by ``wav_padding``."""
+    frame_bytes = channels * bits // 8
+    data_bytes = n_frames * frame_bytes
+    fmt = struct.pack(
+        "<HHIIHH",
+        _IEEE_FLOAT if is_float else _PCM,
+        channels,
+        sample_rate,
+        sample_rate * frame_bytes,
+        frame_bytes,
+        bits,
+    )
+    chunks = _chunk(b"fmt ", fmt)
+    if is_float:  # formats other than PCM carry the size of an extension, and their length
+        chunks = _chunk(b"fmt ", fmt + bytes(2))
+        chunks += _chunk(b"fact", struct.pack("<I", min(n_frames, _UNKNOWN_32)))
+    padded = data_bytes + data_bytes % 2
+    if data_bytes <= RF64_LIMIT:
+        size = 4 + len(chunks) + 8 + padded
+        return _head(b"RIFF", size) + chunks + _head(b"data", data_bytes)
+    ds64_bytes = 36
+    size = 4 + ds64_bytes + len(chunks) + 8 + padded
+    ds64 = _chunk(b"ds64", struct.pack("<QQQI", size, data_bytes, n_frames, 0))
+    return _head(b"RF64", _UNKNOWN_32) + ds64 + chunks + _head(b"data", _UNKNOWN_32)
+
+
+def wav_padding(*, channels: int, bits: int, n_frames: int) -> bytes:
+    """Return what stands after the samples: chunks have an even length."""
+    return bytes(n_frames * channels * bits // 8 % 2)
+
+
+def _head(name: bytes, size: int) -> bytes:
+    head = name + struct.pack("<I", size)
+    return head + b"WAVE" if name in (b"RIFF", b"RF64") else head
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return _head(name, len(body)) + body

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from earzip.formats.downmix import downmix
+from earzip.formats.audio.downmix import downmix
 
 if TYPE_CHECKING:
-    from earzip.formats.source_reader import SourceReader
+    from earzip.formats.audio.reader import SourceReader
 
 SAMPLE_RATE = 44_100
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earzip.errors import SourceError
-from earzip.formats.downmix import MAX_CHANNELS, Layout, can_downmix, downmix_name
+from earzip.formats.audio.downmix import MAX_CHANNELS, Layout, can_downmix, downmix_name
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
 BLOCK_FRAMES = 1 << 16

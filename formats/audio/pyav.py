@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 
+from earzip.formats.audio.downmix import DEFAULT_LAYOUTS, Layout
+from earzip.formats.audio.reader import BLOCK_FRAMES, SourceFacts, SourceReader
 from earzip.formats.containers.ogg import walk_ogg
 from earzip.formats.containers.spans import DecoderFile
 from earzip.formats.containers.walk import asf_length_s
-from earzip.formats.downmix import DEFAULT_LAYOUTS, Layout
-from earzip.formats.source_reader import BLOCK_FRAMES, SourceFacts, SourceReader
 
 # FFmpeg's names of the containers, and what they are called in the facts.
 _CONTAINERS = {

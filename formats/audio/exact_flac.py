@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from earzip.formats.audio_write import ErrorKeeper, flac_holds_rate
+from earzip.formats.audio.write import ErrorKeeper, flac_holds_rate
 
 Audio = npt.NDArray[np.float32]
 

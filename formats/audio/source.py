@@ -10,11 +10,11 @@ from typing import BinaryIO
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.audio.reader import SourceReader
+from earzip.formats.audio.sndfile import open_with_sndfile
 from earzip.formats.containers.outer import inner_range
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.names import SNDFILE_EXTENSIONS
-from earzip.formats.sndfile_source import open_with_sndfile
-from earzip.formats.source_reader import SourceReader
 
 
 def open_source(path: str | os.PathLike[str]) -> SourceReader:
@@ -88,7 +88,7 @@ def _open_with_av(
     try:
         import av.error  # noqa: PLC0415
 
-        from earzip.formats.av_source import AvSource  # noqa: PLC0415
+        from earzip.formats.audio.pyav import AvSource  # noqa: PLC0415
     except ImportError as error:
         if os.path.splitext(path)[1].lower() in SNDFILE_EXTENSIONS:  # noqa: PTH122  # the path is a str
             raise SourceError(f"not sound that libsndfile can read ({why})", path) from error

@@ -1,0 +1,1 @@
+"""Sound in files: read as blocks of float32, resampled, written."""
