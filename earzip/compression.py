@@ -40,8 +40,8 @@ from earzip.formats.audio.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import max_segment_bytes
 from earzip.formats.symbols.coding import MAX_SYMBOL, Symbols, coding_for, pack
-from earzip.formats.tags_model import TagSet
-from earzip.formats.tags_read import read_tags
+from earzip.formats.tags.model import TagSet
+from earzip.formats.tags.read import read_tags
 from earzip.guard import Guard
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics import require_eval

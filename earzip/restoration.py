@@ -23,8 +23,8 @@ from earzip.formats.atomic import atomic_path, make_folder
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.audio.resample import resample_to
 from earzip.formats.audio.write import AudioWriter
-from earzip.formats.provenance import read_provenance, write_provenance
-from earzip.formats.tags_write import write_tags
+from earzip.formats.tags.provenance import read_provenance, write_provenance
+from earzip.formats.tags.write import write_tags
 from earzip.options import RestoreOptions, RestoreResult
 from earzip.restore_plan import RestorePlan, plan_restore
 from earzip.restore_target import require_replaceable

@@ -12,7 +12,7 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.exact_flac import exact_flac_bits
 from earzip.formats.audio.resample import n_samples_at
 from earzip.formats.audio.write import flac_holds_rate
-from earzip.formats.provenance import DIGEST_BYTES
+from earzip.formats.tags.provenance import DIGEST_BYTES
 from earzip.options import Bits, Container, RestoreOptions
 
 

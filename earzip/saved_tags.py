@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from earzip.errors import DamagedArchiveError, TagError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.tags_model import TagSet
-from earzip.formats.tags_raw import RawBlock
+from earzip.formats.tags.model import TagSet
+from earzip.formats.tags.raw import RawBlock
 
 
 @dataclass(frozen=True)

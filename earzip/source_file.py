@@ -12,7 +12,7 @@ from earzip.formats.archive.header import Header
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write, make_folder
 from earzip.formats.names import AUDIO_EXTENSIONS
-from earzip.formats.provenance import read_provenance
+from earzip.formats.tags.provenance import read_provenance
 from earzip.options import RestoreOptions, RestoreResult
 from earzip.restore_target import require_replaceable
 

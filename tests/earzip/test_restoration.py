@@ -24,7 +24,7 @@ from earzip.errors import (
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
-from earzip.formats.provenance import read_provenance
+from earzip.formats.tags.provenance import read_provenance
 from earzip.latents import extract_latents
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.restoration import restore_file

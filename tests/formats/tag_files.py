@@ -41,8 +41,8 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
-from earzip.formats.tags_read import read_tags
-from earzip.formats.tags_write import write_tags
+from earzip.formats.tags.read import read_tags
+from earzip.formats.tags.write import write_tags
 
 RATE = 44_100
 

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from earzip.formats.audio import write as write_module
-from earzip.formats.provenance import read_provenance, write_provenance
-from earzip.formats.tags_model import Picture, TagSet
-from earzip.formats.tags_read import read_tags
-from earzip.formats.tags_write import write_tags
+from earzip.formats.tags.model import Picture, TagSet
+from earzip.formats.tags.provenance import read_provenance, write_provenance
+from earzip.formats.tags.read import read_tags
+from earzip.formats.tags.write import write_tags
 from tests.formats.audio_files import music, needs_ffmpeg, needs_flac
 from tests.formats.test_audio_write import write
 

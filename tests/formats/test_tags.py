@@ -16,10 +16,10 @@ from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
 from earzip.errors import TagError, TargetError
-from earzip.formats import tags_riff
-from earzip.formats.tags_model import Chapter, Picture, TagSet
-from earzip.formats.tags_read import read_tags
-from earzip.formats.tags_write import write_tags
+from earzip.formats.tags import riff
+from earzip.formats.tags.model import Chapter, Picture, TagSet
+from earzip.formats.tags.read import read_tags
+from earzip.formats.tags.write import write_tags
 from tests.formats.tag_files import (
     BACK,
     FRONT,
@@ -626,7 +626,7 @@ def test_a_full_disk_is_a_target_error(tmp_path, name):
 def test_a_wav_file_without_room_below_4_gib_is_left_alone(tmp_path, monkeypatch):
     target = blank(tmp_path / "out.wav")
     before = target.read_bytes()
-    monkeypatch.setattr(tags_riff, "MAX_RIFF", len(before) + 20)
+    monkeypatch.setattr(riff, "MAX_RIFF", len(before) + 20)
     (loss,) = write_tags(target, TagSet(fields={"title": ["x"]}))
     assert "no room for tags" in loss
     assert target.read_bytes() == before

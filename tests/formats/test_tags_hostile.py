@@ -11,10 +11,9 @@ import pytest
 from mutagen.flac import FLAC
 
 from earzip.errors import TagError
-from earzip.formats.tags_found import Found
-from earzip.formats.tags_model import TagSet
-from earzip.formats.tags_read import PARSERS, read_tags, tag_set
-from earzip.formats.tags_write import write_tags
+from earzip.formats.tags.model import Found, TagSet
+from earzip.formats.tags.read import PARSERS, read_tags, tag_set
+from earzip.formats.tags.write import write_tags
 from tests.formats.tag_files import (
     FRONT,
     MAKERS,

@@ -11,7 +11,7 @@ from mutagen.apev2 import APEv2
 from mutagen.id3 import ID3, TALB, TIT2, TXXX
 
 from earzip.formats.audio.source import open_source
-from earzip.formats.tags_read import read_tags
+from earzip.formats.tags.read import read_tags
 from tests.formats.tag_files import MAKERS, blank, encoded, restored, tagged_id3
 
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import TagError
-from earzip.formats.tags_lyrics import lrc_from_sync, sync_from_lrc
-from earzip.formats.tags_model import Chapter, Picture, TagSet
-from earzip.formats.tags_picture import decode_flac_picture, encode_flac_picture, image_dimensions
-from earzip.formats.tags_raw import Base64Span, RawBlock, cut_pictures
-from earzip.formats.tags_read import read_tags
-from earzip.formats.tags_vorbis import join_comments, split_comments
-from earzip.formats.tags_write import write_tags
+from earzip.formats.tags.lyrics import lrc_from_sync, sync_from_lrc
+from earzip.formats.tags.model import Chapter, Picture, TagSet
+from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture, image_dimensions
+from earzip.formats.tags.raw import Base64Span, RawBlock, cut_pictures
+from earzip.formats.tags.read import read_tags
+from earzip.formats.tags.vorbis import join_comments, split_comments
+from earzip.formats.tags.write import write_tags
 from tests.formats.tag_files import MAKERS, blank, png
 
 

@@ -9,10 +9,9 @@ from uuid import UUID
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import _OBJECT_HEADER, MAX_PARTS
-from earzip.formats.tags_found import Found
-from earzip.formats.tags_model import MAX_TAG_BYTES, MAX_VALUES, BlockView
-from earzip.formats.tags_names import ASF_ATTRIBUTES, ASF_PAIRS, free_name, split_pair
-from earzip.formats.tags_picture import measured_picture
+from earzip.formats.tags.model import MAX_TAG_BYTES, MAX_VALUES, BlockView, Found
+from earzip.formats.tags.names import ASF_ATTRIBUTES, ASF_PAIRS, free_name, split_pair
+from earzip.formats.tags.picture import measured_picture
 
 HEADER_GUID = UUID("75B22630-668E-11CF-A6D9-00AA0062CE6C").bytes_le
 _EXTENSION = UUID("5FBF03B5-A92E-11CF-8EE3-00C00C205365").bytes_le

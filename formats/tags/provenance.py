@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from earzip.errors import TagError, TargetError
 from earzip.formats.containers.walk import flac_blocks, iff_chunks
-from earzip.formats.tags_flac import APPLICATION, add_flac_block
-from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
+from earzip.formats.tags.flac import APPLICATION, add_flac_block
+from earzip.formats.tags.riff import append_wav_chunks, read_wav_facts
 
 DIGEST_BYTES = 16
 _ID = b"earz"

@@ -11,9 +11,8 @@ from typing import BinaryIO
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import iff_chunks
-from earzip.formats.tags_found import Found
-from earzip.formats.tags_model import MAX_VALUES, BlockView
-from earzip.formats.tags_names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
+from earzip.formats.tags.model import MAX_VALUES, BlockView, Found
+from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
 
 _ID3_IDS = (b"ID3 ", b"id3 ")
 # Chunks of a recording rather than of tags. They hold positions in the source's own samples.

@@ -11,16 +11,10 @@ from mutagen import MutagenError
 from mutagen.id3 import ID3
 
 from earzip.errors import TagError
-from earzip.formats.tags_id3_guard import check_id3v2
-from earzip.formats.tags_lyrics import lrc_from_sync
-from earzip.formats.tags_model import (
-    MAX_CHAPTERS,
-    MAX_PICTURES,
-    MAX_VALUES,
-    BlockView,
-    Chapter,
-)
-from earzip.formats.tags_names import (
+from earzip.formats.tags.id3_guard import check_id3v2
+from earzip.formats.tags.lyrics import lrc_from_sync
+from earzip.formats.tags.model import MAX_CHAPTERS, MAX_PICTURES, MAX_VALUES, BlockView, Chapter
+from earzip.formats.tags.names import (
     ID3_PAIR_FRAMES,
     ID3_ROLES,
     ID3_TEXT_FRAMES,
@@ -30,7 +24,7 @@ from earzip.formats.tags_names import (
     free_name,
     split_pair,
 )
-from earzip.formats.tags_picture import measured_picture
+from earzip.formats.tags.picture import measured_picture
 
 Frame: TypeAlias = Any  # mutagen gives each class of frames its attributes at run time
 _V1_SIZE = 128

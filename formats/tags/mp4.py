@@ -14,15 +14,9 @@ from mutagen.id3 import TCON
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import MAX_PARTS
-from earzip.formats.tags_found import Found
-from earzip.formats.tags_model import MAX_CHAPTERS, MAX_MS, MAX_VALUES, BlockView, Chapter
-from earzip.formats.tags_names import (
-    MP4_INTEGER_ATOMS,
-    MP4_PAIR_ATOMS,
-    MP4_TEXT_ATOMS,
-    free_name,
-)
-from earzip.formats.tags_picture import FRONT_COVER, measured_picture
+from earzip.formats.tags.model import MAX_CHAPTERS, MAX_MS, MAX_VALUES, BlockView, Chapter, Found
+from earzip.formats.tags.names import MP4_INTEGER_ATOMS, MP4_PAIR_ATOMS, MP4_TEXT_ATOMS, free_name
+from earzip.formats.tags.picture import FRONT_COVER, measured_picture
 
 _UTF8, _UTF16, _IMPLICIT = 1, 2, 0
 _TEXT_ENCODINGS = {_UTF8: "utf-8", _IMPLICIT: "utf-8", _UTF16: "utf-16-be"}

@@ -11,33 +11,27 @@ from earzip.errors import TagError
 from earzip.formats.containers.outer import leading_tags, trailing_tags
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.containers.walk import MAX_PARTS
-from earzip.formats.tags_ape import note_cut_ape_tag, parse_ape
-from earzip.formats.tags_asf import HEADER_GUID, find_asf_tags, parse_asf
-from earzip.formats.tags_cuesheet import parse_cuesheet
-from earzip.formats.tags_flac import find_flac_tags
-from earzip.formats.tags_found import Found
-from earzip.formats.tags_id3 import parse_id3v1, parse_id3v2
-from earzip.formats.tags_model import (
+from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
+from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
+from earzip.formats.tags.flac import find_flac_tags, parse_cuesheet
+from earzip.formats.tags.id3 import parse_id3v1, parse_id3v2
+from earzip.formats.tags.model import (
     KINDS,
     MAX_CHAPTERS,
     MAX_PICTURES,
     MAX_TEXT_BYTES,
     MAX_VALUES,
     BlockView,
+    Found,
     Picture,
     TagSet,
 )
-from earzip.formats.tags_mp4 import find_mp4_tags, parse_mp4_chapters, parse_mp4_items
-from earzip.formats.tags_ogg import find_ogg_tags
-from earzip.formats.tags_picture import decode_flac_picture, encode_flac_picture
-from earzip.formats.tags_raw import cut_pictures
-from earzip.formats.tags_riff import (
-    find_aiff_tags,
-    find_wav_tags,
-    parse_aiff_text,
-    parse_riff_info,
-)
-from earzip.formats.tags_vorbis import parse_comments, picture_spans
+from earzip.formats.tags.mp4 import find_mp4_tags, parse_mp4_chapters, parse_mp4_items
+from earzip.formats.tags.ogg import find_ogg_tags
+from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
+from earzip.formats.tags.raw import cut_pictures
+from earzip.formats.tags.riff import find_aiff_tags, find_wav_tags, parse_aiff_text, parse_riff_info
+from earzip.formats.tags.vorbis import parse_comments, picture_spans
 
 _MAX_RAW_ONLY = 200  # names kept of what has no neutral counterpart
 _MAX_PROBLEMS = 20

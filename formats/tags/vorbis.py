@@ -13,9 +13,9 @@ from base64 import b64decode
 from collections.abc import Iterator, Sequence
 
 from earzip.errors import TagError
-from earzip.formats.tags_model import MAX_CHAPTERS, MAX_VALUES, BlockView, Chapter, TagView
-from earzip.formats.tags_picture import decode_flac_picture, measured_picture
-from earzip.formats.tags_raw import Base64Span
+from earzip.formats.tags.model import MAX_CHAPTERS, MAX_VALUES, BlockView, Chapter, TagView
+from earzip.formats.tags.picture import decode_flac_picture, measured_picture
+from earzip.formats.tags.raw import Base64Span
 
 PICTURE_KEY = "metadata_block_picture"
 CHANNEL_MASK_KEY = "waveformatextensible_channel_mask"  # of the source's number of channels

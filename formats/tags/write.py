@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,23 +10,25 @@ from mutagen.flac import StreamInfo
 from mutagen.id3 import ID3
 
 from earzip.errors import TagError, TargetError
-from earzip.formats.tags_compare import losses_between, raw_only_losses
-from earzip.formats.tags_cuesheet import cuesheet_for, parse_cuesheet
-from earzip.formats.tags_flac import (
+from earzip.formats.tags.flac import (
     COMMENT,
     CUESHEET,
     MAX_BLOCK,
     PICTURE,
+    cuesheet_for,
     open_flac,
+    parse_cuesheet,
     save_flac,
 )
-from earzip.formats.tags_id3 import load_id3, parse_id3v2, save_id3
-from earzip.formats.tags_id3_build import add_view
-from earzip.formats.tags_model import KINDS, MAX_VALUES, Picture, TagSet, TagView
-from earzip.formats.tags_picture import decode_flac_picture, encode_flac_picture
-from earzip.formats.tags_read import PARSERS
-from earzip.formats.tags_riff import append_wav_chunks, read_wav_facts
-from earzip.formats.tags_vorbis import (
+from earzip.formats.tags.id3 import load_id3, parse_id3v2, save_id3
+from earzip.formats.tags.id3_build import add_view
+from earzip.formats.tags.lyrics import sync_from_lrc
+from earzip.formats.tags.model import KINDS, MAX_VALUES, Chapter, Picture, TagSet, TagView
+from earzip.formats.tags.names import ID3_PAIR_FRAMES, SYNONYMS, split_pair
+from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
+from earzip.formats.tags.read import PARSERS
+from earzip.formats.tags.riff import append_wav_chunks, read_wav_facts
+from earzip.formats.tags.vorbis import (
     CHANNEL_MASK_KEY,
     PICTURE_KEY,
     comment_key,
@@ -38,6 +41,8 @@ from earzip.formats.tags_vorbis import (
 
 _FLAC = "a FLAC file"
 _WAV = "a WAV file"
+_TOTALS = dict(ID3_PAIR_FRAMES.values())
+_MAX_QUOTE = 60
 
 
 def write_tags(path: Path, tags: TagSet) -> list[str]:
@@ -217,3 +222,101 @@ def _id3_tag(
     remaining = parse_id3v2(tag).raw_only
     lost = [name for name in tags.raw_only.get("id3v2", []) if name not in remaining]
     return tag, losses + raw_only_losses({"id3v2": lost}, (), _WAV)
+
+
+def losses_between(wanted: TagView, got: TagView, target: str) -> list[str]:
+    """A sentence for each field, picture or chapter of ``wanted`` that ``got`` lacks or changes.
+
+    ``target`` names the kind of file. Spellings that mean the same ("3/12" and two fields, a
+    synchronised line's "0.5" and "0.500") are no loss.
+    """
+    losses = []
+    have = _comparable(got.fields)
+    for name, values in _comparable(wanted.fields).items():
+        if name not in have:
+            empty = "" if any(values) else ", which is empty,"
+            losses.append(
+                f"field {name!r}{empty} cannot be carried by {target}; the archive keeps it"
+            )
+        elif have[name] != values:
+            losses.append(
+                f"field {name!r} is changed in {target}: {_quote(values)} "
+                f"became {_quote(have[name])}"
+            )
+    losses += _picture_losses(wanted.pictures, got.pictures, target)
+    losses += _chapter_losses(wanted.chapters, got.chapters, target)
+    return losses
+
+
+def raw_only_losses(
+    raw_only: dict[str, list[str]], written: Collection[str], target: str
+) -> list[str]:
+    """A sentence for each part without neutral form of the kinds not among ``written``."""
+    return [
+        f"{KINDS[kind][1]}: {name} cannot be carried by {target}; the archive keeps it"
+        for kind, names in raw_only.items()
+        if kind not in written
+        for name in names
+    ]
+
+
+def _comparable(fields: dict[str, list[str]]) -> dict[str, list[str]]:
+    result: dict[str, list[str]] = {}
+    for original, values in fields.items():
+        better = SYNONYMS.get(original, original)
+        name = original if better in fields else better
+        if name in _TOTALS and len(values) == 1 and "/" in values[0]:
+            number, total = split_pair(values[0])
+            result[name] = [number]
+            result.setdefault(_TOTALS[name], []).append(total)
+        elif name == "syncedlyrics":
+            result[name] = [str(sync_from_lrc(value) or value) for value in values]
+        else:
+            result.setdefault(name, []).extend(values)
+    return result
+
+
+def _quote(values: Sequence[str]) -> str:
+    text = ", ".join(map(repr, values))
+    return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…"
+
+
+def _picture_losses(wanted: list[Picture], got: list[Picture], target: str) -> list[str]:
+    losses = []
+    left = list(got)
+    for number, picture in enumerate(wanted, 1):
+        same = [other for other in left if other.data == picture.data]
+        exact = [other for other in same if _label(other) == _label(picture)]
+        name = f"picture {number} ({picture.mime}, {len(picture.data)} bytes)"
+        if not same:
+            losses.append(f"{name} cannot be carried by {target}; the archive keeps it")
+            continue
+        if not exact:
+            losses.append(
+                f"{name} is changed in {target}: {_label(picture)} became {_label(same[0])}"
+            )
+        left.remove((exact or same)[0])
+    return losses
+
+
+def _label(picture: Picture) -> tuple[int, str, str]:
+    return picture.type, picture.mime, picture.description
+
+
+def _chapter_losses(wanted: list[Chapter], got: list[Chapter], target: str) -> list[str]:
+    kept = list(zip(wanted, got, strict=False))
+    changed = len(wanted) - sum((a.start_ms, a.title) == (b.start_ms, b.title) for a, b in kept)
+    losses = []
+    if changed:
+        losses.append(
+            f"{changed} of {len(wanted)} chapters cannot be carried by {target}; "
+            "the archive keeps them"
+        )
+    # An end that the next chapter's start, or the end of the track, says anyway is no loss.
+    following = [chapter.start_ms for chapter in wanted[1:]]
+    if any(
+        a.end_ms not in (None, b.end_ms) and (b.end_ms is not None or a.end_ms != start)
+        for (a, b), start in zip(kept, following, strict=False)
+    ):
+        losses.append(f"the ends of chapters cannot be carried by {target}; the archive keeps them")
+    return losses

@@ -7,8 +7,7 @@ from typing import BinaryIO
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import MAX_PARTS
-from earzip.formats.tags_found import Found
-from earzip.formats.tags_model import MAX_TAG_BYTES
+from earzip.formats.tags.model import MAX_TAG_BYTES, Found
 
 _HEADER = 27
 _CONTINUED, _FIRST = 1, 2

@@ -30,9 +30,9 @@ from mutagen.id3 import (
     ID3TimeStamp,
 )
 
-from earzip.formats.tags_lyrics import sync_from_lrc
-from earzip.formats.tags_model import Chapter, Picture, TagView
-from earzip.formats.tags_names import (
+from earzip.formats.tags.lyrics import sync_from_lrc
+from earzip.formats.tags.model import Chapter, Picture, TagView
+from earzip.formats.tags.names import (
     ID3_PAIR_FRAMES,
     ID3_ROLES,
     ID3_TEXT_FRAMES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from earzip.errors import TagError
-from earzip.formats.tags_model import Picture
+from earzip.formats.tags.model import Picture
 
 FRONT_COVER = 3
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

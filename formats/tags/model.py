@@ -9,10 +9,10 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.tags_raw import CODINGS, Cut, RawBlock
+from earzip.formats.tags.raw import CODINGS, Cut, RawBlock
 
 MAX_TAG_BYTES = 64 << 20  # of all tag blocks of a file, pictures included
 MAX_VALUES = 20_000  # text values of one file
@@ -299,3 +299,28 @@ def _text(value: object, what: str) -> str:
 
 def _has_surrogates(value: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in value)
+
+
+@dataclass
+class Found:
+    """The tag blocks of a file by precedence, as (kind, bytes), and what could not be taken."""
+
+    blocks: list[tuple[str, bytes]] = field(default_factory=list)
+    chapters: list[Chapter] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    _n_bytes: int = 0
+
+    def take(self, file: BinaryIO, kind: str, offset: int, size: int) -> None:
+        """Read a block; one that is too large or runs past the end becomes a problem."""
+        if self._n_bytes + size > MAX_TAG_BYTES or len(self.blocks) >= MAX_PICTURES:
+            self.problems.append(
+                f"the {kind} block of {size} bytes is not archived: "
+                f"{MAX_TAG_BYTES} bytes in {MAX_PICTURES} blocks are the limit"
+            )
+            return
+        file.seek(offset)
+        data = file.read(size)
+        if len(data) < size:
+            self.problems.append(f"the {kind} block says {size} bytes, has {len(data)}")
+        self._n_bytes += len(data)
+        self.blocks.append((kind, data))

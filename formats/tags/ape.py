@@ -6,10 +6,9 @@ import struct
 from typing import BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.tags_found import Found
-from earzip.formats.tags_model import MAX_VALUES, BlockView
-from earzip.formats.tags_names import APE_ITEMS, APE_PAIRS, split_pair
-from earzip.formats.tags_picture import FRONT_COVER, measured_picture
+from earzip.formats.tags.model import MAX_VALUES, BlockView, Found
+from earzip.formats.tags.names import APE_ITEMS, APE_PAIRS, split_pair
+from earzip.formats.tags.picture import FRONT_COVER, measured_picture
 
 _MAGIC = b"APETAGEX"
 _FRAME = 32  # header and footer alike
