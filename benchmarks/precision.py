@@ -29,10 +29,10 @@ from earzip.codec import Codec, Geometry
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, measure
-from earzip.model.config import SAMPLE_RATE, EarConfig
-from earzip.model.ear import EarVae
-from earzip.model.networks import ready_to_run
 from earzip.model_spec import ModelSpec
+from earzip.network.config import SAMPLE_RATE, EarConfig
+from earzip.network.ear import EarVae
+from earzip.network.networks import ready_to_run
 from earzip.quantizer import dequantize, quantize
 
 Sound = NDArray[np.float32]

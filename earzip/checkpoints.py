@@ -145,7 +145,7 @@ def load_codec(
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from earzip.codec import Codec, Geometry  # noqa: PLC0415
-    from earzip.model.networks import build_network, ready_to_run  # noqa: PLC0415
+    from earzip.network.networks import build_network, ready_to_run  # noqa: PLC0415
 
     verify_model(spec)
     _require_its_network(spec)
@@ -176,7 +176,7 @@ def load_codec(
 
 def _require_its_network(spec: ModelSpec) -> None:
     """Refuse a configuration of another network than ``spec`` is of, before one is allocated."""
-    from earzip.model.networks import network_config  # noqa: PLC0415  # loads torch
+    from earzip.network.networks import network_config  # noqa: PLC0415  # loads torch
 
     try:
         config = network_config(spec.architecture, spec.config)

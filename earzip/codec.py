@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earzip.errors import UsageError
-from earzip.model.vae import Vae
+from earzip.network.vae import Vae
 from earzip.runtime import PRECISIONS, usable_cores
 from earzip.window_batches import Network, window_engine
 

@@ -20,8 +20,8 @@ from earzip.calibration import EncodedMusic, OnUnreadable, encode_music
 from earzip.checkpoints import load_codec, model_folders, verify_model
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.model.config import EarConfig, n_sparse_latents
 from earzip.model_spec import ModelSpec, Preset, is_model_name, most_core_frames
+from earzip.network.config import EarConfig, n_sparse_latents
 from earzip.network_files import TrainedNetwork, read_published, read_run
 from earzip.quantizer import STEPS_PER_OCTAVE, preset_exponents
 

@@ -18,7 +18,7 @@ from earzip.formats.geometry import (
     MAX_INTEGER_BYTES,
     MAX_LATENTS,
 )
-from earzip.model.config import n_sparse_latents
+from earzip.network.config import n_sparse_latents
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,8 +18,8 @@ from torch import Tensor
 from earzip.errors import ModelDamagedError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.formats.geometry import MAX_EXPONENT
-from earzip.model.config import EarConfig
-from earzip.model.networks import Dimensions, build_network, network_config
+from earzip.network.config import EarConfig
+from earzip.network.networks import Dimensions, build_network, network_config
 from earzip.quantizer import STEPS_PER_OCTAVE
 
 RUN_WEIGHTS = "weights.safetensors"

@@ -131,7 +131,7 @@ def _tried_operations(x: Tensor, weight: Tensor) -> list[Tensor]:
     """Return what becomes of ``x`` ``[1, width, T]`` with ``weight`` ``[width, width, 16]``."""
     from torch.nn import functional as F  # noqa: PLC0415
 
-    from earzip.model.oobleck import strided_conv1d  # noqa: PLC0415
+    from earzip.network.oobleck import strided_conv1d  # noqa: PLC0415
 
     return [
         F.linear(x.transpose(1, 2), weight[..., 0]),

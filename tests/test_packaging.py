@@ -16,7 +16,7 @@ in_checkout = pytest.mark.skipif(
 
 ALLOWED = {
     "formats": {"numpy", "soundfile", "soxr", "mutagen", "zstandard", "av"},
-    "earzip/model": {"torch"},
+    "earzip/network": {"torch"},
     "cli": {"click", "tqdm"},
 }
 
@@ -53,7 +53,7 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
             top = name.split(".")[0]
             if top in sys.stdlib_module_names or name == "earzip.errors":
                 continue
-            own = {"formats": "earzip.formats", "earzip/model": "earzip.model"}.get(room, "earzip")
+            own = {"formats": "earzip.formats", "earzip/network": "earzip.network"}.get(room, "earzip")
             assert top in ALLOWED[room] or name.startswith(own), f"{path} imports {name}"
 
 

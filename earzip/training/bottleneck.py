@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from earzip.model.vae import Posterior
+from earzip.network.vae import Posterior
 from earzip.quantizer import preset_shares
 from earzip.training.config import BottleneckConfig
 from earzip.training.rate import FactorisedPrior, NeighbourPrior, round_steps

@@ -21,8 +21,8 @@ from earzip.formats.archive.frames import compress_frames
 from earzip.formats.symbols.coding import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics.measures import Measures, mean_measures, measure
-from earzip.model.config import SAMPLE_RATE
 from earzip.model_spec import ModelSpec
+from earzip.network.config import SAMPLE_RATE
 from earzip.quantizer import dequantize, quantize
 
 Audio = NDArray[np.float32]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from earzip.errors import UsageError
-from earzip.model.networks import network_config
+from earzip.network.networks import network_config
 
 _SHORTEST_CROP = 8192  # samples: two windows of the longest STFT
 _MOST = 1e6  # of any weight: beyond, there is no music to be made of it
@@ -147,7 +147,7 @@ class TrainingConfig:
 
     architecture: str
     model: dict[str, Any]
-    """Dimensions of the network, as `earzip.model.networks.network_config` takes them."""
+    """Dimensions of the network, as `earzip.network.networks.network_config` takes them."""
     steps: int
     batch_size: int = 4
     """Crops of a step, over all processes and accumulated passes together."""

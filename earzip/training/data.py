@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from earzip.errors import SourceError
 from earzip.level import REFERENCE_LEVEL_DB
-from earzip.model.config import SAMPLE_RATE
+from earzip.network.config import SAMPLE_RATE
 
 Audio = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.level import LevelMeter
-from earzip.model.config import SAMPLE_RATE
+from earzip.network.config import SAMPLE_RATE
 
 Audio = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from earzip.model.networks import Network
+from earzip.network.networks import Network
 from earzip.training.bottleneck import Bottleneck
 from earzip.training.config import OptimiserConfig
 from earzip.training.run_state import LEVELS

@@ -34,7 +34,7 @@ from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
-from earzip.model.config import SAMPLE_RATE
+from earzip.network.config import SAMPLE_RATE
 from earzip.training.filtering import FLOOR_DB, Audio, Limits, Measures, Reason, TrackMeter
 
 _HELD_BYTES = 64_000_000

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from earzip.errors import UsageError
-from earzip.model.networks import Network
-from earzip.model.spectral import SpectralVae
-from earzip.model.transform import TransformVae
+from earzip.network.networks import Network
+from earzip.network.spectral import SpectralVae
+from earzip.network.transform import TransformVae
 from earzip.training.bottleneck import Bottleneck
 from earzip.training.data import CropSource
 from earzip.training.discriminator import Discriminator

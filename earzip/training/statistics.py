@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from earzip.model.config import SAMPLE_RATE
-from earzip.model.mdct import Mdct
-from earzip.model.spectral import LinearStatistics, SpectralVae, mid_side
-from earzip.model.transform import TransformStatistics, TransformVae
+from earzip.network.config import SAMPLE_RATE
+from earzip.network.mdct import Mdct
+from earzip.network.spectral import LinearStatistics, SpectralVae, mid_side
+from earzip.network.transform import TransformStatistics, TransformVae
 from earzip.training.data import CropSource
 from earzip.training.kweighting import k_weighting_response
 

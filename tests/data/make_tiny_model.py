@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from earzip.model.config import SpectralConfig, TransformConfig
-from earzip.model.networks import Network
-from earzip.model.spectral import LinearStatistics, SpectralVae
-from earzip.model.transform import TransformStatistics, TransformVae
+from earzip.network.config import SpectralConfig, TransformConfig
+from earzip.network.networks import Network
+from earzip.network.spectral import LinearStatistics, SpectralVae
+from earzip.network.transform import TransformStatistics, TransformVae
 from earzip.training.run_state import save_weights
 
 FOLDER = Path(__file__).parent / "models"

@@ -285,7 +285,7 @@ def test_a_specification_of_another_network_is_not_loaded(tmp_path, changes, mes
 
 @pytest.mark.parametrize("error", [OverflowError, MemoryError])
 def test_a_network_that_cannot_be_allocated_is_a_damaged_model(monkeypatch, error):
-    monkeypatch.setattr("earzip.model.networks.SpectralVae", _raising(error))
+    monkeypatch.setattr("earzip.network.networks.SpectralVae", _raising(error))
     with pytest.raises(ModelDamagedError, match=r"tiny.json: weights do not fit"):
         load_codec(ModelSpec.read(MODELS / "tiny.json"))
 
@@ -294,7 +294,7 @@ def test_a_network_of_another_size_is_refused_before_it_is_allocated(tmp_path, m
     path = tmp_path / "x.json"
     path.write_text(json.dumps(_spec(config={**_CONFIG, "hop": 32_768})))
     shutil.copy(MODELS / "tiny.safetensors", tmp_path / "x.safetensors")
-    monkeypatch.setattr("earzip.model.networks.SpectralVae", _raising(AssertionError))
+    monkeypatch.setattr("earzip.network.networks.SpectralVae", _raising(AssertionError))
     with pytest.raises(ModelDamagedError, match="hop is 256, that of its config 32768"):
         load_codec(ModelSpec.read(path))
 

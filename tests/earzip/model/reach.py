@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from earzip.model.spectral import SpectralVae
-from earzip.model.transform import TransformVae
+from earzip.network.spectral import SpectralVae
+from earzip.network.transform import TransformVae
 
 N_FRAMES, CHANGED = 40, 20
 

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from earzip.model.config import EarConfig
-from earzip.model.ear import EarVae
-from earzip.model.oobleck import Snake, fold_weight_norm, strided_conv1d
-from earzip.model.transformer import RotaryEmbedding, rotate
+from earzip.network.config import EarConfig
+from earzip.network.ear import EarVae
+from earzip.network.oobleck import Snake, fold_weight_norm, strided_conv1d
+from earzip.network.transformer import RotaryEmbedding, rotate
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published"
 TINY = json.loads((PUBLISHED / "tiny_ear_vae.config.json").read_text())

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from earzip.model.mdct import Mdct
+from earzip.network.mdct import Mdct
 
 
 def by_definition(x: torch.Tensor, n_bins: int) -> torch.Tensor:

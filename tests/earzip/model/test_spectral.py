@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earzip.model.config import SpectralConfig
-from earzip.model.spectral import SpectralVae, band_weights
+from earzip.network.config import SpectralConfig
+from earzip.network.spectral import SpectralVae, band_weights
 from tests.earzip.model.reach import assert_decoder_reach, assert_encoder_reach
 
 SMALL = SpectralConfig(

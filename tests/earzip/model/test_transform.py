@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from earzip.formats.geometry import MAX_LATENTS
-from earzip.model.config import EarConfig, SpectralConfig, TransformConfig, n_sparse_latents
-from earzip.model.spectral import mid_side
-from earzip.model.transform import TransformStatistics, TransformVae
+from earzip.network.config import EarConfig, SpectralConfig, TransformConfig, n_sparse_latents
+from earzip.network.spectral import mid_side
+from earzip.network.transform import TransformStatistics, TransformVae
 from tests.earzip.model.reach import assert_decoder_reach, assert_encoder_reach
 
 SMALL = TransformConfig(

@@ -14,9 +14,9 @@ from earzip.checkpoints import find_model, load_codec
 from earzip.compression import compress_file
 from earzip.errors import ModelNotFoundError, SourceError, UsageError
 from earzip.inspect import read_info
-from earzip.model.ear import EarVae
 from earzip.model_files import calibrate_model, import_model
 from earzip.model_spec import ModelSpec
+from earzip.network.ear import EarVae
 from earzip.options import CompressOptions
 from tests.conftest import tones
 from tests.earzip.model_files.conftest import CHECKPOINT, options

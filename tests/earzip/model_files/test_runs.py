@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from earzip.compression import compress_file
 from earzip.errors import ModelDamagedError, SourceError, UsageError
-from earzip.model.networks import build_network
 from earzip.model_files import import_model
+from earzip.network.networks import build_network
 from earzip.network_files import RUN_WEIGHTS, write_run_network
 from earzip.options import CompressOptions
 from earzip.restoration import restore_file

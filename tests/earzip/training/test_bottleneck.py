@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from earzip.model.vae import Posterior
+from earzip.network.vae import Posterior
 from earzip.quantizer import dequantize, quantize, step_sizes
 from earzip.training.bottleneck import (
     Bottleneck,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from earzip.model.transform import TransformVae
+from earzip.network.transform import TransformVae
 from earzip.training.bottleneck import Bottleneck
 from earzip.training.config import BottleneckConfig, OptimiserConfig
 from earzip.training.optimiser import learning_rate_factor, make_optimiser

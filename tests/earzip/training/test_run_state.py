@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from earzip.errors import ModelDamagedError
-from earzip.model.networks import build_network
+from earzip.network.networks import build_network
 from earzip.training.run_state import RunState, load_state, save_state, save_weights
 from tests.earzip.training.conftest import TRANSFORM
 

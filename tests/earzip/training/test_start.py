@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from earzip.model.config import TransformConfig
-from earzip.model.networks import build_network
-from earzip.model.transform import TransformVae
+from earzip.network.config import TransformConfig
+from earzip.network.networks import build_network
+from earzip.network.transform import TransformVae
 from earzip.training.bottleneck import Bottleneck
 from earzip.training.config import BottleneckConfig
 from earzip.training.data import CropSource

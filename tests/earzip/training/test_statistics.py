@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earzip.model.config import TransformConfig
-from earzip.model.spectral import mid_side
-from earzip.model.transform import TransformStatistics, TransformVae
+from earzip.network.config import TransformConfig
+from earzip.network.spectral import mid_side
+from earzip.network.transform import TransformStatistics, TransformVae
 from earzip.training.data import CropSource
 from earzip.training.kweighting import k_weighting_response
 from earzip.training.statistics import measure_transform_statistics

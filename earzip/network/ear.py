@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earzip.model.config import EarConfig
-from earzip.model.oobleck import OobleckDecoder, OobleckEncoder
-from earzip.model.transformer import RotaryTransformer
-from earzip.model.vae import Posterior
+from earzip.network.config import EarConfig
+from earzip.network.oobleck import OobleckDecoder, OobleckEncoder
+from earzip.network.transformer import RotaryTransformer
+from earzip.network.vae import Posterior
 
 _VARIANCE_FLOOR = 1e-6
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earzip.model.config import SAMPLE_RATE, SpectralConfig
-from earzip.model.mdct import Mdct
-from earzip.model.vae import Posterior
+from earzip.network.config import SAMPLE_RATE, SpectralConfig
+from earzip.network.mdct import Mdct
+from earzip.network.vae import Posterior
 
 _LOG_ENERGY_FLOOR = 1e-8
 _GAIN_RANGE = (-12.0, 6.0)  # nepers: a band can close to −104 dB

@@ -16,16 +16,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from earzip.model.config import TransformConfig
-from earzip.model.mdct import Mdct
-from earzip.model.spectral import (
+from earzip.network.config import TransformConfig
+from earzip.network.mdct import Mdct
+from earzip.network.spectral import (
     ConvNeXtBlock,
     band_weights,
     float32_throughout,
     mid_side,
     rows_to_means,
 )
-from earzip.model.vae import Posterior
+from earzip.network.vae import Posterior
 
 _ENERGY_FLOOR = 1e-8
 _GAIN_RANGE = (-12.0, 3.0)  # nepers

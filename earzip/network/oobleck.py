@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earzip.model.config import EarConfig
+from earzip.network.config import EarConfig
 
 _AUDIO_CHANNELS = 2
 _DILATIONS = (1, 3, 9)

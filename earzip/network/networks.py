@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from earzip.model.config import EarConfig, SpectralConfig, TransformConfig
-from earzip.model.ear import EarVae
-from earzip.model.oobleck import fold_weight_norm
-from earzip.model.spectral import SpectralVae
-from earzip.model.transform import TransformVae
+from earzip.network.config import EarConfig, SpectralConfig, TransformConfig
+from earzip.network.ear import EarVae
+from earzip.network.oobleck import fold_weight_norm
+from earzip.network.spectral import SpectralVae
+from earzip.network.transform import TransformVae
 
 Dimensions = SpectralConfig | TransformConfig | EarConfig
 Network = SpectralVae | TransformVae | EarVae
