@@ -25,15 +25,16 @@ from numpy.typing import NDArray
 
 from earzip.calibration import read_excerpt
 from earzip.checkpoints import find_model, load_codec
-from earzip.codec import Codec, Geometry
+from earzip.coding.codec import Codec
+from earzip.coding.quantizer import dequantize, quantize
 from earzip.formats.archive.frames import compress_frames
+from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, measure
 from earzip.model_spec import ModelSpec
 from earzip.network.config import SAMPLE_RATE, EarConfig
 from earzip.network.ear import EarVae
 from earzip.network.networks import ready_to_run
-from earzip.quantizer import dequantize, quantize
 
 Sound = NDArray[np.float32]
 Segments = list[NDArray[np.float32]]

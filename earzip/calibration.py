@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.codec import Audio, Codec, Latents
+from earzip.coding.codec import Audio, Codec, Latents
+from earzip.coding.level import LevelMeter, gain_to_reference_db
+from earzip.coding.quantizer import STEPS_PER_OCTAVE, quantize
 from earzip.errors import SourceError
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.audio.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.symbols.coding import pack
-from earzip.level import LevelMeter, gain_to_reference_db
-from earzip.quantizer import STEPS_PER_OCTAVE, quantize
 
 OnUnreadable = Callable[[SourceError], None]
 """Told of each track that cannot be read."""
@@ -64,14 +64,14 @@ class EncodedMusic:
 
     @property
     def step_exponents(self) -> tuple[int, ...]:
-        """The exponents of the steps nearest to the scales; see `earzip.quantizer`."""
+        """The exponents of the steps nearest to the scales; see `earzip.coding.quantizer`."""
         exponents = np.rint(np.log2(self.scales) * STEPS_PER_OCTAVE)
         return tuple(exponents.astype(int).tolist())
 
     def kbps(self, exponents: NDArray[np.int32], rounding: float, n_sparse: int) -> float:
         """Return the rate at steps of ``exponents``, pooled, in kilobits per second.
 
-        ``rounding`` and ``n_sparse``: see `earzip.quantizer.quantize` and
+        ``rounding`` and ``n_sparse``: see `earzip.coding.quantizer.quantize` and
         `earzip.formats.symbols.coding.pack`.
 
         It counts the segments as an archive stores them; header, index and tags come on top.

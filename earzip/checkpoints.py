@@ -20,7 +20,7 @@ from earzip.model_hub import PUBLICATIONS
 from earzip.model_spec import ModelSpec
 
 if TYPE_CHECKING:
-    from earzip.codec import Codec
+    from earzip.coding.codec import Codec
 from earzip.model_spec import DEFAULT_MODEL
 
 _EMBEDDED = Path(__file__).parent / "weights"
@@ -138,13 +138,14 @@ def load_codec(
 ) -> Codec:
     """Return the codec of ``spec`` on ``device``, its weights checked and in float32.
 
-    Raises ModelNotFoundError or ModelDamagedError; see `earzip.codec.Codec` for the options.
+    Raises ModelNotFoundError or ModelDamagedError; see `earzip.coding.codec.Codec` for the options.
     """
     # Here, for they load torch, which listing and finding models does without.
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 
-    from earzip.codec import Codec, Geometry  # noqa: PLC0415
+    from earzip.coding.codec import Codec  # noqa: PLC0415
+    from earzip.formats.geometry import Geometry  # noqa: PLC0415
     from earzip.network.networks import build_network, ready_to_run  # noqa: PLC0415
 
     verify_model(spec)

@@ -11,11 +11,11 @@ from earzip.model_spec import ModelSpec
 from earzip.runtime import choose_device
 
 if TYPE_CHECKING:
-    from earzip.codec import Codec
+    from earzip.coding.codec import Codec
 
 
 class CodecPool:
-    """Codecs on one device, for any number of threads; see `earzip.codec.Codec` for the options.
+    """Codecs on one device, for any number of threads; see `earzip.coding.codec.Codec` for the options.
 
     A context manager. ``device`` is a name for `earzip.runtime.choose_device`. Nothing is loaded, torch
     least of all, before the first codec is asked for: a run that finds all its files done, or their

@@ -19,7 +19,9 @@ from earzip.archive_settings import ArchiveSettings
 from earzip.arrays import Progress
 from earzip.checkpoints import find_model
 from earzip.codec_pool import CodecPool
-from earzip.edges import TrackEnds, edge_errors
+from earzip.coding.edges import TrackEnds, edge_errors
+from earzip.coding.level import LevelMeter, gain_to_reference_db
+from earzip.coding.quantizer import dequantize, quantize
 from earzip.errors import SourceError, TagError, TargetError
 from earzip.existing import compressed_already, look_at_target, result_of
 from earzip.formats.archive.header import (
@@ -43,13 +45,11 @@ from earzip.formats.symbols.coding import MAX_SYMBOL, Symbols, coding_for, pack
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.guard import Guard
-from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics import require_eval
 from earzip.options import CompressOptions, CompressResult
-from earzip.quantizer import dequantize, quantize
 
 if TYPE_CHECKING:
-    from earzip.codec import Codec
+    from earzip.coding.codec import Codec
 
 Audio = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from earzip.arrays import Progress
 from earzip.checkpoints import find_model_of_archive
 from earzip.codec_pool import CodecPool
-from earzip.edges import mend_edges
+from earzip.coding.edges import mend_edges
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
@@ -26,7 +26,7 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.latents import read_segment
 
 if TYPE_CHECKING:
-    from earzip.codec import Codec
+    from earzip.coding.codec import Codec
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]

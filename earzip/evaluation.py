@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from earzip.arrays import Progress
 from earzip.codec_pool import CodecPool
+from earzip.coding.blocks import in_step
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.exact_track import ExactTrack
@@ -22,7 +23,6 @@ from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.resample import SAMPLE_RATE, n_samples_at, stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import is_archive_name
-from earzip.lockstep import in_step
 from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag
 from earzip.metrics.loudness import Loudness, LoudnessMeter

@@ -12,12 +12,12 @@ from typing import BinaryIO
 import numpy as np
 
 from earzip.arrays import Progress
+from earzip.coding.blocks import in_step
 from earzip.errors import DamagedArchiveError, SourceError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.source import open_source, open_source_file
-from earzip.lockstep import in_step
 
 
 def exact_forms(facts: SourceFacts) -> tuple[str, ...]:

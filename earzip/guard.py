@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.arrays import Progress
+from earzip.coding.blocks import in_step
 from earzip.decoding import DecodedTrack
 from earzip.errors import SourceError
 from earzip.exact import exact_forms, is_exact, open_exact
@@ -19,11 +20,10 @@ from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.audio.reader import SourceFacts
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
-from earzip.lockstep import in_step
 from earzip.options import CompressOptions
 
 if TYPE_CHECKING:
-    from earzip.codec import Codec
+    from earzip.coding.codec import Codec
     from earzip.metrics.measures import Measures
 
 Write = Callable[..., ArchiveSizes]
@@ -64,7 +64,7 @@ class Guard:
         return header, write(header)
 
     def _measures(self, archive: Path) -> Measures | None:
-        from earzip.window_batches import use_one_thread  # noqa: PLC0415  # loads torch
+        from earzip.coding.windows import use_one_thread  # noqa: PLC0415  # loads torch
 
         # The archive holds them: they must not round differently with the caller's number of threads.
         with ThreadPoolExecutor(1, initializer=use_one_thread) as thread:

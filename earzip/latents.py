@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.coding.quantizer import dequantize
 from earzip.errors import DamagedArchiveError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write
 from earzip.options import LatentsResult
-from earzip.quantizer import dequantize
 
 Latents = NDArray[np.float32]
 

@@ -18,12 +18,12 @@ from safetensors.torch import save
 
 from earzip.calibration import EncodedMusic, OnUnreadable, encode_music
 from earzip.checkpoints import load_codec, model_folders, verify_model
+from earzip.coding.quantizer import STEPS_PER_OCTAVE, preset_exponents
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.model_spec import ModelSpec, Preset, is_model_name, most_core_frames
 from earzip.network.config import EarConfig, n_sparse_latents
 from earzip.network_files import TrainedNetwork, read_published, read_run
-from earzip.quantizer import STEPS_PER_OCTAVE, preset_exponents
 
 _FORMAT_DOCUMENT = "SPEC.md"
 _CORE_SAMPLES, _MOST_CORE_FRAMES = 1 << 20, 8192  # 23.8 s, of a network whose reach is known

@@ -65,7 +65,7 @@ class ModelSpec:
     geometry: dict[str, int]
     n_latents: int
     step_exponents: tuple[int, ...]
-    """Exponent of each latent's step at preset exponent 0; see `earzip.quantizer`."""
+    """Exponent of each latent's step at preset exponent 0; see `earzip.coding.quantizer`."""
     presets: dict[str, Preset]
     weights_sha256: str
     licence: str
@@ -120,7 +120,7 @@ class ModelSpec:
     def exponents_at(self, added: int) -> NDArray[np.int32]:
         """Return the exponent of each latent's step at a preset that adds ``added``, int32 ``[D]``."""
         # Loads numpy, which the help does without.
-        from earzip.quantizer import preset_exponents  # noqa: PLC0415
+        from earzip.coding.quantizer import preset_exponents  # noqa: PLC0415
 
         return preset_exponents(self.step_exponents, added, self.n_sparse)
 

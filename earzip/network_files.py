@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from earzip.coding.quantizer import STEPS_PER_OCTAVE
 from earzip.errors import ModelDamagedError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.formats.geometry import MAX_EXPONENT
 from earzip.network.config import EarConfig
 from earzip.network.networks import Dimensions, build_network, network_config
-from earzip.quantizer import STEPS_PER_OCTAVE
 
 RUN_WEIGHTS = "weights.safetensors"
 RUN_NETWORK = "weights.json"
@@ -43,7 +43,7 @@ class TrainedNetwork:
     step_factors: Mapping[str, float]
     """The step of each quality, in posterior scales."""
     rounding: float = 0.5
-    """As `earzip.quantizer.quantize` takes it."""
+    """As `earzip.coding.quantizer.quantize` takes it."""
 
 
 def read_published(path: Path, config: Path | None) -> TrainedNetwork:

@@ -36,7 +36,7 @@ from earzip.source_file import (
 )
 
 if TYPE_CHECKING:
-    from earzip.codec import Codec
+    from earzip.coding.codec import Codec
 
 Audio = NDArray[np.float32]
 

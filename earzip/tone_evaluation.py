@@ -24,7 +24,7 @@ from earzip.model_spec import QUALITIES
 from earzip.options import CompressOptions
 
 if TYPE_CHECKING:
-    from earzip.codec import Codec
+    from earzip.coding.codec import Codec
 
 Audio = NDArray[np.float32]
 

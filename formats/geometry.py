@@ -1,7 +1,12 @@
-"""What SPEC.md lets a header and a segment hold, for whoever makes a model as for readers.
+"""How a track is cut into frames, windows and segments, and the limits that SPEC.md sets to them.
 
-Plain numbers without imports: the specification of a model is checked against them without numpy.
+Plain numbers without numpy: readers of archives and the specification of a model check against them.
+
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 MAX_LATENTS = 4096  # channels
 MAX_EXPONENT = 1024  # of a step, either way
@@ -16,3 +21,34 @@ SEGMENT_SLACK_BYTES = 65_536  # that a segment's tables may take beside its inte
 def max_segment_bytes(n_latents: int, core: int) -> int:
     """Return the most bytes that a segment of ``core`` frames may decompress to."""
     return 2 * n_latents * core + SEGMENT_SLACK_BYTES
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a track is cut into windows; part of the model and of the archive format."""
+
+    hop: int
+    """Samples a frame."""
+    lead: int
+    """Samples set before and behind a track, so that its first and last frames cover it twice."""
+    core: int
+    """Frames of a window that are kept; also the frames of an archive's segment."""
+    encoder_context: int
+    """Frames on each side of the core that the encoder sees."""
+    decoder_context: int
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return the frames of a track of ``n_samples``; none for an empty track."""
+        return -(-(n_samples + 2 * self.lead) // self.hop) if n_samples else 0
+
+    def n_segments(self, n_samples: int) -> int:
+        """Return the windows, and so the segments, of a track of ``n_samples``."""
+        return -(-self.n_frames(n_samples) // self.core)
+
+    def segments_of(self, first_sample: int, last_sample: int) -> range:
+        """Return the windows whose cores hold samples ``[first_sample, last_sample)``."""
+        span = self.core * self.hop
+        return range(
+            (first_sample + self.lead) // span,
+            (last_sample - 1 + self.lead) // span + 1 if last_sample > first_sample else 0,
+        )

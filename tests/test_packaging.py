@@ -53,7 +53,9 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
             top = name.split(".")[0]
             if top in sys.stdlib_module_names or name == "earzip.errors":
                 continue
-            own = {"formats": "earzip.formats", "earzip/network": "earzip.network"}.get(room, "earzip")
+            own = {"formats": "earzip.formats", "earzip/network": "earzip.network"}.get(
+                room, "earzip"
+            )
             assert top in ALLOWED[room] or name.startswith(own), f"{path} imports {name}"
 
 

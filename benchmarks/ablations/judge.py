@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.data.pcm import FULL_SCALE, SAMPLE_RATE, read_set
 from benchmarks.treble import treble_error_db
-from earzip.level import REFERENCE_LEVEL_DB
+from earzip.coding.level import REFERENCE_LEVEL_DB
 from earzip.metrics.measures import Measures, mean_measures, measure
 from earzip.network.networks import Network, build_network, ready_to_run
 from earzip.network_files import read_run

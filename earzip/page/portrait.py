@@ -13,12 +13,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from earzip.arrays import Progress
+from earzip.coding.blocks import in_step
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.resample import stereo_44k
-from earzip.lockstep import in_step
 from earzip.page.facts import CD_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture
 from earzip.page.spectrum import Spectrogram, Waveform

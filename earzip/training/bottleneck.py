@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from earzip.coding.quantizer import preset_shares
 from earzip.network.vae import Posterior
-from earzip.quantizer import preset_shares
 from earzip.training.config import BottleneckConfig
 from earzip.training.rate import FactorisedPrior, NeighbourPrior, round_steps
 
@@ -31,7 +31,7 @@ class Bottleneck(nn.Module):
     """Noise that a decoder learns to bear, and the rate of the latents.
 
     A step is the posterior scale times the item's step scale, or a share of that
-    (`earzip.quantizer.preset_shares`). Noises: ``round``, rounding to
+    (`earzip.coding.quantizer.preset_shares`). Noises: ``round``, rounding to
     multiples of the step, with gradients passed straight through; ``uniform``, noise as wide as the step
     (Ballé et al., 2017); ``gaussian``, the posterior's own (Kingma and Welling, 2014), whose deviation is
     the step, as much as rounding to √12 steps gives; ``none``.
@@ -96,7 +96,7 @@ def _prior_of(n_latents: int, n_sparse: int) -> FactorisedPrior | NeighbourPrior
 def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float) -> Tensor:
     """Return ``latents`` rounded to multiples of ``step``, with gradients for both.
 
-    ``rounding`` as in `earzip.quantizer.quantize`: ½, or less for a dead zone.
+    ``rounding`` as in `earzip.coding.quantizer.quantize`: ½, or less for a dead zone.
 
     Rounding passes the gradient of the latents unchanged; that of the step is the learned-step rule
     of Esser et al. (LSQ, 2020).

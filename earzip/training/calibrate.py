@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from earzip.checkpoints import load_codec
-from earzip.codec import Codec
+from earzip.coding.codec import Codec
+from earzip.coding.level import LevelMeter, gain_to_reference_db
+from earzip.coding.quantizer import dequantize, quantize
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.symbols.coding import pack
-from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics.measures import Measures, mean_measures, measure
 from earzip.model_spec import ModelSpec
 from earzip.network.config import SAMPLE_RATE
-from earzip.quantizer import dequantize, quantize
 
 Audio = NDArray[np.float32]
 

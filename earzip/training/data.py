@@ -11,8 +11,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from earzip.coding.level import REFERENCE_LEVEL_DB
 from earzip.errors import SourceError
-from earzip.level import REFERENCE_LEVEL_DB
 from earzip.network.config import SAMPLE_RATE
 
 Audio = NDArray[np.float32]
@@ -45,7 +45,7 @@ class MusicPool:
     """Tracks of one ``NAME.s16`` (int16, interleaved stereo, 44.1 kHz) with its ``NAME.json`` index.
 
     The index is a list of objects with ``start``, ``frames`` (in stereo frames) and ``rms_db``, the
-    gated level that `earzip.level` defines. Raises SourceError when the pair cannot be read.
+    gated level that `earzip.coding.level` defines. Raises SourceError when the pair cannot be read.
     """
 
     def __init__(self, path: Path, shortest_frames: int) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.level import LevelMeter
+from earzip.coding.level import LevelMeter
 from earzip.network.config import SAMPLE_RATE
 
 Audio = NDArray[np.float32]
@@ -57,7 +57,7 @@ class Measures:
     balance_db: float
     """Energy of left over that of right; 0 is even."""
     level_db: float
-    """The gated level of `earzip.level`, dBFS RMS: a sine at full scale has −3."""
+    """The gated level of `earzip.coding.level`, dBFS RMS: a sine at full scale has −3."""
     peak_db: float
     """Highest sample at 44.1 kHz, dBFS."""
 

@@ -121,7 +121,7 @@ def _bits(mass: Tensor) -> Tensor:
 
 
 def round_steps(scaled: Tensor, rounding: float) -> Tensor:
-    """Return latents ``scaled`` to steps as integers; ``rounding`` as in `earzip.quantizer.quantize`."""
+    """Return latents ``scaled`` to steps as integers; ``rounding`` as in `quantizer.quantize`."""
     return scaled.sign() * (scaled.abs() + rounding).floor()
 
 

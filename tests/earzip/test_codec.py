@@ -6,8 +6,9 @@ import torch
 from numpy.typing import NDArray
 
 from earzip.checkpoints import find_model, load_codec
-from earzip.codec import Codec, Geometry
+from earzip.coding.codec import Codec
 from earzip.errors import UsageError
+from earzip.formats.geometry import Geometry
 from tests.conftest import tones
 
 Audio = NDArray[np.float32]

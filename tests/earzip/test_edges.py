@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earzip.edges import RAMP_SAMPLES, TrackEnds, edge_errors, mend_edges
+from earzip.coding.edges import RAMP_SAMPLES, TrackEnds, edge_errors, mend_edges
 
 
 def test_mended_edges_are_the_original_and_the_rest_is_as_decoded() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from earzip.level import LevelMeter, gain_to_reference_db
+from earzip.coding.level import LevelMeter, gain_to_reference_db
 
 
 def level_of(*blocks: np.ndarray) -> float:

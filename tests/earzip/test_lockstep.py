@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earzip.lockstep import in_step
+from earzip.coding.blocks import in_step
 
 LENGTHS = st.lists(st.integers(0, 5), max_size=8)
 

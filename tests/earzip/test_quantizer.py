@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from earzip.formats.symbols.coding import MAX_SYMBOL
-from earzip.quantizer import (
+from earzip.coding.quantizer import (
     dequantize,
     preset_exponents,
     preset_shares,
     quantize,
     step_sizes,
 )
+from earzip.formats.symbols.coding import MAX_SYMBOL
 
 
 def test_a_round_trip_is_within_half_a_step() -> None:

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip import window_batches
 from earzip.checkpoints import find_model, load_codec
+from earzip.coding import windows
+from earzip.coding.windows import SingleWindows, WindowBatches, WindowEngine
 from earzip.errors import DeviceError
-from earzip.window_batches import SingleWindows, WindowBatches, WindowEngine
 from tests.conftest import tones
 
 Window = NDArray[np.float32]
@@ -56,7 +56,7 @@ def engine() -> Iterator[WindowBatches]:
 @pytest.fixture
 def full_batches_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a batch that is not full wait longer than any test."""
-    monkeypatch.setattr(window_batches, "LINGER_S", NEVER)
+    monkeypatch.setattr(windows, "LINGER_S", NEVER)
 
 
 @pytest.mark.usefixtures("full_batches_only")

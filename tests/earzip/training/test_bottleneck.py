@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from earzip.coding.quantizer import dequantize, quantize, step_sizes
 from earzip.network.vae import Posterior
-from earzip.quantizer import dequantize, quantize, step_sizes
 from earzip.training.bottleneck import (
     Bottleneck,
     Passed,

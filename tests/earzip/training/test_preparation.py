@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from earzip.batch.signals import StopRequested
+from earzip.coding.level import LevelMeter
 from earzip.errors import LockedError, TargetError
-from earzip.level import LevelMeter
 from earzip.training.data import MusicPool
 from earzip.training.filtering import Limits
 from earzip.training.preparation import (

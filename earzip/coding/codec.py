@@ -8,60 +8,29 @@ A model's context is at least as wide as what its networks can see, so a kept fr
 depend on where windows begin: there is nothing to cross-fade. On a CPU every window is one forward
 pass on one thread, whatever the batch size and the number of threads, so the same audio gives the same
 bytes; threads work on different windows. Any number of threads may code tracks with one codec at a
-time: see `earzip.window_batches`. In bfloat16 and float16 autocast runs what the network leaves to it
+time: see `earzip.coding.windows`. In bfloat16 and float16 autocast runs what the network leaves to it
 in that type; windows, latents and sound are float32 all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from earzip.coding.windows import Network, window_engine
 from earzip.errors import UsageError
+from earzip.formats.geometry import Geometry
 from earzip.network.vae import Vae
 from earzip.runtime import PRECISIONS, usable_cores
-from earzip.window_batches import Network, window_engine
 
 Audio = NDArray[np.float32]
 Latents = NDArray[np.float32]
 
 _CUDA_BATCH = 16
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How a track is cut into windows; part of the model and of the archive format."""
-
-    hop: int
-    """Samples a frame."""
-    lead: int
-    """Samples set before and behind a track, so that its first and last frames cover it twice."""
-    core: int
-    """Frames of a window that are kept; also the frames of an archive's segment."""
-    encoder_context: int
-    """Frames on each side of the core that the encoder sees."""
-    decoder_context: int
-
-    def n_frames(self, n_samples: int) -> int:
-        """Return the frames of a track of ``n_samples``; none for an empty track."""
-        return -(-(n_samples + 2 * self.lead) // self.hop) if n_samples else 0
-
-    def n_segments(self, n_samples: int) -> int:
-        """Return the windows, and so the segments, of a track of ``n_samples``."""
-        return -(-self.n_frames(n_samples) // self.core)
-
-    def segments_of(self, first_sample: int, last_sample: int) -> range:
-        """Return the windows whose cores hold samples ``[first_sample, last_sample)``."""
-        span = self.core * self.hop
-        return range(
-            (first_sample + self.lead) // span,
-            (last_sample - 1 + self.lead) // span + 1 if last_sample > first_sample else 0,
-        )
 
 
 class Codec:

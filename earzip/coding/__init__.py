@@ -1,0 +1,1 @@
+"""One track to latents to integers, and back."""
