@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.coders import Coder, EarzipCoder, FfmpegCoder, OpusCoder
-from earzip.checkpoints import find_model
 from earzip.errors import EarzipError, ModelNotFoundError
-from earzip.model_spec import DEFAULT_MODEL, QUALITIES, ModelSpec
+from earzip.models.spec import DEFAULT_MODEL, QUALITIES, ModelSpec
+from earzip.models.store import find_model
 
 LADDERS_KBPS = {
     "opus": (10, 12, 16, 20, 24, 32, 48, 64, 96),

@@ -43,9 +43,9 @@ from benchmarks.behaviour_sources import (
 from benchmarks.coders import Coder, EarzipCoder
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from benchmarks.spectrograms import HOP, N_FFT, Sound, draw, power_spectrogram
-from earzip.checkpoints import find_model
 from earzip.metrics.measures import si_sdr_db
-from earzip.model_spec import DEFAULT_MODEL, QUALITIES
+from earzip.models.spec import DEFAULT_MODEL, QUALITIES
+from earzip.models.store import find_model
 
 EDGES_HZ = (0, 100, 500, 2_000, 5_000, 10_000, 16_000, 20_000)
 ABOVE_LIMIT_HZ = 16_500

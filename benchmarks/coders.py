@@ -15,9 +15,9 @@ import soundfile
 
 import earzip
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
-from earzip.model_spec import ModelSpec
+from earzip.models.pool import CodecPool
+from earzip.models.spec import ModelSpec
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.restoration import restore_file
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks.clips import read_clips
 from benchmarks.data.pcm import SAMPLE_RATE
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
+from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.restoration import restore_file
 

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earzip.calibration import read_excerpt
-from earzip.checkpoints import find_model, load_codec
 from earzip.coding.codec import Codec
 from earzip.coding.quantizer import dequantize, quantize
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, measure
-from earzip.model_spec import ModelSpec
+from earzip.models.calibration import read_excerpt
+from earzip.models.spec import ModelSpec
+from earzip.models.store import find_model, load_codec
 from earzip.network.config import SAMPLE_RATE, EarConfig
 from earzip.network.ear import EarVae
 from earzip.network.networks import ready_to_run

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from earzip.checkpoints import find_model
 from earzip.cli.options import (
     EXIT_CODES,
     BatchOptions,
@@ -24,7 +23,8 @@ from earzip.cli.run import Opening, Place, run_shared
 from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
-from earzip.model_spec import DEFAULT_MODEL, QUALITIES
+from earzip.models.spec import DEFAULT_MODEL, QUALITIES
+from earzip.models.store import find_model
 from earzip.options import (
     BELOW_FLOOR,
     BelowFloor,

@@ -97,8 +97,8 @@ def _evaluate_files(
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.codec_pool import CodecPool  # noqa: PLC0415  # loads numpy
         from earzip.evaluation import evaluate_pair  # noqa: PLC0415
+        from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
 
         with CodecPool(**network.checked()) as codecs:
 

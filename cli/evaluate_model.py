@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from earzip.batch.plan import is_folder
-from earzip.checkpoints import find_model, verify_model
 from earzip.cli.options import NetworkOptions, RunOptions
 from earzip.errors import TargetError, UsageError
+from earzip.models.store import find_model, verify_model
 
 _SUFFIX = ".png"
 
@@ -22,7 +22,7 @@ def evaluate_model(
     """Print a row, or a JSON object, for each quality of ``model`` and level of the tone."""
     _require_picture(output, force=run.force)
     verify_model(find_model(model))
-    from earzip.codec_pool import CodecPool  # noqa: PLC0415  # loads numpy
+    from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
     from earzip.tone_evaluation import evaluate_tones  # noqa: PLC0415
 
     tones = []

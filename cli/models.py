@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from earzip.checkpoints import find_model, list_models, verify_model
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
@@ -17,7 +16,8 @@ from earzip.cli.options import (
 )
 from earzip.cli.output import Printer, printable
 from earzip.errors import EarzipError, ModelDamagedError, SourceError
-from earzip.model_spec import QUALITIES, ModelSpec
+from earzip.models.spec import QUALITIES, ModelSpec
+from earzip.models.store import find_model, list_models, verify_model
 from earzip.report import FileRecord, FileStatus, Report
 from earzip.runtime import choose_device
 
@@ -112,7 +112,7 @@ def import_(
     of which only tensors are unpickled, or a safetensors file with the same keys. The model goes to
     earzip/models under $XDG_DATA_HOME (~/.local/share).
     """
-    from earzip.model_files import ImportOptions, import_model  # noqa: PLC0415  # loads torch
+    from earzip.models.install import ImportOptions, import_model  # noqa: PLC0415  # loads torch
 
     options = ImportOptions(
         name=name if name is not None else checkpoint.resolve().stem.replace("_", "-"),
@@ -152,8 +152,8 @@ def fetch(
     NAME is ear-vae-44k. The file's revision and SHA-256 are shown and kept with the model. What the
     hub's own cache holds is not fetched again.
     """
-    from earzip.model_files import ImportOptions, import_model  # noqa: PLC0415  # loads torch
-    from earzip.model_hub import fetch_checkpoint  # noqa: PLC0415  # loads huggingface_hub
+    from earzip.models.hub import fetch_checkpoint  # noqa: PLC0415  # loads huggingface_hub
+    from earzip.models.install import ImportOptions, import_model  # noqa: PLC0415  # loads torch
 
     fetched = fetch_checkpoint(name, revision=revision, sha256=sha256)
     click.echo(f"fetched {printable(fetched.source)}", err=True)
@@ -183,7 +183,7 @@ def calibrate(*, name: str, music: tuple[Path, ...], device: str, precision: str
 
     Archives that were made before stay readable; a folder that is compressed again is written anew.
     """
-    from earzip.model_files import calibrate_model  # noqa: PLC0415  # loads torch
+    from earzip.models.install import calibrate_model  # noqa: PLC0415  # loads torch
 
     spec = calibrate_model(
         find_model(name), music, choose_device(device, precision), precision, _tell_unreadable
@@ -201,7 +201,7 @@ def export(*, name: str, output: Path, run: RunOptions) -> int:
 
     EARZIP_MODELS=DIR makes earzip find the model there.
     """
-    from earzip.model_files import export_model  # noqa: PLC0415  # loads torch
+    from earzip.models.install import export_model  # noqa: PLC0415  # loads torch
 
     for path in export_model(find_model(name), output, force=run.force):
         click.echo(printable(str(path)))

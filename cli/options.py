@@ -114,7 +114,7 @@ def run_options(*names: str) -> Callable[[Function], Function]:
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Where and how the network runs; the arguments of `earzip.codec_pool.CodecPool`."""
+    """Where and how the network runs; the arguments of `earzip.models.pool.CodecPool`."""
 
     device: str
     precision: str

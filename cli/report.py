@@ -128,8 +128,8 @@ def _write_page(
     run: RunOptions,
     network: NetworkOptions,
 ) -> int:
-    from earzip.codec_pool import CodecPool  # noqa: PLC0415
     from earzip.formats.atomic import atomic_write  # noqa: PLC0415  # with those below, loads numpy
+    from earzip.models.pool import CodecPool  # noqa: PLC0415
     from earzip.page.builder import PageBuilder  # noqa: PLC0415
     from earzip.page.originals import Originals  # noqa: PLC0415
     from earzip.page.rows import TrackEntry, names_below  # noqa: PLC0415

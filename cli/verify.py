@@ -56,8 +56,8 @@ def verify(
 
     @contextmanager
     def open_decoder() -> Iterator[Work]:
-        from earzip.codec_pool import CodecPool  # noqa: PLC0415  # loads numpy
         from earzip.decoding import decode_check  # noqa: PLC0415  # loads numpy
+        from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
 
         with CodecPool(**network.checked()) as codecs:
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from earzip.formats.archive.header import Header
 from earzip.formats.symbols.coding import coding_for
-from earzip.model_spec import ModelSpec
+from earzip.models.spec import ModelSpec
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from earzip.archive_settings import ArchiveSettings
 from earzip.arrays import Progress
-from earzip.checkpoints import find_model
-from earzip.codec_pool import CodecPool
 from earzip.coding.edges import TrackEnds, edge_errors
 from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.coding.quantizer import dequantize, quantize
@@ -46,6 +44,8 @@ from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.guard import Guard
 from earzip.metrics import require_eval
+from earzip.models.pool import CodecPool
+from earzip.models.store import find_model
 from earzip.options import CompressOptions, CompressResult
 
 if TYPE_CHECKING:

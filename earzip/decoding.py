@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Progress
-from earzip.checkpoints import find_model_of_archive
-from earzip.codec_pool import CodecPool
 from earzip.coding.edges import mend_edges
 from earzip.errors import (
     ArchiveError,
@@ -24,6 +22,8 @@ from earzip.errors import (
 from earzip.exact_track import ExactTrack
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.latents import read_segment
+from earzip.models.pool import CodecPool
+from earzip.models.store import find_model_of_archive
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Progress
-from earzip.codec_pool import CodecPool
 from earzip.coding.blocks import in_step
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
@@ -26,6 +25,7 @@ from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag
 from earzip.metrics.loudness import Loudness, LoudnessMeter
+from earzip.models.pool import CodecPool
 
 if TYPE_CHECKING:
     from earzip.metrics.measures import Measures

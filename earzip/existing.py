@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earzip.archive_settings import ArchiveSettings
-from earzip.checkpoints import find_model
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive.header import Header, SourceRecord, portable_name
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
+from earzip.models.store import find_model
 from earzip.options import CompressOptions, CompressResult, Status
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from earzip.archive_settings import ArchiveSettings
 from earzip.arrays import Progress
 from earzip.batch.plan import Job
-from earzip.checkpoints import find_model, verify_model
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.existing import compressed_already
+from earzip.models.pool import CodecPool
+from earzip.models.store import find_model, verify_model
 from earzip.options import CompressOptions, CompressResult, RestoreOptions, RestoreResult
 from earzip.report import FileRecord, FileStatus
 from earzip.restoration import restore_file, restored_already
@@ -100,7 +100,7 @@ class OpenCompress:
 
     @contextmanager
     def __call__(self, seat: Seat) -> Iterator[CompressWork]:
-        """Give the work. Raises as `earzip.checkpoints.verify_model` and `OpenNetwork.at` do."""
+        """Give the work. Raises as `earzip.models.store.verify_model` and `OpenNetwork.at` do."""
         # What is wrong with the model is wrong with every file: said once, before them.
         verify_model(find_model(self.options.model))
         with self.network.at(seat) as codecs:

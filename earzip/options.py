@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from earzip.errors import BelowFloorError, UsageError
-from earzip.model_spec import DEFAULT_MODEL, QUALITIES
+from earzip.models.spec import DEFAULT_MODEL, QUALITIES
 
 Status = Literal["written", "up_to_date"]
 Container = Literal["flac", "wav"]

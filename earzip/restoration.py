@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Progress
-from earzip.codec_pool import CodecPool
 from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
 from earzip.exact_track import ExactTrack
@@ -25,6 +24,7 @@ from earzip.formats.audio.resample import resample_to
 from earzip.formats.audio.write import AudioWriter
 from earzip.formats.tags.provenance import read_provenance, write_provenance
 from earzip.formats.tags.write import write_tags
+from earzip.models.pool import CodecPool
 from earzip.options import RestoreOptions, RestoreResult
 from earzip.restore_plan import RestorePlan, plan_restore
 from earzip.restore_target import require_replaceable

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.checkpoints import find_model
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.decoding import DecodedTrack
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.write import AudioWriter
 from earzip.metrics import require_eval
 from earzip.metrics.thd import LEVELS_DBFS, SAMPLE_RATE, TONE_HZ, ThdN, measure_thd_n, tone
-from earzip.model_spec import QUALITIES
+from earzip.models.pool import CodecPool
+from earzip.models.spec import QUALITIES
+from earzip.models.store import find_model
 from earzip.options import CompressOptions
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from benchmarks.data.pcm import FULL_SCALE, SAMPLE_RATE, read_set
 from benchmarks.treble import treble_error_db
 from earzip.coding.level import REFERENCE_LEVEL_DB
 from earzip.metrics.measures import Measures, mean_measures, measure
+from earzip.models.trained import read_run
 from earzip.network.networks import Network, build_network, ready_to_run
-from earzip.network_files import read_run
 from earzip.training.rate import bits_to_kbps, entropy_bits
 
 EXCERPTS = 24

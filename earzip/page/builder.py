@@ -32,7 +32,7 @@ from earzip.page.rows import Detail, TrackEntry, cut, pack_rows
 from earzip.page.totals import library_totals
 
 if TYPE_CHECKING:
-    from earzip.codec_pool import CodecPool
+    from earzip.models.pool import CodecPool
 
 PAGE_BYTES = 3_000_000
 """A page without sound has at most this size, unless its bare table alone is larger."""

@@ -24,8 +24,8 @@ from earzip.page.pictures import Grade, difference_picture, levels_picture
 from earzip.page.spectrum import Spectrogram, Waveform
 
 if TYPE_CHECKING:
-    from earzip.codec_pool import CodecPool
     from earzip.metrics.measures import Measures
+    from earzip.models.pool import CodecPool
 
 EXCERPT_S = 20
 N_PEAKS = 600

@@ -15,14 +15,14 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from earzip.checkpoints import load_codec
 from earzip.coding.codec import Codec
 from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.coding.quantizer import dequantize, quantize
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, mean_measures, measure
-from earzip.model_spec import ModelSpec
+from earzip.models.spec import ModelSpec
+from earzip.models.store import load_codec
 from earzip.network.config import SAMPLE_RATE
 
 Audio = NDArray[np.float32]

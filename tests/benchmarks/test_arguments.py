@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.arguments import CODECS, Arguments, let_archives_find, parse_arguments
 from benchmarks.coders import Coder, name_of
-from earzip.checkpoints import find_model, find_model_of_archive
 from earzip.errors import ModelNotFoundError
+from earzip.models.store import find_model, find_model_of_archive
 from tests.conftest import MODELS
 
 PATHS = ["--root", "music", "--cache", "cache.jsonl", "--out", "out"]

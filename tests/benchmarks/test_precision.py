@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.precision import Comparison, Steps, compare, snr_db, to_row
-from earzip.checkpoints import find_model, load_codec
+from earzip.models.store import find_model, load_codec
 from tests.conftest import tones
 
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from earzip.checkpoints import (
+from earzip.errors import ModelDamagedError, ModelNotFoundError
+from earzip.formats.archive.header import QuantizerRecord
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
+from earzip.models.spec import ModelSpec, Preset
+from earzip.models.store import (
     find_model,
     find_model_of_archive,
     list_models,
     load_codec,
     model_folders,
 )
-from earzip.errors import ModelDamagedError, ModelNotFoundError
-from earzip.formats.archive.header import QuantizerRecord
-from earzip.formats.geometry import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
-from earzip.model_spec import ModelSpec, Preset
 from tests.conftest import MODELS
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from earzip.checkpoints import find_model, load_codec
 from earzip.coding.codec import Codec
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
+from earzip.models.store import find_model, load_codec
 from tests.conftest import tones
 
 Audio = NDArray[np.float32]

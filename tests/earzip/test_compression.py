@@ -15,12 +15,12 @@ import pytest
 import soundfile
 
 from earzip import read_info
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.errors import SourceError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.symbols.coding import pack
+from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.restoration import restore_file
 from tests.conftest import MODELS, tones

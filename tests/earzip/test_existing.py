@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from earzip.archive_settings import ArchiveSettings
-from earzip.checkpoints import find_model
 from earzip.compression import compress_file
 from earzip.errors import BelowFloorError, TargetError
 from earzip.existing import compressed_already
 from earzip.formats.archive.layout import PREFIX_BYTES
+from earzip.models.store import find_model
 from earzip.options import CompressOptions, Floor
 from earzip.restoration import restore_file
 from tests.conftest import MODELS

@@ -12,14 +12,14 @@ import pytest
 import soundfile
 import torch
 
-from earzip import codec_pool
 from earzip.batch.claims import claim
-from earzip.checkpoints import find_model
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.decoding import decode_check
 from earzip.errors import LockedError
 from earzip.latents import extract_latents
+from earzip.models import pool as pool_module
+from earzip.models.pool import CodecPool
+from earzip.models.store import find_model
 from earzip.options import RestoreOptions
 from earzip.restoration import restore_file
 from tests.conftest import tones
@@ -138,7 +138,7 @@ def test_measures_are_summed_on_one_thread(
 
 def test_a_model_is_loaded_once(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     n_loads = 0
-    load = codec_pool.load_codec
+    load = pool_module.load_codec
 
     def counting(*args: object, **options: object) -> object:
         nonlocal n_loads
@@ -146,7 +146,7 @@ def test_a_model_is_loaded_once(tiny_model: str, monkeypatch: pytest.MonkeyPatch
         threading.Event().wait(0.05)  # so that all the others ask meanwhile
         return load(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(codec_pool, "load_codec", counting)
+    monkeypatch.setattr(pool_module, "load_codec", counting)
     spec = find_model(tiny_model)
     with CodecPool(threads=1) as pool:
         codecs = set()

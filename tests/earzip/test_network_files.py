@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from earzip.errors import ModelDamagedError
+from earzip.models.trained import read_run, write_run_network
 from earzip.network.config import SpectralConfig
 from earzip.network.networks import build_network
-from earzip.network_files import read_run, write_run_network
 from earzip.training.run_state import save_weights
 from tests.earzip.training.conftest import SPECTRAL
 

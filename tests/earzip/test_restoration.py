@@ -11,7 +11,6 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file
 
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.decoding import decode_check
 from earzip.errors import (
@@ -26,6 +25,7 @@ from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.tags.provenance import read_provenance
 from earzip.latents import extract_latents
+from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.restoration import restore_file
 from tests.conftest import tones

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.checkpoints import find_model
 from earzip.compression import compress_file
 from earzip.inspect import read_info
-from earzip.model_files import ImportOptions, import_model
+from earzip.models.install import ImportOptions, import_model
+from earzip.models.store import find_model
 from earzip.options import CompressOptions
 from earzip.restoration import restore_file
 from earzip.training.trainer import Trainer

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip.checkpoints import find_model, load_codec
 from earzip.coding import windows
 from earzip.coding.windows import SingleWindows, WindowBatches, WindowEngine
 from earzip.errors import DeviceError
+from earzip.models.store import find_model, load_codec
 from tests.conftest import tones
 
 Window = NDArray[np.float32]

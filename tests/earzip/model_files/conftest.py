@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from earzip.checkpoints import model_folders
-from earzip.model_files import ImportOptions, import_model
-from earzip.model_spec import ModelSpec
+from earzip.models.install import ImportOptions, import_model
+from earzip.models.spec import ModelSpec
+from earzip.models.store import model_folders
 from tests.conftest import tones
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published"

@@ -11,12 +11,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from earzip.checkpoints import find_model, load_codec
 from earzip.compression import compress_file
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.inspect import read_info
-from earzip.model_files import export_model, import_model
-from earzip.model_spec import ModelSpec
+from earzip.models.install import export_model, import_model
+from earzip.models.spec import ModelSpec
+from earzip.models.store import find_model, load_codec
 from earzip.options import CompressOptions
 from earzip.restoration import restore_file
 from tests.conftest import tones

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from earzip.compression import compress_file
 from earzip.errors import ModelDamagedError, SourceError, UsageError
-from earzip.model_files import import_model
+from earzip.models.install import import_model
+from earzip.models.trained import RUN_WEIGHTS, write_run_network
 from earzip.network.networks import build_network
-from earzip.network_files import RUN_WEIGHTS, write_run_network
 from earzip.options import CompressOptions
 from earzip.restoration import restore_file
 from earzip.training.trainer import Trainer
@@ -83,7 +83,7 @@ def test_what_makes_no_model_is_refused_before_it_is_calibrated(
 ) -> None:
     run = run_of(tmp_path / "run", kernel_size=9001)
     with monkeypatch.context() as patched:
-        patched.setattr("earzip.model_files.encode_music", None)
+        patched.setattr("earzip.models.install.encode_music", None)
         with pytest.raises(ModelDamagedError, match=r"run: makes no model: .* wider than the core"):
             import_model(run, [music], options(name="deep", config=None))
     assert contents(folder) == []

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.codec_pool import CodecPool
 from earzip.compression import compress_file
 from earzip.errors import DamagedArchiveError, SourceError
 from earzip.formats.audio.source import open_source
+from earzip.models.pool import CodecPool
 from earzip.options import Floor
 from earzip.page.originals import open_stored
 from earzip.page.pictures import COARSE

@@ -6,8 +6,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from earzip.checkpoints import load_codec
-from earzip.model_spec import ModelSpec
+from earzip.models.spec import ModelSpec
+from earzip.models.store import load_codec
 from earzip.runtime import choose_device
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class CodecPool:
     def of_model(self, spec: ModelSpec) -> Codec:
         """Return the codec of ``spec``.
 
-        Raises as `earzip.checkpoints.load_codec` and `earzip.runtime.choose_device` do.
+        Raises as `earzip.models.store.load_codec` and `earzip.runtime.choose_device` do.
         """
         with self._loading:
             if spec.sha256 not in self._codecs:

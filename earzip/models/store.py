@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
-from earzip.model_hub import PUBLICATIONS
-from earzip.model_spec import ModelSpec
+from earzip.models.hub import PUBLICATIONS
+from earzip.models.spec import DEFAULT_MODEL, ModelSpec
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
-from earzip.model_spec import DEFAULT_MODEL
 
-_EMBEDDED = Path(__file__).parent / "weights"
+
+_EMBEDDED = Path(__file__).parent.parent / "weights"
 
 
 def model_folders() -> list[Path]:

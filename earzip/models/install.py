@@ -16,14 +16,14 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from earzip.calibration import EncodedMusic, OnUnreadable, encode_music
-from earzip.checkpoints import load_codec, model_folders, verify_model
 from earzip.coding.quantizer import STEPS_PER_OCTAVE, preset_exponents
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.model_spec import ModelSpec, Preset, is_model_name, most_core_frames
+from earzip.models.calibration import EncodedMusic, OnUnreadable, encode_music
+from earzip.models.spec import ModelSpec, Preset, is_model_name, most_core_frames
+from earzip.models.store import load_codec, model_folders, verify_model
+from earzip.models.trained import TrainedNetwork, read_published, read_run
 from earzip.network.config import EarConfig, n_sparse_latents
-from earzip.network_files import TrainedNetwork, read_published, read_run
 
 _FORMAT_DOCUMENT = "SPEC.md"
 _CORE_SAMPLES, _MOST_CORE_FRAMES = 1 << 20, 8192  # 23.8 s, of a network whose reach is known
@@ -55,7 +55,7 @@ def import_model(
 
     ``checkpoint`` is a published εar-VAE, as a safetensors file or a pickled state dict, of which only
     tensors are ever unpickled; or the folder of a finished run of training. Returns the specification,
-    written to ``folder`` (default: the last of `earzip.checkpoints.model_folders`) beside the weights.
+    written to ``folder`` (default: the last of `earzip.models.store.model_folders`) beside the weights.
     Raises ModelDamagedError for a file that is no such checkpoint, UsageError for a configuration that
     does not fit, TargetError where a model of that name is installed and ``options.force`` is not set,
     SourceError for music of which nothing can be read.

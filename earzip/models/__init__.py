@@ -1,0 +1,1 @@
+"""Models: what one is, where it lies, how it comes there."""
