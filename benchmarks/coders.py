@@ -15,11 +15,11 @@ import soundfile
 
 import earzip
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
-from earzip.compression import compress_file
 from earzip.models.pool import CodecPool
 from earzip.models.spec import ModelSpec
 from earzip.options import CompressOptions, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
 
 
 def name_of(codec: str, model: str | None, setting: str) -> str:

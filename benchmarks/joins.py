@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.clips import read_clips
 from benchmarks.data.pcm import SAMPLE_RATE
-from earzip.compression import compress_file
 from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
 
 Sound = NDArray[np.float32]
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from earzip.arrays import Progress
 from earzip.batch.plan import Job, Selection, plan_batch
 from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
 from earzip.cli.output import clock, count, measures_text, rate, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.formats.names import is_archive_name
-from earzip.report import FileRecord, FileStatus
+from earzip.report import FileRecord, FileStatus, Progress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Show what archives hold.")
@@ -33,7 +32,7 @@ def info(*, paths: tuple[Path, ...], run: RunOptions) -> int:
 
 
 def _read(job: Job, _on_progress: Progress) -> FileRecord:
-    from earzip.inspect import read_info  # noqa: PLC0415  # loads numpy
+    from earzip.transcode.inspect import read_info  # noqa: PLC0415  # loads numpy
 
     archive = read_info(job.source).to_json()
     return FileRecord(FileStatus.READ, job.source, figures={"archive": archive})

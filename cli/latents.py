@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from earzip.arrays import Progress
 from earzip.batch.crew import Work
 from earzip.batch.plan import Job, Selection
 from earzip.cli.options import (
@@ -21,7 +20,7 @@ from earzip.cli.options import (
 from earzip.cli.piping import plan_run
 from earzip.cli.run import run_command
 from earzip.formats.names import is_archive_name, name_without_archive_suffix
-from earzip.report import FileRecord, FileStatus
+from earzip.report import FileRecord, FileStatus, Progress
 
 _SUFFIX = ".safetensors"
 
@@ -52,7 +51,7 @@ def latents(
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.latents import extract_latents  # noqa: PLC0415  # loads numpy
+        from earzip.transcode.latents import extract_latents  # noqa: PLC0415  # loads numpy
 
         def work(job: Job, _on_progress: Progress) -> FileRecord:
             assert job.target is not None

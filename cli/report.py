@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earzip.arrays import Progress
 from earzip.batch.crew import Work
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.options import (
@@ -30,7 +29,7 @@ from earzip.cli.run import run_command
 from earzip.errors import EarzipError, TargetError, UsageError
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
-from earzip.report import FileRecord, FileStatus
+from earzip.report import FileRecord, FileStatus, Progress
 
 if TYPE_CHECKING:
     from earzip.page.builder import PageBuilder

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from earzip.arrays import Progress
 from earzip.batch.crew import Work
 from earzip.batch.plan import Job, Selection, plan_batch
 from earzip.cli.options import (
@@ -22,7 +21,7 @@ from earzip.cli.options import (
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.formats.names import is_archive_name
-from earzip.report import FileRecord, FileStatus
+from earzip.report import FileRecord, FileStatus, Progress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Check archives for damage.")
@@ -56,8 +55,8 @@ def verify(
 
     @contextmanager
     def open_decoder() -> Iterator[Work]:
-        from earzip.decoding import decode_check  # noqa: PLC0415  # loads numpy
         from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
+        from earzip.transcode.decode import decode_check  # noqa: PLC0415  # loads numpy
 
         with CodecPool(**network.checked()) as codecs:
 
@@ -75,7 +74,7 @@ def verify(
 
 
 def _check_structure(job: Job, _on_progress: Progress) -> FileRecord:
-    from earzip.inspect import verify_archive  # noqa: PLC0415  # loads numpy
+    from earzip.transcode.inspect import verify_archive  # noqa: PLC0415  # loads numpy
 
     result = verify_archive(job.source)
     problems = [f"{damage.part}: {damage.message}" for damage in result.damages]

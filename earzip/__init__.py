@@ -11,11 +11,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earzip.compression import compress_file
     from earzip.errors import EarzipError
-    from earzip.inspect import read_info
     from earzip.options import CompressOptions, CompressResult, Floor, RestoreOptions, RestoreResult
-    from earzip.restoration import restore_file
+    from earzip.transcode.compress import compress_file
+    from earzip.transcode.inspect import read_info
+    from earzip.transcode.restore import restore_file
 
 __all__ = [
     "CompressOptions",
@@ -37,9 +37,9 @@ _HOMES = {
     "Floor": "earzip.options",
     "RestoreOptions": "earzip.options",
     "RestoreResult": "earzip.options",
-    "compress_file": "earzip.compression",
-    "read_info": "earzip.inspect",
-    "restore_file": "earzip.restoration",
+    "compress_file": "earzip.transcode.compress",
+    "read_info": "earzip.transcode.inspect",
+    "restore_file": "earzip.transcode.restore",
 }
 
 

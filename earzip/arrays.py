@@ -1,8 +1,13 @@
-"""Types that every floor speaks of: arrays of sound, latents and symbols, and progress."""
+"""Types of arrays that every floor speaks of: sound, latents, symbols."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import numpy as np
+from numpy.typing import NDArray
 
-Progress = Callable[[float], None]
-"""Called with the seconds of audio done since the last call."""
+Audio = NDArray[np.float32]
+"""Sound: ``[C, T]``, C channels, T samples, ±1."""
+Latents = NDArray[np.float32]
+"""What the encoder gives: ``[D, F]``, D channels, F frames."""
+Symbols = NDArray[np.int32]
+"""Quantised latents: ``[D, F]``."""

@@ -9,14 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from earzip.arrays import Progress
+from earzip.arrays import Audio
 from earzip.coding.blocks import in_step
-from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
-from earzip.exact_track import ExactTrack
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.resample import SAMPLE_RATE, n_samples_at, stereo_44k
@@ -26,11 +21,12 @@ from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag
 from earzip.metrics.loudness import Loudness, LoudnessMeter
 from earzip.models.pool import CodecPool
+from earzip.report import Progress
+from earzip.transcode.decode import DecodedTrack, codec_of
+from earzip.transcode.exact import ExactTrack
 
 if TYPE_CHECKING:
     from earzip.metrics.measures import Measures
-
-Audio = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

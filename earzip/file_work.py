@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from earzip.archive_settings import ArchiveSettings
-from earzip.arrays import Progress
 from earzip.batch.plan import Job
-from earzip.compression import compress_file
-from earzip.existing import compressed_already
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model, verify_model
 from earzip.options import CompressOptions, CompressResult, RestoreOptions, RestoreResult
-from earzip.report import FileRecord, FileStatus
-from earzip.restoration import restore_file, restored_already
+from earzip.report import FileRecord, FileStatus, Progress
 from earzip.runtime import Seat, choose_device
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file, restored_already
+from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class CompressWork:
     """Archives the source of a job; an `earzip.batch.crew.Work`.
 
     ``source_names`` are the names that archives give their sources, where it is not the file's own.
-    Raises as `earzip.compression.compress_file` does.
+    Raises as `earzip.transcode.compress.compress_file` does.
     """
 
     options: CompressOptions
@@ -51,7 +49,7 @@ class CompressWork:
 class RestoreWork:
     """Restores the archive of a job; an `earzip.batch.crew.Work`.
 
-    Raises as `earzip.restoration.restore_file` does.
+    Raises as `earzip.transcode.restore.restore_file` does.
     """
 
     options: RestoreOptions
@@ -107,7 +105,7 @@ class OpenCompress:
             yield CompressWork(self.options, codecs, self.source_names)
 
     def already(self, job: Job) -> FileRecord | None:
-        """Return the record of a job that is done, as `earzip.existing.compressed_already` tells."""
+        """Return the record of a job that is done: `up_to_date.compressed_already`."""
         if job.target is None or job.source in self.source_names:
             return None
         result = compressed_already(job.source, job.target, self.options, settings=self._settings)
@@ -132,7 +130,7 @@ class OpenRestore:
             yield RestoreWork(self.options, codecs)
 
     def already(self, job: Job) -> FileRecord | None:
-        """Return the record of a job that is done, as `earzip.restoration.restored_already` tells."""
+        """Return the record of a job that is done: `restore.restored_already`."""
         if job.target is None:
             return None
         result = restored_already(job.source, job.target, self.options)

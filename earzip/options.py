@@ -84,7 +84,7 @@ class CompressOptions:
     """What the measures must reach; implies ``check``."""
     verify_sources: bool = False
     """Compare a source with its archive by SHA-256 and read the archive whole, instead of comparing size
-    and time of modification (`earzip.existing.compressed_already`)."""
+    and time of modification (`earzip.transcode.up_to_date.compressed_already`)."""
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:

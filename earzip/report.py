@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,8 @@ AVERAGED = ("measures", "loudness")
 """Figures of records, themselves numbers by name, that a report gives the means of."""
 
 _SEVERITY = (1, 75, 4, 3)  # the most severe first; 130 ends a process without a report
+Progress = Callable[[float], None]
+"""Called with the seconds of audio done since the last call."""
 
 
 class FileStatus(StrEnum):

@@ -41,7 +41,7 @@ def archives_to_restore(container: Container | None = "flac") -> Selection:
 def _restored_name(archive: Path, container: Container | None) -> str:
     """Return the name of the result: without a container that of the source file, if that is there."""
     if container is None:
-        from earzip.source_file import source_file_name  # noqa: PLC0415  # loads numpy
+        from earzip.transcode.source_file import source_file_name  # noqa: PLC0415  # loads numpy
 
         name = source_file_name(archive, name_without_archive_suffix(archive.name))
         if name is not None:

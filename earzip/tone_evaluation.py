@@ -10,10 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from earzip.compression import compress_file
-from earzip.decoding import DecodedTrack
+from earzip.arrays import Audio
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.write import AudioWriter
 from earzip.metrics import require_eval
@@ -22,11 +20,11 @@ from earzip.models.pool import CodecPool
 from earzip.models.spec import QUALITIES
 from earzip.models.store import find_model
 from earzip.options import CompressOptions
+from earzip.transcode.compress import compress_file
+from earzip.transcode.decode import DecodedTrack
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
-
-Audio = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from io import RawIOBase
 from pathlib import Path
 
 from benchmarks.acceptance.command import Checks, Earzip
-from earzip.inspect import verify_archive
+from earzip.transcode.inspect import verify_archive
 
 _SEED = 2509
 _BY_COMMAND = 3  # flips of each archive that are checked by the command, too

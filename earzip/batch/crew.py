@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from earzip.arrays import Progress
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
-from earzip.report import FileRecord
+from earzip.report import FileRecord, Progress
 from earzip.runtime import Seat
 
 Work = Callable[[Job, Progress], FileRecord]

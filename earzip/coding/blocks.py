@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
-Audio = NDArray[np.float32]
+from earzip.arrays import Audio
 
 
 def in_step(first: Iterable[Audio], second: Iterable[Audio]) -> Iterator[tuple[Audio, Audio]]:

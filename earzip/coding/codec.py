@@ -18,17 +18,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from earzip.arrays import Audio, Latents
 from earzip.coding.windows import Network, window_engine
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
 from earzip.network.vae import Vae
 from earzip.runtime import PRECISIONS, usable_cores
-
-Audio = NDArray[np.float32]
-Latents = NDArray[np.float32]
 
 _CUDA_BATCH = 16
 

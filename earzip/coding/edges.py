@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Audio
 from earzip.formats.archive.header import MAX_EDGE, Edges
-
-Audio = NDArray[np.float32]
 
 RAMP_SAMPLES = 32
 RAMP = np.cos(np.pi * np.arange(RAMP_SAMPLES) / (2 * RAMP_SAMPLES)) ** 2

@@ -13,12 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Latents, Symbols
 from earzip.formats.symbols.coding import MAX_SYMBOL
 
 STEPS_PER_OCTAVE = 16
-
-Latents = NDArray[np.float32]
-Symbols = NDArray[np.int32]
 
 
 def step_sizes(exponents: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-Audio = NDArray[np.float32]
+from earzip.arrays import Audio
+
 _Differences = NDArray[np.float64]
 
 MAX_LAG = 5 * 44_100

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Audio
+
 TONE_HZ = 997
 LEVELS_DBFS = (-1.0, -20.0)
 SAMPLE_RATE = 44_100
@@ -24,7 +26,6 @@ _BAND_HZ = (20, 20_000)
 _NOTCH_Q = 3
 _FLOOR_DB = -200.0
 
-Audio = NDArray[np.float32]
 Signal = NDArray[np.float64]
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.coding.codec import Audio, Codec, Latents
+from earzip.arrays import Audio, Latents
+from earzip.coding.codec import Codec
 from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.coding.quantizer import STEPS_PER_OCTAVE, quantize
 from earzip.errors import SourceError

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from earzip.arrays import Progress
 from earzip.errors import (
     DamagedArchiveError,
     EarzipError,
@@ -30,6 +29,7 @@ from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
 from earzip.page.portrait import OpenOriginal, Portrait, portray
 from earzip.page.rows import Detail, TrackEntry, cut, pack_rows
 from earzip.page.totals import library_totals
+from earzip.report import Progress
 
 if TYPE_CHECKING:
     from earzip.models.pool import CodecPool

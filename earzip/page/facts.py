@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.inspect import ArchiveInfo, read_info
+from earzip.transcode.inspect import ArchiveInfo, read_info
 
 CD_RATE = 44_100
 _WAV_HEADER_BYTES = 44
@@ -73,7 +73,7 @@ class TrackFacts:
 
 
 def read_facts(path: Path) -> TrackFacts:
-    """Return the facts of the archive at ``path``. Raises as `earzip.inspect.read_info` does."""
+    """Return the facts of the archive at ``path``. Raises as `inspect.read_info` does."""
     info = read_info(path)
     header = info.header
     encoder = header.encoder

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from earzip.batch.plan import is_folder
 from earzip.errors import SourceError
-from earzip.exact import open_copy
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.names import name_without_archive_suffix
 from earzip.page.facts import TrackFacts
+from earzip.transcode.exact import open_copy
 
 
 class Originals:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from earzip.arrays import Progress
+from earzip.arrays import Audio
 from earzip.coding.blocks import in_step
-from earzip.decoding import DecodedTrack, codec_of
 from earzip.errors import SourceError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.reader import SourceReader
@@ -22,6 +20,8 @@ from earzip.formats.audio.resample import stereo_44k
 from earzip.page.facts import CD_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture
 from earzip.page.spectrum import Spectrogram, Waveform
+from earzip.report import Progress
+from earzip.transcode.decode import DecodedTrack, codec_of
 
 if TYPE_CHECKING:
     from earzip.metrics.measures import Measures
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 EXCERPT_S = 20
 N_PEAKS = 600
 
-Audio = NDArray[np.float32]
 OpenOriginal = Callable[[ArchiveReader], SourceReader]
 """Opens the original of an archive, which may be in the archive itself."""
 

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Audio
 from earzip.page.facts import CD_RATE
 
 N_FFT = 2048
@@ -19,7 +20,6 @@ TOP_HZ = CD_RATE / 2
 
 _MAX_HOP, _MIN_HOP = 1024, 128
 
-Audio = NDArray[np.float32]
 Decibels = NDArray[np.float32]
 
 

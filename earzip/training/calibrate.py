@@ -15,6 +15,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
+from earzip.arrays import Audio
 from earzip.coding.codec import Codec
 from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.coding.quantizer import dequantize, quantize
@@ -24,8 +25,6 @@ from earzip.metrics.measures import Measures, mean_measures, measure
 from earzip.models.spec import ModelSpec
 from earzip.models.store import load_codec
 from earzip.network.config import SAMPLE_RATE
-
-Audio = NDArray[np.float32]
 
 
 def read_clip(path: Path) -> Audio:

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
+from earzip.arrays import Audio
 from earzip.coding.level import REFERENCE_LEVEL_DB
 from earzip.errors import SourceError
 from earzip.network.config import SAMPLE_RATE
-
-Audio = NDArray[np.float32]
 
 _FILTER_MARGIN = 2048  # samples a side, cut off after filtering in the frequency domain
 _SILENCE_RMS = 1e-4

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Audio
 from earzip.coding.level import LevelMeter
 from earzip.network.config import SAMPLE_RATE
-
-Audio = NDArray[np.float32]
 
 FLOOR_DB = -120.0
 """Stands for −∞ in every measure in dB: digital silence, exact mono. +120 stands for +∞."""

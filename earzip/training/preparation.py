@@ -25,7 +25,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from earzip.arrays import Progress
+from earzip.arrays import Audio
 from earzip.batch.claims import claim
 from earzip.batch.plan import Job, Plan, Selection, plan_batch
 from earzip.errors import SourceError, TargetError
@@ -35,7 +35,8 @@ from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.network.config import SAMPLE_RATE
-from earzip.training.filtering import FLOOR_DB, Audio, Limits, Measures, Reason, TrackMeter
+from earzip.report import Progress
+from earzip.training.filtering import FLOOR_DB, Limits, Measures, Reason, TrackMeter
 
 _HELD_BYTES = 64_000_000
 _COPIED_BYTES = 1 << 20

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
@@ -33,7 +34,7 @@ from earzip.formats.geometry import (
     MAX_LATENTS,
     max_segment_bytes,
 )
-from earzip.formats.symbols.coding import CONTEXT, SYMBOL_CODINGS, Symbols, unpack
+from earzip.formats.symbols.coding import CONTEXT, SYMBOL_CODINGS, unpack
 
 _ASCII = re.compile(r"[ -~]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

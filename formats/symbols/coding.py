@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 from earzip.formats.symbols import context, packed
-from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader, Symbols
+from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 PACKED, CONTEXT = "packed-1", "context-1"
 SYMBOL_CODINGS = (PACKED, CONTEXT)

@@ -16,9 +16,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 from earzip.formats.symbols import packed
-from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader, Symbols
+from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 # Weighted sums of magnitudes at which classes part, about 1.5 an octave.
 _CLASS_EDGES = np.array([1, 3, 6, 12, 22, 36, 60, 120])

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 
 MAX_SYMBOL = 32_767
 
-Symbols = NDArray[np.int32]
 _Bytes = NDArray[np.uint8]
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import mutagen.flac
 import soundfile
 
-from earzip.compression import compress_file
 from earzip.options import CompressOptions, Floor, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
 from tests.conftest import MODELS, tones
 
 FOLDER = Path(__file__).parent / "golden"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from earzip.compression import compress_file
+from earzip.transcode.compress import compress_file
 from tests.conftest import MODELS
 from tests.earzip.tiny_archives import TINY
 

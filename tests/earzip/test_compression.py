@@ -15,14 +15,14 @@ import pytest
 import soundfile
 
 from earzip import read_info
-from earzip.compression import compress_file
 from earzip.errors import SourceError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.symbols.coding import pack
 from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
 from tests.conftest import MODELS, tones
 
 TINY = CompressOptions(model="tiny")
@@ -107,7 +107,7 @@ def test_another_coding_of_the_symbols_is_named(
     # As a version would that had another coding for coefficients.
     for room in ("archive_settings", "compression"):
         monkeypatch.setattr(f"earzip.{room}.coding_for", lambda _n_sparse: "packed-1")
-    monkeypatch.setattr("earzip.compression.pack", lambda symbols, _n_sparse: pack(symbols))
+    monkeypatch.setattr("earzip.transcode.compress.pack", lambda symbols, _n_sparse: pack(symbols))
     (warning,) = compress_file(song, target, transform).warnings
     assert warning.endswith("made with other settings: symbols context-1 → packed-1")
 

@@ -10,14 +10,14 @@ import pytest
 import soundfile
 import torch
 
-from earzip.compression import compress_file
 from earzip.errors import DamagedArchiveError, ModelNotFoundError, SourceError, UsageError
 from earzip.evaluation import evaluate_pair
 from earzip.formats.audio.resample import n_samples_at
 from earzip.metrics.loudness import LoudnessMeter
 from earzip.metrics.measures import measure
 from earzip.options import CompressOptions, Floor, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import damage_segment
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip import exact as exact_room
-from earzip.compression import compress_file
-from earzip.decoding import decode_check
 from earzip.errors import SourceError, TargetError
 from earzip.formats.audio.source import open_source
-from earzip.inspect import read_info
 from earzip.options import RestoreOptions
-from earzip.restoration import restore_file
-from earzip.source_file import source_file_name
+from earzip.transcode import exact as exact_room
+from earzip.transcode.compress import compress_file
+from earzip.transcode.decode import decode_check
+from earzip.transcode.inspect import read_info
+from earzip.transcode.restore import restore_file
+from earzip.transcode.source_file import source_file_name
 from tests.earzip.tiny_archives import AS_SOURCE, TINY, exact, pcm, put_copy, with_floor
 from tests.formats.audio_files import encode, music, needs_ffmpeg, write_wav
 

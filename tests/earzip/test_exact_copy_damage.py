@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.compression import compress_file
-from earzip.decoding import decode_check
 from earzip.errors import ArchiveError, DamagedArchiveError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.options import RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.decode import decode_check
+from earzip.transcode.restore import restore_file
 from tests.earzip.tiny_archives import (
     AS_SOURCE,
     TINY,

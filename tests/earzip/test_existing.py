@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from earzip.archive_settings import ArchiveSettings
-from earzip.compression import compress_file
 from earzip.errors import BelowFloorError, TargetError
-from earzip.existing import compressed_already
 from earzip.formats.archive.layout import PREFIX_BYTES
 from earzip.models.store import find_model
 from earzip.options import CompressOptions, Floor
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
+from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
 from tests.conftest import MODELS
 from tests.earzip.tiny_archives import TINY, damage_segment, exact, with_floor
 from tests.formats.audio_files import music, write_wav

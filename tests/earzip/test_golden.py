@@ -9,10 +9,10 @@ import soundfile
 
 from earzip.formats.archive.layout import MAJOR_VERSION, MINOR_VERSION
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.inspect import read_info
 from earzip.options import RestoreOptions
-from earzip.restoration import restore_file
-from earzip.restore_plan import plan_restore
+from earzip.transcode.inspect import read_info
+from earzip.transcode.restore import restore_file
+from earzip.transcode.restore_plan import plan_restore
 
 GOLDEN = Path(__file__).parent.parent / "data" / "golden"
 pytestmark = pytest.mark.usefixtures("tiny_model")

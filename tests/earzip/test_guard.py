@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.compression import compress_file
 from earzip.errors import BelowFloorError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
-from earzip.inspect import read_info
 from earzip.metrics.measures import measure
 from earzip.options import Floor, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.inspect import read_info
+from earzip.transcode.restore import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import HIGH, TINY, damage_segment, exact, pcm, with_floor
 from tests.formats.audio_files import write_wav

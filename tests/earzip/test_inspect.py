@@ -9,7 +9,7 @@ import pytest
 import earzip
 from earzip.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
 from earzip.formats.archive.header import QuantizerRecord
-from earzip.inspect import read_info, verify_archive
+from earzip.transcode.inspect import read_info, verify_archive
 from tests.formats.archive_samples import (
     BLOCKS,
     BOOKLET,
@@ -154,7 +154,7 @@ def test_an_archive_for_a_newer_earzip_is_not_called_damaged(song: Path) -> None
 def test_neither_torch_nor_the_command_line_is_loaded(song: Path) -> None:
     script = (
         "import sys, earzip\n"
-        "from earzip.inspect import verify_archive\n"
+        "from earzip.transcode.inspect import verify_archive\n"
         "earzip.read_info(sys.argv[1])\n"
         "assert verify_archive(sys.argv[1]).is_whole\n"
         "heavy = {'torch', 'click', 'tqdm', 'accelerate', 'soundfile', 'mutagen', 'scipy'}\n"

@@ -13,15 +13,15 @@ import soundfile
 import torch
 
 from earzip.batch.claims import claim
-from earzip.compression import compress_file
-from earzip.decoding import decode_check
 from earzip.errors import LockedError
-from earzip.latents import extract_latents
 from earzip.models import pool as pool_module
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model
 from earzip.options import RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.decode import decode_check
+from earzip.transcode.latents import extract_latents
+from earzip.transcode.restore import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY
 

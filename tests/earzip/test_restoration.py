@@ -11,8 +11,6 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file
 
-from earzip.compression import compress_file
-from earzip.decoding import decode_check
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
@@ -24,10 +22,12 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.tags.provenance import read_provenance
-from earzip.latents import extract_latents
 from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.decode import decode_check
+from earzip.transcode.latents import extract_latents
+from earzip.transcode.restore import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 

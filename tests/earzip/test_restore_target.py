@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.compression import compress_file
 from earzip.errors import TargetError
 from earzip.formats.atomic import atomic_path
 from earzip.options import CompressOptions, RestoreOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 
@@ -132,7 +132,7 @@ def test_a_target_that_comes_meanwhile_is_kept(
         path.write_bytes(b"mine")
         return atomic_path(path, replace=replace)
 
-    monkeypatch.setattr("earzip.restoration.atomic_path", late)
+    monkeypatch.setattr("earzip.transcode.restore.atomic_path", late)
     with pytest.raises(TargetError, match="exists already"):
         restore_file(archive, target)
     assert target.read_bytes() == b"mine"

@@ -9,10 +9,10 @@ from pathlib import Path
 import mutagen.flac
 import pytest
 
-from earzip.compression import compress_file
 from earzip.errors import TargetError
 from earzip.options import RestoreOptions
-from earzip.restoration import restore_file, restored_already
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file, restored_already
 from tests.earzip.tiny_archives import TINY, damage_segment, exact
 from tests.formats.audio_files import music, write_wav
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.compression import compress_file
-from earzip.inspect import read_info
 from earzip.models.install import ImportOptions, import_model
 from earzip.models.store import find_model
 from earzip.options import CompressOptions
-from earzip.restoration import restore_file
 from earzip.training.trainer import Trainer
+from earzip.transcode.compress import compress_file
+from earzip.transcode.inspect import read_info
+from earzip.transcode.restore import restore_file
 from tests.earzip.training.conftest import TRANSFORM, load, write_pool
 
 

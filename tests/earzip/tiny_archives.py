@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.compression import compress_file
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions, Floor, RestoreOptions
+from earzip.transcode.compress import compress_file
 from tests.formats.archive_samples import Pieces
 
 TINY = CompressOptions(model="tiny")

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 import soundfile
 
-from earzip.arrays import Progress
 from earzip.batch.crew import OpenWork, Work
 from earzip.batch.plan import Job, Plan, plan_batch
 from earzip.batch.ray_crew import RayCrew
@@ -29,7 +28,7 @@ from earzip.batch.workers import Threads
 from earzip.errors import EarzipError, UsageError
 from earzip.file_work import OpenCompress
 from earzip.options import CompressOptions
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.report import FileRecord, FileStatus, Progress, Report
 from earzip.runtime import Seat
 from earzip.selections import sources_to_compress
 from tests.conftest import MODELS, tones

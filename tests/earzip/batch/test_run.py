@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from earzip.arrays import Progress
 from earzip.batch.claims import claim
 from earzip.batch.crew import Began, Ended, Event, Recorded, Work
 from earzip.batch.plan import Bystander, Job, Plan
@@ -21,7 +20,7 @@ from earzip.batch.signals import Stop, StopSignal
 from earzip.batch.workers import Threads
 from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
 from earzip.formats.atomic import atomic_write
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.report import FileRecord, FileStatus, Progress, Report
 
 
 def _job(folder: Path, name: str) -> Job:

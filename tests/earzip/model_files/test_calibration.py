@@ -10,14 +10,14 @@ import pytest
 import soundfile
 from safetensors.torch import load_file, save_file
 
-from earzip.compression import compress_file
 from earzip.errors import ModelNotFoundError, SourceError, UsageError
-from earzip.inspect import read_info
 from earzip.models.install import calibrate_model, import_model
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, load_codec
 from earzip.network.ear import EarVae
 from earzip.options import CompressOptions
+from earzip.transcode.compress import compress_file
+from earzip.transcode.inspect import read_info
 from tests.conftest import tones
 from tests.earzip.model_files.conftest import CHECKPOINT, options
 

@@ -11,14 +11,14 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from earzip.compression import compress_file
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
-from earzip.inspect import read_info
 from earzip.models.install import export_model, import_model
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, load_codec
 from earzip.options import CompressOptions
-from earzip.restoration import restore_file
+from earzip.transcode.compress import compress_file
+from earzip.transcode.inspect import read_info
+from earzip.transcode.restore import restore_file
 from tests.conftest import tones
 from tests.earzip.model_files.conftest import CHECKPOINT, contents, options
 

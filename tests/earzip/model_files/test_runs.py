@@ -10,14 +10,14 @@ import pytest
 import soundfile
 from safetensors.torch import load_file, save_file
 
-from earzip.compression import compress_file
 from earzip.errors import ModelDamagedError, SourceError, UsageError
 from earzip.models.install import import_model
 from earzip.models.trained import RUN_WEIGHTS, write_run_network
 from earzip.network.networks import build_network
 from earzip.options import CompressOptions
-from earzip.restoration import restore_file
 from earzip.training.trainer import Trainer
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
 from tests.earzip.model_files.conftest import contents, options
 from tests.earzip.training.conftest import SPECTRAL, TRANSFORM, load, write_pool
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from earzip.compression import compress_file
 from earzip.errors import DamagedArchiveError, SourceError
 from earzip.formats.audio.source import open_source
 from earzip.models.pool import CodecPool
@@ -15,6 +14,7 @@ from earzip.options import Floor
 from earzip.page.originals import open_stored
 from earzip.page.pictures import COARSE
 from earzip.page.portrait import EXCERPT_S, encode_flac, excerpt_range, portray
+from earzip.transcode.compress import compress_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 

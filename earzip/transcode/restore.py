@@ -10,13 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from earzip.arrays import Progress
-from earzip.decoding import DecodedTrack, codec_of
+from earzip.arrays import Audio
 from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
-from earzip.exact_track import ExactTrack
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_path, make_folder
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
@@ -26,19 +21,20 @@ from earzip.formats.tags.provenance import read_provenance, write_provenance
 from earzip.formats.tags.write import write_tags
 from earzip.models.pool import CodecPool
 from earzip.options import RestoreOptions, RestoreResult
-from earzip.restore_plan import RestorePlan, plan_restore
-from earzip.restore_target import require_replaceable
-from earzip.saved_tags import SavedTags, read_saved_tags
-from earzip.source_file import (
+from earzip.report import Progress
+from earzip.transcode.decode import DecodedTrack, codec_of
+from earzip.transcode.exact import ExactTrack
+from earzip.transcode.restore_plan import RestorePlan, plan_restore
+from earzip.transcode.saved_tags import SavedTags, read_saved_tags
+from earzip.transcode.source_file import (
     is_source_file_wanted,
     require_own_container,
+    require_replaceable,
     restore_source_file,
 )
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
-
-Audio = NDArray[np.float32]
 
 
 def restore_file(

@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from earzip.archive_settings import ArchiveSettings
-from earzip.arrays import Progress
+from earzip.arrays import Audio, Symbols
 from earzip.coding.edges import TrackEnds, edge_errors
 from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.coding.quantizer import dequantize, quantize
 from earzip.errors import SourceError, TagError, TargetError
-from earzip.existing import compressed_already, look_at_target, result_of
 from earzip.formats.archive.header import (
     Edges,
     EncoderRecord,
@@ -39,19 +36,25 @@ from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.resample import SAMPLE_RATE, stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import max_segment_bytes
-from earzip.formats.symbols.coding import MAX_SYMBOL, Symbols, coding_for, pack
+from earzip.formats.symbols.coding import MAX_SYMBOL, coding_for, pack
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
-from earzip.guard import Guard
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model
 from earzip.options import CompressOptions, CompressResult
+from earzip.report import Progress
+from earzip.transcode.quality import Guard
+from earzip.transcode.up_to_date import (
+    ArchiveSettings,
+    compressed_already,
+    look_at_target,
+    result_of,
+)
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
 
-Audio = NDArray[np.float32]
 
 _HASH_BLOCK_BYTES = 1 << 20
 

@@ -9,27 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from earzip.arrays import Progress
+from earzip.arrays import Audio, Latents
 from earzip.coding.edges import mend_edges
+from earzip.coding.quantizer import dequantize
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
     ModelDamagedError,
     ModelNotFoundError,
 )
-from earzip.exact_track import ExactTrack
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.latents import read_segment
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model_of_archive
+from earzip.report import Progress
+from earzip.transcode.exact import ExactTrack
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
 
-Audio = NDArray[np.float32]
-Latents = NDArray[np.float32]
 
 # Far below the end of float32: what gain, resampling and mixing make of it is still finite.
 _LOUDEST = np.float32(1e30)
@@ -169,3 +167,15 @@ def _exact_problems(reader: ArchiveReader, on_progress: Progress | None) -> list
     except DamagedArchiveError as error:
         return [error.message]
     return []
+
+
+def read_segment(reader: ArchiveReader, i: int) -> Latents:
+    """Return the latents of segment ``i``: float32 ``[D, F]``. Raises DamagedArchiveError."""
+    header = reader.header
+    try:
+        symbols = header.unpack_segment(reader.segment(i), i)
+    except DamagedArchiveError as error:
+        if error.path is not None:
+            raise
+        raise DamagedArchiveError(f"segment {i}: {error.message}", reader.path) from error
+    return dequantize(symbols, np.array(header.quantizer.step_exponents, np.int32))

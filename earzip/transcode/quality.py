@@ -8,11 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earzip.arrays import Progress
 from earzip.coding.blocks import in_step
-from earzip.decoding import DecodedTrack
 from earzip.errors import SourceError
-from earzip.exact import exact_forms, is_exact, open_exact
 from earzip.formats.archive.header import CheckRecord, Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
@@ -21,6 +18,9 @@ from earzip.formats.audio.reader import SourceFacts
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions
+from earzip.report import Progress
+from earzip.transcode.decode import DecodedTrack
+from earzip.transcode.exact import exact_forms, is_exact, open_exact
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec

@@ -57,7 +57,7 @@ class RestorePlan:
 def plan_restore(
     header: Header, options: RestoreOptions, path: Path, *, exact: bool
 ) -> RestorePlan:
-    """Return what `earzip.restoration.restore_file` writes of the archive at ``path``.
+    """Return what `earzip.transcode.restore.restore_file` writes of the archive at ``path``.
 
     ``exact``: from its exact copy. Raises UsageError for a range that begins beyond the end, and for a
     sample rate that FLAC cannot hold.

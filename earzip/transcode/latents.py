@@ -6,16 +6,11 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from earzip.coding.quantizer import dequantize
-from earzip.errors import DamagedArchiveError, TargetError
+from earzip.errors import TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write
 from earzip.options import LatentsResult
-
-Latents = NDArray[np.float32]
+from earzip.transcode.decode import read_segment
 
 
 def extract_latents(archive: Path, target: Path, *, force: bool = False) -> LatentsResult:
@@ -83,15 +78,3 @@ def _begins_with(path: Path, head: bytes, n_bytes: int) -> bool:
             return os.fstat(file.fileno()).st_size == n_bytes and file.read(len(head)) == head
     except OSError:
         return False
-
-
-def read_segment(reader: ArchiveReader, i: int) -> Latents:
-    """Return the latents of segment ``i``: float32 ``[D, F]``. Raises DamagedArchiveError."""
-    header = reader.header
-    try:
-        symbols = header.unpack_segment(reader.segment(i), i)
-    except DamagedArchiveError as error:
-        if error.path is not None:
-            raise
-        raise DamagedArchiveError(f"segment {i}: {error.message}", reader.path) from error
-    return dequantize(symbols, np.array(header.quantizer.step_exponents, np.int32))

@@ -1,0 +1,1 @@
+"""One file: compressed, checked, restored, described."""
