@@ -90,13 +90,13 @@ def _require_one_task(
 def _evaluate_files(
     original: Path, restored: Path, align: bool, run: RunOptions, network: NetworkOptions
 ) -> int:
-    from earzip.pairing import pair  # noqa: PLC0415  # loads soundfile
+    from earzip.evaluate.pairing import pair  # noqa: PLC0415  # loads soundfile
 
     pairing = pair(original, restored)
 
     @contextmanager
     def open_work() -> Iterator[Work]:
-        from earzip.evaluation import evaluate_pair  # noqa: PLC0415
+        from earzip.evaluate.files import evaluate_pair  # noqa: PLC0415
         from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
 
         with CodecPool(**network.checked()) as codecs:

@@ -22,8 +22,8 @@ def evaluate_model(
     """Print a row, or a JSON object, for each quality of ``model`` and level of the tone."""
     _require_picture(output, force=run.force)
     verify_model(find_model(model))
+    from earzip.evaluate.tones import evaluate_tones  # noqa: PLC0415
     from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
-    from earzip.tone_evaluation import evaluate_tones  # noqa: PLC0415
 
     tones = []
     with CodecPool(**network.checked()) as codecs:
@@ -39,7 +39,7 @@ def evaluate_model(
                 f"{found.thd_n.db:8.1f}  {found.thd_n.percent:7.3g}"
             )
     if output is not None:
-        from earzip.metrics.thd_plot import draw_tones  # noqa: PLC0415  # loads matplotlib
+        from earzip.evaluate.tones_plot import draw_tones  # noqa: PLC0415  # loads matplotlib
 
         draw_tones(tones, output, replace=run.force)
     return 0

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from earzip.errors import DamagedArchiveError, ModelNotFoundError, SourceError, UsageError
-from earzip.evaluation import evaluate_pair
+from earzip.evaluate.files import evaluate_pair
 from earzip.formats.audio.resample import n_samples_at
 from earzip.metrics.loudness import LoudnessMeter
 from earzip.metrics.measures import measure
@@ -163,7 +163,7 @@ def test_a_request_to_stop_is_heard_while_the_lag_is_looked_for(
     def stop(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("earzip.evaluation._Meters", None)  # nothing is measured before
+    monkeypatch.setattr("earzip.evaluate.files._Meters", None)  # nothing is measured before
     with pytest.raises(KeyboardInterrupt):
         evaluate_pair(path, path, align=True, on_progress=stop)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from earzip.errors import UsageError
+from earzip.evaluate.pairing import pair
 from earzip.formats.names import restored_name
-from earzip.pairing import pair
 
 
 def _tree(root: Path, *names: str) -> Path:

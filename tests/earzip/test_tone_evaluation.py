@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from earzip.errors import ModelNotFoundError, TargetError, UsageError
-from earzip.metrics.thd_plot import draw_tones
-from earzip.tone_evaluation import evaluate_tones
+from earzip.evaluate.tones import evaluate_tones
+from earzip.evaluate.tones_plot import draw_tones
 from tests.conftest import MODELS
 
 pytest.importorskip("matplotlib")

@@ -15,7 +15,7 @@ from earzip.metrics.thd import TONE_HZ, in_band, residual, spectrum_dbfs, tone
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from earzip.tone_evaluation import ToneEvaluation
+    from earzip.evaluate.tones import ToneEvaluation
 
 _LOWEST_DBFS, _HIGHEST_DBFS = -140, 5
 _EDGES_HZ = np.geomspace(20, 20_000, 481)

@@ -1,0 +1,1 @@
+"""Judging reconstructions: pairs of files, tones through a model."""
