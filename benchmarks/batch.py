@@ -57,7 +57,7 @@ soundfile.write(path, sound, 44_100, subtype="PCM_16")
 _CLAIM = """
 import sys, time
 from pathlib import Path
-from earzip.batch.claims import claim
+from earzip.batch.locks import claim
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 start = time.perf_counter()
 for i in range(n):

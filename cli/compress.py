@@ -31,8 +31,8 @@ from earzip.options import (
     CompressOptions,
     Floor,
 )
-from earzip.report import FileRecord
-from earzip.selections import sources_to_compress
+from earzip.results import FileRecord
+from earzip.tasks import sources_to_compress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Sound files into archives.")
@@ -124,7 +124,7 @@ def compress(
     find_model(model)  # one that is not there is told of in a dry run too
 
     def opening(planned: PlannedRun) -> Opening:
-        from earzip.file_work import OpenCompress, OpenNetwork  # noqa: PLC0415  # loads numpy
+        from earzip.tasks import OpenCompress, OpenNetwork  # noqa: PLC0415  # loads numpy
 
         names = dict.fromkeys(planned.piped, _name_of_stdin(output))
         return OpenCompress(options, OpenNetwork(batch.precision, batch.batch_size), names)

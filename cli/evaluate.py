@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from earzip.batch.crew import Work
+from earzip.batch.events import Work
 from earzip.batch.plan import Job
 from earzip.cli.evaluate_model import evaluate_model
 from earzip.cli.options import (
@@ -26,7 +26,7 @@ from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.errors import UsageError
 from earzip.metrics import require_eval
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.results import FileRecord, FileStatus, Progress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Measure restored files against their originals.")

@@ -15,7 +15,7 @@ from earzip.cli.output import clock, count, measures_text, rate, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.formats.names import is_archive_name
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.results import FileRecord, FileStatus, Progress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Show what archives hold.")

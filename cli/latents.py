@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from earzip.batch.crew import Work
+from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
 from earzip.cli.options import (
     EXIT_CODES,
@@ -20,7 +20,7 @@ from earzip.cli.options import (
 from earzip.cli.piping import plan_run
 from earzip.cli.run import run_command
 from earzip.formats.names import is_archive_name, name_without_archive_suffix
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.results import FileRecord, FileStatus, Progress
 
 _SUFFIX = ".safetensors"
 

@@ -18,7 +18,7 @@ from earzip.cli.output import Printer, printable
 from earzip.errors import EarzipError, ModelDamagedError, SourceError
 from earzip.models.spec import QUALITIES, ModelSpec
 from earzip.models.store import find_model, list_models, verify_model
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import choose_device
 
 _SOME_FAILED = 3

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 
 Describe = Callable[[FileRecord], Iterator[str]]
 """Gives the lines that stand indented under a record's own."""

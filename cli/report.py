@@ -1,4 +1,4 @@
-"""``earzip report``: one HTML page about archives. What a run counts is in `earzip.report`."""
+"""``earzip report``: one HTML page about archives. What a run counts is in `earzip.results`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earzip.batch.crew import Work
+from earzip.batch.events import Work
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
@@ -29,7 +29,7 @@ from earzip.cli.run import run_command
 from earzip.errors import EarzipError, TargetError, UsageError
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.results import FileRecord, FileStatus, Progress
 
 if TYPE_CHECKING:
     from earzip.page.builder import PageBuilder

@@ -28,8 +28,8 @@ from earzip.cli.run import Opening, Place, run_shared
 from earzip.errors import UsageError
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.options import Bits, Container, RestoreOptions
-from earzip.report import FileRecord
-from earzip.selections import archives_to_restore
+from earzip.results import FileRecord
+from earzip.tasks import archives_to_restore
 
 _CONTAINERS = ("flac", "wav")
 _SUFFIXES = {".flac", ".wav"}
@@ -109,7 +109,7 @@ def restore(
     )
 
     def opening(_planned: PlannedRun) -> Opening:
-        from earzip.file_work import OpenNetwork, OpenRestore  # noqa: PLC0415  # loads numpy
+        from earzip.tasks import OpenNetwork, OpenRestore  # noqa: PLC0415  # loads numpy
 
         return OpenRestore(options, OpenNetwork(batch.precision, batch.batch_size))
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from earzip.batch.crew import Crew, OpenWork, Work
+from earzip.batch.events import Crew, OpenWork, Work
 from earzip.batch.launched import Launch, Launched, Meeting, take_part
+from earzip.batch.locks import RunLock
+from earzip.batch.metrics_file import MetricsWriter
 from earzip.batch.plan import Job, Plan, estimated_s, is_folder
 from earzip.batch.processes import Processes
 from earzip.batch.run import Already, Muster, plan_only, run_batch
-from earzip.batch.run_lock import RunLock
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.workers import Threads
-from earzip.cli.metrics import MetricsWriter
 from earzip.cli.options import BatchOptions, RunOptions
 from earzip.cli.output import Describe, Printer, Table, count, log
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.errors import UsageError
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Seat, seats, tracks_in_hand
 
 
@@ -50,7 +50,7 @@ class Opening(Protocol):
     """How the work of a command is opened in a process, and what is done without it."""
 
     def __call__(self, seat: Seat) -> AbstractContextManager[Work]:
-        """Load what the work needs, and give it; an `earzip.batch.crew.OpenWork`."""
+        """Load what the work needs, and give it; an `earzip.batch.events.OpenWork`."""
 
     def already(self, job: Job) -> FileRecord | None:
         """Return the record of a job that is done already, seen at a glance."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earzip.batch.claims import claim
+from earzip.batch.locks import claim
 from earzip.batch.signals import StopSignal
 from earzip.cli.options import EXIT_CODES, Count
 from earzip.cli.output import printable

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from earzip.batch.crew import Work
+from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
@@ -21,7 +21,7 @@ from earzip.cli.options import (
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.formats.names import is_archive_name
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.results import FileRecord, FileStatus, Progress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Check archives for damage.")

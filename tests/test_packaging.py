@@ -72,7 +72,7 @@ def test_only_crews_on_ray_import_ray() -> None:
     for folder in ("cli", "earzip", "formats"):
         for path in (ROOT / folder).rglob("*.py"):
             tops = {name.split(".")[0] for name in imported(path)}
-            assert path.name == "ray_crew.py" or not tops & {"pyarrow", "ray"}, path
+            assert path.name == "ray_backend.py" or not tops & {"pyarrow", "ray"}, path
 
 
 @pytest.mark.smoke

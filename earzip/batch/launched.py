@@ -19,10 +19,19 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from earzip.batch.crew import Advanced, Broke, Ended, Event, OpenWork
+from earzip.batch.events import (
+    Advanced,
+    Broke,
+    Ended,
+    Event,
+    OpenWork,
+    event_from_bytes,
+    event_to_bytes,
+    jobs_from_json,
+    jobs_to_json,
+)
 from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop, StopRequested
-from earzip.batch.wire import event_from_bytes, event_to_bytes, jobs_from_json, jobs_to_json
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError, RunEndedError
 from earzip.runtime import Seat

@@ -19,13 +19,13 @@ from pathlib import Path
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
 from earzip.formats.names import ARCHIVE_SUFFIX
-from earzip.report import FileRecord, FileStatus
+from earzip.results import FileRecord, FileStatus
 
 CLAIM_SUFFIX = ".earzip-claim"
 """Ends the names of the lock files that runs keep beside a target while they write it."""
 
 RUN_LOCK_SUFFIX = ".earzip-lock"
-"""Ends the names of the files that hold a run's lock on a folder; see `earzip.batch.run_lock`."""
+"""Ends the names of the files that hold a run's lock on a folder; see `earzip.batch.locks`."""
 
 _FolderId = tuple[int, int]
 

@@ -23,7 +23,7 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 
-from earzip.batch.crew import Broke, Ended, Event, OpenWork
+from earzip.batch.events import Broke, Ended, Event, OpenWork
 from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.batch.workers import Workers

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
 
-from earzip.batch.claims import claim, reap_claims
-from earzip.batch.crew import Advanced, Began, Broke, Crew, Ended, Event, Recorded
+from earzip.batch.events import Advanced, Began, Broke, Crew, Ended, Event, Recorded
+from earzip.batch.locks import claim, reap_claims
 from earzip.batch.plan import Bystander, Job, Plan, longest_first
 from earzip.batch.signals import StopSignal
 from earzip.batch.workers import problem
 from earzip.errors import EarzipError, LockedError, SourceError
 from earzip.formats.atomic import atomic_path, make_folder, reap_stale
-from earzip.report import FileRecord, FileStatus, Progress, Report
+from earzip.results import FileRecord, FileStatus, Progress, Report
 
 OnRecord = Callable[[FileRecord, Job | None], None]
 """Told of each record, and of the job that it ends, if it ends one."""

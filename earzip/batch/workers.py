@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from earzip.batch.claims import claim
-from earzip.batch.crew import Advanced, Began, Broke, Ended, Event, OpenWork, Recorded, Work
+from earzip.batch.events import Advanced, Began, Broke, Ended, Event, OpenWork, Recorded, Work
+from earzip.batch.locks import claim
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop, StopRequested
 from earzip.errors import EarzipError, LockedError
 from earzip.formats.atomic import make_folder
-from earzip.report import FileRecord, FileStatus
+from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Seat
 
 Deal = Callable[[], tuple[int, Job] | None]

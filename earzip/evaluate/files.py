@@ -21,7 +21,7 @@ from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag
 from earzip.metrics.loudness import Loudness, LoudnessMeter
 from earzip.models.pool import CodecPool
-from earzip.report import Progress
+from earzip.results import Progress
 from earzip.transcode.decode import DecodedTrack, codec_of
 from earzip.transcode.exact import ExactTrack
 

@@ -29,7 +29,7 @@ from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
 from earzip.page.portrait import OpenOriginal, Portrait, portray
 from earzip.page.rows import Detail, TrackEntry, cut, pack_rows
 from earzip.page.totals import library_totals
-from earzip.report import Progress
+from earzip.results import Progress
 
 if TYPE_CHECKING:
     from earzip.models.pool import CodecPool

@@ -20,7 +20,7 @@ from earzip.formats.audio.resample import stereo_44k
 from earzip.page.facts import CD_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture
 from earzip.page.spectrum import Spectrogram, Waveform
-from earzip.report import Progress
+from earzip.results import Progress
 from earzip.transcode.decode import DecodedTrack, codec_of
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from earzip.arrays import Audio
-from earzip.batch.claims import claim
+from earzip.batch.locks import claim
 from earzip.batch.plan import Job, Plan, Selection, plan_batch
 from earzip.errors import SourceError, TargetError
 from earzip.formats.atomic import atomic_write, reap_stale
@@ -35,7 +35,7 @@ from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.network.config import SAMPLE_RATE
-from earzip.report import Progress
+from earzip.results import Progress
 from earzip.training.filtering import FLOOR_DB, Limits, Measures, Reason, TrackMeter
 
 _HELD_BYTES = 64_000_000

@@ -43,7 +43,7 @@ from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model
 from earzip.options import CompressOptions, CompressResult
-from earzip.report import Progress
+from earzip.results import Progress
 from earzip.transcode.quality import Guard
 from earzip.transcode.up_to_date import (
     ArchiveSettings,

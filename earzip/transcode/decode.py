@@ -22,7 +22,7 @@ from earzip.errors import (
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model_of_archive
-from earzip.report import Progress
+from earzip.results import Progress
 from earzip.transcode.exact import ExactTrack
 
 if TYPE_CHECKING:

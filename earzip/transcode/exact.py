@@ -21,7 +21,7 @@ from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source, open_source_file
-from earzip.report import Progress
+from earzip.results import Progress
 
 _DECODER_SLACK = 8192
 """Samples by which decoders of a lossy file disagree at the most: some frames of its padding."""

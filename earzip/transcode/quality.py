@@ -18,7 +18,7 @@ from earzip.formats.audio.reader import SourceFacts
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions
-from earzip.report import Progress
+from earzip.results import Progress
 from earzip.transcode.decode import DecodedTrack
 from earzip.transcode.exact import exact_forms, is_exact, open_exact
 

@@ -21,7 +21,7 @@ from earzip.formats.tags.provenance import read_provenance, write_provenance
 from earzip.formats.tags.write import write_tags
 from earzip.models.pool import CodecPool
 from earzip.options import RestoreOptions, RestoreResult
-from earzip.report import Progress
+from earzip.results import Progress
 from earzip.transcode.decode import DecodedTrack, codec_of
 from earzip.transcode.exact import ExactTrack
 from earzip.transcode.restore_plan import RestorePlan, plan_restore

@@ -14,7 +14,7 @@ from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.tags.provenance import read_provenance
 from earzip.options import RestoreOptions, RestoreResult
-from earzip.report import Progress
+from earzip.results import Progress
 
 _BLOCK_BYTES = 1 << 20
 _OURS = {".wav", ".flac"}  # extensions of what is written of an archive's sound

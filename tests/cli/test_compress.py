@@ -253,7 +253,7 @@ def test_a_bug_in_one_file_does_not_end_the_run(earzip, music, tmp_path, monkeyp
     def compress_file(source: Path, *_: object, **__: object) -> None:
         raise ValueError(f"\x1b{source.name}")
 
-    monkeypatch.setattr("earzip.file_work.compress_file", compress_file)
+    monkeypatch.setattr("earzip.tasks.compress_file", compress_file)
     outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
     assert outcome.exit_code == 1
     assert outcome.records[-1]["failed"] == 4

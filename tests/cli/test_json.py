@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.report import FileStatus
+from earzip.results import FileStatus
 from tests.cli.conftest import write_sound
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from earzip.cli.output import Printer, Table, clock, count, printable, size
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 
 
 @pytest.mark.parametrize(

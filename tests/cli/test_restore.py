@@ -189,7 +189,7 @@ def test_overs_and_lost_tags_are_listed_with_their_file(earzip, archives, tmp_pa
         losses = ("a picture is lost",)
         return RestoreResult("written", archive, target, 1.0, 44_100, 7, tag_losses=losses)
 
-    monkeypatch.setattr("earzip.file_work.restore_file", restore_file)
+    monkeypatch.setattr("earzip.tasks.restore_file", restore_file)
     archive, target = archives / "one.flac.earz", tmp_path / "x.wav"
     lines = earzip("restore", archive, "-o", target).stdout.splitlines()
     assert lines == [

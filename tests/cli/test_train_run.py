@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.claims import claim
+from earzip.batch.locks import claim
 from tests.cli.conftest import Earzip
 from tests.earzip.training.conftest import (
     SPECTRAL,

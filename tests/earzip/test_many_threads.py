@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from earzip.batch.claims import claim
+from earzip.batch.locks import claim
 from earzip.errors import LockedError
 from earzip.models import pool as pool_module
 from earzip.models.pool import CodecPool

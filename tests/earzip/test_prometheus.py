@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from earzip.batch.metrics_file import MetricsFile, exposition
 from earzip.errors import TargetError
-from earzip.prometheus import MetricsFile, exposition
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 
 
 def _report() -> Report:
@@ -195,8 +195,8 @@ def test_what_a_killed_run_has_left_is_removed(tmp_path):
 _WRITER = """
 import sys
 from pathlib import Path
-from earzip.prometheus import MetricsFile
-from earzip.report import Report
+from earzip.batch.metrics_file import MetricsFile
+from earzip.results import Report
 metrics = MetricsFile(Path(sys.argv[1]), "compress")
 for i in range(200):
     metrics.write(Report(n_undone=10 ** (i % 20)), running=True)

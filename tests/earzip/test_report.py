@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 
 
 def _record(status: FileStatus, **figures: object) -> FileRecord:

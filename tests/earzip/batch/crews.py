@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from earzip.batch.crew import Work
+from earzip.batch.events import Work
 from earzip.batch.launched import Launch, Meeting, take_part
 from earzip.batch.plan import Job, Plan
 from earzip.batch.signals import StopSignal
 from earzip.errors import SourceError, UsageError
 from earzip.formats.atomic import atomic_write
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Seat
 
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from earzip.batch.claims import claim
+from earzip.batch.locks import claim
 from earzip.errors import LockedError
 
 
@@ -30,7 +30,7 @@ def test_a_claimed_target_is_locked_for_others_only_while_it_is_held(tmp_path):
 
 
 def test_the_claim_of_a_killed_process_is_taken_over(tmp_path):
-    hold = "import sys,time,pathlib; from earzip.batch.claims import claim\n"
+    hold = "import sys,time,pathlib; from earzip.batch.locks import claim\n"
     hold += "with claim(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     process = subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path / "a"], stdout=subprocess.PIPE, text=True
@@ -53,7 +53,7 @@ def test_a_claim_is_not_needed_where_nothing_can_be_written(tmp_path):
 
 
 def test_a_forked_child_does_not_hold_the_claim_of_a_killed_process(tmp_path):
-    fork = "import os,sys,time,pathlib; from earzip.batch.claims import claim\n"
+    fork = "import os,sys,time,pathlib; from earzip.batch.locks import claim\n"
     fork += "with claim(pathlib.Path(sys.argv[1])):\n"
     fork += "  if not os.fork(): print(os.getpid(), flush=True)\n"
     fork += "  time.sleep(60)"

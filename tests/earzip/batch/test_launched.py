@@ -21,7 +21,7 @@ from earzip.batch.plan import Plan
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import EarzipError
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Seat
 from tests.earzip.batch.crews import OpenDeeds, environment_of, plan_of
 

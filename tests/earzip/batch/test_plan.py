@@ -11,7 +11,7 @@ import pytest
 from earzip.batch.plan import Plan, Selection, is_output_file, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import archive_name, name_without_archive_suffix, restored_name
-from earzip.report import FileStatus
+from earzip.results import FileStatus
 
 COMPRESS = Selection(
     takes=lambda name: name.lower().endswith((".flac", ".mp3")),

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.crew import Crew
+from earzip.batch.events import Crew
 from earzip.batch.plan import Job, Plan
 from earzip.batch.processes import Processes
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import UsageError
-from earzip.report import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Seat
 from tests.earzip.batch.crews import OpenDeeds, plan_of
 

@@ -19,18 +19,17 @@ from typing import Any
 import pytest
 import soundfile
 
-from earzip.batch.crew import OpenWork, Work
+from earzip.batch.events import OpenWork, Work
 from earzip.batch.plan import Job, Plan, plan_batch
-from earzip.batch.ray_crew import RayCrew
+from earzip.batch.ray_backend import RayCrew
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.batch.workers import Threads
 from earzip.errors import EarzipError, UsageError
-from earzip.file_work import OpenCompress
 from earzip.options import CompressOptions
-from earzip.report import FileRecord, FileStatus, Progress, Report
+from earzip.results import FileRecord, FileStatus, Progress, Report
 from earzip.runtime import Seat
-from earzip.selections import sources_to_compress
+from earzip.tasks import OpenCompress, sources_to_compress
 from tests.conftest import MODELS, tones
 
 ROOT = Path(__file__).parents[3]
@@ -276,7 +275,7 @@ def test_without_the_extra_what_is_missing_is_said(monkeypatch: pytest.MonkeyPat
 
 def test_ray_is_loaded_by_crews_alone() -> None:
     code = (
-        "import sys, earzip.batch.ray_crew, earzip.cli.main, earzip.file_work\n"
+        "import sys, earzip.batch.ray_backend, earzip.cli.main, earzip.tasks\n"
         "sys.exit(bool({'ray', 'pyarrow', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

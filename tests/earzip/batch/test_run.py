@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.claims import claim
-from earzip.batch.crew import Began, Ended, Event, Recorded, Work
+from earzip.batch.events import Began, Ended, Event, Recorded, Work
+from earzip.batch.locks import claim
 from earzip.batch.plan import Bystander, Job, Plan
 from earzip.batch.run import plan_only, run_batch
 from earzip.batch.signals import Stop, StopSignal
 from earzip.batch.workers import Threads
 from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
 from earzip.formats.atomic import atomic_write
-from earzip.report import FileRecord, FileStatus, Progress, Report
+from earzip.results import FileRecord, FileStatus, Progress, Report
 
 
 def _job(folder: Path, name: str) -> Job:

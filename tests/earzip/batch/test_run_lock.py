@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.run_lock import RunLock
+from earzip.batch.locks import RunLock
 from earzip.batch.shard import Shard
 from earzip.errors import LockedError
 
@@ -131,7 +131,7 @@ def test_a_lock_of_another_user_holds(tmp_path, monkeypatch):
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(tmp_path):
-    hold = "import sys,time,pathlib; from earzip.batch.run_lock import RunLock\n"
+    hold = "import sys,time,pathlib; from earzip.batch.locks import RunLock\n"
     hold += "with RunLock('compress', [pathlib.Path(sys.argv[1])]): print(1, flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE)
     assert process.stdout

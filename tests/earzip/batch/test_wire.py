@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.crew import Advanced, Began, Broke, Ended, Recorded
+from earzip.batch.events import (
+    Advanced,
+    Began,
+    Broke,
+    Ended,
+    Recorded,
+    event_from_bytes,
+    event_to_bytes,
+    jobs_from_json,
+    jobs_to_json,
+)
 from earzip.batch.plan import Job
-from earzip.batch.wire import event_from_bytes, event_to_bytes, jobs_from_json, jobs_to_json
 from earzip.errors import ModelNotFoundError
-from earzip.report import FileRecord, FileStatus
+from earzip.results import FileRecord, FileStatus
 
 ODD = Path("ü/\udcff\n.flac")
 RECORD = FileRecord(

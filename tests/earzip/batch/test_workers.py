@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from earzip.batch.crew import Event, Recorded
+from earzip.batch.events import Event, Recorded
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
 from earzip.batch.workers import Workers
 from earzip.errors import LockedError
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.results import FileRecord, FileStatus, Progress
 
 
 def _is_locked(_job: Job, _on_progress: Progress) -> FileRecord:

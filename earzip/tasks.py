@@ -8,11 +8,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from earzip.batch.plan import Job
+from earzip.batch.plan import Job, Selection
+from earzip.formats.names import (
+    AUDIO_EXTENSIONS,
+    archive_name,
+    is_archive_name,
+    name_without_archive_suffix,
+    restored_name,
+)
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model, verify_model
-from earzip.options import CompressOptions, CompressResult, RestoreOptions, RestoreResult
-from earzip.report import FileRecord, FileStatus, Progress
+from earzip.options import CompressOptions, CompressResult, Container, RestoreOptions, RestoreResult
+from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Seat, choose_device
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file, restored_already
@@ -21,7 +28,7 @@ from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
 
 @dataclass(frozen=True)
 class CompressWork:
-    """Archives the source of a job; an `earzip.batch.crew.Work`.
+    """Archives the source of a job; an `earzip.batch.events.Work`.
 
     ``source_names`` are the names that archives give their sources, where it is not the file's own.
     Raises as `earzip.transcode.compress.compress_file` does.
@@ -47,7 +54,7 @@ class CompressWork:
 
 @dataclass(frozen=True)
 class RestoreWork:
-    """Restores the archive of a job; an `earzip.batch.crew.Work`.
+    """Restores the archive of a job; an `earzip.batch.events.Work`.
 
     Raises as `earzip.transcode.restore.restore_file` does.
     """
@@ -90,7 +97,7 @@ class OpenNetwork:
 
 @dataclass(frozen=True)
 class OpenCompress:
-    """Opens a `CompressWork`; an `earzip.batch.crew.OpenWork`."""
+    """Opens a `CompressWork`; an `earzip.batch.events.OpenWork`."""
 
     options: CompressOptions
     network: OpenNetwork = field(default_factory=OpenNetwork)
@@ -118,7 +125,7 @@ class OpenCompress:
 
 @dataclass(frozen=True)
 class OpenRestore:
-    """Opens a `RestoreWork`; an `earzip.batch.crew.OpenWork`."""
+    """Opens a `RestoreWork`; an `earzip.batch.events.OpenWork`."""
 
     options: RestoreOptions
     network: OpenNetwork = field(default_factory=OpenNetwork)
@@ -196,3 +203,37 @@ def _damage(result: RestoreResult) -> str | None:
     if result.wrong_length:
         lost.append(result.wrong_length)
     return f"damaged: {', '.join(lost)}" if lost else None
+
+
+def sources_to_compress() -> Selection:
+    """Return the selection of sound files, to be archived."""
+    return Selection(
+        takes=lambda name: Path(name).suffix.lower() in AUDIO_EXTENSIONS,
+        otherwise="not sound",
+        target_name=lambda path: archive_name(path.name),
+        refuses=lambda name: "already an archive" if is_archive_name(name) else None,
+    )
+
+
+def archives_to_restore(container: Container | None = "flac") -> Selection:
+    """Return the selection of archives, to be restored.
+
+    Without a ``container`` a result has the name of the source file, if that is in the archive;
+    else it is FLAC.
+    """
+    return Selection(
+        takes=is_archive_name,
+        otherwise="not an archive",
+        target_name=lambda path: _restored_name(path, container),
+    )
+
+
+def _restored_name(archive: Path, container: Container | None) -> str:
+    """Return the name of the result: without a container that of the source file, if that is there."""
+    if container is None:
+        from earzip.transcode.source_file import source_file_name  # noqa: PLC0415  # loads numpy
+
+        name = source_file_name(archive, name_without_archive_suffix(archive.name))
+        if name is not None:
+            return name
+    return restored_name(archive.name, container or "flac")

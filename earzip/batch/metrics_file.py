@@ -14,13 +14,18 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+from earzip.batch.shard import Shard
+from earzip.cli.output import log
 from earzip.errors import TargetError
 from earzip.formats.atomic import atomic_write, reap_stale
-from earzip.report import FileStatus, Report
+from earzip.results import FileStatus, Report
 
 Sample = tuple[Mapping[str, str], float]
 """Labels beside those of the run, and a value."""
+_EVERY_S = 15.0  # as often as Prometheus scrapes as a rule
 
 
 @dataclass(frozen=True)
@@ -154,3 +159,59 @@ def _escaped(value: str) -> str:
     """Return a label's value as the format wants it; bytes of a name that are no text are spelt out."""
     text = value.encode(errors="backslashreplace").decode()
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+class MetricsWriter:
+    """Writes the figures of a run to ``path``; does nothing if it is None.
+
+    A context manager: the figures of a run that an error ends say that it has ended. Raises TargetError
+    if ``path`` cannot be written. What fails later, as on a full disk, is warned of once: a run does not
+    end for it.
+    """
+
+    def __init__(
+        self, path: Path | None, command: str, output: Path | None, shard: Shard | None
+    ) -> None:
+        self._file = None
+        if path is not None:
+            self._file = MetricsFile(path, command, output, str(shard) if shard else None)
+            self._file.prepare()
+        self._written_at = float("-inf")
+        self._has_warned = False
+        self._going_on: Report | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._going_on is not None:
+            self._going_on.died = True
+            self.finish(self._going_on)
+
+    def tick(self, report: Report) -> None:
+        """Write the figures so far, if it is time to."""
+        self._going_on = report
+        now = time.monotonic()
+        if now - self._written_at >= _EVERY_S:
+            self._written_at = now
+            self._write(report, running=True)
+
+    def finish(self, report: Report) -> None:
+        """Write the figures of the run, which has ended."""
+        self._going_on = None
+        self._write(report, running=False)
+
+    def _write(self, report: Report, *, running: bool) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(report, running=running)
+        except TargetError as error:
+            if not self._has_warned:
+                log("warning", str(error))
+            self._has_warned = True

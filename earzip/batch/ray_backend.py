@@ -18,13 +18,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earzip.batch.crew import Advanced, Broke, Ended, Event, OpenWork, Recorded, Work
+from earzip.batch.events import (
+    Advanced,
+    Broke,
+    Ended,
+    Event,
+    OpenWork,
+    Recorded,
+    Work,
+    event_from_bytes,
+    event_to_bytes,
+)
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
-from earzip.batch.wire import event_from_bytes, event_to_bytes
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError, UsageError
-from earzip.report import FileRecord, FileStatus
+from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Seat, tracks_in_hand
 
 if TYPE_CHECKING:
