@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from earzip.options import (
     Floor,
 )
 from earzip.results import FileRecord
-from earzip.tasks import sources_to_compress
 
 
 @click.command(epilog=EXIT_CODES, short_help="Sound files into archives.")
@@ -129,8 +129,13 @@ def compress(
         names = dict.fromkeys(planned.piped, _name_of_stdin(output))
         return OpenCompress(options, OpenNetwork(batch.precision, batch.batch_size), names)
 
+    def plan() -> AbstractContextManager[PlannedRun]:
+        from earzip.tasks import sources_to_compress  # noqa: PLC0415  # loads numpy
+
+        return plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX})
+
     return run_shared(
-        lambda: plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}),
+        plan,
         opening,
         run,
         batch,

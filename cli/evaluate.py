@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +12,7 @@ from typing import Any
 import click
 
 from earzip.batch.events import Work
-from earzip.batch.plan import Job
-from earzip.cli.evaluate_model import evaluate_model
+from earzip.batch.plan import Job, is_folder
 from earzip.cli.options import (
     EXIT_CODES,
     PATH,
@@ -24,9 +25,12 @@ from earzip.cli.options import (
 from earzip.cli.output import Table
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
-from earzip.errors import UsageError
+from earzip.errors import TargetError, UsageError
 from earzip.metrics import require_eval
+from earzip.models.store import find_model, verify_model
 from earzip.results import FileRecord, FileStatus, Progress
+
+_SUFFIX = ".png"
 
 
 @click.command(epilog=EXIT_CODES, short_help="Measure restored files against their originals.")
@@ -145,3 +149,46 @@ def _change(loudness: Mapping[str, float | None], figure: str) -> str:
 
 def _number(value: float | None, decimals: int = 2) -> str:
     return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def evaluate_model(
+    model: str, output: Path | None, run: RunOptions, network: NetworkOptions
+) -> int:
+    """Print a row, or a JSON object, for each quality of ``model`` and level of the tone."""
+    _require_picture(output, force=run.force)
+    verify_model(find_model(model))
+    from earzip.evaluate.tones import evaluate_tones  # noqa: PLC0415
+    from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
+
+    tones = []
+    with CodecPool(**network.checked()) as codecs:
+        if not run.as_json:
+            click.echo("quality  sine dBFS  restored dBFS  THD+N dB  THD+N %")
+        for found in evaluate_tones(model, codecs=codecs):
+            tones.append(found)
+            if run.as_json:
+                click.echo(json.dumps(found.to_json()))
+                continue
+            click.echo(
+                f"{found.quality:<7}  {found.level_dbfs:9.1f}  {found.thd_n.level_dbfs:13.2f}  "
+                f"{found.thd_n.db:8.1f}  {found.thd_n.percent:7.3g}"
+            )
+    if output is not None:
+        from earzip.evaluate.tones_plot import draw_tones  # noqa: PLC0415  # loads matplotlib
+
+        draw_tones(tones, output, replace=run.force)
+    return 0
+
+
+def _require_picture(output: Path | None, *, force: bool) -> None:
+    """Raise before the work if ``output`` is no picture that can be written."""
+    if output is None:
+        return
+    if output.suffix.lower() != _SUFFIX:
+        raise UsageError(f"a picture is written to a file that ends in {_SUFFIX}", output)
+    if is_folder(output):
+        raise UsageError("is a folder, expected a file for the picture", output)
+    if not is_folder(output.parent):
+        raise TargetError("its folder is not there", output)
+    if not force and os.path.lexists(output):
+        raise TargetError("exists; --force replaces it", output)

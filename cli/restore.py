@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -29,7 +30,6 @@ from earzip.errors import UsageError
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.options import Bits, Container, RestoreOptions
 from earzip.results import FileRecord
-from earzip.tasks import archives_to_restore
 
 _CONTAINERS = ("flac", "wav")
 _SUFFIXES = {".flac", ".wav"}
@@ -113,8 +113,13 @@ def restore(
 
         return OpenRestore(options, OpenNetwork(batch.precision, batch.batch_size))
 
+    def plan() -> AbstractContextManager[PlannedRun]:
+        from earzip.tasks import archives_to_restore  # noqa: PLC0415  # loads numpy
+
+        return plan_run(paths, output, archives_to_restore(chosen), suffixes)
+
     return run_shared(
-        lambda: plan_run(paths, output, archives_to_restore(chosen), suffixes),
+        plan,
         opening,
         run,
         batch,

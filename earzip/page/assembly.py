@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -13,8 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from earzip.page.colours import difference_colours, level_colours
-from earzip.page.embedding import data_script
+from earzip.page.pictures import difference_colours, level_colours
 from earzip.page.spectrum import DIFFERENCE_DB, FLOOR_DB, TOP_DB, TOP_HZ
 
 _SCRIPTS = (
@@ -111,3 +111,28 @@ def _filled(template: str, values: Mapping[str, str]) -> bytes:
 
 def _read(name: str) -> str:
     return (files("earzip.page") / "web" / name).read_text(encoding="utf-8")
+
+
+def base64_text(data: bytes) -> str:
+    """Return ``data`` in base64, which has no character that HTML or JSON would need escaped."""
+    return base64.b64encode(data).decode()
+
+
+def script_json(value: object) -> str:
+    """Return ``value`` as JSON for a script element.
+
+    No ``<`` is left, so nothing in it can end the element or open a comment; nor lone surrogates,
+    which UTF-8 cannot hold.
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def data_script(element_id: str, value: Mapping[str, Any]) -> str:
+    """Return a script element that holds ``value`` as JSON; browsers do not run it."""
+    return f'<script type="application/json" id="{element_id}">{script_json(value)}</script>\n'
+
+
+def packed_audio(element_id: str, flac: bytes) -> str:
+    """Return a script element that holds a FLAC file in base64; browsers do not run it."""
+    return f'<script type="audio/flac;base64" id="{element_id}">{base64_text(flac)}</script>\n'

@@ -21,14 +21,19 @@ from earzip.errors import (
 )
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.source import open_source
-from earzip.page.assembly import frame_bytes, write_page
-from earzip.page.embedding import base64_text, data_script, packed_audio, script_json
-from earzip.page.facts import TrackFacts
+from earzip.page.assembly import (
+    base64_text,
+    data_script,
+    frame_bytes,
+    packed_audio,
+    script_json,
+    write_page,
+)
+from earzip.page.facts import TrackFacts, library_totals
 from earzip.page.originals import Originals, open_stored
 from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
 from earzip.page.portrait import OpenOriginal, Portrait, portray
 from earzip.page.rows import Detail, TrackEntry, cut, pack_rows
-from earzip.page.totals import library_totals
 from earzip.results import Progress
 
 if TYPE_CHECKING:

@@ -18,12 +18,11 @@ from earzip.formats.atomic import atomic_write
 from earzip.models.trained import RUN_WEIGHTS, write_run_network
 from earzip.network.config import SAMPLE_RATE, n_sparse_latents
 from earzip.network.networks import Network, build_network
-from earzip.training.adversary import Adversary
 from earzip.training.batches import Crops, Share, in_passes, steps_of
 from earzip.training.bottleneck import Bottleneck, RateController
 from earzip.training.config import TrainingConfig
 from earzip.training.data import CropSource, Mixture, MusicPool
-from earzip.training.discriminator import Discriminator
+from earzip.training.discriminator import Adversary, Discriminator
 from earzip.training.log import TrainingLog
 from earzip.training.losses import ReconstructionLoss
 from earzip.training.optimiser import learning_rate_factor, make_optimiser

@@ -8,8 +8,7 @@ import re
 
 import pytest
 
-from earzip.page.assembly import frame_bytes, is_report, write_page
-from earzip.page.embedding import data_script, script_json
+from earzip.page.assembly import data_script, frame_bytes, is_report, script_json, write_page
 
 
 def page(summary: dict[str, object] | None = None, elements: tuple[str, ...] = ()) -> str:

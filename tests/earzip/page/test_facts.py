@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
-from earzip.page.facts import read_facts
-from earzip.page.totals import library_totals
+from earzip.page.facts import library_totals, read_facts
 from tests.earzip.tiny_archives import exact
 from tests.formats.archive_samples import PICTURES, TAGS, sample_header, write_sample
 

@@ -5,12 +5,13 @@ import io
 import numpy as np
 import pytest
 
-from earzip.page.colours import difference_colours, level_colours
 from earzip.page.pictures import (
     COARSE,
     FINE,
     THUMBNAIL_PIXELS,
+    difference_colours,
     difference_picture,
+    level_colours,
     levels_picture,
     thumbnail,
 )

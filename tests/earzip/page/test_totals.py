@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from earzip.page.totals import library_totals, rate_histogram
+from earzip.page.facts import library_totals, rate_histogram
 from tests.earzip.page.records import facts
 
 

@@ -1,4 +1,4 @@
-"""``python -m earzip.training.calibrate``: a table of rates and measures."""
+"""``python -m benchmarks.presets``: a table of rates and measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from earzip.training.calibrate import main
+from benchmarks.presets import main
 from tests.conftest import MODELS, tones
 
 

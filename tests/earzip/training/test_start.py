@@ -14,8 +14,12 @@ from earzip.training.bottleneck import Bottleneck
 from earzip.training.config import BottleneckConfig
 from earzip.training.data import CropSource
 from earzip.training.run_state import save_weights
-from earzip.training.start import linear_maps, start_from_music, start_from_weights
-from earzip.training.statistics import measure_transform_statistics
+from earzip.training.start import (
+    linear_maps,
+    measure_transform_statistics,
+    start_from_music,
+    start_from_weights,
+)
 from tests.earzip.training.conftest import EAR, SPECTRAL, TRANSFORM
 
 

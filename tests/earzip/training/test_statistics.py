@@ -10,7 +10,7 @@ from earzip.network.spectral import mid_side
 from earzip.network.transform import TransformStatistics, TransformVae
 from earzip.training.data import CropSource
 from earzip.training.kweighting import k_weighting_response
-from earzip.training.statistics import measure_transform_statistics
+from earzip.training.start import measure_transform_statistics
 from tests.earzip.training.conftest import TRANSFORM
 
 CONFIG = TransformConfig.from_json(TRANSFORM["model"])

@@ -1,4 +1,4 @@
-"""``python -m earzip.training.calibrate MODEL.json CLIP…``: rate and measures by step exponent.
+"""``python -m benchmarks.presets MODEL.json CLIP…``: rate and measures by step exponent.
 
 Presets are chosen from its table, on validation music: the exponent whose archives have the rate that a
 preset aims at. Rates count compressed segments; header, index and tags (about 0.2 kbps in 20 s, 0.02 in
@@ -74,9 +74,7 @@ def measure_exponent(
 
 def main() -> None:
     """Print a line for each exponent."""
-    parser = argparse.ArgumentParser(
-        prog="python -m earzip.training.calibrate", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.presets", description=__doc__)
     parser.add_argument("model", type=Path, help="specification of the model, NAME.json")
     parser.add_argument("clips", type=Path, nargs="+", help="44.1 kHz stereo clips")
     parser.add_argument("--exponents", type=int, nargs="+", default=[-24, -12, 0, 12, 24])
