@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.clips import lag
 from benchmarks.coders import Coder, FfmpegCoder, OpusCoder, name_of
 from benchmarks.data.pcm import SAMPLE_RATE
-from tests.formats.audio_files import music, needs_ffmpeg, needs_opusenc
+from tests.formats.audio.audio_files import music, needs_ffmpeg, needs_opusenc
 
 CODERS = [
     pytest.param(OpusCoder(96), marks=needs_opusenc, id="opus"),

@@ -20,7 +20,7 @@ from benchmarks.quality import complete, gather, hash_clips
 from benchmarks.results import Key, Result, ResultCache
 from earzip.metrics.measures import Measures
 from tests.conftest import tones
-from tests.formats.audio_files import needs_ffmpeg, needs_opusenc
+from tests.formats.audio.audio_files import needs_ffmpeg, needs_opusenc
 
 LADDER = [Point(10, 1.0), Point(20, 5.0), Point(40, 7.0)]
 MEASURES = Measures(si_sdr_db=5.0, mel=0.5, stft=1.0, icpc=0.9, ccpc=0.9, dbtp=0.1)

@@ -15,7 +15,7 @@ import pytest
 
 from earzip.cli.main import cli
 from earzip.errors import LockedError, ModelNotFoundError
-from tests.formats.archive_samples import sample_header, write_sample
+from tests.formats.archive.samples import sample_header, write_sample
 
 COMMANDS = [
     "compress", "restore", "verify", "info", "latents", "evaluate", "report", "models", "completion",

@@ -15,7 +15,7 @@ from mutagen.flac import FLAC, Picture
 from earzip.formats.archive.header import ModelRecord
 from earzip.options import RestoreResult
 from tests.cli.conftest import write_sound
-from tests.formats.archive_samples import sample_header, write_sample
+from tests.formats.archive.samples import sample_header, write_sample
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 

@@ -12,7 +12,7 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions, Floor, RestoreOptions
 from earzip.transcode.compress import compress_file
-from tests.formats.archive_samples import Pieces
+from tests.formats.archive.samples import Pieces
 
 TINY = CompressOptions(model="tiny")
 AS_SOURCE = RestoreOptions(as_source=True)

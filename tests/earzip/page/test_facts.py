@@ -6,7 +6,7 @@ import pytest
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.page.facts import library_totals, read_facts
 from tests.earzip.tiny_archives import exact
-from tests.formats.archive_samples import PICTURES, TAGS, sample_header, write_sample
+from tests.formats.archive.samples import PICTURES, TAGS, sample_header, write_sample
 
 
 def test_facts_are_those_of_tags_header_and_sizes(tmp_path):

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from earzip import read_info
+from earzip.errors import SourceError, TargetError, UsageError
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
+from earzip.formats.symbols.coding import pack
+from earzip.models.pool import CodecPool
+from earzip.options import CompressOptions, RestoreOptions
+from earzip.transcode.compress import compress_file
+from earzip.transcode.restore import restore_file
+from tests.conftest import MODELS, tones
+
+TINY = CompressOptions(model="tiny")
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+def test_an_archive_records_its_source_and_model(song: Path, tmp_path: Path) -> None:
+    os.utime(song, ns=(1_600_000_000_123_456_789,) * 2)
+    result = compress_file(song, tmp_path / "out" / "song.flac.earz", TINY)
+    assert result.status == "written"
+    assert result.target.stat().st_mtime_ns == 1_600_000_000_123_456_789
+    info = read_info(result.target)
+    header = info.header
+    assert header.n_samples == header.source.n_frames == 70_001
+    assert (header.source.name, header.source.container) == ("song.flac", "FLAC")
+    assert (header.source.bit_depth, header.source.truncated) == (24, None)
+    assert header.model.name == "tiny"
+    assert header.encoder.device == "cpu"
+    assert info.kbps == result.kbps > 0
+
+
+def test_a_second_run_leaves_the_archive_alone(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    first = compress_file(song, target, TINY)
+    state = target.stat().st_ino, target.stat().st_mtime_ns
+    second = compress_file(song, target, TINY)
+    assert second.status == "up_to_date"
+    assert (second.archive_bytes, second.duration_s) == (first.archive_bytes, first.duration_s)
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == state
+
+
+def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    compress_file(song, target, TINY)
+    result = compress_file(song, target, CompressOptions(model="tiny", quality="low"))
+    assert result.status == "written"
+    assert read_info(target).header.quantizer.quality == "low"
+    assert result.warnings == (
+        "replaced the archive that was made with other settings: quality medium → low",
+    )
+
+
+def test_what_differs_from_the_archive_that_is_replaced_is_named(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.earz"
+    shutil.copytree(MODELS, tmp_path / "models")
+    monkeypatch.setenv("EARZIP_MODELS", str(tmp_path / "models"))
+    path = tmp_path / "models" / "tiny.json"
+    compress_file(song, target, TINY)
+    before = read_info(target).header.model.sha256
+
+    def replaced_after(change: Callable[[dict[str, Any]], object]) -> str:
+        spec = json.loads(path.read_text())
+        change(spec)
+        path.write_text(json.dumps(spec))
+        (warning,) = compress_file(song, target, TINY).warnings
+        return warning.removeprefix("replaced the archive that was made with other settings: ")
+
+    for change in (
+        lambda s: s["presets"]["medium"].update(rounding=0.4),
+        lambda s: s["presets"]["medium"].update(exponent=1),
+        lambda s: s["step_exponents"].__setitem__(0, -1),
+    ):
+        assert replaced_after(change) == "other steps or rounding"
+    model = replaced_after(lambda s: s["geometry"].update(core=32))
+    now = read_info(target).header.model.sha256
+    assert model == f"model tiny {before[:16]} → tiny {now[:16]}"
+    (both,) = compress_file(song, target, CompressOptions("tiny-transform", "low")).warnings
+    other = read_info(target).header.model.sha256
+    assert both.endswith(
+        f"settings: model tiny {now[:16]} → tiny-transform {other[:16]}, quality medium → low"
+    )
+
+
+def test_another_coding_of_the_symbols_is_named(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.earz"
+    transform = CompressOptions("tiny-transform")
+    compress_file(song, target, transform)
+    # As a version would that had another coding for coefficients.
+    for room in ("up_to_date", "compress"):
+        monkeypatch.setattr(f"earzip.transcode.{room}.coding_for", lambda _n_sparse: "packed-1")
+    monkeypatch.setattr("earzip.transcode.compress.pack", lambda symbols, _n_sparse: pack(symbols))
+    (warning,) = compress_file(song, target, transform).warnings
+    assert warning.endswith("made with other settings: symbols context-1 → packed-1")
+
+
+def test_an_archive_of_the_source_before_it_changed_is_kept(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    compress_file(song, target, TINY)
+    before = target.read_bytes()
+    soundfile.write(song, tones(5_000).T, 44_100)
+    with pytest.raises(TargetError, match="archive of its source as that was before it changed"):
+        compress_file(song, target, TINY)
+    assert target.read_bytes() == before
+    forced = CompressOptions(model="tiny", force=True)
+    assert compress_file(song, target, forced).status == "written"
+
+
+def test_an_archive_that_cannot_say_of_what_it_is_is_made_anew_by_force(
+    song: Path, tmp_path: Path
+) -> None:
+    archive = compress_file(song, tmp_path / "song.earz", TINY).target
+    archive.write_bytes(archive.read_bytes()[:100])
+    with pytest.raises(TargetError, match=r"exists and is damaged .* --force makes it anew"):
+        compress_file(song, archive, TINY)
+    assert archive.stat().st_size == 100
+    compress_file(song, archive, CompressOptions(model="tiny", force=True))
+    assert verify_structure(archive) == []
+
+
+def test_a_damaged_archive_is_not_up_to_date(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "song.earz"
+    compress_file(song, target, TINY)
+    whole = target.read_bytes()
+    target.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    result = compress_file(song, target, replace(TINY, verify_sources=True))
+    assert (result.status, result.warnings) == ("written", ("replaced a damaged archive",))
+    assert target.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [b"", b"precious", None])
+def test_what_is_not_ours_is_never_replaced(
+    song: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    target = tmp_path / "a.earz"
+    if content is None:
+        other = tmp_path / "other.wav"
+        soundfile.write(other, tones(5000, 1).T, 44_100)
+        compress_file(other, target, TINY)
+        content = target.read_bytes()
+    else:
+        target.write_bytes(content)
+    with pytest.raises(TargetError, match="--force replaces it"):
+        compress_file(song, target, TINY)
+    assert target.read_bytes() == content
+    forced = CompressOptions(model="tiny", force=True)
+    assert compress_file(song, target, forced).status == "written"
+
+
+def test_the_source_is_never_overwritten(song: Path) -> None:
+    before = song.read_bytes()
+    with pytest.raises(TargetError, match="the source itself"):
+        compress_file(song, song, CompressOptions(model="tiny", force=True))
+    assert song.read_bytes() == before
+
+
+def test_a_source_that_grows_while_it_is_read_is_refused(song: Path, tmp_path: Path) -> None:
+    def grow(_seconds: float) -> None:
+        with song.open("ab") as file:
+            file.write(b"\0")
+
+    with pytest.raises(SourceError, match="changed while it was read"):
+        compress_file(song, tmp_path / "a.earz", TINY, on_progress=grow)
+    assert not (tmp_path / "a.earz").exists()
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"hello\n" * 99, "not sound")])
+def test_what_is_not_audio_is_refused_and_leaves_nothing(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    source = tmp_path / "text.flac"
+    source.write_bytes(content)
+    with pytest.raises(SourceError, match=message) as caught:
+        compress_file(source, tmp_path / "out" / "a.earz", TINY)
+    assert str(caught.value).startswith(f"{source}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_and_loud_tracks_cost_the_same(tmp_path: Path) -> None:
+    sizes = []
+    for gain in (0.01, 0.1, 1.0):
+        source = tmp_path / f"{gain}.wav"
+        soundfile.write(source, gain * tones(60_000).T, 44_100, subtype="FLOAT")
+        sizes.append(compress_file(source, tmp_path / f"{gain}.earz", TINY).archive_bytes)
+    assert max(sizes) < 1.02 * min(sizes)
+
+
+@pytest.mark.parametrize("quality", ["low", "medium", "high"])
+def test_floats_scaled_like_integers_come_back_at_their_level(tmp_path: Path, quality: str) -> None:
+    source, archive, target = (tmp_path / name for name in ("a.wav", "a.earz", "b.wav"))
+    audio = tones(1_200_000)  # a whole segment of `mini`, and some of the next
+    audio *= 8e6 / np.abs(audio).max()
+    soundfile.write(source, audio.T, 44_100, subtype="FLOAT")
+    compress_file(source, archive, CompressOptions(quality=quality))
+    restore_file(archive, target, RestoreOptions(container="wav", bits="float"))
+    restored = soundfile.read(target, dtype="float32")[0].T
+    ratio = np.linalg.norm(restored) / np.linalg.norm(audio)
+    assert 20 * np.log10(ratio) == pytest.approx(0, abs=1.5)
+
+
+@pytest.mark.parametrize("quality", ["low", "medium", "high"])
+def test_a_sound_at_the_end_of_next_to_nothing_comes_back(tmp_path: Path, quality: str) -> None:
+    source, archive, target = (tmp_path / name for name in ("a.wav", "a.earz", "b.wav"))
+    t_s = np.arange(15_000) / 44_100
+    pluck = 0.9 * np.sin(2 * np.pi * 440 * t_s) * np.exp(-t_s / 0.2)
+    dither = np.random.default_rng(0).normal(0, 1e-5, 17_640)
+    audio = np.tile(np.concatenate([dither, pluck]), (2, 1))
+    soundfile.write(source, audio.T, 44_100, subtype="PCM_16")
+    compress_file(source, archive, CompressOptions(quality=quality))
+    restore_file(archive, target, RestoreOptions(container="wav"))
+    error = soundfile.read(target)[0].T - audio
+    assert 20 * np.log10(np.linalg.norm(audio) / np.linalg.norm(error)) > 8
+
+
+@pytest.mark.parametrize(
+    ("level", "message"),
+    [
+        (1e8, r"a segment takes \d+ bytes, an archive holds 3366912"),
+        (1e13, r"its latents pass the ±32767 steps that an archive holds"),
+    ],
+)
+def test_what_an_archive_cannot_hold_is_refused(tmp_path: Path, level: float, message: str) -> None:
+    source = tmp_path / "a.wav"
+    noise = np.random.default_rng(0).normal(0, level, (1_200_000, 2))
+    soundfile.write(source, noise, 44_100, subtype="FLOAT")
+    with pytest.raises(SourceError, match=f"a.wav: its samples are too large, .*: {message}"):
+        compress_file(source, tmp_path / "a.earz", CompressOptions(quality="high"))
+    assert not (tmp_path / "a.earz").exists()
+
+
+def test_progress_adds_up_to_the_track(song: Path, tmp_path: Path) -> None:
+    seconds: list[float] = []
+    result = compress_file(song, tmp_path / "a.earz", TINY, on_progress=seconds.append)
+    assert sum(seconds) == pytest.approx(result.duration_s)
+
+
+def test_unknown_quality_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="low, medium, high"):
+        CompressOptions(quality="best")
+
+
+def test_same_bytes_from_any_process_threads_and_batch(song: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from earzip.transcode import *\n"
+        "with CodecPool(threads=int(sys.argv[3]), batch_size=int(sys.argv[4])) as pool:\n"
+        "    compress_file(Path(sys.argv[1]), Path(sys.argv[2]), CompressOptions('tiny'), codecs=pool)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, song, tmp_path / f"{i}.earz", threads, batch])
+        for i, (threads, batch) in enumerate([("1", "1"), ("2", "1"), ("2", "8")])
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    with CodecPool(threads=3) as pool:
+        compress_file(song, tmp_path / "3.earz", TINY, codecs=pool)
+    contents = {(tmp_path / f"{i}.earz").read_bytes() for i in range(4)}
+    assert len(contents) == 1
+
+
+@pytest.mark.smoke
+def test_an_album_cut_into_tracks_joins_without_a_click(tmp_path: Path) -> None:
+    """Where tracks join, the error jumps no more than it does elsewhere, or in an uncut encode."""
+    album = tones(150_000)
+    cuts = [50_003, 99_777]
+    wav = RestoreOptions(container="wav", bits="float")
+
+    def coded(name: str, audio: np.ndarray) -> np.ndarray:
+        source, archive, target = (
+            tmp_path / f"{name}{end}" for end in (".wav", ".earz", ".out.wav")
+        )
+        soundfile.write(source, audio.T, 44_100, subtype="FLOAT")
+        compress_file(source, archive)
+        restore_file(archive, target, wav)
+        return soundfile.read(target, dtype="float32")[0].T
+
+    joined = np.concatenate([coded(str(i), a) for i, a in enumerate(np.split(album, cuts, 1))], 1)
+    assert joined.shape == album.shape
+    jump = np.abs(np.diff(joined - album)).max(0)
+    uncut_jump = np.abs(np.diff(coded("uncut", album) - album)).max(0)
+    assert max(jump[cut - 1] for cut in cuts) < 1e-4  # the median elsewhere is thirty times that
+    limit = max(np.percentile(jump, 99.9), uncut_jump.max())
+    assert max(jump[cut - 33 : cut + 32].max() for cut in cuts) <= limit
+
+
+def _symbols(archive: Path) -> list[bytes]:
+    with ArchiveReader(archive) as reader:
+        return [reader.segment(i) for i in range(reader.n_segments)]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_the_precision_is_recorded_and_leaves_archives_up_to_date(
+    song: Path, tmp_path: Path, precision: str
+) -> None:
+    target, other = tmp_path / "a.earz", tmp_path / "b.earz"
+    compress_file(song, target, TINY)
+    with CodecPool(precision=precision) as pool:
+        assert compress_file(song, target, TINY, codecs=pool).status == "up_to_date"
+        compress_file(song, other, TINY, codecs=pool)
+    assert read_info(target).header.encoder.dtype == "float32"
+    assert read_info(other).header.encoder.dtype == precision
+    assert _symbols(other) != _symbols(target)
+    assert compress_file(song, other, TINY).status == "up_to_date"
+
+
+def test_what_overflows_in_float16_is_no_archive(
+    wide_model: str, song: Path, tmp_path: Path
+) -> None:
+    target, options = tmp_path / "a.earz", CompressOptions(model=wide_model)
+    message = "overflows in float16; --precision float32 or bfloat16 has a greater range"
+    with CodecPool(precision="float16") as pool, pytest.raises(SourceError, match=message):
+        compress_file(song, target, options, codecs=pool)
+    assert not target.exists()
+    with CodecPool(precision="bfloat16") as pool:
+        assert compress_file(song, target, options, codecs=pool).status == "written"

@@ -1,0 +1,176 @@
+"""SPEC.md against the files: a reader that knows nothing but what stands there."""
+
+import hashlib
+import json
+import struct
+from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from earzip.formats.archive import header, layout
+from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
+from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
+from earzip.formats.archive.layout import PartKind
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES
+from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
+from tests.formats.archive.samples import (
+    BLOCKS,
+    PICTURES,
+    TAGS,
+    sample_header,
+    symbols_of,
+    write_sample,
+)
+from tests.formats.symbols.spec_symbols import read_symbols
+
+SPEC = files("earzip.formats").joinpath("SPEC.md").read_text("utf-8")
+
+
+def spec_dictionary() -> bytes:
+    block = SPEC.split("<!-- dictionary -->")[1].split("```")[1]
+    return "".join(block.splitlines()).encode()
+
+
+def test_the_dictionary_is_the_one_in_use() -> None:
+    assert spec_dictionary() == DICTIONARY
+    assert f"{len(DICTIONARY):,} bytes" in SPEC
+    assert hashlib.sha256(DICTIONARY).hexdigest() in SPEC
+
+
+def test_every_field_of_the_header_is_listed() -> None:
+    members = json.loads(sample_header().to_bytes())
+    names = {
+        f"{record}.{key}" if isinstance(value, dict) else record
+        for record, value in members.items()
+        for key in (value if isinstance(value, dict) else [record])
+    }
+    header = SPEC.split("## Header")[1].split("## Symbols")[0]
+    listed = {line.split("`")[1] for line in header.splitlines() if line.startswith("| `")}
+    assert listed == names | {"critical", "check", "exact"}
+    check = SPEC.split("## Check")[1].split("## Tags")[0]
+    assert all(f"`{each.name}`" in check for each in fields(CheckRecord))
+    assert f"`exact` | absent, {' or '.join(f'`{form}`' for form in EXACT_FORMS)} |" in SPEC
+
+
+def test_numbers_of_the_specification_are_those_of_the_code() -> None:
+    assert f"at most {layout.MAX_HEADER_BYTES >> 20} MiB" in SPEC
+    assert f"{layout.MAX_INDEX_BYTES // 12:,} parts" in SPEC
+    assert f"At most {layout.MAX_OTHER_PARTS:,} parts" in SPEC
+    assert f"1 byte to {layout.MAX_TAGS_BYTES >> 20} MiB" in SPEC
+    assert f"that is at most {layout.MAX_SEGMENT_BYTES >> 20} MiB" in SPEC
+    assert header.MAX_SAMPLES == 2**36
+    codings = " or ".join(f"`{coding}`" for coding in SYMBOL_CODINGS)
+    assert f"| `symbols` | {codings} |" in SPEC
+    assert f"`context-1`, `core` is at most {MAX_CONTEXT_FRAMES:,}." in SPEC
+    assert f"a segment is one to {MAX_FRAMES} in a row" in SPEC
+    for kind in PartKind:
+        assert f"| {kind.value} | {kind.name.lower()} |" in SPEC
+
+
+def test_the_version_is_the_newest_of_the_table() -> None:
+    version = f"{layout.MAJOR_VERSION}.{layout.MINOR_VERSION}"
+    assert SPEC.startswith(f"# The earzip archive, version {version}\n")
+    table = SPEC.split("| version | earzip |")[1].split("\n\n")[0]
+    assert table.splitlines()[-1].startswith(f"| {version} |")
+
+
+def spec_frames(stored: bytes) -> list[bytes]:
+    """Return what each of the zstd frames of a segment holds."""
+    frames = []
+    while stored:
+        assert stored.startswith(b"\x28\xb5\x2f\xfd")
+        n_bytes = zstandard.frame_content_size(stored)
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
+        frames.append(decompressor.decompress(stored))
+        assert decompressor.eof
+        assert len(frames[-1]) == n_bytes > 0
+        stored = decompressor.unused_data
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("shape", "several"),
+    [
+        ({"n_samples": 8192}, False),
+        ({"n_samples": 300 * 1024, "n_latents": 200, "core": 150}, True),
+    ],
+    ids=["small", "large"],
+)
+@pytest.mark.parametrize(("symbols", "version"), [(PACKED, (1, 0)), (CONTEXT, (1, 1))])
+def test_a_reader_written_from_the_specification_reads_an_archive(
+    symbols: str,
+    version: tuple[int, int],
+    shape: dict[str, int],
+    several: bool,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "song.earz"
+    expected = sample_header(**shape, symbols=symbols)
+    write_sample(path, expected)
+    data = path.read_bytes()
+
+    prepared = zstandard.ZstdCompressionDict(
+        spec_dictionary(), dict_type=zstandard.DICT_TYPE_RAWCONTENT
+    )
+    with_dictionary = zstandard.ZstdDecompressor(dict_data=prepared)
+
+    def check(stored: bytes, checksum: bytes) -> bytes:
+        assert hashlib.sha256(stored).digest()[:8] == checksum
+        return stored
+
+    assert data[:8] == bytes.fromhex("89 45 41 52 5A 0D 0A 1A")
+    check(data[:44], data[44:52])
+    major, minor = struct.unpack_from("<HH", data, 8)
+    assert (major, minor) == version
+    (n_header,) = struct.unpack_from("<I", data, 12)
+    (n_file,) = struct.unpack_from("<Q", data, 16)
+    (n_index,) = struct.unpack_from("<I", data, 24)
+    assert n_file == len(data)
+    stored_header = check(data[52 : 52 + n_header], data[28:36])
+    index = check(data[52 + n_header : 52 + n_header + n_index], data[36:44])
+    header = json.loads(with_dictionary.decompress(stored_header))
+
+    offset = 52 + n_header + n_index
+    parts: dict[int, list[bytes]] = {1: [], 2: [], 3: []}
+    for i in range(0, n_index, 12):
+        (word,) = struct.unpack_from("<I", index, i)
+        stored = data[offset : offset + (word & 0x0FFFFFFF)]
+        parts[word >> 28].append(check(stored, index[i + 4 : i + 12]))
+        offset += len(stored)
+    assert offset == n_file
+
+    geometry = header["geometry"]
+    frames = -(-(header["samples"] + 2 * geometry["lead"]) // geometry["hop"])
+    assert len(parts[1]) == -(-frames // geometry["core"])
+    n_zstd_frames = []
+    for i, stored in enumerate(parts[1]):
+        zstd_frames = spec_frames(stored)
+        n_zstd_frames.append(len(zstd_frames))
+        raw = b"".join(zstd_frames)
+        n_frames = min(geometry["core"], frames - i * geometry["core"])
+        integers = read_symbols(raw, header["symbols"], header["model"]["latents"], n_frames)
+        assert integers == symbols_of(expected, i).tolist()
+    assert (max(n_zstd_frames) > 1) is several
+    assert max(n_zstd_frames) <= (17 if symbols == PACKED else 64)
+    base = header["quantizer"]["base"]
+    steps = bytes.fromhex(header["quantizer"]["steps"])
+    assert tuple(base + step for step in steps) == expected.quantizer.step_exponents
+
+    tags = with_dictionary.decompress(parts[2][0])
+    (n_json,) = struct.unpack_from("<I", tags)
+    members = json.loads(tags[4 : 4 + n_json])
+    assert members["payload"] == TAGS
+    rest = tags[4 + n_json :]
+    for size, block in zip(members["blocks"], BLOCKS, strict=True):
+        assert rest[:size] == block
+        rest = rest[size:]
+    assert rest == b""
+    assert [parts[3][i] for i in members["pictures"]] == PICTURES
+
+
+@pytest.mark.parametrize("heading", ["Symbols", "From latents to sound", "Dictionary"])
+def test_headings_that_others_point_to_are_there(heading: str) -> None:
+    assert f"\n## {heading}\n" in SPEC

@@ -1,0 +1,373 @@
+"""Tags made to crash, hang or exhaust their reader; and thousands damaged at random."""
+
+import os
+import random
+import shutil
+import struct
+import time
+import zlib
+
+import pytest
+from mutagen.flac import FLAC
+
+from earzip.errors import TagError
+from earzip.formats.tags.model import Found, TagSet
+from earzip.formats.tags.read import PARSERS, read_tags, tag_set
+from earzip.formats.tags.write import write_tags
+from tests.formats.tags.tag_files import (
+    FRONT,
+    MAKERS,
+    append_chunks,
+    blank,
+    id3_v2_2,
+    info_chunk,
+    tagged_flac,
+    tagged_id3,
+)
+
+SECONDS = 8  # for each, on a busy machine; the reader needs under two
+
+
+@pytest.fixture(autouse=True)
+def _quick():
+    start = time.perf_counter()
+    yield
+    assert time.perf_counter() - start < SECONDS
+
+
+def synchsafe(number):
+    return bytes(number >> shift & 0x7F for shift in (21, 14, 7, 0))
+
+
+def frame(name, body, version=4, flags=0):
+    size = synchsafe(len(body)) if version == 4 else struct.pack(">I", len(body))
+    return name + size + struct.pack(">H", flags) + body
+
+
+def id3(version, frames, flags=0):
+    return b"ID3" + bytes([version, 0, flags]) + synchsafe(len(frames)) + frames
+
+
+def chapter(frames):
+    return frame(b"CHAP", b"x\0" + bytes(16) + frames)
+
+
+def nested(depth):
+    frames = b""
+    for _ in range(depth):
+        frames = chapter(frames)
+    return frames
+
+
+BOMB = struct.pack(">I", 1000) + zlib.compress(bytes(64 << 20))
+ID3_ATTACKS = {
+    "compressed picture, 2.3": lambda: id3(3, frame(b"APIC", BOMB, 3, 0x0080)),
+    "compressed picture, 2.4": lambda: id3(4, frame(b"APIC", BOMB, 4, 0x0009)),
+    "compressed without length": lambda: id3(4, frame(b"APIC", BOMB[4:], 4, 0x0008)),
+    "compressed in a chapter": lambda: id3(4, chapter(frame(b"APIC", BOMB, 4, 0x0009))),
+    "a million small frames": lambda: id3(3, frame(b"TIT2", b"\0a", 3) * 1_000_000),
+    "a million empty frames": lambda: id3(4, frame(b"TIT2", b"") * 1_000_000),
+    "small frames, 2.2": lambda: id3_v2_2([(b"TT2", b"\0a")] * 300_000),
+    "a million values": lambda: id3(4, frame(b"TPE1", b"\3" + b"a\0" * 1_000_000)),
+    "a million pairs": lambda: id3(4, frame(b"TIPL", b"\3" + b"a\0" * 1_000_000)),
+    "megabytes of UTF-16": lambda: id3(4, frame(b"TPE1", b"\1\xff\xfe" + b"a\0" * 8_000_000)),
+    "UTF-16 description": lambda: id3(
+        4, frame(b"APIC", b"\1image/png\0\3\xff\xfe" + b"a\0" * 8_000_000)
+    ),
+    "counter of megabytes": lambda: id3(4, frame(b"PCNT", b"\xff" * (4 << 20))),
+    "events": lambda: id3(4, frame(b"ETCO", b"\2" + bytes(8 << 20))),
+    "false syncs": lambda: id3(3, b"\xff" * (32 << 20), 0x80),
+    "nested chapters": lambda: id3(4, nested(1000)),
+    "garbage padding": lambda: id3(4, (bytes(7) + b"\1xx\0") * 1_000_000),
+    "an extended header of gigabytes": lambda: id3(3, b"\xff" * 100, 0x40),
+}
+
+
+@pytest.mark.parametrize("name", ID3_ATTACKS)
+def test_id3_tags_built_to_exhaust_are_refused_and_kept_raw(name):
+    tag = ID3_ATTACKS[name]()
+    tags = tag_set(Found(blocks=[("id3v2", tag)]))
+    assert tags.fields == {}
+    (problem,) = tags.problems
+    assert "ID3v2 tag is malformed" in problem
+    assert tags.raw_bytes("id3v2") == [tag]
+    assert tags.raw_only == {"id3v2": ["everything (it is malformed)"]}
+
+
+def test_a_large_honest_id3_tag_is_read():
+    pictures = [random.Random(i).randbytes(300_000) for i in range(30)]
+    frames = b"".join(frame(b"TXXX", b"\3key%d\0value" % i) for i in range(100))
+    frames += b"".join(frame(b"APIC", b"\0image/png\0\3x\0" + data) for data in pictures)
+    tags = tag_set(Found(blocks=[("id3v2", id3(4, frames))]))
+    assert tags.problems == []
+    assert len(tags.fields) == 100
+    assert [picture.data for picture in tags.pictures] == pictures
+    assert len(tags.raw[0].data) < 6000
+
+
+def test_a_small_compressed_frame_is_read():
+    body = b"\3" + "Größe ".encode() * 20
+    for version, flags, size in ((3, 0x0080, struct.pack(">I", len(body))), (4, 0x0009, bytes(4))):
+        tag = id3(version, frame(b"TIT2", size + zlib.compress(body), version, flags))
+        assert PARSERS["id3v2"](tag).fields == {"title": ["Größe " * 20]}
+
+
+VORBIS_HEAD = struct.pack("<I", 0)
+MALFORMED = {
+    "flac-comment": [
+        b"",
+        b"\xff\xff\xff\xff",
+        VORBIS_HEAD,
+        VORBIS_HEAD + b"\xff\xff\xff\xff",
+        VORBIS_HEAD + struct.pack("<I", 2_000_000) + bytes(8_000_000),
+        VORBIS_HEAD + struct.pack("<II", 1, 0xFFFFFFFF),
+    ],
+    "ogg-comment": [b"OpusTags", b"\x03vorbis\xff\xff\xff\x7f"],
+    "flac-picture": [b"", struct.pack(">II", 3, 0xFFFFFFFF), bytes(28) + b"\xff\xff\xff\xff"],
+    "flac-cuesheet": [b"", bytes(34), bytes(18) + b"\x10" * 16 + bytes(395) + b"\xff"],
+    "id3v2": [
+        b"",
+        b"ID3",
+        b"ID3\x04\0\0\x7f\x7f\x7f\x7f",
+        b"ID3\x09\0\0\0\0\0\0",
+        b"ID3\4\0\0\xff\0\0\0",
+    ],
+    "apev2": [
+        b"",
+        b"APETAGEX",
+        b"a" * 100_000 + b"APETAGEX" + struct.pack("<IIII", 2000, 32, 1, 0) + bytes(8),
+        b"APETAGEX" + struct.pack("<IIII", 2000, 32, 2**32 - 1, 0) + bytes(8),
+        b"\xff\xff\xff\xff\0\0\0\0key\0"
+        + b"APETAGEX"
+        + struct.pack("<IIII", 2000, 32, 1, 0)
+        + bytes(8),
+    ],
+    "mp4-ilst": [
+        b"\0\0\0\x01abcd",
+        b"\xff\xff\xff\xffabcd",
+        struct.pack(">I4s", 8, b"abcd") * 1_000_000,
+        struct.pack(">I4s", 8 + 16_000_000, b"\xa9nam")
+        + struct.pack(">I4sII", 16, b"data", 1, 0) * 1_000_000,
+    ],
+    "mp4-chpl": [bytes(8) + b"\xff", bytes(8) + b"\2" + bytes(8) + b"\xff"],
+    "asf-objects": [b"x", bytes(24), bytes(16) + b"\xff" * 8],
+    "riff-info": [b"", b"INFOINAM\xff\xff\xff\xff", b"INFX"],
+    "aiff-text": [b"NAME\xff\xff\xff\xff"],
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_malformed_blocks_are_tag_errors_and_kept_raw(kind):
+    for block in MALFORMED[kind]:
+        with pytest.raises(TagError):
+            PARSERS[kind](block)
+        tags = tag_set(Found(blocks=[(kind, block)]))
+        assert len(tags.problems) == 1
+        assert tags.raw_bytes(kind) == [block]
+
+
+def test_malformed_tags_are_named_on_restoring(tmp_path):
+    tags = tag_set(Found(blocks=[("id3v2", b"ID3"), ("flac-comment", b"")]))
+    for name in ("out.wav", "out.flac"):
+        losses = write_tags(blank(tmp_path / name), tags)
+        assert sum("everything (it is malformed)" in loss for loss in losses) == 2
+
+
+def box(name, *contents):
+    body = b"".join(contents)
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
+def chapter_track(stsz, stco, stsc=(1, 1), stts=(2, 1000)):
+    tables = [
+        box(b"stsz", bytes(4), struct.pack(">II", *stsz)),
+        box(b"stco", bytes(4), struct.pack(">II", *stco)),
+        box(b"stsc", bytes(4), struct.pack(">IIII", 1, *stsc, 1)),
+        box(b"stts", bytes(4), struct.pack(">III", 1, *stts)),
+    ]
+    mdhd = box(b"mdhd", bytes(12), struct.pack(">I", 1000), bytes(8))
+    media = box(b"mdia", mdhd, box(b"minf", box(b"stbl", *tables)))
+    text = box(b"trak", box(b"tkhd", bytes(12), struct.pack(">I", 2)), media)
+    sound = box(b"trak", box(b"tref", box(b"chap", struct.pack(">I", 2))))
+    return box(b"ftyp", b"M4A ") + box(b"moov", sound, text)
+
+
+FILES = {
+    "atoms by the million": lambda: box(b"ftyp") + box(b"moov", box(b"free") * 1_000_000),
+    "atoms in atoms": lambda: box(b"ftyp") + b"\0\0\0\x08moov" * 500_000,
+    "an atom of 2^64 bytes": lambda: box(b"ftyp") + b"\0\0\0\x01moov" + b"\xff" * 8 + bytes(100),
+    "chapters by the million": lambda: chapter_track((0, 10_000_000), (1, 0)),
+    "one size for all chapters": lambda: chapter_track(
+        (4, 9_999), (1, 0), (1, 9_999), (2**32 - 1, 1)
+    ),
+    "chapters behind the end": lambda: chapter_track((4, 2), (1, 2**32 - 1)),
+    "chapters that last for ever": lambda: chapter_track(
+        (4, 9_999), (1, 0), (1, 9_999), (9_999, 2**32 - 1)
+    ),
+    "chunks by the million": lambda: b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 1_000_000,
+    "a chunk of 2^64 bytes": lambda: (
+        b"RF64\xff\xff\xff\xffWAVEds64"
+        + struct.pack("<I", 28)
+        + b"\xff" * 28
+        + b"data\xff\xff\xff\xff" * 2
+    ),
+    "an ID3 chunk of gigabytes": lambda: b"RIFF\0\0\0\0WAVEid3 \xff\xff\xff\xffID3",
+    "text chunks by the million": lambda: b"FORM\0\0\0\0AIFF" + b"NAME\0\0\0\0" * 1_000_000,
+    "pages by the million": lambda: (b"OggS\0\x02" + bytes(21)) * 1_000_000,
+    "a packet without end": lambda: b"".join(
+        b"OggS\0"
+        + (b"\x02" if i == 0 else b"\0")
+        + bytes(20)
+        + b"\xff"
+        + b"\xff" * 255
+        + b"OpusHead".ljust(65025, b"\0")
+        for i in range(1100)
+    ),
+    "FLAC blocks by the million": lambda: b"fLaC" + b"\x06\0\0\0" * 1_000_000,
+    "a FLAC block past the end": lambda: b"fLaC\x84\xff\xff\xff" + bytes(100),
+    "an APEv2 tag before the file": lambda: (
+        b"APETAGEX" + struct.pack("<IIII", 2000, 2**32 - 1, 1, 0) + bytes(8)
+    ),
+    "an ID3 tag past the end": lambda: b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(1000),
+    "ASF objects by the million": lambda: (
+        bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+        + struct.pack("<QI", 2**63, 1)
+        + b"\1\2"
+        + (bytes(16) + struct.pack("<Q", 24)) * 500_000
+    ),
+    "an ASF object of 2^64 bytes": lambda: (
+        bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + b"\xff" * 8 + bytes(22) + b"\xff" * 8
+    ),
+    "nothing": lambda: b"",
+    "one byte": lambda: b"I",
+    "the word ID3": lambda: b"ID3",
+    "zeros": lambda: bytes(10_000),
+}
+
+
+def write_sparse(path, data):
+    """Write ``data`` with holes in place of whole blocks of zeros: 70 MB of them take 10 of disk."""
+    size = 4096
+    with path.open("wb") as file:
+        for at in range(0, len(data), size):
+            block = data[at : at + size]
+            if block == bytes(len(block)):
+                file.seek(len(block), os.SEEK_CUR)
+            else:
+                file.write(block)
+        file.truncate(len(data))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_hostile_files_are_read_as_having_no_tags(tmp_path, name):
+    path = tmp_path / "hostile"
+    write_sparse(path, FILES[name]())
+    tags = read_tags(path)
+    payload, blobs = tags.to_payload()
+    assert TagSet.from_payload(payload, blobs, [picture.data for picture in tags.pictures]) == tags
+    assert tags.pictures == []
+    assert set(tags.fields) <= {"title"}
+    assert len(tags.problems) < 30
+
+
+def test_more_text_than_an_archive_holds_stays_in_the_raw_block(tmp_path):
+    source = blank(tmp_path / "in.flac")
+    file = FLAC(source)
+    file.tags["log"] = "ä" * 1_000_000
+    file.tags["title"] = "x"
+    file.save()
+    tags = read_tags(source)
+    assert tags.fields == {"title": ["x"]}
+    assert tags.raw_only == {"flac-comment": ["field 'log' of 2000003 bytes"]}
+    assert write_tags(blank(tmp_path / "out.flac"), tags) == []
+    assert FLAC(tmp_path / "out.flac").tags == file.tags
+    (loss,) = write_tags(blank(tmp_path / "out.wav"), tags)
+    assert "field 'log'" in loss
+
+
+def test_a_tag_of_more_than_64_mib_is_not_taken(tmp_path):
+    source = tmp_path / "in.mp3"
+    with source.open("wb") as file:
+        file.write(b"ID3\x03\0\0" + synchsafe(200 << 20))
+        file.truncate(210 << 20)
+    tags = read_tags(source)
+    assert tags.raw == []
+    assert "not archived" in tags.problems[0]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("samples")
+    if shutil.which("ffmpeg") is None:
+        makers = {"flac": tagged_flac, "wav": tagged_id3, "aiff": tagged_id3}
+    else:
+        makers = MAKERS
+    paths = [maker(folder / f"song.{name}") for name, maker in makers.items()]
+    info = info_chunk((b"INAM", b"x\0"), (b"ISBJ", b"Thema\0"))
+    paths.append(append_chunks(tagged_id3(folder / "both.wav", 3), info))
+    return [path.read_bytes() for path in paths]
+
+
+def damaged(data, rng):
+    data = bytearray(data)
+    base = rng.choice([0, 0, max(0, len(data) - 8000)])
+    for _ in range(rng.choice([1, 2, 8])):
+        at = min(len(data) - 1, base + int(rng.random() ** 3 * 8000))
+        match rng.randrange(5):
+            case 0:
+                data[at] ^= 1 << rng.randrange(8)
+            case 1:
+                data[at : at + 4] = rng.choice(
+                    [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"]
+                )
+            case 2:
+                del data[at : at + rng.randrange(1, 40)]
+            case 3:
+                data[at:at] = rng.randbytes(rng.randrange(1, 20))
+            case 4:
+                data[at] = rng.choice([0, 1, 127, 128, 255])
+    if rng.random() < 0.1:
+        del data[rng.randrange(len(data)) :]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tags_damaged_at_random_are_read_stored_and_written(samples, tmp_path, seed):
+    rng = random.Random(seed)
+    blanks = {name: blank(tmp_path / name).read_bytes() for name in ("out.flac", "out.wav")}
+    n_problems = 0
+    for i in range(100):
+        path = tmp_path / "damaged"
+        path.write_bytes(damaged(samples[i % len(samples)], rng))
+        tags = read_tags(path)
+        n_problems += bool(tags.problems)
+        pictures = [picture.data for picture in tags.pictures]
+        again = TagSet.from_payload(*tags.to_payload(), pictures)
+        assert again == tags
+        for name, data in blanks.items():
+            target = tmp_path / name
+            target.write_bytes(data)
+            write_tags(target, again)
+            assert read_tags(target).problems == []
+    assert n_problems > 0
+
+
+def test_damaged_blocks_come_back_byte_for_byte(samples, tmp_path):
+    rng = random.Random(0)
+    path = tmp_path / "x"
+    for data in samples:
+        path.write_bytes(data)
+        tags = read_tags(path)
+        for block in tags.raw:
+            whole = block.join([picture.data for picture in tags.pictures])
+            for _ in range(40):
+                broken = damaged(whole, rng)
+                found = tag_set(Found(blocks=[(block.kind, broken)]))
+                assert found.raw_bytes(block.kind) == [broken]
+
+
+def test_pictures_of_a_malformed_tag_stay_in_its_raw_bytes():
+    tag = id3(4, frame(b"APIC", b"\0image/png\0\3x\0" + FRONT) + nested(10))
+    tags = tag_set(Found(blocks=[("id3v2", tag)]))
+    assert tags.pictures == []
+    assert tags.raw_bytes("id3v2") == [tag]

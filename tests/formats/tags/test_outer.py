@@ -1,0 +1,159 @@
+"""Tags around a file proper, wherever taggers have put them, and containers whose tags are not read."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from io import BytesIO
+
+import pytest
+from mutagen.apev2 import APEv2
+from mutagen.id3 import ID3, TALB, TIT2, TXXX
+
+from earzip.formats.audio.source import open_source
+from earzip.formats.tags.read import read_tags
+from tests.formats.tags.tag_files import MAKERS, blank, encoded, restored, tagged_id3
+
+
+def id3(*frames, footer=False):
+    tags = ID3()
+    for frame in frames or (TXXX(encoding=3, desc="outer", text="yes"),):
+        tags.add(frame)
+    file = BytesIO()
+    tags.save(file, v1=0, padding=lambda _: 0)
+    data = file.getvalue()
+    if footer:
+        data = data[:5] + b"\x10" + data[6:]
+        data += b"3DI" + data[3:10]
+    return data
+
+
+def id3v1(title=b"Old title"):
+    return b"TAG" + title.ljust(30, b"\0") + bytes(94) + b"\x11"
+
+
+def apev2(tmp_path, **items):
+    tags = APEv2()
+    tags.update(items or {"Mood": "calm"})
+    path = tmp_path / "only.ape"
+    path.write_bytes(b"")
+    tags.save(path)
+    return path.read_bytes()
+
+
+def lyrics3():
+    body = b"LYRICSBEGIN" + b"IND00002" + b"10" + b"LYR00005" + b"words"
+    return body + b"%06d" % len(body) + b"LYRICS200"
+
+
+@pytest.mark.parametrize("name", ["flac", "ogg", "opus", "wav", "aiff", "m4a", "wma"])
+@pytest.mark.parametrize("footer", [False, True])
+@pytest.mark.parametrize("n_tags", [1, 2])
+def test_tags_in_a_container_are_read_behind_id3_tags(tmp_path, name, n_tags, footer):
+    source = tmp_path / f"in.{name}"
+    MAKERS[name](source)
+    alone = read_tags(source)
+    assert alone.pictures
+    outer = n_tags * id3(footer=footer)
+    source.write_bytes(outer + source.read_bytes())
+    tags = read_tags(source)
+    assert {key: tags.fields[key] for key in alone.fields} == alone.fields
+    assert tags.fields["outer"] == ["yes"]
+    assert tags.pictures == alone.pictures
+    assert len(tags.raw_bytes("id3v2")) == n_tags + len(alone.raw_bytes("id3v2"))
+    assert tags.problems == alone.problems
+
+
+def test_every_tag_behind_an_mp3_is_taken(tmp_path):
+    source = tagged_id3(tmp_path / "in.mp3")
+    tail = apev2(tmp_path) + lyrics3() + id3(TALB(encoding=3, text="end"), footer=True) + id3v1()
+    source.write_bytes(id3() + source.read_bytes() + tail)
+    tags = read_tags(source)
+    assert tags.fields["mood"] == ["calm"]
+    assert tags.fields["outer"] == ["yes"]
+    assert [kind for block in tags.raw if (kind := block.kind)] == [
+        "id3v2", "id3v2", "id3v1", "id3v2", "apev2",
+    ]  # fmt: skip
+    assert tags.problems == ["the Lyrics3 tag is not archived"]
+
+
+def test_tags_behind_a_flac_are_taken(tmp_path):
+    source = tmp_path / "in.flac"
+    MAKERS["flac"](source)
+    alone = read_tags(source)
+    source.write_bytes(source.read_bytes() + apev2(tmp_path) + id3v1())
+    tags = read_tags(source)
+    assert tags.fields["mood"] == ["calm"]
+    assert tags.pictures == alone.pictures
+    assert {block.kind for block in tags.raw} >= {"apev2", "id3v1", "flac-comment"}
+
+
+def test_an_enhanced_id3v1_tag_is_named(tmp_path):
+    source = encoded(tmp_path / "in.mp3")
+    source.write_bytes(source.read_bytes() + b"TAG+" + bytes(223) + id3v1())
+    tags = read_tags(source)
+    assert tags.problems == ["the enhanced ID3v1 tag is not archived"]
+    assert tags.fields["title"] == ["Old title"]
+
+
+def test_a_second_id3_tag_is_named_where_wav_carries_one(tmp_path):
+    source = tagged_id3(tmp_path / "in.mp3")
+    source.write_bytes(id3(TIT2(encoding=3, text="first")) + source.read_bytes())
+    losses = restored(source, tmp_path / "out.wav")
+    assert "1 more ID3v2 tag of the source; the archive keeps it" in losses
+
+
+def test_what_only_looks_like_a_lyrics3_tag_is_sound(tmp_path):
+    plain = encoded(tmp_path / "in.mp3").read_bytes()
+    source = tmp_path / "odd.mp3"
+    source.write_bytes(plain + b"000005LYRICS200")
+    assert read_tags(source).problems == []
+    tail = lyrics3()
+    wrong_size = tail[:-15] + b"%06d" % (len(tail) + 5) + b"LYRICS200"
+    for end in (b"", tail, wrong_size):
+        source.write_bytes(plain + end)
+        with open_source(source) as reader:
+            n_frames = sum(block.shape[1] for block in reader.blocks())
+        if not end:
+            whole = n_frames
+        assert n_frames == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("in.mka", "tags, chapters and pictures of Matroska files are not archived"),
+        ("in.caf", "the info chunk of the CAF file, its tags, is not archived"),
+        ("in.au", "the annotation of the AU file is not archived"),
+    ],
+)
+def test_tags_of_containers_that_are_not_read_are_named(tmp_path, name, problem):
+    wav = blank(tmp_path / "in.wav")
+    command = ["ffmpeg", "-v", "error", "-i", wav, "-metadata", "title=T", tmp_path / name]
+    subprocess.run(command, check=True)
+    path = tmp_path / name
+    if name.endswith("au"):
+        data = path.read_bytes()
+        offset = struct.unpack_from(">I", data, 4)[0]
+        note = b"a note\0\0"
+        path.write_bytes(
+            data[:4] + struct.pack(">I", 24 + len(note)) + data[8:24] + note + data[offset:]
+        )
+    assert read_tags(path).problems == [problem]
+
+
+@pytest.mark.parametrize("name", ["in.caf", "in.au"])
+def test_untagged_containers_are_not_complained_of(tmp_path, name):
+    wav = blank(tmp_path / "in.wav")
+    options = ["-bitexact", "-map_metadata", "-1"]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", wav, *options, tmp_path / name], check=True)
+    assert read_tags(tmp_path / name).problems == []
+
+
+def test_bytes_like_a_cut_ape_tag_are_told_where_such_a_tag_may_stand(tmp_path):
+    footer = b"APETAGEX" + struct.pack("<4I", 2000, 1 << 30, 0, 0) + bytes(8)
+    mp3, wav = encoded(tmp_path / "in.mp3"), blank(tmp_path / "in.wav")
+    for path in (mp3, wav):
+        path.write_bytes(path.read_bytes() + footer)
+    assert "the APEv2 tag says 1073741824 bytes" in read_tags(mp3).problems[0]
+    assert read_tags(wav).problems == []
