@@ -56,7 +56,7 @@ def verify(
     @contextmanager
     def open_decoder() -> Iterator[Work]:
         from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
-        from earzip.transcode.decode import decode_check  # noqa: PLC0415  # loads numpy
+        from earzip.transcode.sound import decode_check  # noqa: PLC0415  # loads numpy
 
         with CodecPool(**network.checked()) as codecs:
 

@@ -11,41 +11,77 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earzip.errors import EarzipError
-    from earzip.options import CompressOptions, CompressResult, Floor, RestoreOptions, RestoreResult
+    from earzip.errors import (
+        ArchiveError,
+        BelowFloorError,
+        DamagedArchiveError,
+        DeviceError,
+        EarzipError,
+        LockedError,
+        ModelDamagedError,
+        ModelNotFoundError,
+        NotAnArchiveError,
+        SourceError,
+        TagError,
+        TargetError,
+        UnsupportedArchiveError,
+        UsageError,
+    )
+    from earzip.models.pool import CodecPool
+    from earzip.options import CompressOptions, Floor, RestoreOptions
+    from earzip.results import CompressResult, RestoreResult
     from earzip.transcode.compress import compress_file
-    from earzip.transcode.inspect import read_info
+    from earzip.transcode.inspect import ArchiveInfo, VerifyResult, read_info, verify_archive
     from earzip.transcode.restore import restore_file
+    from earzip.transcode.sound import Sound, open_sound
 
 __all__ = [
+    "ArchiveError",
+    "ArchiveInfo",
+    "BelowFloorError",
+    "CodecPool",
     "CompressOptions",
     "CompressResult",
+    "DamagedArchiveError",
+    "DeviceError",
     "EarzipError",
     "Floor",
+    "LockedError",
+    "ModelDamagedError",
+    "ModelNotFoundError",
+    "NotAnArchiveError",
     "RestoreOptions",
     "RestoreResult",
+    "Sound",
+    "SourceError",
+    "TagError",
+    "TargetError",
+    "UnsupportedArchiveError",
+    "UsageError",
+    "VerifyResult",
     "__version__",
     "compress_file",
+    "open_sound",
     "read_info",
     "restore_file",
+    "verify_archive",
 ]
 
 _HOMES = {
-    "CompressOptions": "earzip.options",
-    "CompressResult": "earzip.options",
-    "EarzipError": "earzip.errors",
-    "Floor": "earzip.options",
-    "RestoreOptions": "earzip.options",
-    "RestoreResult": "earzip.options",
-    "compress_file": "earzip.transcode.compress",
-    "read_info": "earzip.transcode.inspect",
-    "restore_file": "earzip.transcode.restore",
+    "earzip.models.pool": ["CodecPool"],
+    "earzip.options": ["CompressOptions", "Floor", "RestoreOptions"],
+    "earzip.results": ["CompressResult", "RestoreResult"],
+    "earzip.transcode.compress": ["compress_file"],
+    "earzip.transcode.inspect": ["ArchiveInfo", "VerifyResult", "read_info", "verify_archive"],
+    "earzip.transcode.restore": ["restore_file"],
+    "earzip.transcode.sound": ["Sound", "open_sound"],
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("earzip")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in __all__:
+        home = next((home for home, names in _HOMES.items() if name in names), "earzip.errors")
+        return getattr(import_module(home), name)
     raise AttributeError(f"module 'earzip' has no attribute {name!r}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from earzip.arrays import Audio
 
 
-def in_step(first: Iterable[Audio], second: Iterable[Audio]) -> Iterator[tuple[Audio, Audio]]:
+def zip_blocks(first: Iterable[Audio], second: Iterable[Audio]) -> Iterator[tuple[Audio, Audio]]:
     """Yield blocks of both streams, float32 ``[C, T]``, that belong together: equally long, none empty.
 
     Ends with the shorter stream. Of a longer one nothing but the block in hand is read.

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.arrays import Audio
-from earzip.coding.blocks import in_step
+from earzip.coding.blocks import zip_blocks
 from earzip.errors import SourceError
-from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.audio.reader import SourceReader
-from earzip.formats.audio.resample import SAMPLE_RATE, n_samples_at, stereo_44k
-from earzip.formats.audio.source import open_source
+from earzip.formats.audio.resample import SAMPLE_RATE
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag
 from earzip.metrics.loudness import Loudness, LoudnessMeter
 from earzip.models.pool import CodecPool
 from earzip.results import Progress
-from earzip.transcode.decode import DecodedTrack, codec_of
-from earzip.transcode.exact import ExactTrack
+from earzip.transcode.sound import Sound, open_sound
 
 if TYPE_CHECKING:
     from earzip.metrics.measures import Measures
@@ -91,12 +87,14 @@ def evaluate_pair(
         pool = codecs or stack.enter_context(CodecPool())
         found = _lag(original, restored, pool, on_progress) if align else None
         lag = found.n_samples if found else None
-        y = stack.enter_context(_open(original, pool))
-        x = stack.enter_context(_open(restored, pool))
-        if lag:
-            (x if lag > 0 else y).skip(abs(lag))
+        y = stack.enter_context(open_sound(original, codecs=pool))
+        x = stack.enter_context(open_sound(restored, codecs=pool))
+        ours, theirs = (
+            _without_first(sound.blocks(), max(0, n))
+            for sound, n in ((x, lag or 0), (y, -(lag or 0)))
+        )
         meters = _Meters()
-        for estimate, reference in in_step(x.blocks, y.blocks):
+        for estimate, reference in zip_blocks(ours, theirs):
             meters.add(estimate, reference)
             if on_progress:
                 on_progress(estimate.shape[1] / SAMPLE_RATE)
@@ -113,13 +111,13 @@ def evaluate_pair(
             measures=measures,
             loudness_of_original=meters.original.loudness(),
             loudness_of_restored=meters.restored.loudness(),
-            warnings=(*undefined, *of_lag, *y.warnings(), *x.warnings()),
+            warnings=(*undefined, *of_lag, *y.problems, *x.problems),
         )
 
 
 def _lag(original: Path, restored: Path, pool: CodecPool, on_progress: Progress | None) -> Lag:
-    with _open(original, pool) as y, _open(restored, pool) as x:
-        lag = find_lag(_watched(x.blocks, on_progress), _watched(y.blocks, on_progress))
+    with open_sound(original, codecs=pool) as y, open_sound(restored, codecs=pool) as x:
+        lag = find_lag(_watched(x.blocks(), on_progress), _watched(y.blocks(), on_progress))
     if lag is None:
         raise SourceError(
             f"has no sound in common with {original}, at no lag of up to {MAX_LAG // SAMPLE_RATE} s",
@@ -135,7 +133,7 @@ def _watched(blocks: Iterator[Audio], on_progress: Progress | None) -> Iterator[
             on_progress(0)  # a request to stop is heard; the seconds count when they are measured
 
 
-def _warnings_of(lag: Lag, x: _Track, y: _Track, n_compared: int) -> list[str]:
+def _warnings_of(lag: Lag, x: Sound, y: Sound, n_compared: int) -> list[str]:
     """Return sentences of a lag that may be another, and of what each track has beyond the other."""
     found = []
     if lag.rival is not None:
@@ -147,64 +145,15 @@ def _warnings_of(lag: Lag, x: _Track, y: _Track, n_compared: int) -> list[str]:
     return found
 
 
-@dataclass
-class _Track:
-    """The sound of a file or an archive at 44.1 kHz, which is read once."""
-
-    path: Path
-    blocks: Iterator[Audio]
-    """Float32 ``[2, T]``."""
-    source: SourceReader | None
-    """What reads it, if it is a file."""
-    n_samples: int = 0
-    """How long it is, if it is an archive."""
-
-    def skip(self, n_samples: int) -> None:
-        """Begin the blocks that many samples later."""
-        self.blocks = _without_first(self.blocks, n_samples)
-
-    def length(self) -> int:
-        """Return the samples of all of the track; a file is read to its end for that."""
-        if self.source is None:
-            return self.n_samples
-        for _ in self.blocks:
-            pass
-        return n_samples_at(self.source.n_frames_read, self.source.facts.sample_rate)
-
-    def warnings(self) -> list[str]:
-        """Return a sentence if the file, which was read to its end, is cut short."""
-        truncated = self.source.truncated if self.source else None
-        return [f"{self.path} is cut short: {truncated}"] if truncated else []
-
-
-@contextmanager
-def _open(path: Path, pool: CodecPool) -> Iterator[_Track]:
-    """Give the sound of a file, or what is restored of an archive: its exact copy, if it has one."""
-    if not is_archive_name(path.name):
-        with open_source(path) as source:
-            yield _Track(path, stereo_44k(source), source)
-        return
-    with ArchiveReader(path) as archive:
-        n_samples = archive.header.n_samples
-        track: ExactTrack | DecodedTrack
-        if archive.header.exact is None:
-            codec = codec_of(archive, pool)
-            track = DecodedTrack(archive, codec, 0, n_samples, keep_going=False)
-        else:
-            copy = archive.exact_copy()
-            track = ExactTrack(archive, copy, 0, n_samples, at_source_rate=False)
-        yield _Track(path, track.blocks(), None, n_samples)
-
-
 def _without_first(blocks: Iterator[Audio], n_samples: int) -> Iterator[Audio]:
     for block in blocks:
         yield block[:, n_samples:]
         n_samples = max(0, n_samples - block.shape[1])
 
 
-def _lengths_differ(x: _Track, y: _Track) -> str:
+def _lengths_differ(x: Sound, y: Sound) -> str:
     lengths = f"has {x.length()} samples at 44.1 kHz, {y.path} has {y.length()}"
-    if x.source is None or y.source is None:
+    if any(is_archive_name(sound.path.name) for sound in (x, y)):
         lengths += " (was the archive made of another file?)"
     return f"{lengths}; --align finds the lag and compares what they share"
 

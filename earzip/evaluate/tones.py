@@ -21,7 +21,7 @@ from earzip.models.spec import QUALITIES
 from earzip.models.store import find_model
 from earzip.options import CompressOptions
 from earzip.transcode.compress import compress_file
-from earzip.transcode.decode import DecodedTrack
+from earzip.transcode.sound import CodedSound
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
@@ -92,5 +92,5 @@ def _write(path: Path, audio: Audio) -> None:
 
 def _decoded(archive: Path, codec: Codec) -> Audio:
     with ArchiveReader(archive) as reader:
-        track = DecodedTrack(reader, codec, 0, reader.header.n_samples, keep_going=False)
+        track = CodedSound(reader, codec, 0, reader.header.n_samples, keep_going=False)
         return np.concatenate(list(track.blocks()), axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +12,15 @@ import numpy as np
 import soundfile
 
 from earzip.arrays import Audio
-from earzip.coding.blocks import in_step
+from earzip.coding.blocks import zip_blocks
 from earzip.errors import SourceError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.reader import SourceReader
-from earzip.formats.audio.resample import stereo_44k
 from earzip.page.facts import CD_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture
 from earzip.page.spectrum import Spectrogram, Waveform
 from earzip.results import Progress
-from earzip.transcode.decode import DecodedTrack, codec_of
+from earzip.transcode.sound import CodedSound, FileSound, codec_of
 
 if TYPE_CHECKING:
     from earzip.metrics.measures import Measures
@@ -81,7 +80,7 @@ def portray(
         n_samples = reader.header.n_samples
         if not n_samples:
             return None
-        sound = DecodedTrack(reader, codec_of(reader, codecs), 0, n_samples, keep_going=True)
+        sound = CodedSound(reader, codec_of(reader, codecs), 0, n_samples, keep_going=True)
         ears = {"restored": _Ear(n_samples, grade, with_audio)}
         if open_original is None:
             for block in sound.blocks():
@@ -92,13 +91,14 @@ def portray(
 
         ears["original"] = _Ear(n_samples, grade, with_audio)
         meter = QualityMeter()
-        source = _Original(open_original, reader, n_samples)
-        for restored, before in in_step(sound.blocks(), source.blocks()):
-            ears["restored"].add(restored)
-            ears["original"].add(before)
-            meter.add(restored, before)
-            on_progress(restored.shape[1] / CD_RATE)
-        source.require_whole()
+        with open_original(reader) as source:
+            original = FileSound(source)
+            for restored, before in zip_blocks(sound.blocks(), original.blocks()):
+                ears["restored"].add(restored)
+                ears["original"].add(before)
+                meter.add(restored, before)
+                on_progress(restored.shape[1] / CD_RATE)
+            _require_length(original, n_samples)
         return _finish(ears, grade, meter.measures(), tuple(sorted(sound.lost)))
 
 
@@ -161,34 +161,9 @@ def _finish(
     )
 
 
-class _Original:
-    """The original's blocks, and whether there are as many samples as were archived."""
-
-    def __init__(self, opens: OpenOriginal, archive: ArchiveReader, n_samples: int) -> None:
-        self._opens = opens
-        self._archive = archive
-        self._path = ""
-        self._n_expected = n_samples
-        self._n_samples = 0
-        self._blocks = self._counted()
-
-    def blocks(self) -> Iterator[Audio]:
-        return self._blocks
-
-    def require_whole(self) -> None:
-        """Raise `SourceError` if the length is another one than the archive has."""
-        for _rest in self._blocks:
-            pass
-        if self._n_samples != self._n_expected:
-            raise SourceError(
-                f"decodes to {self._n_samples} samples here, {self._n_expected} were archived: "
-                "not compared",
-                self._path,
-            )
-
-    def _counted(self) -> Iterator[Audio]:
-        with self._opens(self._archive) as reader:
-            self._path = reader.path
-            for block in stereo_44k(reader):
-                self._n_samples += block.shape[1]
-                yield block
+def _require_length(original: FileSound, n_archived: int) -> None:
+    if (n_samples := original.length()) != n_archived:
+        raise SourceError(
+            f"decodes to {n_samples} samples here, {n_archived} were archived: not compared",
+            original.path,
+        )

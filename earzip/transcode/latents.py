@@ -10,7 +10,7 @@ from earzip.errors import TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write
 from earzip.options import LatentsResult
-from earzip.transcode.decode import read_segment
+from earzip.transcode.sound import read_segment
 
 
 def extract_latents(archive: Path, target: Path, *, force: bool = False) -> LatentsResult:

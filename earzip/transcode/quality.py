@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earzip.coding.blocks import in_step
+from earzip.coding.blocks import zip_blocks
 from earzip.errors import SourceError
 from earzip.formats.archive.header import CheckRecord, Header
 from earzip.formats.archive.layout import ArchiveSizes
@@ -19,8 +19,8 @@ from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions
 from earzip.results import Progress
-from earzip.transcode.decode import DecodedTrack
 from earzip.transcode.exact import exact_forms, is_exact, open_exact
+from earzip.transcode.sound import CodedSound
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
@@ -76,8 +76,8 @@ class Guard:
         meter = QualityMeter()
         with ArchiveReader(archive) as reader, open_source(self.source) as source:
             n_samples = reader.header.n_samples
-            decoded = DecodedTrack(reader, self.codec, 0, n_samples, keep_going=False)
-            for estimate, original in in_step(decoded.blocks(), stereo_44k(source)):
+            decoded = CodedSound(reader, self.codec, 0, n_samples, keep_going=False)
+            for estimate, original in zip_blocks(decoded.blocks(), stereo_44k(source)):
                 meter.add(estimate, original)
                 self.on_progress(0)  # a request to stop is heard; the seconds are counted already
         return meter.measures()

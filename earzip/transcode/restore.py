@@ -22,10 +22,9 @@ from earzip.formats.tags.write import write_tags
 from earzip.models.pool import CodecPool
 from earzip.options import RestoreOptions, RestoreResult
 from earzip.results import Progress
-from earzip.transcode.decode import DecodedTrack, codec_of
-from earzip.transcode.exact import ExactTrack
 from earzip.transcode.restore_plan import RestorePlan, plan_restore
 from earzip.transcode.saved_tags import SavedTags, read_saved_tags
+from earzip.transcode.sound import CodedSound, ExactSound, codec_of
 from earzip.transcode.source_file import (
     is_source_file_wanted,
     require_own_container,
@@ -194,7 +193,7 @@ class _Restoration:
 
     def _write_sound(
         self, path: Path, plan: RestorePlan, copy: BinaryIO | None
-    ) -> tuple[DecodedTrack | None, int]:
+    ) -> tuple[CodedSound | None, int]:
         """Write the planned samples to ``path``.
 
         Return what they were decoded from, unless from ``copy``, and how many are beyond full scale.
@@ -202,10 +201,10 @@ class _Restoration:
         start, end = plan.start, plan.end
         if copy is None:
             keep_going = self.options.keep_going
-            decoded = DecodedTrack(self.reader, self.codec, start, end, keep_going=keep_going)
+            decoded = CodedSound(self.reader, self.codec, start, end, keep_going=keep_going)
             return decoded, self._write_blocks(path, plan, decoded.blocks())
         with copy:
-            exact = ExactTrack(self.reader, copy, start, end, at_source_rate=plan.as_source)
+            exact = ExactSound(self.reader, copy, start, end, at_source_rate=plan.as_source)
             if not plan.all_channels:
                 return None, self._write_blocks(path, plan, exact.blocks())
             self._write_all_channels(path, plan, exact.channel_blocks())

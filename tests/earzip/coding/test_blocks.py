@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earzip.coding.blocks import in_step
+from earzip.coding.blocks import zip_blocks
 
 LENGTHS = st.lists(st.integers(0, 5), max_size=8)
 
@@ -20,7 +20,7 @@ def test_blocks_belong_together_and_end_with_the_shorter_stream(
     sounds = [
         np.arange(2 * sum(lengths), dtype=np.float32).reshape(2, -1) for lengths in (first, second)
     ]
-    pairs = list(in_step(cut(sounds[0], first), cut(sounds[1], second)))
+    pairs = list(zip_blocks(cut(sounds[0], first), cut(sounds[1], second)))
     assert all(a.shape == b.shape and a.shape[1] for a, b in pairs)
     n = min(sum(first), sum(second))
     for number, sound in enumerate(sounds):

@@ -25,9 +25,9 @@ from earzip.formats.tags.provenance import read_provenance
 from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.transcode.compress import compress_file
-from earzip.transcode.decode import decode_check
 from earzip.transcode.latents import extract_latents
 from earzip.transcode.restore import restore_file
+from earzip.transcode.sound import decode_check
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
 

@@ -1,0 +1,379 @@
+"""Sound as blocks of samples: of a sound file, of an archive's coded sound, or of its exact copy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+import numpy as np
+
+from earzip.arrays import Audio, Latents
+from earzip.coding.edges import mend_edges
+from earzip.coding.quantizer import dequantize
+from earzip.errors import (
+    ArchiveError,
+    DamagedArchiveError,
+    ModelDamagedError,
+    ModelNotFoundError,
+    SourceError,
+)
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.audio.downmix import downmix
+from earzip.formats.audio.reader import SourceReader
+from earzip.formats.audio.resample import n_samples_at, stereo_44k
+from earzip.formats.audio.source import open_source
+from earzip.formats.names import is_archive_name
+from earzip.models.pool import CodecPool
+from earzip.models.store import find_model_of_archive
+from earzip.results import Progress
+from earzip.transcode.exact import open_copy
+
+if TYPE_CHECKING:
+    from earzip.coding.codec import Codec
+
+
+# Far below the end of float32: what gain, resampling and mixing make of it is still finite.
+_LOUDEST = np.float32(1e30)
+_DECODER_SLACK = 8192
+"""Samples by which decoders of a lossy file disagree at the most: some frames of its padding."""
+
+
+class Sound(Protocol):
+    """Sound at 44.1 kHz in stereo, which is read once."""
+
+    @property
+    def path(self) -> Path:
+        """The file that it is in."""
+
+    def blocks(self) -> Iterator[Audio]:
+        """Yield the samples: float32 ``[2, T]``, ±1. Raises as `open_sound`."""
+
+    def length(self) -> int:
+        """Return the number of samples; a sound file is read to its end for that."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each thing that is missing, once the blocks have been read."""
+
+
+@contextmanager
+def open_sound(
+    path: str | os.PathLike[str],
+    *,
+    codecs: CodecPool | None = None,
+    coded: bool = False,
+    keep_going: bool = False,
+) -> Iterator[Sound]:
+    """Give the sound of the file at ``path``, a sound file or, if its name ends in .earz, an archive.
+
+    Of an archive that has an exact copy of its source, that, unless ``coded`` asks for what the model
+    decodes. ``keep_going``: silence stands for damaged segments of coded sound, which `Sound.problems`
+    names; else reading the blocks raises DamagedArchiveError. Memory does not grow with the length.
+
+    Raises SourceError for what cannot be read as sound, ArchiveError, ModelNotFoundError or
+    ModelDamagedError.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        if not is_archive_name(path.name):
+            yield FileSound(stack.enter_context(open_source(path)))
+            return
+        archive = stack.enter_context(ArchiveReader(path, salvage=keep_going))
+        n_samples = archive.header.n_samples
+        if archive.header.exact is None or coded:
+            pool = codecs or stack.enter_context(CodecPool())
+            codec = codec_of(archive, pool)
+            yield CodedSound(archive, codec, 0, n_samples, keep_going=keep_going)
+        else:
+            copy = archive.exact_copy()
+            yield ExactSound(archive, copy, 0, n_samples, at_source_rate=False)
+
+
+class FileSound:
+    """The sound of a file that is open."""
+
+    def __init__(self, source: SourceReader) -> None:
+        self.path = Path(source.path)
+        self._source = source
+        self._blocks = stereo_44k(source)
+
+    def blocks(self) -> Iterator[Audio]:
+        """Yield the samples, float32 ``[2, T]``."""
+        return self._blocks
+
+    def length(self) -> int:
+        """Return the number of samples; reads what is left of the file."""
+        for _ in self._blocks:
+            pass
+        return n_samples_at(self._source.n_frames_read, self._source.facts.sample_rate)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence if the file, which was read to its end, is cut short."""
+        truncated = self._source.truncated
+        return (f"{self.path} is cut short: {truncated}",) if truncated else ()
+
+
+@dataclass
+class CodedSound:
+    """Samples ``[start, end)`` of an archive's track, and which segments were lost.
+
+    ``keep_going``: silence stands for damaged segments, which ``lost`` lists with what is wrong;
+    otherwise `blocks` raises DamagedArchiveError at the first.
+    """
+
+    reader: ArchiveReader
+    codec: Codec
+    start: int
+    end: int
+    keep_going: bool
+    lost: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The archive."""
+        return self.reader.path
+
+    def length(self) -> int:
+        """Return the number of samples."""
+        return self.end - self.start
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each segment that is lost, so far."""
+        return tuple(f"segment {i}: {message}" for i, message in sorted(self.lost.items()))
+
+    @property
+    def segments(self) -> range:
+        """The segments that hold the samples; their neighbours are read for context only."""
+        return self.codec.geometry.segments_of(self.start, self.end)
+
+    @property
+    def lost_segments(self) -> tuple[int, ...]:
+        """Those of `segments` that are lost, so far."""
+        return tuple(i for i in sorted(self.lost) if i in self.segments)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each lost segment that is only a neighbour."""
+        return tuple(
+            f"segment {i}, which is beside the range, is damaged: the sound next to it may differ"
+            for i in sorted(self.lost)
+            if i not in self.segments
+        )
+
+    def blocks(self) -> Iterator[Audio]:
+        """Yield the samples, ``[2, T]``, at the source's level; silence for lost segments."""
+        header, g = self.reader.header, self.codec.geometry
+        gain = np.float32(10 ** (-header.gain_centibels / 200))
+        cores = self.codec.decode(self._latents, header.n_samples, self.segments)
+        for i, block in zip(self.segments, cores, strict=True):
+            first = max(0, i * g.core * g.hop - g.lead)
+            cut = block[:, max(0, self.start - first) : max(0, self.end - first)]
+            with np.errstate(over="ignore"):
+                cut = cut * gain
+            if not (np.abs(cut) < _LOUDEST).all():  # infinite and NaN ones too
+                if self.codec.precision == "float16":  # which is no damage
+                    raise ArchiveError(
+                        "overflows in float16; --precision float32 or bfloat16 has a greater range",
+                        self.reader.path,
+                    )
+                self._lose(i, "decodes to numbers that are no sound")
+            if i in self.lost:
+                yield np.zeros_like(cut)
+            else:
+                position = max(first, self.start)
+                yield mend_edges(cut, position, header.n_samples, header.edges)
+
+    def _latents(self, i: int) -> Latents:
+        try:
+            return read_segment(self.reader, i)
+        except DamagedArchiveError as error:
+            beside = "" if i in self.segments else " (the range beside it needs it as context)"
+            self._lose(i, error.message + beside, error)
+            n_frames = self.reader.header.segment_frames(i)
+            return np.zeros((self.reader.header.model.n_latents, n_frames), np.float32)
+
+    def _lose(self, i: int, message: str, cause: DamagedArchiveError | None = None) -> None:
+        """Note that segment ``i`` is lost. Raises DamagedArchiveError unless going on."""
+        if not self.keep_going:
+            message = message if cause else f"segment {i}: {message}"
+            raise DamagedArchiveError(message, self.reader.path) from cause
+        self.lost.setdefault(i, message)
+
+
+@dataclass
+class ExactSound:
+    """Samples ``[start, end)`` of the exact copy, in stereo: at 44.1 kHz, or at the source's rate.
+
+    ``copy`` is closed by whichever of `blocks` and `channel_blocks` is used.
+    """
+
+    reader: ArchiveReader
+    copy: BinaryIO
+    start: int
+    end: int
+    at_source_rate: bool
+    problems: tuple[str, ...] = ()
+    """None: a damaged copy raises an error."""
+
+    @property
+    def path(self) -> Path:
+        """The archive."""
+        return self.reader.path
+
+    def length(self) -> int:
+        """Return the number of samples."""
+        return self.end - self.start
+
+    def blocks(self) -> Iterator[Audio]:
+        """Yield the samples, float32 ``[2, T]``.
+
+        Raises DamagedArchiveError where the copy is not the sound that the header tells of, ArchiveError
+        where it is the source file and nothing that is installed decodes that.
+        """
+        with self._opened() as source:
+            blocks = stereo_44k(source)
+            if self.at_source_rate:
+                blocks = (downmix(block, source.layout) for block in source.blocks())
+            position = 0
+            for block in self._of_length(blocks, 2):
+                cut = block[:, max(0, self.start - position) : max(0, self.end - position)]
+                position += block.shape[1]
+                if cut.shape[1]:
+                    yield cut
+                if position >= self.end and self.end < self._n_samples:
+                    return
+
+    def channel_blocks(self) -> Iterator[Audio]:
+        """Yield all samples of all channels at the source's rate, ``[C, T]``; raises as `blocks`."""
+        with self._opened() as source:
+            yield from self._of_length(source.blocks(), source.facts.channels)
+
+    def _of_length(self, blocks: Iterable[Audio], channels: int) -> Iterator[Audio]:
+        """Yield as many samples as the header says.
+
+        That a copy of the source file is one is known from its SHA-256, so where another decoder finds
+        a few samples more or fewer in it, they are cut off, or silence is added.
+        """
+        n_left, n_found = self._n_samples, 0
+        slack = _DECODER_SLACK if self._is_source_file else 0
+        for block in blocks:
+            n_found += block.shape[1]
+            if n_found > self._n_samples + slack:
+                break
+            yield block[:, :n_left]
+            n_left -= min(n_left, block.shape[1])
+        if abs(n_found - self._n_samples) > slack:
+            raise self._error(f"{n_found} samples decode, the header says {self._n_samples}")
+        yield np.zeros((channels, n_left), np.float32)
+
+    @property
+    def _is_source_file(self) -> bool:
+        return self.reader.header.exact == "file"
+
+    @property
+    def _n_samples(self) -> int:
+        header = self.reader.header
+        return header.source.n_frames if self.at_source_rate else header.n_samples
+
+    @contextmanager
+    def _opened(self) -> Iterator[SourceReader]:
+        """Give the copy as sound; the archive is at fault where it does not decode."""
+        try:
+            with open_copy(self.reader, self.copy) as source:
+                told, found = self.reader.header.source, source.facts
+                if (told.sample_rate, told.channels) != (found.sample_rate, found.channels):
+                    raise self._error(
+                        f"has {found.channels} channels at {found.sample_rate} Hz, the header says "
+                        f"{told.channels} at {told.sample_rate} Hz"
+                    )
+                yield source
+        except SourceError as error:
+            if not self._is_source_file:
+                raise self._error(error.message) from error
+            raise ArchiveError(
+                f"its exact copy, the source file, cannot be decoded here: {error.message}",
+                self.reader.path,
+            ) from error
+
+    def _error(self, message: str) -> DamagedArchiveError:
+        return DamagedArchiveError(f"exact copy: {message}", self.reader.path)
+
+
+def codec_of(reader: ArchiveReader, pool: CodecPool) -> Codec:
+    """Return the codec that the archive names, which must have the geometry that it was coded with.
+
+    Raises ModelNotFoundError, ModelDamagedError, or ArchiveError for another geometry.
+    """
+    header = reader.header
+    try:
+        spec = find_model_of_archive(header.model.name, header.model.sha256)
+    except (ModelNotFoundError, ModelDamagedError) as error:
+        raise type(error)(error.message, reader.path) from error
+    codec = pool.of_model(spec)
+    coded = {k: v for k, v in vars(header.geometry).items() if k != "sample_rate"}
+    if coded != vars(codec.geometry) or header.model.n_latents != codec.n_latents:
+        raise ArchiveError(
+            f"was coded with a geometry that its model {spec.name!r} does not have", reader.path
+        )
+    return codec
+
+
+def decode_check(
+    archive: Path, *, codecs: CodecPool | None = None, on_progress: Progress | None = None
+) -> list[str]:
+    """Decode ``archive`` without output; return a sentence for each thing that is wrong.
+
+    Raises ArchiveError for a file that cannot be opened as an archive, ModelNotFoundError or
+    ModelDamagedError.
+    """
+    problems: list[str] = []
+    with ArchiveReader(archive) as reader, ExitStack() as stack:
+        pool = codecs or stack.enter_context(CodecPool())
+        n_expected = reader.header.n_samples
+        sound = CodedSound(reader, codec_of(reader, pool), 0, n_expected, keep_going=True)
+        n_samples = 0
+        for block in sound.blocks():
+            n_samples += block.shape[1]
+            if on_progress:
+                on_progress(block.shape[1] / reader.header.geometry.sample_rate)
+        problems += sound.problems
+        if n_samples != n_expected:
+            problems.append(f"{n_samples} samples decode, the header says {n_expected}")
+        problems += _exact_problems(reader, on_progress)
+    return problems
+
+
+def _exact_problems(reader: ArchiveReader, on_progress: Progress | None) -> list[str]:
+    """Return what is wrong with the exact copy, if there is one."""
+    if reader.header.exact is None:
+        return []
+    n_frames = reader.header.source.n_frames
+    try:
+        with reader.exact_copy() as copy:
+            if reader.header.exact == "file":  # whose SHA-256 says all
+                return []
+            track = ExactSound(reader, copy, 0, n_frames, at_source_rate=True)
+            for _block in track.channel_blocks():
+                if on_progress:
+                    on_progress(0)
+    except DamagedArchiveError as error:
+        return [error.message]
+    return []
+
+
+def read_segment(reader: ArchiveReader, i: int) -> Latents:
+    """Return the latents of segment ``i``: float32 ``[D, F]``. Raises DamagedArchiveError."""
+    header = reader.header
+    try:
+        symbols = header.unpack_segment(reader.segment(i), i)
+    except DamagedArchiveError as error:
+        if error.path is not None:
+            raise
+        raise DamagedArchiveError(f"segment {i}: {error.message}", reader.path) from error
+    return dequantize(symbols, np.array(header.quantizer.step_exponents, np.int32))
