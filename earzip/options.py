@@ -11,7 +11,6 @@ from typing import Literal, get_args
 from earzip.errors import BelowFloorError, UsageError
 from earzip.models.spec import DEFAULT_MODEL, QUALITIES
 
-Status = Literal["written", "up_to_date"]
 Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
 BelowFloor = Literal["keep", "fail", "lossless"]
@@ -97,35 +96,6 @@ class CompressOptions:
 
 
 @dataclass(frozen=True)
-class CompressResult:
-    """What became of one source."""
-
-    status: Status
-    source: Path
-    target: Path
-    duration_s: float
-    source_bytes: int
-    archive_bytes: int
-    picture_bytes: int
-    exact_bytes: int = 0
-    """Of the exact copy of the source; 0 without one."""
-    measures: Mapping[str, float] | None = None
-    """Of the coded sound against the source, by the names of `earzip.metrics.measures.Measures`; None if
-    it was not checked, or has none."""
-    below_floor: tuple[str, ...] = ()
-    """Which measures do not reach the floor that was asked for, in a few words each."""
-    truncated: str | None = None
-    """Why the source is taken to be cut short; it was archived as far as it decodes."""
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def kbps(self) -> float:
-        """Kilobits per second of everything but pictures; 0 for an empty track."""
-        bits = 8 * (self.archive_bytes - self.picture_bytes)
-        return bits / self.duration_s / 1000 if self.duration_s else 0.0
-
-
-@dataclass(frozen=True)
 class RestoreOptions:
     """How to decode."""
 
@@ -162,49 +132,3 @@ class RestoreOptions:
         """Return these options with the container of ``target``; UsageError if it cannot be."""
         named: Container = "wav" if target.suffix.lower() == ".wav" else "flac"
         return self if self.container else replace(self, container=named)
-
-
-@dataclass(frozen=True)
-class RestoreResult:
-    """What became of one archive."""
-
-    status: Status
-    archive: Path
-    target: Path
-    duration_s: float
-    n_samples: int
-    """Frames of the restored file at its own rate."""
-    n_overs: int = 0
-    """Samples beyond full scale: saturated in integer output, kept in float."""
-    exact: bool = False
-    """Whether the sound is that of the exact copy of the source."""
-    lost_exact: bool = False
-    """The exact copy is damaged: the sound is the coded one."""
-    lost_segments: tuple[int, ...] = ()
-    """Damaged segments that the restored range is a part of: silence."""
-    lost_pictures: tuple[int, ...] = ()
-    """Which of the source's pictures are damaged and left out."""
-    lost_tags: bool = False
-    """All tags and pictures are left out: the archive's tag part is damaged."""
-    wrong_length: str | None = None
-    """What is wrong with the archive's length, if bytes were cut off or added."""
-    tag_losses: tuple[str, ...] = ()
-    """What the format of the restored file cannot carry."""
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether the archive is damaged, which may have cost sound, tags or pictures."""
-        lost = self.lost_segments or self.lost_pictures or self.lost_tags or self.lost_exact
-        return bool(lost or self.wrong_length)
-
-
-@dataclass(frozen=True)
-class LatentsResult:
-    """What became of one archive whose latents were extracted."""
-
-    status: Status
-    archive: Path
-    target: Path
-    n_latents: int
-    n_frames: int

@@ -18,8 +18,8 @@ from earzip.formats.names import (
 )
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model, verify_model
-from earzip.options import CompressOptions, CompressResult, Container, RestoreOptions, RestoreResult
-from earzip.results import FileRecord, FileStatus, Progress
+from earzip.options import CompressOptions, Container, RestoreOptions
+from earzip.results import CompressResult, FileRecord, FileStatus, Progress, RestoreResult
 from earzip.runtime import Seat, choose_device
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file, restored_already

@@ -42,8 +42,8 @@ from earzip.formats.tags.read import read_tags
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model
-from earzip.options import CompressOptions, CompressResult
-from earzip.results import Progress
+from earzip.options import CompressOptions
+from earzip.results import CompressResult, Progress
 from earzip.transcode.quality import Guard
 from earzip.transcode.up_to_date import (
     ArchiveSettings,

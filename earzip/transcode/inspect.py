@@ -16,6 +16,7 @@ from earzip.formats.archive.reader import ArchiveFile, ArchiveReader
 from earzip.formats.archive.tag_part import TagPart
 from earzip.formats.archive.verify import Damage, verify_structure
 from earzip.formats.names import is_archive_name
+from earzip.results import kbps
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,7 @@ class ArchiveInfo:
     @property
     def kbps(self) -> float:
         """Kilobits per second of everything but pictures; 0 for an empty track."""
-        duration_s = self.header.duration_s
-        bits = 8 * (self.sizes.total - self.sizes.pictures)
-        return bits / duration_s / 1000 if duration_s else 0.0
+        return kbps(self.sizes.total - self.sizes.pictures, self.header.duration_s)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that json.dumps takes; names carry their units.

@@ -9,7 +9,7 @@ from pathlib import Path
 from earzip.errors import TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write
-from earzip.options import LatentsResult
+from earzip.results import LatentsResult
 from earzip.transcode.sound import read_segment
 
 

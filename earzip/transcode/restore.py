@@ -20,8 +20,8 @@ from earzip.formats.audio.write import AudioWriter
 from earzip.formats.tags.provenance import read_provenance, write_provenance
 from earzip.formats.tags.write import write_tags
 from earzip.models.pool import CodecPool
-from earzip.options import RestoreOptions, RestoreResult
-from earzip.results import Progress
+from earzip.options import RestoreOptions
+from earzip.results import Progress, RestoreResult
 from earzip.transcode.restore_plan import RestorePlan, plan_restore
 from earzip.transcode.saved_tags import SavedTags, read_saved_tags
 from earzip.transcode.sound import CodedSound, ExactSound, codec_of

@@ -13,8 +13,8 @@ from earzip.formats.atomic import atomic_write, make_folder
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.tags.provenance import read_provenance
-from earzip.options import RestoreOptions, RestoreResult
-from earzip.results import Progress
+from earzip.options import RestoreOptions
+from earzip.results import Progress, RestoreResult
 
 _BLOCK_BYTES = 1 << 20
 _OURS = {".wav", ".flac"}  # extensions of what is written of an archive's sound

@@ -20,7 +20,8 @@ from earzip.formats.archive.verify import verify_structure
 from earzip.formats.symbols.coding import coding_for
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
-from earzip.options import CompressOptions, CompressResult, Status
+from earzip.options import CompressOptions
+from earzip.results import CompressResult, Status
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import soundfile
 from mutagen.flac import FLAC, Picture
 
 from earzip.formats.archive.header import ModelRecord
-from earzip.options import RestoreResult
+from earzip.results import RestoreResult
 from tests.cli.conftest import write_sound
 from tests.formats.archive.samples import sample_header, write_sample
 
