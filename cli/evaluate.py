@@ -94,7 +94,7 @@ def _require_one_task(
 def _evaluate_files(
     original: Path, restored: Path, align: bool, run: RunOptions, network: NetworkOptions
 ) -> int:
-    from earzip.evaluate.pairing import pair  # noqa: PLC0415  # loads soundfile
+    from earzip.batch.pairing import pair  # noqa: PLC0415  # loads soundfile
 
     pairing = pair(original, restored)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import tomllib
@@ -13,12 +12,6 @@ in_checkout = pytest.mark.skipif(
     not (ROOT / "pyproject.toml").exists() or not (ROOT / "formats").exists(),
     reason="not in a checkout: the tests of a built wheel",
 )
-
-ALLOWED = {
-    "formats": {"numpy", "soundfile", "soxr", "mutagen", "zstandard", "av"},
-    "earzip/network": {"torch"},
-    "cli": {"click", "tqdm"},
-}
 
 
 @in_checkout
@@ -33,46 +26,6 @@ def test_every_package_is_listed_for_the_wheel() -> None:
         for marker in (ROOT / folder).rglob("__init__.py"):
             tree.add(".".join((package, *marker.parent.relative_to(ROOT / folder).parts)))
     assert set(tool["packages"]) == tree
-
-
-def imported(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-    return found
-
-
-@in_checkout
-@pytest.mark.parametrize("room", sorted(ALLOWED))
-def test_rooms_import_only_what_they_may(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
-        for name in imported(path):
-            top = name.split(".")[0]
-            if top in sys.stdlib_module_names or name in {"earzip.errors", "earzip.arrays"}:
-                continue
-            own = {"formats": "earzip.formats", "earzip/network": "earzip.network"}.get(
-                room, "earzip"
-            )
-            assert top in ALLOWED[room] or name.startswith(own), f"{path} imports {name}"
-
-
-@in_checkout
-def test_only_the_command_line_imports_click_and_tqdm() -> None:
-    for folder in ("earzip", "formats"):
-        for path in (ROOT / folder).rglob("*.py"):
-            tops = {name.split(".")[0] for name in imported(path)}
-            assert not tops & {"click", "tqdm"}, path
-
-
-@in_checkout
-def test_only_crews_on_ray_import_ray() -> None:
-    for folder in ("cli", "earzip", "formats"):
-        for path in (ROOT / folder).rglob("*.py"):
-            tops = {name.split(".")[0] for name in imported(path)}
-            assert path.name == "ray_backend.py" or not tops & {"pyarrow", "ray"}, path
 
 
 @pytest.mark.smoke

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from earzip.batch.plan import is_folder
 from earzip.errors import SourceError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.reader import SourceReader
@@ -24,7 +23,7 @@ class Originals:
 
     def __init__(self, root: Path, roots: Iterable[Path]) -> None:
         self._root = root
-        self._trees = [path if is_folder(path) else path.parent for path in roots]
+        self._trees = [path if os.path.isdir(path) else path.parent for path in roots]  # noqa: PTH112  # raises nothing
 
     def find(self, facts: TrackFacts) -> Path:
         """Return the path of a track's original, checked to be what was archived.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from earzip.batch.pairing import pair
 from earzip.errors import UsageError
-from earzip.evaluate.pairing import pair
 from earzip.formats.names import restored_name
 
 
