@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+
+# Before torch is loaded, here or in a process that a test starts: tests run side by side, and threads of
+# OpenMP that wait for a core which another test has take four times the CPU time of one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MODELS = Path(__file__).parent / "data" / "models"
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from earzip.metrics.windows import FFT_SIZE, Window
+from earzip.metrics.windows import Window
 
 SAMPLE_RATE = 44_100
 STFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
@@ -33,23 +33,24 @@ def _loss(n_fft: int) -> Any:
 
 
 @cache
-def _weighting() -> Tensor:
+def _weighting(fft_size: int) -> Tensor:
     """Return the spectrum of auraloss's A-weighting FIR, centred on sample 0."""
     import auraloss  # noqa: PLC0415  # of the extra eval
 
     taps = auraloss.perceptual.FIRFilter(filter_type="aw", fs=SAMPLE_RATE).fir.weight.data.flatten()
-    impulse = torch.zeros(FFT_SIZE)
+    impulse = torch.zeros(fft_size)
     impulse[: len(taps)] = taps.flip(0)  # a convolution of torch is a correlation
     response: Tensor = torch.fft.rfft(impulse.roll(-(len(taps) // 2)))
     return response
 
 
 def weighted(spectra: Tensor, n_samples: int) -> Tensor:
-    """Return the signals of ``spectra``, FFTs of `FFT_SIZE`, A-weighted: ``[…, n_samples]``.
+    """Return the signals of ``spectra``, their FFTs, A-weighted: ``[…, n_samples]``.
 
     Like auraloss's filter it takes what is before and after a signal as zeros.
     """
-    signals: Tensor = torch.fft.irfft(spectra * _weighting(), FFT_SIZE)
+    fft_size = 2 * (spectra.shape[-1] - 1)
+    signals: Tensor = torch.fft.irfft(spectra * _weighting(fft_size), fft_size)
     return signals[..., :n_samples]
 
 

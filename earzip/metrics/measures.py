@@ -53,11 +53,14 @@ class Measures:
 
 
 class QualityMeter:
-    """Measures a track that arrives in blocks, in memory that does not grow with its length."""
+    """Measures a track that arrives in blocks, in memory that does not grow with its length.
 
-    def __init__(self) -> None:
-        self._windows = Windows()
-        self._sums = _Sums()
+    ``fft_size``: samples of a window of the stream and its margin, a power of 2.
+    """
+
+    def __init__(self, fft_size: int = FFT_SIZE) -> None:
+        self._windows = Windows(fft_size)
+        self._sums = _Sums(fft_size)
         self._n_samples = 0
 
     def add(self, estimate: Block, original: Block) -> None:
@@ -109,7 +112,8 @@ def mean_measures(measures: list[Measures]) -> Measures:
 class _Sums:
     """All that is added up from window to window."""
 
-    def __init__(self) -> None:
+    def __init__(self, fft_size: int) -> None:
+        self._fft_size = fft_size
         self._si_sdr = SiSdr()
         self._distances = SpectralDistances()
         self._coherence = PhaseCoherence()
@@ -119,7 +123,7 @@ class _Sums:
     def add(self, window: Window) -> None:
         core: Tensor = window.audio[:, window.start : window.stop]
         self._si_sdr.add(core[:2], core[2:])
-        spectra = torch.fft.rfft(window.audio, FFT_SIZE)
+        spectra = torch.fft.rfft(window.audio, self._fft_size)
         self._peaks.add(window, spectra)
         filtered = weighted(spectra, window.audio.shape[1])
         self._distances.add(Window(filtered, window.start, window.stop, window.is_last))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from earzip.metrics.windows import FFT_SIZE, Window
+from earzip.metrics.windows import Window
 
 _OVERSAMPLING = 4
 _FLOOR = 1e-10
@@ -20,8 +20,9 @@ class TruePeaks:
         self._peaks = torch.zeros(2)
 
     def add(self, window: Window, spectra: Tensor) -> None:
-        """Take in a window, and ``spectra``, its FFTs of `FFT_SIZE`."""
-        oversampled = torch.fft.irfft(spectra, FFT_SIZE * _OVERSAMPLING) * _OVERSAMPLING
+        """Take in a window, and ``spectra``, its FFTs with zeros behind it."""
+        fft_size = 2 * (spectra.shape[1] - 1)
+        oversampled = torch.fft.irfft(spectra, fft_size * _OVERSAMPLING) * _OVERSAMPLING
         core = oversampled[:, window.start * _OVERSAMPLING : window.stop * _OVERSAMPLING]
         if core.shape[1]:
             peaks = core.abs().amax(1).view(2, 2).amax(1)

@@ -15,9 +15,7 @@ Block = Tensor | NDArray[np.float32]
 CONTEXT = 4096
 """Samples on both sides of a core: twice what the frame of the largest FFT reaches."""
 FFT_SIZE = 1 << 17
-"""Takes a window and as many zeros as a context has, so that neither end wraps into the other."""
-_LONGEST = FFT_SIZE - CONTEXT
-_STEP = _LONGEST - 2 * CONTEXT
+"""Of a window with as many zeros as a context has, so that neither end wraps into the other."""
 _CHANNELS = 4
 
 
@@ -44,10 +42,14 @@ class Window:
 
 
 class Windows:
-    """Gathers blocks of any length; gives the windows of an estimate and its original."""
+    """Gathers blocks of any length; gives the windows of an estimate and its original.
 
-    def __init__(self) -> None:
-        self._held = torch.zeros(_CHANNELS, _LONGEST)
+    ``fft_size`` takes a window and as many zeros as a context has.
+    """
+
+    def __init__(self, fft_size: int = FFT_SIZE) -> None:
+        self._longest = fft_size - CONTEXT
+        self._held = torch.zeros(_CHANNELS, self._longest)
         self._n_held = 0
         self._start = 0
 
@@ -56,11 +58,12 @@ class Windows:
         blocks = torch.cat([estimate, original])
         while blocks.shape[1]:
             # Only when there is more is it known that a full window is not the last.
-            if self._n_held == _LONGEST:
-                yield Window(self._held, self._start, _LONGEST - CONTEXT, is_last=False)
-                self._held[:, : 2 * CONTEXT] = self._held[:, _STEP:].clone()
+            if self._n_held == self._longest:
+                stop = self._longest - CONTEXT
+                yield Window(self._held, self._start, stop, is_last=False)
+                self._held[:, : 2 * CONTEXT] = self._held[:, -2 * CONTEXT :].clone()
                 self._n_held, self._start = 2 * CONTEXT, CONTEXT
-            taken = blocks[:, : _LONGEST - self._n_held]
+            taken = blocks[:, : self._longest - self._n_held]
             self._held[:, self._n_held : self._n_held + taken.shape[1]] = taken
             self._n_held += taken.shape[1]
             blocks = blocks[:, taken.shape[1] :]
