@@ -18,6 +18,7 @@ from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from earzip.models.pool import CodecPool
 from earzip.models.spec import ModelSpec
 from earzip.options import CompressOptions, RestoreOptions
+from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file
 
@@ -198,7 +199,7 @@ class EarzipCoder:
 
 @cache
 def _codec_pool() -> CodecPool:
-    return CodecPool(threads=1)
+    return CodecPool(Runtime("cpu", threads=1))
 
 
 def _read(wav: Path) -> Samples:

@@ -35,6 +35,7 @@ from earzip.models.store import find_model, load_codec
 from earzip.network.config import SAMPLE_RATE, EarConfig
 from earzip.network.ear import EarVae
 from earzip.network.networks import ready_to_run
+from earzip.runtime import Runtime
 
 Sound = NDArray[np.float32]
 Segments = list[NDArray[np.float32]]
@@ -204,9 +205,9 @@ def main() -> None:
     print(HEAD)
     for name in arguments.model or ([] if arguments.ear else ["mini"]):
         spec = find_model(name)
-        full = load_codec(spec, threads=1)
+        full = load_codec(spec, Runtime("cpu", threads=1))
         for precision in arguments.precisions:
-            reduced = load_codec(spec, precision=precision, threads=1)
+            reduced = load_codec(spec, Runtime("cpu", precision=precision, threads=1))
             found = compare(full, reduced, clips, Steps.of(spec, "medium"))
             print(to_row(spec.name, precision, found), flush=True)
     if arguments.ear:

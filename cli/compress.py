@@ -124,10 +124,10 @@ def compress(
     find_model(model)  # one that is not there is told of in a dry run too
 
     def opening(planned: PlannedRun) -> Opening:
-        from earzip.tasks import OpenCompress, OpenNetwork  # noqa: PLC0415  # loads numpy
+        from earzip.tasks import OpenCompress  # noqa: PLC0415  # loads numpy
 
         names = dict.fromkeys(planned.piped, _name_of_stdin(output))
-        return OpenCompress(options, OpenNetwork(batch.precision, batch.batch_size), names)
+        return OpenCompress(options, names)
 
     def plan() -> AbstractContextManager[PlannedRun]:
         from earzip.tasks import sources_to_compress  # noqa: PLC0415  # loads numpy

@@ -16,7 +16,6 @@ from earzip.batch.plan import Job, is_folder
 from earzip.cli.options import (
     EXIT_CODES,
     PATH,
-    NetworkOptions,
     RunOptions,
     network_options,
     output_option,
@@ -29,6 +28,7 @@ from earzip.errors import TargetError, UsageError
 from earzip.metrics import require_eval
 from earzip.models.store import find_model, verify_model
 from earzip.results import FileRecord, FileStatus, Progress
+from earzip.runtime import Runtime
 
 _SUFFIX = ".png"
 
@@ -57,7 +57,7 @@ def evaluate(
     model: str | None,
     output: Path | None,
     run: RunOptions,
-    network: NetworkOptions,
+    runtime: Runtime,
 ) -> int:
     """Measure RESTORED against ORIGINAL: two files, or two folders of the same tree.
 
@@ -74,9 +74,9 @@ def evaluate(
     _require_one_task(paths, align, model, output)
     require_eval()
     if model is not None:
-        return evaluate_model(model, output, run, network)
+        return evaluate_model(model, output, run, runtime)
     original, restored = paths
-    return _evaluate_files(original, restored, align, run, network)
+    return _evaluate_files(original, restored, align, run, runtime)
 
 
 def _require_one_task(
@@ -92,7 +92,7 @@ def _require_one_task(
 
 
 def _evaluate_files(
-    original: Path, restored: Path, align: bool, run: RunOptions, network: NetworkOptions
+    original: Path, restored: Path, align: bool, run: RunOptions, runtime: Runtime
 ) -> int:
     from earzip.batch.pairing import pair  # noqa: PLC0415  # loads soundfile
 
@@ -103,7 +103,7 @@ def _evaluate_files(
         from earzip.evaluate.files import evaluate_pair  # noqa: PLC0415
         from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
 
-        with CodecPool(**network.checked()) as codecs:
+        with CodecPool(runtime.checked()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 original = pairing.originals[job.source]
@@ -151,9 +151,7 @@ def _number(value: float | None, decimals: int = 2) -> str:
     return "-" if value is None else f"{value:.{decimals}f}"
 
 
-def evaluate_model(
-    model: str, output: Path | None, run: RunOptions, network: NetworkOptions
-) -> int:
+def evaluate_model(model: str, output: Path | None, run: RunOptions, runtime: Runtime) -> int:
     """Print a row, or a JSON object, for each quality of ``model`` and level of the tone."""
     _require_picture(output, force=run.force)
     verify_model(find_model(model))
@@ -161,7 +159,7 @@ def evaluate_model(
     from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
 
     tones = []
-    with CodecPool(**network.checked()) as codecs:
+    with CodecPool(runtime.checked()) as codecs:
         if not run.as_json:
             click.echo("quality  sine dBFS  restored dBFS  THD+N dB  THD+N %")
         for found in evaluate_tones(model, codecs=codecs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import click
 from earzip.batch.shard import Shard
 from earzip.cli.piping import STDIO
 from earzip.errors import UsageError
-from earzip.runtime import DEVICES, PRECISIONS, choose_device
+from earzip.runtime import DEVICES, PRECISIONS, Runtime
 
 Function = Callable[..., Any]
 
@@ -112,25 +112,6 @@ def run_options(*names: str) -> Callable[[Function], Function]:
     return _gathered("run", RunOptions, {name: _RUN_OPTIONS[name] for name in names})
 
 
-@dataclass(frozen=True)
-class NetworkOptions:
-    """Where and how the network runs; the arguments of `earzip.models.pool.CodecPool`."""
-
-    device: str
-    precision: str
-    threads: int | None
-    batch_size: int | None
-
-    def checked(self) -> dict[str, Any]:
-        """Return the arguments. Raises `UsageError` for a device that is not there or cannot do it.
-
-        What any machine can do is not tried, so that the defaults do not load torch.
-        """
-        if self.device not in ("auto", "cpu") or self.precision != "float32":
-            choose_device(self.device, self.precision)
-        return asdict(self)
-
-
 device_option = click.option(
     "--device",
     metavar="NAME",
@@ -186,8 +167,8 @@ def _gathered(
     return decorate
 
 
-network_options = _gathered("network", NetworkOptions, _NETWORK_OPTIONS)
-"""Adds --device, --precision, --threads and --batch-size: ``network``, a `NetworkOptions`."""
+network_options = _gathered("runtime", Runtime, _NETWORK_OPTIONS)
+"""Adds --device, --precision, --threads and --batch-size: ``runtime``, a `Runtime`."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +184,11 @@ class BatchOptions:
     no_lock: bool = False
     grace_s: float = 5.0
     metrics: Path | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """Where and how the network runs in all processes together."""
+        return Runtime(self.devices, self.precision, self.threads, self.batch_size)
 
 
 class _Devices(click.ParamType[str]):

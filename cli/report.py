@@ -17,7 +17,6 @@ from earzip.batch.events import Work
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
-    NetworkOptions,
     RunOptions,
     network_options,
     paths_argument,
@@ -30,6 +29,7 @@ from earzip.errors import EarzipError, TargetError, UsageError
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.results import FileRecord, FileStatus, Progress
+from earzip.runtime import Runtime
 
 if TYPE_CHECKING:
     from earzip.page.builder import PageBuilder
@@ -69,7 +69,7 @@ def report(
     originals: Path | None,
     audio: bool,
     run: RunOptions,
-    network: NetworkOptions,
+    runtime: Runtime,
 ) -> int:
     """Write one HTML page about archives: totals, a table, and pictures of their sound.
 
@@ -83,7 +83,7 @@ def report(
     if not plan.jobs and not plan.refused:
         raise EarzipError("holds no archive, so there is no page to write", paths[0])
     _require_replaceable(output, plan, force=run.force)
-    return _write_page(paths, plan, output, originals, audio, run, network)
+    return _write_page(paths, plan, output, originals, audio, run, runtime)
 
 
 def _require_extra() -> None:
@@ -125,7 +125,7 @@ def _write_page(
     originals: Path | None,
     audio: bool,
     run: RunOptions,
-    network: NetworkOptions,
+    runtime: Runtime,
 ) -> int:
     from earzip.formats.atomic import atomic_write  # noqa: PLC0415  # with those below, loads numpy
     from earzip.models.pool import CodecPool  # noqa: PLC0415
@@ -141,7 +141,7 @@ def _write_page(
     ]
     exit_code = 0
     try:
-        with atomic_write(output) as file, CodecPool(**network.checked()) as codecs:
+        with atomic_write(output) as file, CodecPool(runtime.checked()) as codecs:
             builder = PageBuilder(
                 list(entries.values()),
                 codecs,

@@ -109,9 +109,9 @@ def restore(
     )
 
     def opening(_planned: PlannedRun) -> Opening:
-        from earzip.tasks import OpenNetwork, OpenRestore  # noqa: PLC0415  # loads numpy
+        from earzip.tasks import OpenRestore  # noqa: PLC0415  # loads numpy
 
-        return OpenRestore(options, OpenNetwork(batch.precision, batch.batch_size))
+        return OpenRestore(options)
 
     def plan() -> AbstractContextManager[PlannedRun]:
         from earzip.tasks import archives_to_restore  # noqa: PLC0415  # loads numpy

@@ -25,7 +25,7 @@ from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.errors import UsageError
 from earzip.results import FileRecord, FileStatus, Report
-from earzip.runtime import Seat, seats, tracks_in_hand
+from earzip.runtime import Placement, placements, tracks_at_once
 
 
 def run_command(
@@ -49,7 +49,7 @@ def run_command(
 class Opening(Protocol):
     """How the work of a command is opened in a process, and what is done without it."""
 
-    def __call__(self, seat: Seat) -> AbstractContextManager[Work]:
+    def __call__(self, placement: Placement) -> AbstractContextManager[Work]:
         """Load what the work needs, and give it; an `earzip.batch.events.OpenWork`."""
 
     def already(self, job: Job) -> FileRecord | None:
@@ -93,8 +93,14 @@ def run_shared(
             stack.enter_context(stop)
         meeting = stack.enter_context(Meeting(launch)) if launch else None
         if launch and meeting and launch.rank:
-            seat = _seat_of(launch, batch)
-            take_part(meeting, opening(PlannedRun(Plan())), seat, stop, tracks_in_hand(seat))
+            placement = _placement_of(launch, batch)
+            take_part(
+                meeting,
+                opening(PlannedRun(Plan())),
+                placement,
+                stop,
+                tracks_at_once(placement.runtime),
+            )
             return 0
         if launch and batch.processes:
             log("warning", "--processes is for the launcher to say here, and is ignored")
@@ -122,8 +128,10 @@ def run_shared(
         def muster(n_jobs: int) -> Crew:
             open_work = opening(planned)
             if launch and meeting:
-                seat = _seat_of(launch, batch)
-                crew: Crew = Launched(meeting, open_work, seat, tracks_in_hand(seat))
+                placement = _placement_of(launch, batch)
+                crew: Crew = Launched(
+                    meeting, open_work, placement, tracks_at_once(placement.runtime)
+                )
             else:
                 with printer.aside():
                     crew = _crew(open_work, batch, n_jobs, stop)
@@ -135,28 +143,29 @@ def run_shared(
 
 
 def _crew(open_work: OpenWork, batch: BatchOptions, n_jobs: int, stop: StopSignal) -> Crew:
-    places = seats(batch.devices, batch.processes, batch.threads, n_jobs)
-    n_threads = tracks_in_hand(places[0])
+    places = placements(batch.runtime, batch.processes, n_jobs)
+    n_threads = tracks_at_once(places[0].runtime)
     if len(places) == 1:
         return Threads(open_work, places[0], n_threads)
-    devices = ", ".join(dict.fromkeys(_device_name(seat) for seat in places))
-    threads = count(places[0].threads or 0, "thread")
+    devices = ", ".join(dict.fromkeys(_device_name(placement) for placement in places))
+    threads = count(places[0].runtime.threads or 0, "thread")
     log("info", f"{len(places)} processes on {devices}, {threads} each")
     crew = Processes(open_work, places, n_threads)
     stop.at_once = crew.kill
     return crew
 
 
-def _device_name(seat: Seat) -> str:
-    return "the CPU" if seat.device in ("auto", "cpu") else seat.device
+def _device_name(placement: Placement) -> str:
+    return "the CPU" if placement.runtime.device in ("auto", "cpu") else placement.runtime.device
 
 
-def _seat_of(launch: Launch, batch: BatchOptions) -> Seat:
+def _placement_of(launch: Launch, batch: BatchOptions) -> Placement:
     """Return where this of the processes of a launcher works: they take turns at their machine's GPUs."""
-    local = seats(batch.devices, launch.local_world_size, batch.threads, launch.local_world_size)
-    seat = local[launch.local_rank]
+    local = placements(batch.runtime, launch.local_world_size, launch.local_world_size)
+    placement = local[launch.local_rank]
     # What accelerate takes would be a matter for all processes together.
-    return replace(seat, rank=launch.rank, device="cpu" if seat.device == "auto" else seat.device)
+    device = "cpu" if placement.runtime.device == "auto" else placement.runtime.device
+    return Placement(launch.rank, replace(placement.runtime, device=device))
 
 
 def _fetch(planned: PlannedRun, options: RunOptions) -> None:

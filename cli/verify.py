@@ -12,7 +12,6 @@ from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
-    NetworkOptions,
     RunOptions,
     network_options,
     paths_argument,
@@ -22,6 +21,7 @@ from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run_command
 from earzip.formats.names import is_archive_name
 from earzip.results import FileRecord, FileStatus, Progress
+from earzip.runtime import Runtime
 
 
 @click.command(epilog=EXIT_CODES, short_help="Check archives for damage.")
@@ -36,7 +36,7 @@ def verify(
     paths: tuple[Path, ...],
     decode: bool,
     run: RunOptions,
-    network: NetworkOptions,
+    runtime: Runtime,
 ) -> int:
     """Check every byte of archives against their checksums, and their structure.
 
@@ -58,7 +58,7 @@ def verify(
         from earzip.models.pool import CodecPool  # noqa: PLC0415  # loads numpy
         from earzip.transcode.sound import decode_check  # noqa: PLC0415  # loads numpy
 
-        with CodecPool(**network.checked()) as codecs:
+        with CodecPool(runtime.checked()) as codecs:
 
             def work(job: Job, on_progress: Progress) -> FileRecord:
                 record = _check_structure(job, on_progress)

@@ -1,11 +1,11 @@
-"""The device that the network runs on, and whether it can."""
+"""Where and how the network runs, and whether it can."""
 
 from __future__ import annotations
 
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from earzip.errors import UsageError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
-"""What `seats` takes."""
+"""What `placements` takes."""
 
 _MAX_DEFAULT_THREADS = 16  # each takes some 300 MB for a window of `mini`
 _MAX_TRACKS = 8
@@ -24,6 +24,37 @@ _MOST_ERROR = 0.03  # RMS, of a result's own: bfloat16 gives 0.003, a kernel tha
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how the network runs."""
+
+    device: str = "auto"
+    """A name for `choose_device`; of a run over many files, before `placements`, names for that."""
+    precision: str = "float32"
+    """One of `PRECISIONS`."""
+    threads: int | None = None
+    """CPU threads; None: the cores that the process may use."""
+    batch_size: int | None = None
+    """Windows of sound in one pass on a GPU; None for the default."""
+
+    def checked(self) -> Runtime:
+        """Return this runtime. Raises UsageError for a device that is not there or cannot do it.
+
+        What any machine can do is not tried, so that the defaults do not load torch.
+        """
+        if self.device not in ("auto", "cpu") or self.precision != "float32":
+            choose_device(self.device, self.precision)
+        return self
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where one process of a run works."""
+
+    rank: int
+    runtime: Runtime
 
 
 def choose_device(name: str, precision: str = "float32") -> str:
@@ -49,38 +80,42 @@ def choose_device(name: str, precision: str = "float32") -> str:
     return name
 
 
-def seats(devices: str, n_processes: int | None, threads: int | None, n_jobs: int) -> list[Seat]:
+def placements(runtime: Runtime, n_processes: int | None, n_jobs: int) -> list[Placement]:
     """Return where the processes of a run work, no more of them than there are jobs.
 
-    ``devices``: ``auto`` or ``cuda`` (every GPU that is visible; without any, auto is what accelerate
-    takes), ``cpu``, or names of GPUs, as ``cuda:0,cuda:2``. ``n_processes``: None for one each; they take
-    turns at the devices. ``threads``: None to share out the cores. Raises UsageError for names that are
-    none, and for ``cuda`` without a GPU. Loads torch, unless it is for the CPU or for an only file.
+    ``runtime.device``: ``auto`` or ``cuda`` (every visible GPU; without one, auto is what accelerate
+    takes), ``cpu``, or names of GPUs, as ``cuda:0,cuda:2``. ``runtime.threads``: None to share out the
+    cores. ``n_processes``: None for one a device; they take turns at the devices. Raises UsageError for
+    unknown names, and for ``cuda`` without a GPU. Loads torch, unless it is for the CPU or a single file.
     """
+    devices = runtime.device
     if not DEVICES.fullmatch(devices):
         raise UsageError(f"devices is {devices!r}, expected auto, cpu, cuda or cuda:N,cuda:M")
     names = devices.split(",")
     if n_jobs == 1 and n_processes is None and len(names) == 1:
         # Without a look at the GPUs: what is wrong with an only file is told before torch is loaded.
-        return [Seat(0, devices, threads or usable_cores())]
+        return [Placement(0, replace(runtime, threads=runtime.threads or usable_cores()))]
     if devices in ("auto", "cuda"):
         names = [f"cuda:{i}" for i in range(_n_gpus())]
     if not names:
         if devices == "cuda":
             raise UsageError("devices is 'cuda', but there is no GPU that PyTorch can use")
         names = ["auto"]
-    n_seats = max(1, min(n_processes or len(names), n_jobs))
-    each = threads or max(1, usable_cores() // n_seats)
-    return [Seat(rank, names[rank % len(names)], each) for rank in range(n_seats)]
+    n = max(1, min(n_processes or len(names), n_jobs))
+    each = runtime.threads or max(1, usable_cores() // n)
+    return [
+        Placement(rank, replace(runtime, device=names[rank % len(names)], threads=each))
+        for rank in range(n)
+    ]
 
 
-def tracks_in_hand(seat: Seat) -> int:
+def tracks_at_once(runtime: Runtime) -> int:
     """Return how many tracks a process works on side by side.
 
     While the network is at one, another is read and a third one written. A GPU outruns many cores at it.
     """
-    threads = seat.threads or usable_cores()
-    if seat.device.startswith("cuda"):
+    threads = runtime.threads or usable_cores()
+    if runtime.device.startswith("cuda"):
         return max(2, min(threads, _MAX_TRACKS))
     return min(threads, 2)
 
@@ -144,14 +179,3 @@ def _tried_operations(x: Tensor, weight: Tensor) -> list[Tensor]:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
-
-
-@dataclass(frozen=True)
-class Seat:
-    """Where one process of a run works."""
-
-    rank: int = 0
-    device: str = "auto"
-    """A name for `earzip.runtime.choose_device`."""
-    threads: int | None = None
-    """CPU threads; None: the cores that the process may use."""

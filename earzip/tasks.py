@@ -20,7 +20,7 @@ from earzip.models.pool import CodecPool
 from earzip.models.store import find_model, verify_model
 from earzip.options import CompressOptions, Container, RestoreOptions
 from earzip.results import CompressResult, FileRecord, FileStatus, Progress, RestoreResult
-from earzip.runtime import Seat, choose_device
+from earzip.runtime import Placement
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file, restored_already
 from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
@@ -72,43 +72,18 @@ class RestoreWork:
 
 
 @dataclass(frozen=True)
-class OpenNetwork:
-    """How the network of a run is opened where a process works."""
-
-    precision: str = "float32"
-    """One of `earzip.runtime.PRECISIONS`."""
-    batch_size: int | None = None
-    """Windows of sound in one pass on a GPU; None for the default."""
-
-    def at(self, seat: Seat) -> CodecPool:
-        """Return the codecs for ``seat``. Raises UsageError for a device that is not there or cannot.
-
-        What any machine can do is not tried, so that torch is loaded with the first model.
-        """
-        if seat.device not in ("auto", "cpu") or self.precision != "float32":
-            choose_device(seat.device, self.precision)
-        return CodecPool(
-            device=seat.device,
-            precision=self.precision,
-            threads=seat.threads,
-            batch_size=self.batch_size,
-        )
-
-
-@dataclass(frozen=True)
 class OpenCompress:
     """Opens a `CompressWork`; an `earzip.batch.events.OpenWork`."""
 
     options: CompressOptions
-    network: OpenNetwork = field(default_factory=OpenNetwork)
     source_names: Mapping[Path, str] = field(default_factory=dict)
 
     @contextmanager
-    def __call__(self, seat: Seat) -> Iterator[CompressWork]:
-        """Give the work. Raises as `earzip.models.store.verify_model` and `OpenNetwork.at` do."""
+    def __call__(self, placement: Placement) -> Iterator[CompressWork]:
+        """Give the work. Raises as `earzip.models.store.verify_model` and `Runtime.checked` do."""
         # What is wrong with the model is wrong with every file: said once, before them.
         verify_model(find_model(self.options.model))
-        with self.network.at(seat) as codecs:
+        with CodecPool(placement.runtime.checked()) as codecs:
             yield CompressWork(self.options, codecs, self.source_names)
 
     def already(self, job: Job) -> FileRecord | None:
@@ -128,12 +103,11 @@ class OpenRestore:
     """Opens a `RestoreWork`; an `earzip.batch.events.OpenWork`."""
 
     options: RestoreOptions
-    network: OpenNetwork = field(default_factory=OpenNetwork)
 
     @contextmanager
-    def __call__(self, seat: Seat) -> Iterator[RestoreWork]:
-        """Give the work. Raises as `OpenNetwork.at` does."""
-        with self.network.at(seat) as codecs:
+    def __call__(self, placement: Placement) -> Iterator[RestoreWork]:
+        """Give the work. Raises as `Runtime.checked` does."""
+        with CodecPool(placement.runtime.checked()) as codecs:
             yield RestoreWork(self.options, codecs)
 
     def already(self, job: Job) -> FileRecord | None:

@@ -13,13 +13,13 @@ from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
 from earzip.errors import EarzipError
 from earzip.results import FileRecord, FileStatus, Progress
-from earzip.runtime import Seat
+from earzip.runtime import Placement
 
 Work = Callable[[Job, Progress], FileRecord]
 """Does one job, tells the seconds of audio done as it goes, returns the record."""
 
 
-OpenWork = Callable[[Seat], AbstractContextManager[Work]]
+OpenWork = Callable[[Placement], AbstractContextManager[Work]]
 """Loads what the work needs, the network above all, and gives the work.
 
 It is called in every process of a run, and is pickled on its way there.

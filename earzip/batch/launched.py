@@ -34,7 +34,7 @@ from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop, StopRequested
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError, RunEndedError
-from earzip.runtime import Seat
+from earzip.runtime import Placement
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -265,14 +265,14 @@ class _Member:
 
 
 class Launched:
-    """A crew of all processes of a launcher, as rank 0 sees it; this process works at ``seat``."""
+    """A crew of all processes of a launcher, as rank 0 sees it; this process works at ``placement``."""
 
     def __init__(
-        self, meeting: Meeting, open_work: OpenWork, seat: Seat, n_threads: int = 1
+        self, meeting: Meeting, open_work: OpenWork, placement: Placement, n_threads: int = 1
     ) -> None:
         self._meeting = meeting
         self._open_work = open_work
-        self._seat = seat
+        self._placement = placement
         self._n_threads = n_threads
         self._opened = ExitStack()
         self._at_work: set[int] = set()
@@ -288,7 +288,7 @@ class Launched:
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
         """Begin with ``jobs``."""
         self._stop = stop
-        work = self._opened.enter_context(self._open_work(self._seat))
+        work = self._opened.enter_context(self._open_work(self._placement))
         self._member = _Member(self._meeting, stop)
         self._opened.callback(self._member.leave)
         self._workers = Workers(
@@ -358,7 +358,7 @@ class Launched:
 
 
 def take_part(
-    meeting: Meeting, open_work: OpenWork, seat: Seat, stop: Stop, n_threads: int = 1
+    meeting: Meeting, open_work: OpenWork, placement: Placement, stop: Stop, n_threads: int = 1
 ) -> None:
     """Do jobs that rank 0 lays out, as another rank, until none is left.
 
@@ -368,7 +368,7 @@ def take_part(
     try:
         with suppress(StopRequested):  # what a member raises that is cut off
             if _wait_for_jobs(meeting, stop):
-                _do_jobs(member, open_work, seat, stop, n_threads)
+                _do_jobs(member, open_work, placement, stop, n_threads)
             member.end()
     finally:
         member.leave()
@@ -388,11 +388,13 @@ def _wait_for_jobs(meeting: Meeting, stop: Stop) -> int:
     return 0
 
 
-def _do_jobs(member: _Member, open_work: OpenWork, seat: Seat, stop: Stop, n_threads: int) -> None:
+def _do_jobs(
+    member: _Member, open_work: OpenWork, placement: Placement, stop: Stop, n_threads: int
+) -> None:
     try:
-        with open_work(seat) as work:
+        with open_work(placement) as work:
             workers = Workers(
-                work, member.deal, member.send, stop, rank=seat.rank, n_threads=n_threads
+                work, member.deal, member.send, stop, rank=placement.rank, n_threads=n_threads
             )
             workers.start()
             workers.join()

@@ -28,7 +28,7 @@ from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError
-from earzip.runtime import Seat
+from earzip.runtime import Placement
 
 _ABANDON_S = 10.0
 """What a process may take, once files in hand are abandoned, to come to the next block of audio."""
@@ -63,14 +63,16 @@ class _Member:
 
 
 class Processes:
-    """A crew of one process for each of ``seats``, with ``n_threads`` threads each.
+    """A crew of one process for each of ``placements``, with ``n_threads`` threads each.
 
     ``open_work`` is pickled; it is called in each process. An EarzipError of it ends the run.
     """
 
-    def __init__(self, open_work: OpenWork, seats: Sequence[Seat], n_threads: int = 1) -> None:
+    def __init__(
+        self, open_work: OpenWork, placements: Sequence[Placement], n_threads: int = 1
+    ) -> None:
         self._open_work = open_work
-        self._seats = seats
+        self._seats = placements
         self._n_threads = n_threads
         self._members: list[_Member] = []
         self._events: deque[Event] = deque()
@@ -92,22 +94,22 @@ class Processes:
             # Now, for it unblocks signals once it has started what comes with every spawned process.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-            for seat in self._seats[: len(jobs)]:
-                self._members.append(self._start_process(context, seat))
+            for placement in self._seats[: len(jobs)]:
+                self._members.append(self._start_process(context, placement))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _start_process(self, context: SpawnContext, seat: Seat) -> _Member:
+    def _start_process(self, context: SpawnContext, placement: Placement) -> _Member:
         ours, theirs = context.Pipe()
         process = context.Process(
             target=_work_at,
-            args=(theirs, self._open_work, seat, self._n_threads),
-            name=f"earzip rank {seat.rank}",
+            args=(theirs, self._open_work, placement, self._n_threads),
+            name=f"earzip rank {placement.rank}",
             daemon=True,
         )
         process.start()
         theirs.close()  # or its end would never be seen here
-        return _Member(seat.rank, process, ours)
+        return _Member(placement.rank, process, ours)
 
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
@@ -181,7 +183,7 @@ class Processes:
             member.pipe.send(what)
 
 
-def _work_at(pipe: Connection, open_work: OpenWork, seat: Seat, n_threads: int) -> None:
+def _work_at(pipe: Connection, open_work: OpenWork, placement: Placement, n_threads: int) -> None:
     """Work as one process of a run: what `Processes` starts."""
     stop = Stop()
     for number in STOP_SIGNALS:
@@ -205,8 +207,8 @@ def _work_at(pipe: Connection, open_work: OpenWork, seat: Seat, n_threads: int) 
         return dealt.get()
 
     try:
-        with open_work(seat) as work:
-            workers = Workers(work, deal, send, stop, rank=seat.rank, n_threads=n_threads)
+        with open_work(placement) as work:
+            workers = Workers(work, deal, send, stop, rank=placement.rank, n_threads=n_threads)
             workers.start()
             workers.join()
     except EarzipError as error:

@@ -34,7 +34,7 @@ from earzip.batch.signals import Stop
 from earzip.batch.workers import Workers
 from earzip.errors import EarzipError, UsageError
 from earzip.results import FileRecord, FileStatus
-from earzip.runtime import Seat, tracks_in_hand
+from earzip.runtime import Placement, Runtime, tracks_at_once
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,6 +69,7 @@ class RayCrew:
         device: str = "auto",
         n_actors: int | None = None,
         threads: int | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         if device not in DEVICES:
             raise UsageError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
@@ -81,8 +82,9 @@ class RayCrew:
             ray.init()
         if device == "auto":
             device = "cuda" if ray.cluster_resources().get("GPU") else "cpu"
-        seat = Seat(0, device, threads or 1)
-        (kind, amount), room = _needs(seat), 0
+        runtime = replace(runtime or Runtime(), device=device, threads=threads or 1)
+        placement = Placement(0, runtime)
+        (kind, amount), room = _needs(placement), 0
         for node in ray.nodes():
             if node["Alive"]:
                 room += int(node["Resources"].get(kind, 0)) // amount
@@ -92,8 +94,9 @@ class RayCrew:
         self._n_actors = max(1, min(n_actors or room, room, n_jobs))
         if device == "cuda" and threads is None:
             n_cpus = int(ray.cluster_resources().get("CPU", 0))
-            seat = replace(seat, threads=max(1, n_cpus // self._n_actors))
-        self._seat = seat
+            runtime = replace(runtime, threads=max(1, n_cpus // self._n_actors))
+            placement = Placement(0, runtime)
+        self._placement = placement
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._is_done = True
 
@@ -177,11 +180,11 @@ class RayCrew:
             [_to_row(index, job) for index, job in enumerate(self._jobs)],
             override_num_blocks=len(self._jobs),
         )
-        tracks = tracks_in_hand(self._seat)
-        kind, amount = _needs(self._seat)
+        tracks = tracks_at_once(self._placement.runtime)
+        kind, amount = _needs(self._placement)
         dataset = dataset.map_batches(
             _Actor,
-            fn_constructor_args=(self._open_work, self._seat, self._desk),
+            fn_constructor_args=(self._open_work, self._placement, self._desk),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
@@ -201,9 +204,13 @@ class RayCrew:
             yield from map(event_from_bytes, rows["event"].to_pylist())
 
 
-def _needs(seat: Seat) -> tuple[str, int]:
+def _needs(placement: Placement) -> tuple[str, int]:
     """Return which of a machine's resources an actor takes, as Ray calls it, and how many of it."""
-    return ("GPU", 1) if seat.device == "cuda" else ("CPU", seat.threads or 1)
+    return (
+        ("GPU", 1)
+        if placement.runtime.device == "cuda"
+        else ("CPU", placement.runtime.threads or 1)
+    )
 
 
 class _Desk:
@@ -214,7 +221,7 @@ class _Desk:
         self._n_tries: Counter[int] = Counter()
         self._stop = Stop()
 
-    def take_seat(self) -> int:
+    def take_rank(self) -> int:
         """Return the rank of the next actor; one that is started anew has a new one."""
         self._n_seated += 1
         return self._n_seated - 1
@@ -236,12 +243,12 @@ class _Desk:
 class _Actor:
     """Works on the jobs of the rows it is called with, in several threads of one process."""
 
-    def __init__(self, open_work: OpenWork, seat: Seat, desk: Any) -> None:
+    def __init__(self, open_work: OpenWork, placement: Placement, desk: Any) -> None:
         import ray  # noqa: PLC0415
 
         self._desk = desk
         self._open_work = open_work
-        self._seat = replace(seat, rank=ray.get(desk.take_seat.remote()))
+        self._placement = replace(placement, rank=ray.get(desk.take_rank.remote()))
         self._stop = Stop()
         self._opened = ExitStack()
         self._opening = threading.Lock()
@@ -267,7 +274,7 @@ class _Actor:
             return [Broke(error)]
         events: list[Event] = []
         deal = iter([(index, job), None])
-        workers = Workers(work, deal.__next__, events.append, self._stop, rank=self._seat.rank)
+        workers = Workers(work, deal.__next__, events.append, self._stop, rank=self._placement.rank)
         workers.start()
         workers.join()
         advanced_s = sum(event.seconds for event in events if isinstance(event, Advanced))
@@ -279,7 +286,7 @@ class _Actor:
     def _opened_work(self) -> Work:
         with self._opening:
             if self._work is None:
-                self._work = self._opened.enter_context(self._open_work(self._seat))
+                self._work = self._opened.enter_context(self._open_work(self._placement))
             return self._work
 
     def _listen(self) -> None:

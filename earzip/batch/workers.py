@@ -19,7 +19,7 @@ from earzip.batch.signals import Stop, StopRequested
 from earzip.errors import EarzipError, LockedError
 from earzip.formats.atomic import make_folder
 from earzip.results import FileRecord, FileStatus
-from earzip.runtime import Seat
+from earzip.runtime import Placement, Runtime
 
 Deal = Callable[[], tuple[int, Job] | None]
 """Gives the next job and its number; None if there is none left."""
@@ -126,13 +126,15 @@ class Workers:
 
 
 class Threads:
-    """A crew of ``n_threads`` threads of this process, which works at ``seat``."""
+    """A crew of ``n_threads`` threads of this process, which works at ``placement``."""
 
     n_processes = 1
 
-    def __init__(self, open_work: OpenWork, seat: Seat | None = None, n_threads: int = 1) -> None:
+    def __init__(
+        self, open_work: OpenWork, placement: Placement | None = None, n_threads: int = 1
+    ) -> None:
         self._open_work = open_work
-        self._seat = seat or Seat()
+        self._placement = placement or Placement(0, Runtime())
         self._n_threads = n_threads
         self._opened = ExitStack()
         self._events: queue.Queue[Event] = queue.Queue()
@@ -141,7 +143,7 @@ class Threads:
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
         """Begin with ``jobs``."""
-        work = self._opened.enter_context(self._open_work(self._seat))
+        work = self._opened.enter_context(self._open_work(self._placement))
         self._stop = stop
         self._left: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
         self._dealing = threading.Lock()

@@ -24,6 +24,7 @@ from earzip.models.spec import ModelSpec, Preset, is_model_name, most_core_frame
 from earzip.models.store import load_codec, model_folders, verify_model
 from earzip.models.trained import TrainedNetwork, read_published, read_run
 from earzip.network.config import EarConfig, n_sparse_latents
+from earzip.runtime import Runtime
 
 _FORMAT_DOCUMENT = "SPEC.md"
 _CORE_SAMPLES, _MOST_CORE_FRAMES = 1 << 20, 8192  # 23.8 s, of a network whose reach is known
@@ -164,7 +165,7 @@ def _calibrated(
 
     Raises SourceError where these are no steps that an archive holds.
     """
-    codec = load_codec(spec, device=device, precision=precision)
+    codec = load_codec(spec, Runtime(device, precision))
     try:
         encoded = encode_music(codec, music, on_unreadable)
     finally:

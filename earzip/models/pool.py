@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from earzip.models.spec import ModelSpec
 from earzip.models.store import load_codec
-from earzip.runtime import choose_device
+from earzip.runtime import Runtime, choose_device
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
 
 
 class CodecPool:
-    """Codecs on one device, for any number of threads; see `earzip.coding.codec.Codec` for the options.
+    """Codecs on one device, the CPU unless ``runtime`` says otherwise, for any number of threads.
 
-    A context manager. ``device`` is a name for `earzip.runtime.choose_device`. Nothing is loaded, torch
-    least of all, before the first codec is asked for: a run that finds all its files done, or their
-    models absent, goes without.
+    A context manager. Nothing is loaded, torch least of all, before the first codec is asked for: a run
+    that finds all its files done, or their models absent, goes without.
     """
 
-    def __init__(
-        self,
-        *,
-        device: str = "cpu",
-        precision: str = "float32",
-        threads: int | None = None,
-        batch_size: int | None = None,
-    ) -> None:
-        self._device = device
-        self._precision = precision
-        self._threads = threads
-        self._batch_size = batch_size
+    def __init__(self, runtime: Runtime | None = None) -> None:
+        self._runtime = runtime or Runtime("cpu")
         self._codecs: dict[str, Codec] = {}
         # One at a time: threads that want the same model wait for the one that loads it. And what
         # `choose_device` does to warnings is done to the whole process, so it must not run twice at once.
@@ -46,13 +36,9 @@ class CodecPool:
         """
         with self._loading:
             if spec.sha256 not in self._codecs:
-                self._codecs[spec.sha256] = load_codec(
-                    spec,
-                    device=choose_device(self._device, self._precision),
-                    precision=self._precision,
-                    threads=self._threads,
-                    batch_size=self._batch_size,
-                )
+                device = choose_device(self._runtime.device, self._runtime.precision)
+                runtime = replace(self._runtime, device=device)
+                self._codecs[spec.sha256] = load_codec(spec, runtime)
             return self._codecs[spec.sha256]
 
     def close(self) -> None:

@@ -12,12 +12,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
 from earzip.models.hub import PUBLICATIONS
 from earzip.models.spec import DEFAULT_MODEL, ModelSpec
+from earzip.runtime import Runtime
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
@@ -128,18 +130,13 @@ def verify_model(spec: ModelSpec) -> None:
         )
 
 
-def load_codec(
-    spec: ModelSpec,
-    *,
-    device: str = "cpu",
-    precision: str = "float32",
-    threads: int | None = None,
-    batch_size: int | None = None,
-) -> Codec:
-    """Return the codec of ``spec`` on ``device``, its weights checked and in float32.
+def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
+    """Return the codec of ``spec``, its weights checked and in float32; on the CPU by default.
 
-    Raises ModelNotFoundError or ModelDamagedError; see `earzip.coding.codec.Codec` for the options.
+    ``runtime.device`` is a device by name, as `earzip.runtime.choose_device` gives it. Raises
+    ModelNotFoundError or ModelDamagedError; see `earzip.coding.codec.Codec` for the options.
     """
+    runtime = runtime or Runtime("cpu")
     # Here, for they load torch, which listing and finding models does without.
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
@@ -165,13 +162,7 @@ def load_codec(
             f"weights do not fit the specification: {error}", spec.path
         ) from error
     return Codec(
-        network.to(device),
-        Geometry(**spec.geometry),
-        spec.n_latents,
-        device=device,
-        precision=precision,
-        threads=threads,
-        batch_size=batch_size,
+        network.to(runtime.device), Geometry(**spec.geometry), spec.n_latents, **asdict(runtime)
     )
 
 

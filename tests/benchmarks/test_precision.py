@@ -14,12 +14,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.precision import Comparison, Steps, compare, snr_db, to_row
 from earzip.models.store import find_model, load_codec
+from earzip.runtime import Runtime
 from tests.conftest import tones
 
 
 def compared(model: str, precision: str, *, random_weights: bool = False) -> Comparison:
     spec = find_model(model)
-    full, other = (load_codec(spec, precision=p, threads=1) for p in ("float32", precision))
+    full, other = (
+        load_codec(spec, Runtime("cpu", precision=p, threads=1)) for p in ("float32", precision)
+    )
     steps = None if random_weights else Steps.of(spec, "medium")
     return compare(full, other, [tones(60_000), tones(50_000, 1)], steps)
 

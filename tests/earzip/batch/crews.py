@@ -18,7 +18,7 @@ from earzip.batch.signals import StopSignal
 from earzip.errors import SourceError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.results import FileRecord, FileStatus, Progress
-from earzip.runtime import Seat
+from earzip.runtime import Placement, Runtime
 
 
 def plan_of(folder: Path, names: str) -> Plan:
@@ -38,12 +38,12 @@ class OpenDeeds:
     opening: str = ""
 
     @contextmanager
-    def __call__(self, seat: Seat) -> Iterator[Work]:
+    def __call__(self, placement: Placement) -> Iterator[Work]:
         if self.opening == "usage":
-            raise UsageError(f"device {seat.device!r} cannot be used")
+            raise UsageError(f"device {placement.runtime.device!r} cannot be used")
         if self.opening == "dies":
             _die()
-        yield partial(self._work, seat.rank)
+        yield partial(self._work, placement.rank)
 
     def _work(self, rank: int, job: Job, on_progress: Progress) -> FileRecord:
         deeds: dict[str, Callable[[], None]] = {
@@ -100,4 +100,6 @@ def take_part_as(opening: str = "") -> None:
     launch = Launch.from_environment()
     assert launch
     with StopSignal() as stop, Meeting(launch) as meeting:
-        take_part(meeting, OpenDeeds(opening), Seat(launch.rank, "cpu", 1), stop)
+        take_part(
+            meeting, OpenDeeds(opening), Placement(launch.rank, Runtime("cpu", threads=1)), stop
+        )

@@ -22,7 +22,7 @@ from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import EarzipError
 from earzip.results import FileRecord, FileStatus, Report
-from earzip.runtime import Seat
+from earzip.runtime import Placement, Runtime
 from tests.earzip.batch.crews import OpenDeeds, environment_of, plan_of
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +79,7 @@ def _run(
     launch = Launch.from_environment()
     assert launch
     with Meeting(launch) as meeting:
-        crew = Launched(meeting, OpenDeeds(), Seat(0, "cpu", 1), n_threads)
+        crew = Launched(meeting, OpenDeeds(), Placement(0, Runtime("cpu", threads=1)), n_threads)
         return run_batch(
             plan, lambda _n: crew, lambda record, _job: on_record(record), stop=stop or StopSignal()
         )

@@ -15,7 +15,7 @@ from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import UsageError
 from earzip.results import FileRecord, FileStatus, Report
-from earzip.runtime import Seat
+from earzip.runtime import Placement, Runtime
 from tests.earzip.batch.crews import OpenDeeds, plan_of
 
 
@@ -35,8 +35,8 @@ def _run(
         records[record.source.name] = record
 
     def muster(_n_jobs: int) -> Crew:
-        seats = [Seat(rank, "cpu", 1) for rank in range(n_processes)]
-        return Processes(work or OpenDeeds(), seats, n_threads)
+        placements = [Placement(rank, Runtime("cpu", threads=1)) for rank in range(n_processes)]
+        return Processes(work or OpenDeeds(), placements, n_threads)
 
     stop = stop or StopSignal()
     return run_batch(plan, muster, on_record, stop=stop, **options), records  # type: ignore[arg-type]
@@ -132,9 +132,9 @@ def test_a_stop_gives_files_in_hand_up_after_their_grace(tmp_path, grace_s, fini
         records.append(record.source.name)
         stop.request()
 
-    seats = [Seat(rank, "cpu", 1) for rank in range(2)]
+    placements = [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)]
     report = run_batch(
-        plan_of(tmp_path, names), lambda _n: Processes(OpenDeeds(), seats), request, stop=stop
+        plan_of(tmp_path, names), lambda _n: Processes(OpenDeeds(), placements), request, stop=stop
     )
     assert report.n_undone == len(names) - len(records) > 0
     assert (report.stopped, report.exit_code) == (True, 75)
@@ -146,15 +146,15 @@ def test_an_error_of_whoever_hears_the_records_ends_the_processes(tmp_path):
     def closed(_record: FileRecord, _job: Job | None) -> None:
         raise BrokenPipeError
 
-    seats = [Seat(rank, "cpu", 1) for rank in range(2)]
-    crew = Processes(OpenDeeds(), seats)
+    placements = [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)]
+    crew = Processes(OpenDeeds(), placements)
     with pytest.raises(BrokenPipeError):
         run_batch(plan_of(tmp_path, "lacd"), lambda _n: crew, closed, stop=StopSignal())
     assert crew.is_done
 
 
 def test_killed_at_once_is_killed_at_once(tmp_path):
-    crew = Processes(OpenDeeds(), [Seat(rank, "cpu", 1) for rank in range(2)])
+    crew = Processes(OpenDeeds(), [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)])
     threading.Timer(4.0, crew.kill).start()
     began = time.monotonic()
     report = run_batch(

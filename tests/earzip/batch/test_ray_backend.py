@@ -28,7 +28,7 @@ from earzip.batch.workers import Threads
 from earzip.errors import EarzipError, UsageError
 from earzip.options import CompressOptions
 from earzip.results import FileRecord, FileStatus, Progress, Report
-from earzip.runtime import Seat
+from earzip.runtime import Placement
 from earzip.tasks import OpenCompress, sources_to_compress
 from tests.conftest import MODELS, tones
 
@@ -143,7 +143,7 @@ def test_a_file_that_kills_its_process_is_tried_again_and_given_up(
     log = tmp_path / "log"
 
     @contextmanager
-    def open_work(seat: Seat) -> Iterator[Work]:
+    def open_work(placement: Placement) -> Iterator[Work]:
         def work(job: Job, _on_progress: Progress) -> FileRecord:
             with log.open("a") as file:
                 file.write(f"{job.source.name}\n")
@@ -174,10 +174,13 @@ def test_a_file_that_kills_its_process_is_tried_again_and_given_up(
 
 def test_every_actor_has_a_gpu_of_its_own(cluster: str, tmp_path: Path) -> None:
     @contextmanager
-    def open_work(seat: Seat) -> Iterator[Work]:
+    def open_work(placement: Placement) -> Iterator[Work]:
         def work(job: Job, _on_progress: Progress) -> FileRecord:
             time.sleep(0.2)  # so that both have something to do
-            figures = {"device": seat.device, "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
+            figures = {
+                "device": placement.runtime.device,
+                "gpu": os.environ["CUDA_VISIBLE_DEVICES"],
+            }
             return FileRecord(FileStatus.WRITTEN, job.source, job.target, figures=figures)
 
         yield work
@@ -191,7 +194,7 @@ def test_every_actor_has_a_gpu_of_its_own(cluster: str, tmp_path: Path) -> None:
 
 def test_a_stop_abandons_what_is_in_hand_and_begins_no_more(cluster: str, tmp_path: Path) -> None:
     @contextmanager
-    def open_work(seat: Seat) -> Iterator[Work]:
+    def open_work(placement: Placement) -> Iterator[Work]:
         def work(job: Job, on_progress: Progress) -> FileRecord:
             while job.source.name != "quick":
                 on_progress(0.0)

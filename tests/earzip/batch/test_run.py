@@ -42,7 +42,7 @@ def _run(
 ) -> tuple[Report, list[tuple[str, FileStatus, str | None]]]:
     records: list[FileRecord] = []
     stop = options.pop("stop", None) or StopSignal()
-    crew = Threads(lambda _seat: nullcontext(work))
+    crew = Threads(lambda _placement: nullcontext(work))
     report = run_batch(
         plan, lambda _n: crew, lambda r, _job: records.append(r), stop=stop, **options
     )  # type: ignore[arg-type]

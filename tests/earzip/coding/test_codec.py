@@ -9,6 +9,7 @@ from earzip.coding.codec import Codec
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
 from earzip.models.store import find_model, load_codec
+from earzip.runtime import Runtime
 from tests.conftest import tones
 
 Audio = NDArray[np.float32]
@@ -20,7 +21,7 @@ def blocks(audio: Audio, size: int) -> list[Audio]:
 
 @pytest.fixture
 def codec(tiny_model: str) -> Codec:
-    return load_codec(find_model(tiny_model), threads=1)
+    return load_codec(find_model(tiny_model), Runtime("cpu", threads=1))
 
 
 def encode(codec: Codec, audio: Audio, size: int = 5000) -> list[Audio]:
@@ -89,14 +90,19 @@ def test_results_do_not_depend_on_threads_or_batch(
 ) -> None:
     audio = tones(120_000)
     one, other = (
-        load_codec(find_model(tiny_model), precision=precision, threads=n, batch_size=batch)
+        load_codec(
+            find_model(tiny_model), Runtime("cpu", precision=precision, threads=n, batch_size=batch)
+        )
         for n, batch in ((1, None), (threads, batch_size))
     )
     assert_same_results(one, other, audio)
 
 
 def test_mini_in_bfloat16_does_not_depend_on_threads() -> None:
-    one, two = (load_codec(find_model("mini"), precision="bfloat16", threads=n) for n in (1, 2))
+    one, two = (
+        load_codec(find_model("mini"), Runtime("cpu", precision="bfloat16", threads=n))
+        for n in (1, 2)
+    )
     assert_same_results(one, two, tones(2_500_000))
 
 
@@ -113,7 +119,7 @@ def assert_same_results(one: Codec, other: Codec, audio: Audio) -> None:
 def test_reduced_precision_is_near_float32(
     tiny_model: str, codec: Codec, precision: str, least_db: float
 ) -> None:
-    reduced = load_codec(find_model(tiny_model), precision=precision, threads=1)
+    reduced = load_codec(find_model(tiny_model), Runtime("cpu", precision=precision, threads=1))
     audio = tones(40_000)
     latents, others = encode(codec, audio), encode(reduced, audio)
     sound, other = decode(codec, latents, 40_000), decode(reduced, latents, 40_000)
@@ -125,7 +131,7 @@ def test_reduced_precision_is_near_float32(
 
 
 def test_the_edges_of_a_track_are_those_of_float32(tiny_model: str, codec: Codec) -> None:
-    reduced = load_codec(find_model(tiny_model), precision="bfloat16", threads=1)
+    reduced = load_codec(find_model(tiny_model), Runtime("cpu", precision="bfloat16", threads=1))
     (latents,) = encode(codec, tones(3_000))
     ends = codec.decode_ends(latents, latents, 3_000)
     np.testing.assert_array_equal(reduced.decode_ends(latents, latents, 3_000), ends)
@@ -133,7 +139,7 @@ def test_the_edges_of_a_track_are_those_of_float32(tiny_model: str, codec: Codec
 
 def test_a_precision_that_is_none_is_a_usage_error(tiny_model: str) -> None:
     with pytest.raises(UsageError, match="'half', expected one of float32, bfloat16, float16"):
-        load_codec(find_model(tiny_model), precision="half")
+        load_codec(find_model(tiny_model), Runtime("cpu", precision="half"))
 
 
 def test_means_and_scales_come_in_one_pass(codec: Codec) -> None:

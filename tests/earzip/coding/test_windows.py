@@ -14,6 +14,7 @@ from earzip.coding import windows
 from earzip.coding.windows import SingleWindows, WindowBatches, WindowEngine
 from earzip.errors import DeviceError
 from earzip.models.store import find_model, load_codec
+from earzip.runtime import Runtime
 from tests.conftest import tones
 
 Window = NDArray[np.float32]
@@ -232,7 +233,7 @@ def test_what_is_in_flight_does_not_grow_with_the_tracks(
 def test_tracks_side_by_side_come_out_as_one_after_the_other(
     tiny_model: str, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    codec = load_codec(find_model(tiny_model), threads=2)
+    codec = load_codec(find_model(tiny_model), Runtime("cpu", threads=2))
     if kind == "batches":
         monkeypatch.setattr(codec, "_engine", WindowBatches(torch.device("cpu"), BATCH))
     tracks = [tones(n, seed) for seed, n in enumerate((70_000, 3_000, 0, 120_001, 20_000))]

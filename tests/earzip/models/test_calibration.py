@@ -16,6 +16,7 @@ from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, load_codec
 from earzip.network.ear import EarVae
 from earzip.options import CompressOptions
+from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from earzip.transcode.inspect import read_info
 from tests.conftest import tones
@@ -23,7 +24,7 @@ from tests.earzip.models.conftest import CHECKPOINT, options
 
 
 def test_steps_are_the_mean_posterior_scales(spec: ModelSpec, music: Path) -> None:
-    codec = load_codec(spec, threads=1)
+    codec = load_codec(spec, Runtime("cpu", threads=1))
     audio = [soundfile.read(p, dtype="float32")[0].T for p in sorted(music.iterdir())]
     # −20 dBFS RMS, as every track is brought to before it is encoded.
     audio = [a * 10 ** (np.round(10 * (-20 - level_db(a))) / 200) for a in audio]

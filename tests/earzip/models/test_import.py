@@ -16,6 +16,7 @@ from earzip.models.install import export_model, import_model
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, load_codec
 from earzip.options import CompressOptions
+from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from earzip.transcode.inspect import read_info
 from earzip.transcode.restore import restore_file
@@ -45,7 +46,7 @@ def test_archives_of_an_imported_model_come_back(
 def test_archives_do_not_depend_on_threads(spec: ModelSpec, precision: str) -> None:
     audio = tones(600_000)
     one, two = (
-        list(load_codec(spec, precision=precision, threads=threads).encode([audio]))
+        list(load_codec(spec, Runtime("cpu", precision=precision, threads=threads)).encode([audio]))
         for threads in (1, 2)
     )
     assert len(one) > 2

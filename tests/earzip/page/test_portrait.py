@@ -14,6 +14,7 @@ from earzip.options import Floor
 from earzip.page.originals import open_stored
 from earzip.page.pictures import COARSE
 from earzip.page.portrait import EXCERPT_S, encode_flac, excerpt_range, portray
+from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
@@ -23,7 +24,7 @@ pytest.importorskip("PIL")
 
 @pytest.fixture
 def codecs():
-    with CodecPool(threads=1) as pool:
+    with CodecPool(Runtime("cpu", threads=1)) as pool:
         yield pool
 
 

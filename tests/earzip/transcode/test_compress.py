@@ -21,6 +21,7 @@ from earzip.formats.archive.verify import verify_structure
 from earzip.formats.symbols.coding import pack
 from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
+from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file
 from tests.conftest import MODELS, tones
@@ -260,7 +261,8 @@ def test_unknown_quality_is_a_usage_error() -> None:
 def test_same_bytes_from_any_process_threads_and_batch(song: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from earzip.transcode import *\n"
-        "with CodecPool(threads=int(sys.argv[3]), batch_size=int(sys.argv[4])) as pool:\n"
+        "runtime = Runtime('cpu', threads=int(sys.argv[3]), batch_size=int(sys.argv[4]))\n"
+        "with CodecPool(runtime) as pool:\n"
         "    compress_file(Path(sys.argv[1]), Path(sys.argv[2]), CompressOptions('tiny'), codecs=pool)"
     )
     processes = [
@@ -268,7 +270,7 @@ def test_same_bytes_from_any_process_threads_and_batch(song: Path, tmp_path: Pat
         for i, (threads, batch) in enumerate([("1", "1"), ("2", "1"), ("2", "8")])
     ]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
-    with CodecPool(threads=3) as pool:
+    with CodecPool(Runtime("cpu", threads=3)) as pool:
         compress_file(song, tmp_path / "3.earz", TINY, codecs=pool)
     contents = {(tmp_path / f"{i}.earz").read_bytes() for i in range(4)}
     assert len(contents) == 1
@@ -310,7 +312,7 @@ def test_the_precision_is_recorded_and_leaves_archives_up_to_date(
 ) -> None:
     target, other = tmp_path / "a.earz", tmp_path / "b.earz"
     compress_file(song, target, TINY)
-    with CodecPool(precision=precision) as pool:
+    with CodecPool(Runtime("cpu", precision=precision)) as pool:
         assert compress_file(song, target, TINY, codecs=pool).status == "up_to_date"
         compress_file(song, other, TINY, codecs=pool)
     assert read_info(target).header.encoder.dtype == "float32"
@@ -324,8 +326,11 @@ def test_what_overflows_in_float16_is_no_archive(
 ) -> None:
     target, options = tmp_path / "a.earz", CompressOptions(model=wide_model)
     message = "overflows in float16; --precision float32 or bfloat16 has a greater range"
-    with CodecPool(precision="float16") as pool, pytest.raises(SourceError, match=message):
+    with (
+        CodecPool(Runtime("cpu", precision="float16")) as pool,
+        pytest.raises(SourceError, match=message),
+    ):
         compress_file(song, target, options, codecs=pool)
     assert not target.exists()
-    with CodecPool(precision="bfloat16") as pool:
+    with CodecPool(Runtime("cpu", precision="bfloat16")) as pool:
         assert compress_file(song, target, options, codecs=pool).status == "written"

@@ -18,6 +18,7 @@ from earzip.models import pool as pool_module
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model
 from earzip.options import RestoreOptions
+from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from earzip.transcode.latents import extract_latents
 from earzip.transcode.restore import restore_file
@@ -67,7 +68,7 @@ def test_many_threads_write_what_one_writes(
         one / f"{path.stem}{('.wav', '.flac', '.wav')[i % 3]}" for i, path in enumerate(library)
     ]
     options = [RestoreOptions(as_source=bool(i % 2)) for i in range(len(library))]
-    with CodecPool(threads=1) as pool:
+    with CodecPool(Runtime("cpu", threads=1)) as pool:
         for path, archive, sound, how in zip(library, archives, restored, options, strict=True):
             compress_file(path, archive, TINY, codecs=pool)
             restore_file(archive, sound, how, codecs=pool)
@@ -75,7 +76,7 @@ def test_many_threads_write_what_one_writes(
     extract_latents(archives[0], latents)
     for attempt in range(TIMES):
         folder = tmp_path / f"many{attempt}"
-        with CodecPool(threads=2) as pool:
+        with CodecPool(Runtime("cpu", threads=2)) as pool:
 
             def both(i: int, path: Path, folder: Path = folder, pool: CodecPool = pool) -> None:
                 archive, sound = folder / archives[i].name, folder / restored[i].name
@@ -98,11 +99,11 @@ def test_checked_archives_do_not_depend_on_threads(
     checked = replace(TINY, check=True)
     sources = library[:THREADS]
     alone = [tmp_path / "one" / f"{path.name}.earz" for path in sources]
-    with CodecPool(threads=1) as pool:
+    with CodecPool(Runtime("cpu", threads=1)) as pool:
         for path, archive in zip(sources, alone, strict=True):
             compress_file(path, archive, checked, codecs=pool)
 
-    with CodecPool(threads=2) as pool:
+    with CodecPool(Runtime("cpu", threads=2)) as pool:
 
         def compress(i: int, path: Path) -> None:
             archive = tmp_path / "many" / alone[i].name
@@ -148,7 +149,7 @@ def test_a_model_is_loaded_once(tiny_model: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(pool_module, "load_codec", counting)
     spec = find_model(tiny_model)
-    with CodecPool(threads=1) as pool:
+    with CodecPool(Runtime("cpu", threads=1)) as pool:
         codecs = set()
         in_threads(lambda _i, _path: codecs.add(pool.of_model(spec)), [Path()] * THREADS)
         assert len(codecs) == n_loads == 1

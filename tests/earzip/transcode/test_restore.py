@@ -24,6 +24,7 @@ from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.tags.provenance import read_provenance
 from earzip.models.pool import CodecPool
 from earzip.options import CompressOptions, RestoreOptions
+from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from earzip.transcode.latents import extract_latents
 from earzip.transcode.restore import restore_file
@@ -371,7 +372,7 @@ def test_coefficients_of_a_transform_are_coded_by_context(song: Path, tmp_path: 
 def test_sound_of_another_precision_is_near_and_up_to_date(archive: Path, tmp_path: Path) -> None:
     exact, near = tmp_path / "exact.wav", tmp_path / "near.wav"
     restore_file(archive, exact)
-    with CodecPool(precision="bfloat16") as pool:
+    with CodecPool(Runtime("cpu", precision="bfloat16")) as pool:
         assert restore_file(archive, exact, codecs=pool).status == "up_to_date"
         restore_file(archive, near, codecs=pool)
         assert decode_check(archive, codecs=pool) == []
@@ -385,7 +386,7 @@ def test_what_overflows_in_float16_is_an_error_and_no_damage(
     archive, target = tmp_path / "a.earz", tmp_path / "o.flac"
     compress_file(song, archive, CompressOptions(model=wide_model))
     options = RestoreOptions(keep_going=keep_going)
-    with CodecPool(precision="float16") as pool:
+    with CodecPool(Runtime("cpu", precision="float16")) as pool:
         for run in (
             lambda: restore_file(archive, target, options, codecs=pool),
             lambda: decode_check(archive, codecs=pool),
