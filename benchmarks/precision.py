@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from earzip.coding.codec import Codec
 from earzip.coding.quantizer import dequantize, quantize
 from earzip.formats.archive.frames import compress_frames
-from earzip.formats.geometry import Geometry
+from earzip.formats.geometry import SAMPLE_RATE, Geometry
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, measure
 from earzip.models.calibration import read_excerpt
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, load_codec
-from earzip.network.config import SAMPLE_RATE, EarConfig
+from earzip.network.config import EarConfig
 from earzip.network.ear import EarVae
 from earzip.network.networks import ready_to_run
 from earzip.runtime import Runtime
@@ -153,6 +153,7 @@ def random_ear(precision: str) -> Codec:
     network = EarVae(config)
     ready_to_run(network, network.state_dict())
     geometry = Geometry(
+        sample_rate=SAMPLE_RATE,
         hop=config.hop,
         lead=0,
         core=64,

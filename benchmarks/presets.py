@@ -20,11 +20,11 @@ from earzip.coding.codec import Codec
 from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.coding.quantizer import dequantize, quantize
 from earzip.formats.archive.frames import compress_frames
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, mean_measures, measure
 from earzip.models.spec import ModelSpec
 from earzip.models.store import load_codec
-from earzip.network.config import SAMPLE_RATE
 
 
 def read_clip(path: Path) -> Audio:

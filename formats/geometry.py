@@ -6,8 +6,14 @@ Plain numbers without numpy: readers of archives and the specification of a mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from earzip.formats.checked import require_integer
+
+SAMPLE_RATE = 44_100
+"""Hz, of the sound that every model of this family takes and gives."""
+MAX_RATE = 768_000  # Hz
+MAX_FRAMES = 65_536  # of a core, or of the context on one side of it
 MAX_LATENTS = 4096  # channels
 MAX_EXPONENT = 1024  # of a step, either way
 MAX_EXPONENT_SPREAD = 255  # from the least to the greatest exponent of an archive
@@ -25,17 +31,30 @@ def max_segment_bytes(n_latents: int, core: int) -> int:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a track is cut into windows; part of the model and of the archive format."""
+    """How a track is cut into windows; part of the model and of the archive format.
 
+    Raises `ValueError` for what no archive holds.
+    """
+
+    sample_rate: int = field(metadata={"key": "rate"})
+    """Hz, of the sound that is coded."""
     hop: int
     """Samples a frame."""
     lead: int
     """Samples set before and behind a track, so that its first and last frames cover it twice."""
     core: int
-    """Frames of a window that are kept; also the frames of an archive's segment."""
+    """Frames of a window that are kept; also of every segment of an archive but the last."""
     encoder_context: int
     """Frames on each side of the core that the encoder sees."""
     decoder_context: int
+
+    def __post_init__(self) -> None:
+        require_integer("geometry.rate", self.sample_rate, 1, MAX_RATE)
+        require_integer("geometry.hop", self.hop, 1, 65_536)
+        require_integer("geometry.lead", self.lead, 0, 2**20)
+        require_integer("geometry.core", self.core, 1, MAX_FRAMES)
+        require_integer("geometry.encoder_context", self.encoder_context, 0, MAX_FRAMES)
+        require_integer("geometry.decoder_context", self.decoder_context, 0, MAX_FRAMES)
 
     def n_frames(self, n_samples: int) -> int:
         """Return the frames of a track of ``n_samples``; none for an empty track."""
@@ -52,3 +71,11 @@ class Geometry:
             (first_sample + self.lead) // span,
             (last_sample - 1 + self.lead) // span + 1 if last_sample > first_sample else 0,
         )
+
+
+def n_samples_at(n_frames: int, rate_in: int, rate_out: int = SAMPLE_RATE) -> int:
+    """Return how long ``n_frames`` at ``rate_in`` are at ``rate_out``, half a sample rounded up.
+
+    Integers only: exact for every length.
+    """
+    return (2 * n_frames * rate_out + rate_in) // (2 * rate_in)

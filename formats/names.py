@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 ARCHIVE_SUFFIX = ".earz"
 
 # Those that only PyAV reads are listed without it too: such files are named, not passed over.
@@ -40,3 +42,8 @@ def restored_name(archive: str, container: str) -> str:
     """
     name = name_without_archive_suffix(archive)
     return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
+
+
+def portable_name(path: str | os.PathLike[str]) -> str:
+    """Return the last part of ``path`` as text that UTF-8 can hold, U+FFFD for other bytes."""
+    return os.fsencode(os.path.basename(path)).decode("utf-8", "replace")  # noqa: PTH119

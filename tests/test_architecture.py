@@ -30,25 +30,17 @@ MAY_IMPORT = {
     "coding": {"network", "runtime", "formats"},
     "batch": {"results", "runtime", "formats", "cli"},
     "options": {"models"},
-    "metrics": set(),
+    "metrics": {"formats"},
     "runtime": {"network"},
     "results": set(),
-    "network": set(),
+    "network": {"formats"},
     "formats": set(),
     "arrays": set(),
     "errors": set(),
 }  # fmt: skip
 
 INSIDE_FORMATS = {
-    "archive": {
-        "containers",
-        "symbols",
-        "canonical_json",
-        "atomic",
-        "checked",
-        "geometry",
-        "names",
-    },
+    "archive": {"containers", "symbols", "canonical_json", "atomic", "checked", "geometry", "names"},
     "tags": {"containers", "canonical_json", "checked", "names"},
     "audio": {"containers", "names", "geometry"},
     "symbols": {"geometry"},
@@ -56,9 +48,9 @@ INSIDE_FORMATS = {
     "atomic": set(),
     "canonical_json": set(),
     "checked": {"canonical_json"},
-    "geometry": set(),
+    "geometry": {"checked"},
     "names": set(),
-}
+}  # fmt: skip
 
 LIBRARIES = {
     "formats": {"numpy", "soundfile", "soxr", "mutagen", "zstandard", "av"},

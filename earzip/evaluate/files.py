@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from earzip.arrays import Audio
 from earzip.coding.blocks import zip_blocks
 from earzip.errors import SourceError
-from earzip.formats.audio.resample import SAMPLE_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.metrics.alignment import MAX_LAG, Lag, find_lag

@@ -14,8 +14,9 @@ import numpy as np
 from earzip.arrays import Audio
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.write import AudioWriter
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.metrics import require_eval
-from earzip.metrics.thd import LEVELS_DBFS, SAMPLE_RATE, TONE_HZ, ThdN, measure_thd_n, tone
+from earzip.metrics.thd import LEVELS_DBFS, TONE_HZ, ThdN, measure_thd_n, tone
 from earzip.models.pool import CodecPool
 from earzip.models.spec import QUALITIES
 from earzip.models.store import find_model

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.metrics.windows import Window
 
-SAMPLE_RATE = 44_100
 STFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
 MEL_SIZES = (4096, 2048, 1024, 512)
 _N_MELS = 64

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 44_100
+from earzip.formats.geometry import SAMPLE_RATE
+
 _CELL = 441  # samples: the longest piece that blocks and their distances are made of
 _CELLS_PER_S = 100
 _SILENCE = 66_150  # samples

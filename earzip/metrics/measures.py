@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from earzip.metrics.coherence import PhaseCoherence
-from earzip.metrics.distances import SAMPLE_RATE, STFT_SIZES, SpectralDistances, weighted
+from earzip.metrics.distances import STFT_SIZES, SpectralDistances, weighted
 from earzip.metrics.distortion import SiSdr, si_sdr_db
 from earzip.metrics.true_peak import TruePeaks
 from earzip.metrics.windows import FFT_SIZE, Block, Window, Windows, as_sound
 
 __all__ = [
     "MIN_SAMPLES",
-    "SAMPLE_RATE",
     "Measures",
     "QualityMeter",
     "mean_measures",

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Audio
+from earzip.formats.geometry import SAMPLE_RATE
 
 TONE_HZ = 997
 LEVELS_DBFS = (-1.0, -20.0)
-SAMPLE_RATE = 44_100
 SECONDS = 6
 _SETTLING_S = 1  # at both ends: of filters, and of a codec that hears the tone begin
 _BAND_HZ = (20, 20_000)

@@ -20,8 +20,9 @@ from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.coding.quantizer import STEPS_PER_OCTAVE, quantize
 from earzip.errors import SourceError
 from earzip.formats.archive.frames import compress_frames
-from earzip.formats.audio.resample import SAMPLE_RATE, stereo_44k
+from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.symbols.coding import pack
 

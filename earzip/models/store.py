@@ -142,7 +142,7 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
     from safetensors.torch import load_file  # noqa: PLC0415
 
     from earzip.coding.codec import Codec  # noqa: PLC0415
-    from earzip.formats.geometry import Geometry  # noqa: PLC0415
+    from earzip.formats.geometry import SAMPLE_RATE, Geometry  # noqa: PLC0415
     from earzip.network.networks import build_network, ready_to_run  # noqa: PLC0415
 
     verify_model(spec)
@@ -162,7 +162,10 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
             f"weights do not fit the specification: {error}", spec.path
         ) from error
     return Codec(
-        network.to(runtime.device), Geometry(**spec.geometry), spec.n_latents, **asdict(runtime)
+        network.to(runtime.device),
+        Geometry(SAMPLE_RATE, **spec.geometry),
+        spec.n_latents,
+        **asdict(runtime),
     )
 
 

@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, Self
 
-SAMPLE_RATE = 44_100
-"""Hz. Every model of this family works on stereo at this rate."""
-_MAX_LATENTS = 4096  # that an archive holds
+from earzip.formats.geometry import MAX_LATENTS
+
 _MAX_DIMENSION = 65_536  # beyond any network that is meant: what follows from it stays in range
 
 
 def _require_archivable(n_latents: int) -> None:
-    if n_latents > _MAX_LATENTS:
-        raise ValueError(f"{n_latents} latents a frame, expected at most {_MAX_LATENTS}")
+    if n_latents > MAX_LATENTS:
+        raise ValueError(f"{n_latents} latents a frame, expected at most {MAX_LATENTS}")
 
 
 class _Dimensions:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earzip.network.config import SAMPLE_RATE, SpectralConfig
+from earzip.formats.geometry import SAMPLE_RATE
+from earzip.network.config import SpectralConfig
 from earzip.network.mdct import Mdct
 from earzip.network.vae import Posterior
 

@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any
 
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.transcode.inspect import ArchiveInfo, read_info
 
-CD_RATE = 44_100
 _WAV_HEADER_BYTES = 44
 _FRONT_COVER = 3
 _MIN_BINS, _MAX_BINS = 8, 24
@@ -71,7 +71,7 @@ class TrackFacts:
     @property
     def wav_bytes(self) -> int:
         """The size that a WAV file of the track would have: 16 bit, 44.1 kHz, stereo."""
-        return _WAV_HEADER_BYTES + 4 * round(self.duration_s * CD_RATE)
+        return _WAV_HEADER_BYTES + 4 * round(self.duration_s * SAMPLE_RATE)
 
     def tag(self, name: str) -> str:
         """Return the values of one tag, joined; "" for none."""

@@ -16,7 +16,7 @@ from earzip.coding.blocks import zip_blocks
 from earzip.errors import SourceError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.reader import SourceReader
-from earzip.page.facts import CD_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.page.pictures import Grade, difference_picture, levels_picture
 from earzip.page.spectrum import Spectrogram, Waveform
 from earzip.results import Progress
@@ -85,7 +85,7 @@ def portray(
         if open_original is None:
             for block in sound.blocks():
                 ears["restored"].add(block)
-                on_progress(block.shape[1] / CD_RATE)
+                on_progress(block.shape[1] / SAMPLE_RATE)
             return _finish(ears, grade, None, tuple(sorted(sound.lost)))
         from earzip.metrics.measures import QualityMeter  # noqa: PLC0415  # loads torch
 
@@ -97,7 +97,7 @@ def portray(
                 ears["restored"].add(restored)
                 ears["original"].add(before)
                 meter.add(restored, before)
-                on_progress(restored.shape[1] / CD_RATE)
+                on_progress(restored.shape[1] / SAMPLE_RATE)
             _require_length(original, n_samples)
         return _finish(ears, grade, meter.measures(), tuple(sorted(sound.lost)))
 
@@ -128,15 +128,15 @@ class _Ear:
 
 def excerpt_range(n_samples: int) -> tuple[int, int]:
     """Return the samples of the 20 s in the middle of a track, or all of a shorter one."""
-    start = max(0, n_samples - EXCERPT_S * CD_RATE) // 2
-    return start, min(n_samples, start + EXCERPT_S * CD_RATE)
+    start = max(0, n_samples - EXCERPT_S * SAMPLE_RATE) // 2
+    return start, min(n_samples, start + EXCERPT_S * SAMPLE_RATE)
 
 
 def encode_flac(audio: Audio) -> bytes:
     """Return float32 ``[2, T]`` at 44.1 kHz as a FLAC file of 16 bit; saturated, not dithered."""
     samples = np.rint(np.clip(32768 * audio.T, -32768, 32767)).astype(np.int16)
     target = io.BytesIO()
-    soundfile.write(target, samples, CD_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(target, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return target.getvalue()
 
 
@@ -156,7 +156,7 @@ def _finish(
         original=sides.get("original"),
         difference=difference,
         measures=measures,
-        excerpt_start_s=ears["restored"].start / CD_RATE,
+        excerpt_start_s=ears["restored"].start / SAMPLE_RATE,
         lost_segments=lost,
     )
 

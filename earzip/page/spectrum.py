@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Audio
-from earzip.page.facts import CD_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 
 N_FFT = 2048
 FLOOR_DB = -100.0
@@ -16,7 +16,7 @@ FLOOR_DB = -100.0
 TOP_DB = -10.0
 DIFFERENCE_DB = 20.0
 """Levels that differ by more are shown as differing by this."""
-TOP_HZ = CD_RATE / 2
+TOP_HZ = SAMPLE_RATE / 2
 
 _MAX_HOP, _MIN_HOP = 1024, 128
 
@@ -39,7 +39,7 @@ def hz_of_mel(mel: NDArray[np.float64]) -> NDArray[np.float64]:
 def _rows_of_bins(n_rows: int) -> NDArray[np.float32]:
     """Return ``[bins, rows]``: what part of each row, equal steps on the mel scale, a bin takes."""
     edges = hz_of_mel(np.linspace(0, mel_of_hz(np.array(TOP_HZ)), n_rows + 1))
-    edges *= N_FFT / CD_RATE
+    edges *= N_FFT / SAMPLE_RATE
     bins = np.arange(N_FFT // 2 + 1)[:, None]
     overlap = np.minimum(edges[1:], bins + 0.5) - np.maximum(edges[:-1], bins - 0.5)
     shares = np.clip(overlap, 0, None) / np.diff(edges)

@@ -13,7 +13,7 @@ import soxr
 from earzip.arrays import Audio
 from earzip.coding.level import REFERENCE_LEVEL_DB
 from earzip.errors import SourceError
-from earzip.network.config import SAMPLE_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 
 _FILTER_MARGIN = 2048  # samples a side, cut off after filtering in the frequency domain
 _SILENCE_RMS = 1e-4

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from earzip.arrays import Audio
 from earzip.coding.level import LevelMeter
-from earzip.network.config import SAMPLE_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 
 FLOOR_DB = -120.0
 """Stands for −∞ in every measure in dB: digital silence, exact mono. +120 stands for +∞."""

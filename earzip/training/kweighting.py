@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from earzip.network.config import SAMPLE_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 
 # Analog prototypes of the standard's 48 kHz table, realised here by the bilinear transform.
 _SHELF_HZ, _SHELF_GAIN_DB, _SHELF_Q = 1681.974450955533, 3.999843853973347, 0.7071752369554196

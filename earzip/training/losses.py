@@ -24,7 +24,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from earzip.network.config import SAMPLE_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.training.config import Channels, LossConfig
 from earzip.training.kweighting import k_weight
 

@@ -33,8 +33,8 @@ from earzip.formats.atomic import atomic_write, reap_stale
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import AUDIO_EXTENSIONS
-from earzip.network.config import SAMPLE_RATE
 from earzip.results import Progress
 from earzip.training.filtering import FLOOR_DB, Limits, Measures, Reason, TrackMeter
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from earzip.errors import UsageError
-from earzip.network.config import SAMPLE_RATE
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.network.mdct import Mdct
 from earzip.network.networks import Network
 from earzip.network.spectral import LinearStatistics, SpectralVae, mid_side

@@ -15,8 +15,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from earzip.errors import EarzipError, UsageError
 from earzip.formats.atomic import atomic_write
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.models.trained import RUN_WEIGHTS, write_run_network
-from earzip.network.config import SAMPLE_RATE, n_sparse_latents
+from earzip.network.config import n_sparse_latents
 from earzip.network.networks import Network, build_network
 from earzip.training.batches import Crops, Share, in_passes, steps_of
 from earzip.training.bottleneck import Bottleneck, RateController

@@ -22,20 +22,19 @@ from earzip.errors import SourceError, TagError, TargetError
 from earzip.formats.archive.header import (
     Edges,
     EncoderRecord,
-    GeometryRecord,
     Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
-    portable_name,
 )
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import make_folder
 from earzip.formats.audio.reader import SourceFacts, SourceReader
-from earzip.formats.audio.resample import SAMPLE_RATE, stereo_44k
+from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
-from earzip.formats.geometry import max_segment_bytes
+from earzip.formats.geometry import SAMPLE_RATE, max_segment_bytes
+from earzip.formats.names import portable_name
 from earzip.formats.symbols.coding import MAX_SYMBOL, coding_for, pack
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
@@ -274,7 +273,7 @@ class _Encoding:
             model=ModelRecord(
                 self.settings.spec.name, self.settings.spec.sha256, self.codec.n_latents
             ),
-            geometry=GeometryRecord(sample_rate=SAMPLE_RATE, **vars(self.codec.geometry)),
+            geometry=self.codec.geometry,
             quantizer=QuantizerRecord(
                 self.settings.quality, tuple(self.settings.exponents.tolist())
             ),

@@ -10,8 +10,8 @@ from earzip.errors import UsageError
 from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.exact_flac import exact_flac_bits
-from earzip.formats.audio.resample import n_samples_at
 from earzip.formats.audio.write import flac_holds_rate
+from earzip.formats.geometry import n_samples_at
 from earzip.formats.tags.provenance import DIGEST_BYTES
 from earzip.options import Bits, Container, RestoreOptions
 

@@ -24,8 +24,9 @@ from earzip.errors import (
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.downmix import downmix
 from earzip.formats.audio.reader import SourceReader
-from earzip.formats.audio.resample import n_samples_at, stereo_44k
+from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
+from earzip.formats.geometry import n_samples_at
 from earzip.formats.names import is_archive_name
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model_of_archive
@@ -316,8 +317,7 @@ def codec_of(reader: ArchiveReader, pool: CodecPool) -> Codec:
     except (ModelNotFoundError, ModelDamagedError) as error:
         raise type(error)(error.message, reader.path) from error
     codec = pool.of_model(spec)
-    coded = {k: v for k, v in vars(header.geometry).items() if k != "sample_rate"}
-    if coded != vars(codec.geometry) or header.model.n_latents != codec.n_latents:
+    if header.geometry != codec.geometry or header.model.n_latents != codec.n_latents:
         raise ArchiveError(
             f"was coded with a geometry that its model {spec.name!r} does not have", reader.path
         )

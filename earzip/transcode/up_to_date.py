@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
-from earzip.formats.archive.header import Header, SourceRecord, portable_name
+from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
+from earzip.formats.names import portable_name
 from earzip.formats.symbols.coding import coding_for
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model

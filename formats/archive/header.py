@@ -6,7 +6,6 @@ of a field here).
 
 from __future__ import annotations
 
-import os
 import re
 import reprlib
 from collections.abc import Mapping
@@ -32,18 +31,16 @@ from earzip.formats.geometry import (
     MAX_EXPONENT,
     MAX_EXPONENT_SPREAD,
     MAX_LATENTS,
+    MAX_RATE,
+    Geometry,
     max_segment_bytes,
+    n_samples_at,
 )
 from earzip.formats.symbols.coding import CONTEXT, SYMBOL_CODINGS, unpack
 
 _ASCII = re.compile(r"[ -~]+")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _INT64_MAX = 2**63 - 1
-
-
-def portable_name(path: str | os.PathLike[str]) -> str:
-    """Return the last part of ``path`` as text that UTF-8 can hold, U+FFFD for other bytes."""
-    return os.fsencode(os.path.basename(path)).decode("utf-8", "replace")  # noqa: PTH119
 
 
 @dataclass(frozen=True)
@@ -73,26 +70,6 @@ class ModelRecord:
         require_text("model.name", self.name, 64, _WORD)
         require_sha256("model.sha256", self.sha256)
         require_integer("model.latents", self.n_latents, 1, MAX_LATENTS)
-
-
-@dataclass(frozen=True)
-class GeometryRecord:
-    """How the track was cut into windows for the network; a segment holds a window's core."""
-
-    sample_rate: int = field(metadata={"key": "rate"})  # Hz, of the sound that is coded
-    hop: int  # samples a frame
-    lead: int  # zero samples before the track
-    core: int  # frames a window keeps, and frames in every segment but the last
-    encoder_context: int  # frames on each side of the core
-    decoder_context: int  # frames on each side of the core
-
-    def __post_init__(self) -> None:
-        require_integer("geometry.rate", self.sample_rate, 1, 768_000)
-        require_integer("geometry.hop", self.hop, 1, 65_536)
-        require_integer("geometry.lead", self.lead, 0, 2**20)
-        require_integer("geometry.core", self.core, 1, 65_536)
-        require_integer("geometry.encoder_context", self.encoder_context, 0, 65_536)
-        require_integer("geometry.decoder_context", self.decoder_context, 0, 65_536)
 
 
 @dataclass(frozen=True)
@@ -183,7 +160,7 @@ class SourceRecord:
             require_integer("source.mtime", self.mtime_ns, -_INT64_MAX, _INT64_MAX)
         for key in ("container", "codec", "downmix"):
             require_text(f"source.{key}", getattr(self, key), 64, _ASCII)
-        require_integer("source.rate", self.sample_rate, 1, 768_000)
+        require_integer("source.rate", self.sample_rate, 1, MAX_RATE)
         require_integer("source.channels", self.channels, 1, 1024)
         if self.bit_depth is not None:
             require_integer("source.bits", self.bit_depth, 1, 64)
@@ -256,21 +233,13 @@ EXACT_FORMS = ("file", "flac")
 _Record = TypeVar("_Record")
 
 
-def samples_at(n_frames: int, rate: int, new_rate: int) -> int:
-    """Return how many samples at ``new_rate`` a sound of ``n_frames`` at ``rate`` takes.
-
-    Half a sample is rounded up. Integers only: exact for every length.
-    """
-    return (2 * n_frames * new_rate + rate) // (2 * rate)
-
-
 @dataclass(frozen=True)
 class Header:
     """Everything an archive says of its sound. Raises `ValueError` if it contradicts itself."""
 
     encoder: EncoderRecord
     model: ModelRecord
-    geometry: GeometryRecord
+    geometry: Geometry
     quantizer: QuantizerRecord
     symbols: str  # one of `SYMBOL_CODINGS`
     gain_centibels: int = field(metadata={"key": "gain"})  # applied before encoding, 0.1 dB
@@ -310,7 +279,7 @@ class Header:
             )
         # Also bounds what a small file can make --as-source write.
         rate = self.geometry.sample_rate
-        expected = samples_at(self.source.n_frames, self.source.sample_rate, rate)
+        expected = n_samples_at(self.source.n_frames, self.source.sample_rate, rate)
         if self.n_samples != expected:
             raise ValueError(
                 f"header has {self.n_samples} samples at {rate} Hz, but {self.source.n_frames} "
@@ -326,15 +295,13 @@ class Header:
 
     @property
     def n_frames(self) -> int:
-        """Frames of latents: lead, samples and lead again in hops, the last one filled up."""
-        if not self.n_samples:
-            return 0
-        return -(-(self.n_samples + 2 * self.geometry.lead) // self.geometry.hop)
+        """Frames of latents."""
+        return self.geometry.n_frames(self.n_samples)
 
     @property
     def n_segments(self) -> int:
         """Segments: all of ``geometry.core`` frames but the last, which has the rest."""
-        return -(-self.n_frames // self.geometry.core)
+        return self.geometry.n_segments(self.n_samples)
 
     @property
     def duration_s(self) -> float:
@@ -355,7 +322,8 @@ class Header:
 
     def segment_frames(self, i: int) -> int:
         """Return how many frames segment ``i`` holds."""
-        return min(self.geometry.core, self.n_frames - i * self.geometry.core)
+        core = self.geometry.core
+        return min(core, self.n_frames - i * core)
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON of this header; the inverse of `from_bytes`."""
@@ -384,7 +352,7 @@ class Header:
 _RECORDS: dict[str, Any] = {
     "encoder": EncoderRecord,
     "model": ModelRecord,
-    "geometry": GeometryRecord,
+    "geometry": Geometry,
     "source": SourceRecord,
 }
 # Of each class, looked up once: a batch reads headers by the thousand.

@@ -12,11 +12,10 @@ import numpy.typing as npt
 import soxr
 
 from earzip.formats.audio.downmix import downmix
+from earzip.formats.geometry import SAMPLE_RATE, n_samples_at
 
 if TYPE_CHECKING:
     from earzip.formats.audio.reader import SourceReader
-
-SAMPLE_RATE = 44_100
 
 
 class _SharedTables:
@@ -53,11 +52,6 @@ class _SharedTables:
 
 
 _TABLES = _SharedTables()
-
-
-def n_samples_at(n_frames: int, rate_in: int, rate_out: int = SAMPLE_RATE) -> int:
-    """Return how long ``n_frames`` at ``rate_in`` are at ``rate_out``, half rounded up."""
-    return (2 * n_frames * rate_out + rate_in) // (2 * rate_in)
 
 
 def stereo_44k(reader: SourceReader) -> Iterator[npt.NDArray[np.float32]]:

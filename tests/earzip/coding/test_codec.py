@@ -177,7 +177,7 @@ def test_only_a_few_windows_are_held(codec: Codec) -> None:
 
 @pytest.mark.parametrize(("lead", "hop"), [(512, 1024), (0, 1024), (128, 256)])
 def test_every_sample_has_a_frame(lead: int, hop: int) -> None:
-    geometry = Geometry(hop, lead, 4, 1, 1)
+    geometry = Geometry(44_100, hop, lead, 4, 1, 1)
     for n in range(3 * hop + 2):
         n_frames = geometry.n_frames(n)
         assert n_frames * hop >= n + 2 * lead or n == 0

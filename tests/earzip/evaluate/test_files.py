@@ -12,7 +12,7 @@ import torch
 
 from earzip.errors import DamagedArchiveError, ModelNotFoundError, SourceError, UsageError
 from earzip.evaluate.files import evaluate_pair
-from earzip.formats.audio.resample import n_samples_at
+from earzip.formats.geometry import n_samples_at
 from earzip.metrics.loudness import LoudnessMeter
 from earzip.metrics.measures import measure
 from earzip.options import CompressOptions, Floor, RestoreOptions

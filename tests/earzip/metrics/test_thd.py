@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earzip.metrics.thd import SAMPLE_RATE, TONE_HZ, measure_thd_n, spectrum_dbfs, tone
+from earzip.formats.geometry import SAMPLE_RATE
+from earzip.metrics.thd import TONE_HZ, measure_thd_n, spectrum_dbfs, tone
 
 pytest.importorskip("scipy")
 

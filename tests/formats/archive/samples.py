@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from earzip.formats.archive.frames import compress_frame, decompress_frame
 from earzip.formats.archive.header import (
     EncoderRecord,
-    GeometryRecord,
     Header,
     ModelRecord,
     QuantizerRecord,
@@ -23,6 +22,7 @@ from earzip.formats.archive.header import (
 )
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
+from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import CONTEXT, PACKED, pack
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
@@ -39,7 +39,7 @@ def sample_header(
     return Header(
         encoder=EncoderRecord("earzip", "0.1.0", "2.13.0", "cpu", "float32"),
         model=ModelRecord("mini", hashlib.sha256(b"weights").hexdigest(), n_latents),
-        geometry=GeometryRecord(44_100, 1024, 512, core, 8, 8),
+        geometry=Geometry(44_100, 1024, 512, core, 8, 8),
         quantizer=QuantizerRecord("medium", tuple(exponents)),
         symbols=symbols,
         gain_centibels=-15,

@@ -12,16 +12,13 @@ from earzip.formats.archive.header import (
     MAX_EDGE,
     CheckRecord,
     EncoderRecord,
-    GeometryRecord,
     Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
-    portable_name,
-    samples_at,
 )
-from earzip.formats.audio.resample import n_samples_at
-from earzip.formats.geometry import MAX_CONTEXT_FRAMES
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES, Geometry, n_samples_at
+from earzip.formats.names import portable_name
 from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive.samples import canonical, sample_header, with_samples
 
@@ -59,7 +56,7 @@ def headers(draw: st.DrawFn) -> Header:
     return Header(
         encoder=EncoderRecord(*(draw(ASCII) for _ in range(5))),
         model=ModelRecord(draw(WORDS), draw(SHA256), n_latents),
-        geometry=GeometryRecord(
+        geometry=Geometry(
             sample_rate=rate,
             hop=draw(st.integers(1, 65_536)),
             lead=draw(st.integers(0, 2**20)),
@@ -70,7 +67,7 @@ def headers(draw: st.DrawFn) -> Header:
         quantizer=QuantizerRecord(draw(WORDS), tuple(draw(steps))),
         symbols=draw(st.sampled_from(SYMBOL_CODINGS)),
         gain_centibels=draw(st.integers(-1200, 1200)),
-        n_samples=samples_at(source.n_frames, source.sample_rate, rate),
+        n_samples=n_samples_at(source.n_frames, source.sample_rate, rate),
         edges=draw(st.tuples(*4 * [st.integers(-MAX_EDGE, MAX_EDGE)])),
         source=source,
         settings=draw(st.from_regex(r"[0-9a-f]{16,64}", fullmatch=True)),
@@ -186,8 +183,7 @@ def test_frames_and_segments_follow_from_the_samples() -> None:
     [(0, 48_000, 0), (1, 44_100, 1), (1, 88_200, 1), (1, 88_201, 0), (48_000, 48_000, 44_100)],
 )
 def test_half_a_sample_is_rounded_up(n_frames: int, rate: int, expected: int) -> None:
-    assert samples_at(n_frames, rate, 44_100) == expected
-    assert n_samples_at(n_frames, rate) == expected  # what the resampler makes of it
+    assert n_samples_at(n_frames, rate, 44_100) == expected
 
 
 def test_a_name_that_is_not_utf8_is_made_so() -> None:

@@ -17,8 +17,9 @@ from earzip.formats.audio.downmix import (
     downmix_name,
     layout_from_mask,
 )
-from earzip.formats.audio.resample import n_samples_at, resample_to, stereo_44k
+from earzip.formats.audio.resample import resample_to, stereo_44k
 from earzip.formats.audio.source import open_source
+from earzip.formats.geometry import n_samples_at
 from tests.formats.audio.audio_files import music, write_wav
 
 RATES = [1_000, 8_000, 11_025, 22_050, 32_000, 44_099, 44_100, 48_000, 96_000, 192_000, 768_000]
