@@ -1,0 +1,47 @@
+"""docs/architecture.md speaks of the rooms and files that there are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+PAGE = ROOT / "docs" / "architecture.md"
+pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="not in a checkout")
+
+
+def test_every_package_has_its_paragraph_and_no_other():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    named = set(re.findall(r"\*\*`(earzip[\w.]*)`\*\*", PAGE.read_text()))
+    assert named == set(tool["packages"]) - {"earzip"}
+
+
+def test_every_room_is_drawn():
+    drawing = PAGE.read_text().split("```")[1]
+    packages = {p.parent.name for p in (ROOT / "earzip").glob("*/__init__.py")}
+    for room in {*packages, "cli", "formats", "tasks", "runtime"}:
+        assert re.search(rf"\b{room}\b", drawing), room
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_files_that_are_named_exist(page):
+    paths = re.findall(
+        r"`((?:earzip|formats|cli|tests|docs|benchmarks)/[\w./-]+)`", (ROOT / page).read_text()
+    )
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_modules_of_the_walks_exist():
+    walks = PAGE.read_text().partition("## A sample, in")[2].partition("## Where decisions")[0]
+    places = {"cli": "cli", "formats": "formats"}
+    for name in re.findall(
+        r"^((?:cli|tasks|transcode|formats|coding|results)[\w.]*)  ", walks, re.M
+    ):
+        room, _, rest = name.partition(".")
+        path = ROOT / places.get(room, f"earzip/{room}")
+        path = path.joinpath(*rest.split(".")) if rest else path
+        assert path.is_dir() or path.with_suffix(".py").exists(), name
