@@ -8,11 +8,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+_PLACES = {".": "*.md", "docs": "**/*.md", "formats": "*.md", "benchmarks": "**/*.md"}
 PAGES = sorted(
-    path
-    for folder, pattern in [(".", "*.md"), ("docs", "**/*.md"), ("formats", "*.md"), ("benchmarks", "**/*.md")]
-    for path in (ROOT / folder).glob(pattern)
-)  # fmt: skip
+    path for folder, pattern in _PLACES.items() for path in (ROOT / folder).glob(pattern)
+)
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MARKED = re.compile(

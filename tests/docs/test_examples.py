@@ -1,7 +1,7 @@
 """The examples of the README, the guide and the reference do what the pages say.
 
-What differs from one music to another is not compared: numbers, units of size, times, and what an ellipsis
-stands for. Lines may come in another order, as several files are in progress at a time.
+What differs from one music to another is not compared: numbers, units of size, times, and what an
+ellipsis stands for. Lines may come in another order, as several files are in progress at a time.
 """
 
 from __future__ import annotations

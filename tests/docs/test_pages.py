@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, anchors, links
+from tests.docs.pages import PAGES, ROOT, anchors, links, prose
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="not in a checkout")
 MAX_COLUMNS = 120
@@ -34,8 +34,8 @@ def test_internal_links_resolve(page):
 @pytest.mark.parametrize("page", [p for p in PAGES if not _name(p).startswith(OTHERS)], ids=_name)
 def test_lines_of_prose_are_short(page):
     long = [
-        number
-        for number, line in enumerate(page.read_text().splitlines(), 1)
+        line
+        for line in prose(page).splitlines()
         if len(line) > MAX_COLUMNS and not line.startswith(("|", "![")) and "](" not in line
     ]
     assert long == []
