@@ -6,9 +6,10 @@ Plain numbers without numpy: readers of archives and the specification of a mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
 
-from earzip.formats.checked import require_integer
+from earzip.formats.checked import Checked, Key, Range
 
 SAMPLE_RATE = 44_100
 """Hz, of the sound that every model of this family takes and gives."""
@@ -30,31 +31,23 @@ def max_segment_bytes(n_latents: int, core: int) -> int:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(Checked):
     """How a track is cut into windows; part of the model and of the archive format.
 
     Raises `ValueError` for what no archive holds.
     """
 
-    sample_rate: int = field(metadata={"key": "rate"})
+    sample_rate: Annotated[int, Range(1, MAX_RATE), Key("rate")]
     """Hz, of the sound that is coded."""
-    hop: int
+    hop: Annotated[int, Range(1, 65_536)]
     """Samples a frame."""
-    lead: int
+    lead: Annotated[int, Range(0, 2**20)]
     """Samples set before and behind a track, so that its first and last frames cover it twice."""
-    core: int
+    core: Annotated[int, Range(1, MAX_FRAMES)]
     """Frames of a window that are kept; also of every segment of an archive but the last."""
-    encoder_context: int
+    encoder_context: Annotated[int, Range(0, MAX_FRAMES)]
     """Frames on each side of the core that the encoder sees."""
-    decoder_context: int
-
-    def __post_init__(self) -> None:
-        require_integer("geometry.rate", self.sample_rate, 1, MAX_RATE)
-        require_integer("geometry.hop", self.hop, 1, 65_536)
-        require_integer("geometry.lead", self.lead, 0, 2**20)
-        require_integer("geometry.core", self.core, 1, MAX_FRAMES)
-        require_integer("geometry.encoder_context", self.encoder_context, 0, MAX_FRAMES)
-        require_integer("geometry.decoder_context", self.decoder_context, 0, MAX_FRAMES)
+    decoder_context: Annotated[int, Range(0, MAX_FRAMES)]
 
     def n_frames(self, n_samples: int) -> int:
         """Return the frames of a track of ``n_samples``; none for an empty track."""

@@ -155,13 +155,13 @@ attack("integer of a million digits", "more than 64 bits")(
     spelled(lambda raw: raw.replace(b'"gain":-15', b'"gain":' + b"9" * 1_000_000))
 )
 attack("JSON 500,000 deep", "nested too deeply")(spelled(lambda raw: b"[" * 500_000))
-attack("JSON of 300,000 lists", "header is not a JSON object")(
+attack("JSON of 300,000 lists", "expected an object")(
     spelled(lambda raw: b"[" + b"[]," * 300_000 + b"[]]")
 )
 attack("not UTF-8", "not UTF-8")(spelled(lambda raw: raw.replace(b"A Song", b"\xff\xfe")))
 attack("UTF-16", "not UTF-8|not JSON")(spelled(lambda raw: raw.decode().encode("utf-16")))
 attack("byte order mark", "not JSON")(spelled(lambda raw: b"\xef\xbb\xbf" + raw))
-attack("list", "header is not a JSON object")(spelled(lambda raw: b"[1]"))
+attack("list", "expected an object")(spelled(lambda raw: b"[1]"))
 attack("JSON cut", "not JSON")(spelled(lambda raw: raw[:-1]))
 
 
@@ -181,25 +181,25 @@ for _key, _value, _message in (
     ("samples", None, "samples is None"),
     ("gain", 1201, "gain is 1201, expected"),
     ("settings", "../x", "settings is"),
-    ("settings", ..., "header has no field settings"),
+    ("settings", ..., "settings is missing"),
     ("symbols", 1, "symbols is 1"),
-    ("source", [], "source is not a JSON object"),
-    ("source", ..., "header has no field source"),
+    ("source", [], "source is \\[\\], expected an object"),
+    ("source", ..., "source is missing"),
     ("source.rate", 1, "8192 samples at 44100 Hz, but 8192 frames at 1 Hz make 361267200"),
     ("source.rate", 0, "source.rate is 0, expected"),
     ("source.frames", -1, "source.frames is -1"),
     ("source.frames", 2**63, "more than 64 bits"),
-    ("source.frames", ..., "header has no field source.frames"),
+    ("source.frames", ..., "source.frames is missing"),
     ("source.name", "../../etc/passwd", "source.name is '../../etc/passwd', not the name"),
     ("source.name", "..", "source.name is '..', not the name"),
     ("source.name", "a\0b", "not the name"),
-    ("source.name", "x" * 1025, "source.name is not text of at most 1024"),
-    ("source.name", ["x"], "source.name is not text"),
-    ("source.sha256", "0" * 63, "source.sha256 has 63 digits"),
+    ("source.name", "x" * 1025, "source.name is 'x.*, expected a text of at most 1024 bytes"),
+    ("source.name", ["x"], "source.name is \\['x'\\], expected a text"),
+    ("source.sha256", "0" * 63, "source.sha256 is '0.*, expected a text of at most 64 bytes like"),
     ("source.sha256", "G" * 64, "source.sha256 is"),
     ("source.float", 0, "source.float is 0, expected true or false"),
     ("source.container", "\x1b[2J", "source.container is"),
-    ("source.truncated", False, "source.truncated is not text"),
+    ("source.truncated", False, "source.truncated is False, expected a text"),
     ("model.latents", 0, "model.latents is 0"),
     ("model.latents", 9, "8 steps for 9 latents"),
     ("model.latents", 2**31, "model.latents is 2147483648"),
@@ -214,13 +214,17 @@ for _key, _value, _message in (
     ("quantizer.steps", "", "quantizer.steps is"),
     ("quantizer.steps", "000", "quantizer.steps has 3 digits"),
     ("quantizer.steps", "01" * 8, "base is not the smallest"),
-    ("quantizer.steps", "00" * 4097, "quantizer.steps is not text of at most 8192"),
+    (
+        "quantizer.steps",
+        "00" * 4097,
+        "quantizer.steps is '0.*, expected a text of at most 8192 bytes",
+    ),
     ("quantizer.steps", "0 " * 8, "quantizer.steps is"),
-    ("quantizer", "x", "quantizer is not a JSON object"),
-    ("quantizer.quality", ..., "header has no field quantizer.quality"),
+    ("quantizer", "x", "quantizer is 'x', expected an object"),
+    ("quantizer.quality", ..., "quantizer.quality is missing"),
     ("critical", [], "critical is not a list"),
     ("critical", "x", "critical is not a list"),
-    ("critical", [1], "critical is not text"),
+    ("critical", [1], "critical is not a list of names"),
 ):
     attack(f"{_key} is {str(_value)[:24]!r}", _message)(header(_key, _value))
 

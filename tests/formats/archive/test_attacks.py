@@ -88,7 +88,8 @@ _MEASURE = """
 import json, sys, time
 from pathlib import Path
 from earzip.errors import ArchiveError
-from earzip.formats.archive.reader import ArchiveReader, verify_structure
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.verify import verify_structure
 
 figures = {}
 for path in sorted(Path(sys.argv[1]).iterdir()):
