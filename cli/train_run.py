@@ -19,6 +19,7 @@ from earzip.cli.options import EXIT_CODES, Count
 from earzip.cli.output import printable
 from earzip.errors import TargetError, UsageError
 from earzip.formats.atomic import reap_stale
+from earzip.training.config import PARTS
 
 if TYPE_CHECKING:
     from earzip.training.config import TrainingConfig
@@ -26,23 +27,6 @@ if TYPE_CHECKING:
 
 _STOPPED = 75
 _SHOWN = ("log_magnitude", "kbps", "norm")
-# Names of `earzip.training.config.PARTS`, which the help shows without loading torch.
-PART_NAMES = (
-    "k-weighting",
-    "mid-side",
-    "magnitude",
-    "mel",
-    "complex",
-    "phase",
-    "correlation",
-    "coherence",
-    "level",
-    "rate",
-    "quantisation",
-    "adversarial",
-    "feature-matching",
-    "transformer",
-)
 
 
 @click.command(epilog=EXIT_CODES, short_help="Train a model, or resume its training.")
@@ -73,8 +57,8 @@ PART_NAMES = (
     "--without",
     metavar="PART",
     multiple=True,
-    type=click.Choice(PART_NAMES),
-    help=f"Switch a part off: {', '.join(PART_NAMES)}. May be repeated.",
+    type=click.Choice(list(PARTS)),
+    help=f"Switch a part off: {', '.join(PARTS)}. May be repeated.",
 )
 @click.option(
     "--set",

@@ -171,7 +171,7 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
 
 def _require_its_network(spec: ModelSpec) -> None:
     """Refuse a configuration of another network than ``spec`` is of, before one is allocated."""
-    from earzip.network.networks import network_config  # noqa: PLC0415  # loads torch
+    from earzip.network.config import network_config  # noqa: PLC0415  # loads torch
 
     try:
         config = network_config(spec.architecture, spec.config)

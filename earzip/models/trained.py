@@ -19,8 +19,8 @@ from earzip.coding.quantizer import STEPS_PER_OCTAVE
 from earzip.errors import ModelDamagedError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.formats.geometry import MAX_EXPONENT
-from earzip.network.config import EarConfig
-from earzip.network.networks import Dimensions, build_network, network_config
+from earzip.network.config import Dimensions, EarConfig, network_config
+from earzip.network.networks import build_network
 
 RUN_WEIGHTS = "weights.safetensors"
 RUN_NETWORK = "weights.json"

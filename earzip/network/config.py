@@ -319,3 +319,21 @@ class EarConfig:
             if got != wanted:
                 raise ValueError(f"{name} is {got!r}, expected {wanted!r}")
         return config
+
+
+Dimensions = SpectralConfig | TransformConfig | EarConfig
+
+_DIMENSIONS: dict[str, type[Dimensions]] = {
+    "spectral": SpectralConfig,
+    "transform": TransformConfig,
+    "ear": EarConfig,
+}
+
+
+def network_config(architecture: str, config: dict[str, Any]) -> Dimensions:
+    """Return the dimensions of a network; ValueError for what this version cannot build."""
+    if architecture not in _DIMENSIONS:
+        raise ValueError(f"unknown architecture {architecture!r}")
+    if not isinstance(config, dict):
+        raise ValueError(f"config is {config!r}, expected an object")
+    return _DIMENSIONS[architecture].from_json(config)

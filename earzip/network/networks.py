@@ -6,29 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from earzip.network.config import EarConfig, SpectralConfig, TransformConfig
+from earzip.network.config import SpectralConfig, TransformConfig, network_config
 from earzip.network.ear import EarVae
 from earzip.network.oobleck import fold_weight_norm
 from earzip.network.spectral import SpectralVae
 from earzip.network.transform import TransformVae
 
-Dimensions = SpectralConfig | TransformConfig | EarConfig
 Network = SpectralVae | TransformVae | EarVae
-
-_DIMENSIONS: dict[str, type[Dimensions]] = {
-    "spectral": SpectralConfig,
-    "transform": TransformConfig,
-    "ear": EarConfig,
-}
-
-
-def network_config(architecture: str, config: dict[str, Any]) -> Dimensions:
-    """Return the dimensions of a network; ValueError for what this version cannot build."""
-    if architecture not in _DIMENSIONS:
-        raise ValueError(f"unknown architecture {architecture!r}")
-    if not isinstance(config, dict):
-        raise ValueError(f"config is {config!r}, expected an object")
-    return _DIMENSIONS[architecture].from_json(config)
 
 
 def build_network(architecture: str, config: dict[str, Any]) -> Network:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from earzip.errors import UsageError
-from earzip.network.networks import network_config
+from earzip.formats.checked import Checked, Range, read, write
+from earzip.network.config import network_config
 
 _SHORTEST_CROP = 8192  # samples: two windows of the longest STFT
 _MOST = 1e6  # of any weight: beyond, there is no music to be made of it
@@ -21,17 +21,15 @@ Form = Literal["hinge", "least-squares"]
 """Of the losses between network and discriminator."""
 
 
-def _require(record: Any, low: float, high: float, *names: str) -> None:
-    """Refuse fields of ``record`` outside ``low`` to ``high``."""
-    for name in names:
-        value = getattr(record, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if not low <= number <= high:
-                raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
+_Weight = Annotated[float, Range(0, _MOST)]
+_Share = Annotated[float, Range(0, 1)]
+_Count = Annotated[int, Range(1, 1_000_000_000)]
+_FftSize = Annotated[int, Range(16, _SHORTEST_CROP // 2)]
+_Decay = Annotated[float, Range(0, 0.999999)]
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Checked):
     """What a reconstruction is judged by, beside its rate: weights of the terms; 0 switches one off.
 
     `earzip.training.losses` defines the terms.
@@ -41,45 +39,39 @@ class LossConfig:
     """Whether both signals are K-weighted before every term."""
     magnitude_channels: Channels = "mslr"
     phase_channels: Channels = "lr"
-    log_magnitude: float = 1.0
-    convergence: float = 1.0
-    mel: float = 1.0
-    complex_convergence: float = 0.7
-    complex_bands: float = 0.5
-    instantaneous_frequency: float = 0.3
-    group_delay: float = 0.3
-    correlation: float = 0.5
-    coherence: float = 0.5
-    level: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self, 0, _MOST, *(f.name for f in fields(self) if f.type == "float"))
+    log_magnitude: _Weight = 1.0
+    convergence: _Weight = 1.0
+    mel: _Weight = 1.0
+    complex_convergence: _Weight = 0.7
+    complex_bands: _Weight = 0.5
+    instantaneous_frequency: _Weight = 0.3
+    group_delay: _Weight = 0.3
+    correlation: _Weight = 0.5
+    coherence: _Weight = 0.5
+    level: _Weight = 0.0
 
 
 @dataclass(frozen=True)
-class AdversarialConfig:
+class AdversarialConfig(Checked):
     """The discriminator and what the network gets from it; see `earzip.training.discriminator`."""
 
-    weight: float = 1.0
-    feature_matching: float = 2.0
+    weight: _Weight = 1.0
+    feature_matching: _Weight = 2.0
     form: Form = "hinge"
-    fft_sizes: tuple[int, ...] = (2048, 1024, 512, 256, 128)
-    channels: int = 32
-    learning_rate: float = 2e-4
-    start: float = 0.0
+    fft_sizes: tuple[_FftSize, ...] = (2048, 1024, 512, 256, 128)
+    channels: Annotated[int, Range(1, 4096)] = 32
+    learning_rate: _Weight = 2e-4
+    start: _Share = 0.0
     """Share of the steps after which it sets in."""
 
     def __post_init__(self) -> None:
-        _require(self, 0, _MOST, "weight", "feature_matching", "learning_rate")
-        _require(self, 0, 1, "start")
-        _require(self, 1, 4096, "channels")
-        _require(self, 16, _SHORTEST_CROP // 2, "fft_sizes")
+        super().__post_init__()
         if not self.fft_sizes or any(size % 4 for size in self.fft_sizes):
             raise ValueError(f"fft_sizes is {list(self.fft_sizes)}, expected multiples of 4")
 
 
 @dataclass(frozen=True)
-class BottleneckConfig:
+class BottleneckConfig(Checked):
     """What noise a decoder learns to bear, and how the rate is counted and steered.
 
     `earzip.training.bottleneck` defines the noises and the measures.
@@ -88,27 +80,24 @@ class BottleneckConfig:
     noise: Literal["round", "uniform", "gaussian", "none"] = "round"
     step_scales: tuple[float, float] = (0.35, 3.0)
     """Range the quantiser's step is drawn from, in posterior scales, log-uniformly, an item."""
-    rounding: float = 0.5
+    rounding: Annotated[float, Range(0.1, 0.5)] = 0.5
     """A magnitude of s steps is rounded to ⌊s + rounding⌋: below ½ with a dead zone about 0.
 
     Only with the noise ``round``.
     """
     rate: Literal["prior", "kl"] = "prior"
-    target_kbps: float | None = 12.0
+    target_kbps: Annotated[float | None, Range(0.01, _MOST)] = 12.0
     """Rate that the weight of the rate's term is steered to; None: that weight stays as it is."""
-    first_weight: float = 2e-3
+    first_weight: _Weight = 2e-3
     """Weight of the rate's term at the start, a bit a frame; 0 with no target switches it off."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         low, high = self.step_scales
         if not 0 < low <= high <= _MOST:
             raise ValueError(f"step_scales is {[low, high]}, expected 0 < low <= high")
-        _require(self, 0.1, 0.5, "rounding")
-        _require(self, 0, _MOST, "first_weight")
-        if self.target_kbps is not None:
-            _require(self, 0.01, _MOST, "target_kbps")
-            if not self.first_weight:
-                raise ValueError("first_weight is 0, which no target can steer; target_kbps: null")
+        if self.target_kbps is not None and not self.first_weight:
+            raise ValueError("first_weight is 0, which no target can steer; target_kbps: null")
 
     @property
     def rounding_of_archives(self) -> float:
@@ -117,50 +106,44 @@ class BottleneckConfig:
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimiserConfig(Checked):
     """AdamW and its schedule: linear warm-up, flat, then linearly to 0."""
 
-    learning_rate: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.01
-    linear_map_share: float = 0.1
+    learning_rate: _Weight = 2e-3
+    betas: tuple[_Decay, _Decay] = (0.9, 0.95)
+    weight_decay: _Weight = 0.01
+    linear_map_share: _Weight = 0.1
     """Learning rate of maps that were set from statistics, as a share of ``learning_rate``."""
-    warm_up: float = 0.02
+    warm_up: _Share = 0.02
     """Share of the steps in which the learning rate rises."""
-    hold: float = 0.4
+    hold: _Share = 0.4
     """Share of the steps after which it falls."""
-    clip: float = 1.0
+    clip: Annotated[float, Range(1e-6, _MOST)] = 1.0
     """Largest gradient norm."""
-    ema: float = 0.0
+    ema: _Decay = 0.0
     """Decay, a step, of the running mean of the weights that a run ends with; 0: the last weights."""
-
-    def __post_init__(self) -> None:
-        _require(self, 0, _MOST, "learning_rate", "weight_decay", "linear_map_share")
-        _require(self, 1e-6, _MOST, "clip")
-        _require(self, 0, 1, "warm_up", "hold")
-        _require(self, 0, 0.999999, "betas", "ema")
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Checked):
     """A run: the same configuration, music and machine give the same weights."""
 
     architecture: str
     model: dict[str, Any]
-    """Dimensions of the network, as `earzip.network.networks.network_config` takes them."""
-    steps: int
-    batch_size: int = 4
+    """Dimensions of the network, as `earzip.network.config.network_config` takes them."""
+    steps: _Count
+    batch_size: _Count = 4
     """Crops of a step, over all processes and accumulated passes together."""
-    accumulation: int = 1
+    accumulation: _Count = 1
     """Passes that a process splits its share of a step into, to save memory."""
-    crop_frames: int = 64
+    crop_frames: _Count = 64
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**31)] = 0
     music: dict[str, float] = field(default_factory=lambda: {"train": 1.0})
     """File stem of each pool of music, with its odds."""
     voices: str | None = None
     """File stem of a pool of speech that is mixed over one crop in ten."""
-    statistics_batches: int = 200
+    statistics_batches: _Count = 200
     """Batches that the linear maps and steps of a transform or spectral network are set from."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
@@ -168,9 +151,7 @@ class TrainingConfig:
     adversarial: AdversarialConfig | None = None
 
     def __post_init__(self) -> None:
-        names = ("steps", "batch_size", "accumulation", "crop_frames", "statistics_batches")
-        _require(self, 1, 1e9, *names)
-        _require(self, 0, 2**31, "seed")
+        super().__post_init__()
         if not self.music or not all(0 < odds <= _MOST for odds in self.music.values()):
             raise ValueError("music must name pools, each with odds above 0")
         for name in [*self.music, *([self.voices] if self.voices else [])]:
@@ -207,7 +188,7 @@ class TrainingConfig:
             raise ValueError("expected an object")  # of the user's file, not ours
         for name, value in (changes or {}).items():
             data = _changed(data, name.split("."), value)
-        return _parsed(cls, data, "")
+        return read(cls, data, by_hand=True)
 
     def without(self, parts: Iterable[str]) -> TrainingConfig:
         """Return this configuration with ``parts``, names in `PARTS`, switched off.
@@ -226,8 +207,7 @@ class TrainingConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able data, the inverse of `from_json`."""
-        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return data
+        return write(self)
 
 
 # Parts of the objective and of the network by the names that users switch them off with.
@@ -259,61 +239,3 @@ def _changed(data: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any
     if not isinstance(inner, dict):
         raise ValueError(f"{key} has no parts to change")
     return data | {key: _changed(inner, rest, value)}
-
-
-_Record = TypeVar("_Record")
-
-
-def _parsed(kind: type[_Record], data: dict[str, Any], prefix: str) -> _Record:
-    hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
-    if unknown := sorted(set(data) - set(names)):
-        raise ValueError(f"{prefix}{unknown[0]} is unknown; there are {', '.join(names)}")
-    values = {
-        name: _value(hints[name], data[name], prefix + name) for name in names if name in data
-    }
-    required = [f.name for f in fields(kind) if f.default is f.default_factory is MISSING]  # type: ignore[arg-type]
-    if missing := [prefix + name for name in required if name not in values]:
-        raise ValueError(f"{' and '.join(missing)} must be given")
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise ValueError(f"{prefix}{error}") from error
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    """Return ``value`` as the field's type; ValueError when it has another."""
-    origin, options = get_origin(hint), get_args(hint)
-    if type(None) in options:
-        (hint,) = (option for option in options if option is not type(None))
-        result = None if value is None else _value(hint, value, name)
-    elif is_dataclass(hint) and isinstance(hint, type):
-        result = _parsed(hint, _typed(dict, value, name), f"{name}.")
-    elif origin is Literal:
-        if value not in options:
-            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(options)}")
-        result = value
-    elif origin is tuple:
-        if options[-1] is not ... and len(_typed(list, value, name)) != len(options):
-            raise ValueError(f"{name} is {value!r}, expected a list of {len(options)} numbers")
-        result = tuple(_value(options[0], item, name) for item in _typed(list, value, name))
-    elif origin is dict:
-        items = _typed(dict, value, name).items()
-        result = {key: _value(options[1], item, f"{name}.{key}") for key, item in items}
-    else:
-        result = value if hint is Any else _typed(hint, value, name)
-    return result
-
-
-_TYPE_NAMES = {
-    bool: "true or false", dict: "an object", float: "a number", int: "a whole number",
-    list: "a list", str: "a text",
-}  # fmt: skip
-
-
-def _typed(kind: Any, value: Any, name: str) -> Any:
-    if kind is float and type(value) is int and abs(value) < _MOST**2:
-        return float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ValueError(f"{name} is {value!r}, expected {_TYPE_NAMES[kind]}")
-    return value

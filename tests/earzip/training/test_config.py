@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from earzip.cli.train_run import PART_NAMES
 from earzip.errors import UsageError
 from earzip.training.config import PARTS, TrainingConfig
 from tests.earzip.training.conftest import EAR, SPECTRAL, load, write_config
@@ -29,8 +28,8 @@ def test_configurations_of_ablations_are_read(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": None}, "steps is None, expected a whole number"),
-        ({"steps": 0}, "steps is 0, expected 1 to 1e+09"),
+        ({"steps": None}, "steps is None, expected an integer"),
+        ({"steps": 0}, "steps is 0, expected an integer 1 to 1000000000"),
         ({"crop_frames": 31}, "crop_frames is 31, expected at least 32"),
         ({"seed": -1}, "seed is -1"),
         ({"music": {"a": float("inf")}}, "music.a is inf"),
@@ -38,13 +37,13 @@ def test_configurations_of_ablations_are_read(path: Path) -> None:
         ({"model": {"widht": 3}}, "model: unknown fields widht"),
         ({"model": {"n_waveform": 5000}}, "n_waveform is 5000, expected at most 2048"),
         ({"loss": {"mel": float("nan")}}, "loss.mel is nan, expected a number"),
-        ({"loss": {"mel": -1}}, "loss.mel is -1.0, expected 0 to 1e+06"),
+        ({"loss": {"mel": -1}}, "loss.mel is -1.0, expected a number 0 to 1000000.0"),
         ({"optimiser": {"learning_rate": 10**400}}, "optimiser.learning_rate is 1000"),
-        ({"optimiser": {"betas": [1, 1]}}, "optimiser.betas is (1.0, 1.0)"),
+        ({"optimiser": {"betas": [1, 1]}}, "optimiser.betas is 1.0, expected"),
         ({"optimiser": {"clip": 0}}, "optimiser.clip is 0.0"),
         ({"adversarial": {"fft_sizes": []}}, "adversarial.fft_sizes is []"),
-        ({"adversarial": {"fft_sizes": [3]}}, "adversarial.fft_sizes is (3,)"),
-        ({"adversarial": {"start": 2}}, "adversarial.start is 2.0, expected 0 to 1"),
+        ({"adversarial": {"fft_sizes": [3]}}, "adversarial.fft_sizes is 3, expected"),
+        ({"adversarial": {"start": 2}}, "adversarial.start is 2.0, expected a number 0 to 1"),
         ({"bottleneck": {"target_kbps": 0}}, "bottleneck.target_kbps is 0.0"),
         ({"bottleneck": {"first_weight": 0}}, "bottleneck.first_weight is 0"),
         ({"model": {"hop": 1000}}, "multiple"),
@@ -56,7 +55,7 @@ def test_configurations_of_ablations_are_read(path: Path) -> None:
         ({"loss": {"phase_channels": "ms"}}, "'ms', expected one of mslr, lr"),
         ({"loss": 3}, "loss is 3, expected an object"),
         ({"bottleneck": {"step_scales": 1}}, "expected a list"),
-        ({"bottleneck": {"step_scales": [1]}}, "expected a list of 2 numbers"),
+        ({"bottleneck": {"step_scales": [1]}}, "expected a list of 2"),
         ({"bottleneck": {"step_scales": [2, 1]}}, "expected 0 < low <= high"),
         ({"bottleneck": {"noise": "pink"}}, "expected one of round, uniform, gaussian, none"),
         ({"music": {}}, "music must name pools"),
@@ -84,7 +83,7 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_what_must_be_given_is_named(tmp_path: Path) -> None:
     path = write_config(tmp_path, {"architecture": "spectral"})
-    with pytest.raises(UsageError, match="model and steps must be given"):
+    with pytest.raises(UsageError, match="model is missing"):
         TrainingConfig.load(path)
 
 
@@ -118,7 +117,3 @@ def test_feature_matching_goes_with_no_discriminator_coming() -> None:
 def test_a_part_of_another_network_is_refused() -> None:
     with pytest.raises(ValueError, match="the spectral network has no transformer"):
         load(SPECTRAL).without(["transformer"])
-
-
-def test_the_command_line_knows_every_part() -> None:
-    assert set(PART_NAMES) == set(PARTS)
