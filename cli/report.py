@@ -227,7 +227,7 @@ def _record(entry: TrackEntry) -> FileRecord:
             "archive_bytes": facts.archive_bytes,
             "picture_bytes": facts.picture_bytes,
             "kbps": round(facts.kbps, 3),
-            "has_pictures": entry.portrait is not None,
+            "has_pictures": entry.view is not None,
             "measures": entry.measures,
         },
     )
@@ -235,7 +235,7 @@ def _record(entry: TrackEntry) -> FileRecord:
 
 def _described(builder: PageBuilder, n_bytes: int) -> str:
     parts = [size(n_bytes), count(len(builder.entries), "track")]
-    parts.append(f"{len(builder.portraits)} with pictures")
+    parts.append(f"{len(builder.views)} with pictures")
     if builder.with_audio:
         parts.append(f"{builder.n_with_audio} to listen to")
     return ", ".join(parts)

@@ -1,7 +1,7 @@
 """A page in the making: which tracks get pictures, within the size that a page may have.
 
 The table comes first, in as much detail as fits into its share; then covers; what is left goes to
-portraits, track by track in the order of `PageBuilder.by_need`, until one does not fit.
+views, track by track in the order of `PageBuilder.by_need`, until one does not fit.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from earzip.page.assembly import (
     write_page,
 )
 from earzip.page.facts import TrackFacts, library_totals
-from earzip.page.originals import Originals, open_stored
+from earzip.page.originals import Originals, open_exact_copy
 from earzip.page.pictures import COARSE, FINE, Grade, thumbnail
-from earzip.page.portrait import OpenOriginal, Portrait, portray
 from earzip.page.rows import Detail, TrackEntry, cut, pack_rows
+from earzip.page.track_view import OpenOriginal, TrackView, analyse
 from earzip.results import Progress
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ class PageBuilder:
     with_audio: bool = False
     limit_bytes: int = PAGE_BYTES
     covers: list[str] = field(default_factory=list)
-    portraits: list[str] = field(default_factory=list)
+    views: list[str] = field(default_factory=list)
     """Each a script element of data."""
     excerpts: list[str] = field(default_factory=list)
     n_with_audio: int = 0
     is_full: bool = False
-    """A portrait did not fit any more."""
+    """A view did not fit any more."""
 
     def __post_init__(self) -> None:
         self.detail = self._choose_detail()
@@ -101,7 +101,7 @@ class PageBuilder:
         return measured + [i for i, entry in enumerate(self.entries) if not entry.measures]
 
     def look_at(self, i: int, on_progress: Progress) -> None:
-        """Make the thumbnail and, if there is room, the portrait of entry ``i``.
+        """Make the thumbnail and, if there is room, the view of entry ``i``.
 
         What goes wrong is noted in the entry, as its ``problem`` or in its ``notes``.
         """
@@ -131,14 +131,14 @@ class PageBuilder:
             "n_problems": len(self.problems),
             "most_problems": _MAX_PROBLEMS,
             "detail": self.detail.name,
-            "n_portraits": len(self.portraits),
+            "n_views": len(self.views),
             "n_with_audio": self.n_with_audio,
             "with_audio": self.with_audio,
             "with_originals": self.originals is not None,
             "covers": self.covers,
         }
         rows = pack_rows(self.entries, self.detail)
-        write_page(file, summary, rows, [*self.portraits, *self.excerpts])
+        write_page(file, summary, rows, [*self.views, *self.excerpts])
 
     def _choose_detail(self) -> Detail:
         for detail in Detail:
@@ -168,22 +168,22 @@ class PageBuilder:
         return len(self.covers) - 1
 
     def _portray(self, entry: TrackEntry, on_progress: Progress) -> None:
-        portrait = self._decoded(entry, self._original(entry), on_progress)
-        if portrait is None:
+        view = self._decoded(entry, self._original(entry), on_progress)
+        if view is None:
             return
-        if portrait.lost_segments:
-            n = len(portrait.lost_segments)
+        if view.lost_segments:
+            n = len(view.lost_segments)
             entry.add_problem(f"damaged: silence in place of {n} segment{'s' * (n != 1)}")
-        if portrait.measures:
-            entry.measures = asdict(portrait.measures)
-        text = data_script(f"portrait-{len(self.portraits)}", _packed(portrait))
+        if view.measures:
+            entry.measures = asdict(view.measures)
+        text = data_script(f"view-{len(self.views)}", _packed(view))
         if len(text) > self._room:
             self.is_full = True
             return
         self._room -= len(text)
-        entry.portrait = len(self.portraits)
-        self._add_excerpts(portrait)
-        self.portraits.append(text)
+        entry.view = len(self.views)
+        self._add_excerpts(view)
+        self.views.append(text)
 
     def _original(self, entry: TrackEntry) -> OpenOriginal | None:
         if self.originals is not None:
@@ -192,15 +192,15 @@ class PageBuilder:
                 return lambda _archive: open_source(path)
             except SourceError as error:
                 entry.notes.append(_told(error, entry))
-        return open_stored if entry.facts.exact_bytes else None
+        return open_exact_copy if entry.facts.exact_bytes else None
 
     def _decoded(
         self, entry: TrackEntry, open_original: OpenOriginal | None, on_progress: Progress
-    ) -> Portrait | None:
+    ) -> TrackView | None:
         with_audio = self.with_audio and self._audio_room > 0
 
-        def portrait_beside(open_original: OpenOriginal | None) -> Portrait | None:
-            return portray(
+        def view_beside(open_original: OpenOriginal | None) -> TrackView | None:
+            return analyse(
                 entry.facts.path,
                 open_original,
                 self.codecs,
@@ -210,21 +210,21 @@ class PageBuilder:
             )
 
         try:
-            return portrait_beside(open_original)
+            return view_beside(open_original)
         except SourceError as error:
             entry.notes.append(_told(error, entry))
         except DamagedArchiveError as error:
-            if open_original is not open_stored:
+            if open_original is not open_exact_copy:
                 raise
-            portrait = portrait_beside(None)  # raises it again where the sound is what is damaged
+            view = view_beside(None)  # raises it again where the sound is what is damaged
             entry.add_problem(error.message)
-            return portrait
-        return portrait_beside(None)
+            return view
+        return view_beside(None)
 
-    def _add_excerpts(self, portrait: Portrait) -> None:
+    def _add_excerpts(self, view: TrackView) -> None:
         texts = [
-            packed_audio(f"audio-{len(self.portraits)}-{name}", side.excerpt)
-            for name, side in portrait.sides.items()
+            packed_audio(f"audio-{len(self.views)}-{name}", side.excerpt)
+            for name, side in view.sides.items()
             if side.excerpt
         ]
         n_bytes = sum(map(len, texts))
@@ -252,13 +252,13 @@ def _model_problem(error: EarzipError, facts: TrackFacts) -> str:
     )
 
 
-def _packed(portrait: Portrait) -> dict[str, Any]:
+def _packed(view: TrackView) -> dict[str, Any]:
     sides = {
         name: {"spectrogram": base64_text(side.spectrogram), "peaks": base64_text(side.peaks)}
-        for name, side in portrait.sides.items()
+        for name, side in view.sides.items()
     }
     return {
         "sides": sides,
-        "difference": base64_text(portrait.difference) if portrait.difference else None,
-        "excerpt_start": portrait.excerpt_start_s,
+        "difference": base64_text(view.difference) if view.difference else None,
+        "excerpt_start": view.excerpt_start_s,
     }

@@ -53,7 +53,7 @@ class Originals:
         ]
 
 
-def open_stored(reader: ArchiveReader) -> SourceReader:
+def open_exact_copy(reader: ArchiveReader) -> SourceReader:
     """Return the sound of the exact copy of the source that an archive holds.
 
     Raises `DamagedArchiveError` for one that is damaged, `SourceError` where it cannot be decoded.

@@ -50,8 +50,8 @@ class TrackEntry:
     notes: list[str] = field(default_factory=list)
     cover: int | None = None
     """Which of the page's thumbnails is its."""
-    portrait: int | None = None
-    """Which of the page's portraits is its."""
+    view: int | None = None
+    """Which of the page's views is its."""
 
     def add_problem(self, message: str, in_full: str | None = None) -> None:
         """Note one more thing that is wrong with the archive."""
@@ -98,7 +98,7 @@ def _columns(entries: Sequence[TrackEntry], detail: Detail) -> dict[str, list[An
         "quality": [f.quality for f in facts],
         "model": [f.model for f in facts],
         "cover": [entry.cover for entry in entries],
-        "portrait": [entry.portrait for entry in entries],
+        "view": [entry.view for entry in entries],
         "problem": [entry.problem for entry in entries],
         "undecoded": [int(entry.is_undecoded) for entry in entries],
         "notes": [entry.notes for entry in entries],

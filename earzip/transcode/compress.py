@@ -43,11 +43,11 @@ from earzip.models.pool import CodecPool
 from earzip.models.store import find_model
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
-from earzip.transcode.quality import Guard
+from earzip.transcode.quality import QualityCheck
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
     compressed_already,
-    look_at_target,
+    inspect_target,
     result_of,
 )
 
@@ -89,7 +89,7 @@ def compress_file(
         return done
     digest, before = _hash(source, on_progress)
     replace = os.path.lexists(target)
-    existing = look_at_target(source, target, digest, settings, options)
+    existing = inspect_target(source, target, digest, settings, options)
     if existing.result:
         return existing.result
     with ExitStack() as stack:
@@ -178,8 +178,8 @@ class _Encoding:
 
             sizes = write(header)
             if self.options.checks or self.keeps_exact_copy:
-                guard = self._guard(reader.facts)
-                header, sizes = guard.complete(writer, header, write)
+                check = self._quality_check(reader.facts)
+                header, sizes = check.finish(writer, header, write)
                 self._require_unchanged(before)
             writer.commit(header.source.mtime_ns)
         warnings += [*reader.notes, *_layout_warnings(reader)]
@@ -313,9 +313,11 @@ class _Encoding:
             return TagSet(), [f"tags cannot be read and are not archived: {error.message}"]
         return tags, list(tags.problems)
 
-    def _guard(self, facts: SourceFacts) -> Guard:
+    def _quality_check(self, facts: SourceFacts) -> QualityCheck:
         report = self.on_progress or (lambda _seconds: None)
-        return Guard(self.source, facts, self.codec, self.options, self.keeps_exact_copy, report)
+        return QualityCheck(
+            self.source, facts, self.codec, self.options, self.keeps_exact_copy, report
+        )
 
     def _report(self, n_samples: int) -> None:
         if self.on_progress:

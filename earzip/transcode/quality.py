@@ -31,7 +31,7 @@ Write = Callable[..., ArchiveSizes]
 
 
 @dataclass(frozen=True)
-class Guard:
+class QualityCheck:
     """Completes the archive of ``source`` before it gets its name."""
 
     source: Path
@@ -42,7 +42,7 @@ class Guard:
     """Whatever the floor says."""
     on_progress: Progress
 
-    def complete(
+    def finish(
         self, writer: ArchiveWriter, header: Header, write: Write
     ) -> tuple[Header, ArchiveSizes]:
         """Write the archive once more, with its measures and an exact copy if it is due; return both.

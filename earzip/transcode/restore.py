@@ -165,7 +165,7 @@ class _Restoration:
         # Where there was no target: one that has come since is not replaced.
         with (
             atomic_path(self.target, replace=may_replace) as temporary,
-            _blaming(self.target, temporary),
+            _errors_about(self.target, temporary),
         ):
             decoded, n_overs = self._write_sound(temporary, plan, copy)
             lost = decoded.lost if decoded else {}
@@ -247,7 +247,7 @@ class _Restoration:
 
 
 @contextmanager
-def _blaming(target: Path, temporary: Path) -> Iterator[None]:
+def _errors_about(target: Path, temporary: Path) -> Iterator[None]:
     """Let errors of a file that the user never sees name the one that it is to become."""
     try:
         yield

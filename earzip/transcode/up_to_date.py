@@ -26,7 +26,7 @@ from earzip.results import CompressResult, Status
 
 
 @dataclass(frozen=True)
-class Existing:
+class TargetState:
     """What an archive that is there means for the one that is to be made."""
 
     result: CompressResult | None = None
@@ -68,7 +68,7 @@ def compressed_already(
     if not _is_of(header.source, source, status):
         return None
     settings = settings or ArchiveSettings(find_model(options.model), options.quality)
-    if _why_anew(header, settings, options) is not None:
+    if _why_replace(header, settings, options) is not None:
         return None
     result = result_of("up_to_date", source, target, header, sizes, options)
     floor = options.floor
@@ -86,32 +86,32 @@ def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
     return named == (portable_name(source), status.st_size, status.st_mtime_ns)
 
 
-def look_at_target(
+def inspect_target(
     source: Path, target: Path, sha256: str, settings: ArchiveSettings, options: CompressOptions
-) -> Existing:
+) -> TargetState:
     """Return what stands at ``target``, next to nothing if ``options.force`` replaces another's.
 
     ``sha256`` is that of the source. Raises TargetError for a target that ``options.force`` is needed
     to replace, BelowFloorError for an archive below a floor that fails.
     """
     if not os.path.lexists(target):
-        return Existing()
+        return TargetState()
     try:
         header, sizes = _read_archive_of(source, target, sha256)
     except TargetError:
         if options.force:
-            return Existing(has_exact_copy=_has_exact_copy(target))
+            return TargetState(has_exact_copy=_has_exact_copy(target))
         raise
-    reason = _why_anew(header, settings, options)
+    reason = _why_replace(header, settings, options)
     # A hundredth of the source, which was just hashed: rot must not pass for up to date.
     if reason is None and verify_structure(target):
         reason = "a damaged archive"
     if reason is not None:
-        return Existing(None, (f"replaced {reason}",), header.exact is not None)
+        return TargetState(None, (f"replaced {reason}",), header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:
         options.floor.require(result.measures, "; the archive that is there stays")
-    return Existing(result)
+    return TargetState(result)
 
 
 def _has_exact_copy(target: Path) -> bool:
@@ -148,7 +148,7 @@ def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, A
     )
 
 
-def _why_anew(header: Header, settings: ArchiveSettings, options: CompressOptions) -> str | None:
+def _why_replace(header: Header, settings: ArchiveSettings, options: CompressOptions) -> str | None:
     """Return which archive does not do, in words; None for one that does if it is whole."""
     if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
         changes = ", ".join(settings.changes_since(header))

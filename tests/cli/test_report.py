@@ -114,7 +114,7 @@ def test_a_damaged_exact_copy_is_a_problem_and_costs_the_comparison_only(
     assert "exact copy" in outcome.stderr
     rows = rows_of(page)
     assert "exact copy" in rows["problem"][0]
-    assert (rows["notes"], rows["portrait"]) == ([[]], [0])
+    assert (rows["notes"], rows["view"]) == ([[]], [0])
     assert '"sides":{"restored":' in page.read_text(encoding="utf-8")
 
 
@@ -142,7 +142,7 @@ def test_an_absent_model_costs_the_pictures_only(earzip, archives, tmp_path, mon
     outcome = earzip("report", archives, "-o", page)
     assert outcome.exit_code == 3
     assert "not decoded" in outcome.stderr
-    assert rows_of(page)["portrait"] == [None, None]
+    assert rows_of(page)["view"] == [None, None]
     assert all("tiny" in problem for problem in rows_of(page)["problem"])
     assert "earzip/models" in outcome.stderr
     assert not any("/" in problem for problem in rows_of(page)["problem"])
@@ -152,7 +152,7 @@ def test_a_bug_of_one_track_does_not_cost_the_page(earzip, archives, tmp_path, m
     def broken(*_args: object, **_options: object) -> None:
         raise ZeroDivisionError("nobody thought of it")
 
-    monkeypatch.setattr(builder, "portray", broken)
+    monkeypatch.setattr(builder, "analyse", broken)
     outcome = earzip("report", archives, "-o", tmp_path / "r.html")
     assert outcome.exit_code == 1
     assert "Traceback" in outcome.stderr
@@ -219,7 +219,7 @@ def test_without_pillow_the_extra_is_named(earzip, archives, tmp_path, monkeypat
 
 
 def test_an_unwritable_page_is_told_before_the_work(earzip, archives, tmp_path, monkeypatch):
-    monkeypatch.setattr(builder, "portray", lambda *a, **k: pytest.fail("decoded in vain"))
+    monkeypatch.setattr(builder, "analyse", lambda *a, **k: pytest.fail("decoded in vain"))
     outcome = earzip("report", archives, "-o", tmp_path / "nowhere" / "r.html")
     assert outcome.exit_code == 1
     assert "cannot be written" in outcome.stderr

@@ -9,8 +9,8 @@ function showDetail(row, cell) {
     ...row.notes.map((note) => element("p", { class: "note" }, note)),
     pictures, factsOf(row)));
   current = { row, pictures: [], player: null };
-  if (row.portrait === null) pictures.append(element("p", { class: "remark" }, whyNoPictures(row)));
-  else showPortrait(row, pictures);
+  if (row.view === null) pictures.append(element("p", { class: "remark" }, whyNoPictures(row)));
+  else showView(row, pictures);
   const shown = current;
   return () => {
     shown.player?.close();
@@ -24,11 +24,11 @@ function whyNoPictures(row) {
   return "No pictures of this track: they would not have fitted into this page. A report on its archive alone has them.";
 }
 
-function showPortrait(row, place) {
-  const portrait = JSON.parse(byId(`portrait-${row.portrait}`).textContent);
-  const { sides, difference, excerpt_start: start } = portrait;
+function showView(row, place) {
+  const view = JSON.parse(byId(`view-${row.view}`).textContent);
+  const { sides, difference, excerpt_start: start } = view;
   const names = Object.keys(sides);
-  const audio = Object.fromEntries(names.map((name) => [name, byId(`audio-${row.portrait}-${name}`)]).filter(([, node]) => node));
+  const audio = Object.fromEntries(names.map((name) => [name, byId(`audio-${row.view}-${name}`)]).filter(([, node]) => node));
   const canPlay = Object.keys(audio).length > 0;
   const excerpt = canPlay ? { start, seconds: Math.min(20, row.duration) } : null;
   const cursors = [];
@@ -112,7 +112,7 @@ function factsOf(row) {
 
 function whyNoMeasures(row) {
   if (!summary.with_originals) return ["No measures: they compare with the original, which ", code("--originals DIR"), " gives."];
-  if (row.portrait === null) return ["No measures: only tracks with pictures were compared with their originals."];
+  if (row.view === null) return ["No measures: only tracks with pictures were compared with their originals."];
   if (row.notes.length) return ["No measures: the original could not be compared with."];
   return ["No measures: they are not defined of digital silence and of a few samples."];
 }

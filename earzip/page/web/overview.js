@@ -92,7 +92,7 @@ function showProblems(rows) {
 }
 
 function showCoverage() {
-  const { n_portraits: shown, totals } = summary;
+  const { n_views: shown, totals } = summary;
   const said = [];
   if (shown < totals.n_tracks) {
     said.push(shown

@@ -11,7 +11,7 @@ class Table {
     this.page = 0;
     this.open = null; // the row whose detail is shown, and its closing
     this.texts = new Map();
-    this.someLackPictures = summary.n_portraits > 0 && rows.some((row) => row.portrait === null);
+    this.someLackPictures = summary.n_views > 0 && rows.some((row) => row.view === null);
     this.showHead();
     this.showControls();
     this.update();
@@ -70,7 +70,7 @@ class Table {
     const words = plain(byId("filter").value).split(/\s+/).filter(Boolean);
     const only = byId("only-pictures").checked;
     this.found = this.rows.filter((row) =>
-      (!only || row.portrait !== null) && words.every((word) => this.textOf(row).includes(word)));
+      (!only || row.view !== null) && words.every((word) => this.textOf(row).includes(word)));
     if (column) this.found.sort(comparison(column, direction));
     const all = counted(this.rows.length, "track");
     byId("count").textContent = this.found.length === this.rows.length ? all : `${grouped(this.found.length)} of ${all}`;
@@ -142,7 +142,7 @@ class Table {
     const under = [row.artist, row.album].filter(Boolean).join(" · ");
     return [
       toggle,
-      row.portrait !== null && this.someLackPictures ? element("span", { class: "has-pictures", title: "with pictures" }) : null,
+      row.view !== null && this.someLackPictures ? element("span", { class: "has-pictures", title: "with pictures" }) : null,
       under ? element("span", { class: "under" }, under) : null,
     ];
   }

@@ -10,8 +10,8 @@ import pytest
 from earzip.errors import DamagedArchiveError, ModelNotFoundError, SourceError
 from earzip.page import builder
 from earzip.page.builder import AUDIO_BYTES, PAGE_BYTES, PageBuilder
-from earzip.page.portrait import Portrait, Side
 from earzip.page.rows import MEASURES, Detail, TrackEntry
+from earzip.page.track_view import Side, TrackView
 from tests.earzip.page.records import facts
 
 pytest.importorskip("PIL")
@@ -21,16 +21,16 @@ def entries(n: int) -> list[TrackEntry]:
     return [TrackEntry(f"{i}.earz", facts(i)) for i in range(n)]
 
 
-def portrait(excerpt: bytes | None = None, picture_bytes: int = 11_000) -> Portrait:
+def view(excerpt: bytes | None = None, picture_bytes: int = 11_000) -> TrackView:
     noise = np.random.default_rng(0).bytes(picture_bytes)
     side = Side(noise, bytes(600), excerpt)
-    return Portrait(side, side, noise, None, 0.0, ())
+    return TrackView(side, side, noise, None, 0.0, ())
 
 
 @pytest.fixture
 def _quick(monkeypatch):
     """Decode nothing, and find a thumbnail of 1.9 kB in every archive."""
-    monkeypatch.setattr(builder, "portray", lambda *a, **k: portrait())
+    monkeypatch.setattr(builder, "analyse", lambda *a, **k: view())
     monkeypatch.setattr(builder, "thumbnail", lambda image: bytes(1900))
 
     class Reader:
@@ -64,8 +64,8 @@ def test_a_page_stays_within_its_size(n, detail):
     page, written = build(n)
     assert len(written) <= PAGE_BYTES
     assert page.detail == detail
-    assert len(page.portraits) >= min(n, 15)
-    assert page.is_full == (len(page.portraits) < n)
+    assert len(page.views) >= min(n, 15)
+    assert page.is_full == (len(page.views) < n)
     assert len(page.covers) >= min(-(-n // 12), 200)
     if page.is_full:  # the limit is used, not only kept
         assert len(written) > 0.6 * PAGE_BYTES
@@ -96,24 +96,24 @@ def test_tracks_with_low_measures_come_first_then_the_others_in_order():
     assert PageBuilder(tracks, None).by_need() == [4, 3, 1, 0, 2]
 
 
-def test_once_a_portrait_does_not_fit_nothing_more_is_decoded(monkeypatch):
+def test_once_a_view_does_not_fit_nothing_more_is_decoded(monkeypatch):
     seen = []
-    monkeypatch.setattr(builder, "portray", lambda path, *a, **k: seen.append(path) or portrait())
+    monkeypatch.setattr(builder, "analyse", lambda path, *a, **k: seen.append(path) or view())
     page = PageBuilder(
         [TrackEntry("x", facts(i, cover=None)) for i in range(40)], None, limit_bytes=300_000
     )
     for i in range(40):
         page.look_at(i, lambda seconds: None)
     assert page.is_full
-    assert len(seen) == len(page.portraits) + 1
+    assert len(seen) == len(page.views) + 1
 
 
 def test_excerpts_have_a_limit_of_their_own(monkeypatch):
     size = AUDIO_BYTES // 11
     monkeypatch.setattr(
         builder,
-        "portray",
-        lambda *a, with_audio, **k: portrait(bytes(size) if with_audio else None),
+        "analyse",
+        lambda *a, with_audio, **k: view(bytes(size) if with_audio else None),
     )
     page = PageBuilder(
         [TrackEntry("x", facts(i, cover=None)) for i in range(6)], None, with_audio=True
@@ -121,7 +121,7 @@ def test_excerpts_have_a_limit_of_their_own(monkeypatch):
     for i in range(6):
         page.look_at(i, lambda seconds: None)
     assert page.n_with_audio == 4  # 8/3 of the size each, as text
-    assert len(page.portraits) == 6
+    assert len(page.views) == 6
     assert len(page.excerpts) == 8
 
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_decoded_is_a_problem_of_its_entry(monkeypatch):
     def fail(*_args, **_options):
         raise ModelNotFoundError("needs it; put its .json into /home/somebody/models")
 
-    monkeypatch.setattr(builder, "portray", fail)
+    monkeypatch.setattr(builder, "analyse", fail)
     page = PageBuilder([TrackEntry("x", facts(cover=None))], None)
     page.look_at(0, lambda seconds: None)
     (entry,) = page.entries
@@ -137,7 +137,7 @@ def test_what_cannot_be_decoded_is_a_problem_of_its_entry(monkeypatch):
         "not decoded: needs model 'mini' with SHA-256 abababababababab…, which is not installed"
     )
     assert entry.problem_in_full.endswith("put its .json into /home/somebody/models")
-    assert entry.portrait is None
+    assert entry.view is None
 
 
 @pytest.mark.usefixtures("_quick")
@@ -151,30 +151,30 @@ def test_a_damaged_cover_does_not_cost_the_pictures(monkeypatch):
     page, _ = build(1)
     (entry,) = page.entries
     assert entry.problem == "picture 0 is damaged"
-    assert (entry.cover, entry.portrait, entry.is_undecoded) == (None, 0, False)
+    assert (entry.cover, entry.view, entry.is_undecoded) == (None, 0, False)
 
 
 def test_an_original_that_cannot_be_compared_is_noted_and_done_without(monkeypatch):
-    def portray(path, original, *_args, **_options):
+    def analyse(path, original, *_args, **_options):
         if original:
             raise SourceError("decodes to 5 samples here", "o.flac")
-        return portrait()
+        return view()
 
     class Originals:
         find = staticmethod(lambda track: "o.flac")
 
-    monkeypatch.setattr(builder, "portray", portray)
+    monkeypatch.setattr(builder, "analyse", analyse)
     page = PageBuilder([TrackEntry("x", facts(cover=None))], None, originals=Originals())
     page.look_at(0, lambda seconds: None)
     assert page.entries[0].notes == ["o.flac: decodes to 5 samples here"]
-    assert page.entries[0].portrait == 0
+    assert page.entries[0].view == 0
 
 
 @pytest.mark.usefixtures("_quick")
 def test_the_summary_says_what_is_on_the_page():
     _page, written = build(3)
     summary = json.loads(re.search(r'id="summary">(.*?)</script>', written)[1])
-    assert summary["n_portraits"] == 3
+    assert summary["n_views"] == 3
     assert summary["totals"]["n_tracks"] == 3
     assert summary["with_originals"] is False
     assert summary["detail"] == "ALL_TAGS"

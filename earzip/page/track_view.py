@@ -45,7 +45,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Portrait:
+class TrackView:
     """What the page shows of a track's sound. Without an original there is nothing to compare."""
 
     restored: Side
@@ -62,7 +62,7 @@ class Portrait:
         return {name: side for name, side in both.items() if side is not None}
 
 
-def portray(
+def analyse(
     archive: Path,
     open_original: OpenOriginal | None,
     codecs: CodecPool,
@@ -70,8 +70,8 @@ def portray(
     *,
     with_audio: bool,
     on_progress: Progress,
-) -> Portrait | None:
-    """Return the portrait of an archive's track; None for a track without samples.
+) -> TrackView | None:
+    """Return the view of an archive's track; None for a track without samples.
 
     Silence stands for damaged segments. Raises ArchiveError, ModelNotFoundError, ModelDamagedError,
     and SourceError for an original that cannot be decoded to the length that the archive has.
@@ -81,28 +81,28 @@ def portray(
         if not n_samples:
             return None
         sound = CodedSound(reader, codec_of(reader, codecs), 0, n_samples, keep_going=True)
-        ears = {"restored": _Ear(n_samples, grade, with_audio)}
+        meters = {"restored": _SideMeter(n_samples, grade, with_audio)}
         if open_original is None:
             for block in sound.blocks():
-                ears["restored"].add(block)
+                meters["restored"].add(block)
                 on_progress(block.shape[1] / SAMPLE_RATE)
-            return _finish(ears, grade, None, tuple(sorted(sound.lost)))
+            return _finish(meters, grade, None, tuple(sorted(sound.lost)))
         from earzip.metrics.measures import QualityMeter  # noqa: PLC0415  # loads torch
 
-        ears["original"] = _Ear(n_samples, grade, with_audio)
+        meters["original"] = _SideMeter(n_samples, grade, with_audio)
         meter = QualityMeter()
         with open_original(reader) as source:
             original = FileSound(source)
             for restored, before in zip_blocks(sound.blocks(), original.blocks()):
-                ears["restored"].add(restored)
-                ears["original"].add(before)
+                meters["restored"].add(restored)
+                meters["original"].add(before)
                 meter.add(restored, before)
                 on_progress(restored.shape[1] / SAMPLE_RATE)
             _require_length(original, n_samples)
-        return _finish(ears, grade, meter.measures(), tuple(sorted(sound.lost)))
+        return _finish(meters, grade, meter.measures(), tuple(sorted(sound.lost)))
 
 
-class _Ear:
+class _SideMeter:
     """Takes in one side of a track, block by block."""
 
     def __init__(self, n_samples: int, grade: Grade, with_audio: bool) -> None:
@@ -141,22 +141,22 @@ def encode_flac(audio: Audio) -> bytes:
 
 
 def _finish(
-    ears: dict[str, _Ear], grade: Grade, measures: Measures | None, lost: tuple[int, ...]
-) -> Portrait:
-    levels = {name: ear.spectrogram.decibels() for name, ear in ears.items()}
+    meters: dict[str, _SideMeter], grade: Grade, measures: Measures | None, lost: tuple[int, ...]
+) -> TrackView:
+    levels = {name: ear.spectrogram.decibels() for name, ear in meters.items()}
     sides = {
         name: Side(levels_picture(levels[name], grade), ear.waveform.peaks(), ear.excerpt())
-        for name, ear in ears.items()
+        for name, ear in meters.items()
     }
     difference = None
     if "original" in levels:
         difference = difference_picture(levels["restored"], levels["original"], grade)
-    return Portrait(
+    return TrackView(
         restored=sides["restored"],
         original=sides.get("original"),
         difference=difference,
         measures=measures,
-        excerpt_start_s=ears["restored"].start / SAMPLE_RATE,
+        excerpt_start_s=meters["restored"].start / SAMPLE_RATE,
         lost_segments=lost,
     )
 

@@ -11,9 +11,9 @@ from earzip.errors import DamagedArchiveError, SourceError
 from earzip.formats.audio.source import open_source
 from earzip.models.pool import CodecPool
 from earzip.options import Floor
-from earzip.page.originals import open_stored
+from earzip.page.originals import open_exact_copy
 from earzip.page.pictures import COARSE
-from earzip.page.portrait import EXCERPT_S, encode_flac, excerpt_range, portray
+from earzip.page.track_view import EXCERPT_S, analyse, encode_flac, excerpt_range
 from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
 from tests.conftest import tones
@@ -30,21 +30,21 @@ def codecs():
 
 def look(archive, original, codecs, *, audio=False, on_progress=lambda seconds: None):
     opens = original if original is None or callable(original) else lambda _: open_source(original)
-    return portray(archive, opens, codecs, COARSE, with_audio=audio, on_progress=on_progress)
+    return analyse(archive, opens, codecs, COARSE, with_audio=audio, on_progress=on_progress)
 
 
 def test_beside_its_original_a_track_has_both_sides_and_measures(archive, song, codecs):
-    portrait = look(archive, song, codecs)
-    assert list(portrait.sides) == ["original", "restored"]
-    assert portrait.difference
-    assert portrait.measures.icpc > 0
-    assert portrait.lost_segments == ()
+    view = look(archive, song, codecs)
+    assert list(view.sides) == ["original", "restored"]
+    assert view.difference
+    assert view.measures.icpc > 0
+    assert view.lost_segments == ()
 
 
 def test_without_an_original_there_is_the_restored_side_alone(archive, codecs):
-    portrait = look(archive, None, codecs)
-    assert list(portrait.sides) == ["restored"]
-    assert portrait.difference is portrait.measures is None
+    view = look(archive, None, codecs)
+    assert list(view.sides) == ["restored"]
+    assert view.difference is view.measures is None
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def exact_archive(song, tmp_path, tiny_model):
 
 
 def test_the_exact_copy_of_an_archive_stands_in_for_the_original(exact_archive, codecs):
-    portrait = look(exact_archive, open_stored, codecs)
-    assert list(portrait.sides) == ["original", "restored"]
-    assert portrait.measures is not None
+    view = look(exact_archive, open_exact_copy, codecs)
+    assert list(view.sides) == ["original", "restored"]
+    assert view.measures is not None
 
 
 def test_a_damaged_exact_copy_is_damage_of_the_archive(exact_archive, codecs):
@@ -65,7 +65,7 @@ def test_a_damaged_exact_copy_is_damage_of_the_archive(exact_archive, codecs):
     data[-1] ^= 1
     exact_archive.write_bytes(data)
     with pytest.raises(DamagedArchiveError, match="exact copy"):
-        look(exact_archive, open_stored, codecs)
+        look(exact_archive, open_exact_copy, codecs)
 
 
 def test_excerpts_of_both_sides_are_of_the_same_samples(archive, song, codecs):
@@ -103,9 +103,9 @@ def test_progress_adds_up_to_the_track(archive, song, codecs):
 
 def test_a_damaged_segment_is_named_and_the_rest_is_shown(archive, song, codecs):
     damage_segment(archive, 0)
-    portrait = look(archive, song, codecs)
-    assert portrait.lost_segments == (0,)
-    assert len(portrait.sides) == 2
+    view = look(archive, song, codecs)
+    assert view.lost_segments == (0,)
+    assert len(view.sides) == 2
 
 
 def test_an_original_of_another_length_is_refused(archive, tmp_path, codecs):
@@ -121,12 +121,12 @@ def test_tracks_of_few_samples_have_what_there_is(tmp_path, tiny_model, codecs, 
     song = tmp_path / "song.wav"
     soundfile.write(song, tones(max(1, n_samples)).T[:n_samples], 44_100)
     archive = compress_file(song, tmp_path / "song.wav.earz", TINY).target
-    portrait = look(archive, song, codecs, audio=True)
+    view = look(archive, song, codecs, audio=True)
     if not n_samples:
-        assert portrait is None
+        assert view is None
     else:
-        assert portrait.measures is None
-        assert len(portrait.sides) == 2
+        assert view.measures is None
+        assert len(view.sides) == 2
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -134,6 +134,6 @@ def test_silence_and_mono_are_shown(tmp_path, tiny_model, codecs, channels):
     song = tmp_path / "song.wav"
     soundfile.write(song, np.zeros((50_000, channels)), 44_100)
     archive = compress_file(song, tmp_path / "song.wav.earz", TINY).target
-    portrait = look(archive, song, codecs)
-    assert not any(portrait.original.peaks)
-    assert portrait.measures is None
+    view = look(archive, song, codecs)
+    assert not any(view.original.peaks)
+    assert view.measures is None
