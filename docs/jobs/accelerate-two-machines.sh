@@ -1,6 +1,6 @@
 #!/bin/bash
 # One run on the GPUs of two machines that share MUSIC and ARCHIVE under the same paths:
-#     accelerate-two-machines.sh 0     on the machine that ADDRESS is the address of
+#     accelerate-two-machines.sh 0     on the machine with the address ADDRESS
 #     accelerate-two-machines.sh 1     on the other one, within a few minutes
 set -eu
 machine=${1:?0 or 1: which machine this is}

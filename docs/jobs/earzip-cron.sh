@@ -1,6 +1,6 @@
 #!/bin/sh
-# Archives new music. For cron, which mails what a command prints: this one prints something only if
-# somebody should look. In the crontab of a user who may read the music and write the archive:
+# Archive new music from cron. Cron mails what a command prints; this one prints only if somebody should look.
+# In the crontab of a user who may read the music and write the archive:
 #
 #     MAILTO=you@example.org
 #     0 2 * * *  /opt/earzip/earzip-cron.sh
@@ -8,15 +8,15 @@ set -eu
 : "${EARZIP:=/opt/earzip/bin/earzip}" "${MUSIC:=/srv/music}" "${ARCHIVE:=/srv/archive}"
 : "${LOGS:=/var/log/earzip}"
 
-# The lock is on a file that stays open in earzip too: it lasts as long as any process of the run.
+# earzip inherits the open file, so the lock lasts as long as any process of the run.
 exec 9>"$LOGS/lock"
-flock -n 9 || exit 75 # the run of last night is still at it, and its logs are its own
+flock -n 9 || exit 75 # last night's run is still working; leave its logs alone
 
 code=0
 "$EARZIP" compress "$MUSIC" -o "$ARCHIVE" --json >"$LOGS/last.jsonl" 2>"$LOGS/last.log" || code=$?
 case $code in
     0) ;;  # all done
-    75) ;; # stopped, or locked by a run of other origin: the next night goes on
+    75) ;; # stopped, or locked by another run: the next night continues
     *)
         echo "earzip ended with $code; $LOGS/last.log ends with:"
         tail -n 40 "$LOGS/last.log"
