@@ -10,8 +10,8 @@ from tests.docs.pages import PAGES, ROOT, anchors, links, prose
 
 pytestmark = pytest.mark.skipif(not (ROOT / "docs").exists(), reason="not in a checkout")
 MAX_COLUMNS = 120
-OTHERS = ("benchmarks/", "docs/models/", "formats/")
-"""Pages of measured tables and of the format, whose lines are not broken for reading."""
+OTHERS = ("benchmarks/", "formats/")
+"""Pages whose lines are not broken for reading."""
 
 
 def _name(page):
