@@ -18,7 +18,7 @@ fish, once:          earzip completion fish > ~/.config/fish/completions/earzip.
 """
 
 
-@click.command(help=_HELP, short_help="Print a script for shell completion.")
+@click.command(help=_HELP, short_help="Print a shell completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,33 @@ import click
 
 from earzip.cli.options import (
     EXIT_CODES,
-    BatchOptions,
+    SCHEDULING,
     RunOptions,
-    batch_options,
+    SectionedCommand,
     output_option,
     paths_argument,
     run_options,
+    runtime_options,
 )
 from earzip.cli.output import measures_text, size
-from earzip.cli.piping import STDIO, PlannedRun, plan_run
-from earzip.cli.run import Opening, Place, run_shared
+from earzip.cli.piping import STDIO, plan_run
+from earzip.cli.run import run as run_task
 from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
 from earzip.models.spec import DEFAULT_MODEL, QUALITIES
 from earzip.models.store import find_model
-from earzip.options import (
-    BELOW_FLOOR,
-    BelowFloor,
-    CompressOptions,
-    Floor,
-)
+from earzip.options import BELOW_FLOOR, BelowFloor, CompressOptions, Floor
 from earzip.results import FileRecord
+from earzip.runtime import Runtime
+from earzip.tasks import CompressTask, sources_to_compress
 
 
-@click.command(epilog=EXIT_CODES, short_help="Sound files into archives.")
+@click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Compress audio files.")
 @paths_argument
 @output_option(
-    "Folder for the archives, in the same tree as their sources; or, for one source, a file that "
-    "ends in .earz, or - for standard output.  [default: beside each source]"
+    "Directory for the archives, which mirrors the tree of the sources; for one source also a file "
+    "ending in .earz, or - for standard output.  [default: beside each source]"
 )
 @click.option(
     "--quality",
@@ -53,41 +50,41 @@ from earzip.results import FileRecord
     metavar="NAME",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="The model to encode with: a name of `earzip models list`, or a .json file.",
+    help="Model to encode with: a name from `earzip models list`, or a .json file.",
 )
 @click.option(
     "--check",
     is_flag=True,
-    help="Decode what was written, and store in the archive how near it comes to the source.",
+    help="Decode each archive and store in it how closely it matches the source.",
 )
 @click.option(
     "--min-si-sdr",
     metavar="DB",
     type=float,
-    help="Floor: the least SI-SDR of a track, in dB. Implies --check.",
+    help="Quality floor: minimum SI-SDR of a track, in dB. Implies --check.",
 )
 @click.option(
     "--max-mel",
     metavar="X",
     type=float,
-    help="Floor: the greatest mel distance of a track. Implies --check.",
+    help="Quality floor: maximum mel distance of a track. Implies --check.",
 )
 @click.option(
     "--below-floor",
     type=click.Choice(BELOW_FLOOR),
     default="keep",
     show_default=True,
-    help="A track below the floor: keep the archive and say so, fail and write none, or store the "
-    "track lossless inside of the archive.",
+    help="What to do with a track below the floor: keep the archive and warn, fail and write none, or "
+    "also store the track losslessly in the archive.",
 )
 @click.option(
     "--verify-sources",
     is_flag=True,
-    help="Compare sources with their archives by SHA-256, and read archives whole, instead of "
-    "comparing size and time of modification.",
+    help="Compare sources with their archives by SHA-256 and read archives in full, instead of comparing "
+    "size and modification time.",
 )
-@run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
-@batch_options
+@run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
+@runtime_options
 def compress(
     *,
     paths: tuple[Path, ...],
@@ -100,16 +97,16 @@ def compress(
     below_floor: BelowFloor,
     verify_sources: bool,
     run: RunOptions,
-    batch: BatchOptions,
+    runtime: Runtime,
 ) -> int:
-    """Write an archive of each sound file: song.flac becomes song.flac.earz.
+    """Write an archive of each audio file: song.flac becomes song.flac.earz.
 
-    A PATH is a file, a folder (searched to its end for sound files) or - for standard input.
-    Archives that are up to date are skipped; one of another quality or model is made anew. A file
-    that cannot be read is named and the others go on. Sources are never touched.
+    PATH is an audio file, a directory (searched recursively), or - for standard input. Up-to-date
+    archives are skipped; archives of another quality or model are replaced. Unreadable files are reported
+    and the run continues. Sources are never changed.
     """
     if run.copy_other and output in (None, STDIO):
-        raise UsageError("--copy-other needs a folder to copy to: -o DIR")
+        raise UsageError("--copy-other needs an output directory: -o DIR")
     floor = _floor(min_si_sdr, max_mel, below_floor)
     options = CompressOptions(
         model=model,
@@ -121,27 +118,11 @@ def compress(
     )
     if options.checks:
         require_eval()
-    find_model(model)  # one that is not there is told of in a dry run too
+    find_model(model)  # a dry run reports a missing one too
 
-    def opening(planned: PlannedRun) -> Opening:
-        from earzip.tasks import OpenCompress  # noqa: PLC0415  # loads numpy
-
-        names = dict.fromkeys(planned.piped, _name_of_stdin(output))
-        return OpenCompress(options, names)
-
-    def plan() -> AbstractContextManager[PlannedRun]:
-        from earzip.tasks import sources_to_compress  # noqa: PLC0415  # loads numpy
-
-        return plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX})
-
-    return run_shared(
-        plan,
-        opening,
-        run,
-        batch,
-        Place("compress", paths, output),
-        describe=_describe,
-    )
+    selection, name = sources_to_compress(), _name_of_stdin(output)
+    planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=name)
+    return run_task(planning, CompressTask(options), run, runtime, describe=_describe)
 
 
 def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor) -> Floor | None:

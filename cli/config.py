@@ -47,12 +47,12 @@ def apply_config(ctx: click.Context, path: Path | None) -> None:
         tables = tomllib.loads(text)
     except FileNotFoundError as error:
         if named:
-            raise UsageError("the configuration file is not there", path) from error
+            raise UsageError("the configuration file does not exist", path) from error
         return
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from error
+        raise UsageError(f"cannot read: {error.strerror}", path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"is not TOML: {error}", path) from error
+        raise UsageError(f"is not valid TOML: {error}", path) from error
     assert isinstance(ctx.command, click.Group)
     ctx.default_map = _commands(ctx, ctx.command, tables, path, "")
 

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
-from earzip.batch.plan import Job, Selection, plan_batch
 from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
 from earzip.cli.output import clock, count, measures_text, rate, size
-from earzip.cli.piping import PlannedRun
-from earzip.cli.run import run_command
-from earzip.formats.names import is_archive_name
-from earzip.results import FileRecord, FileStatus, Progress
+from earzip.cli.piping import plan_reading
+from earzip.cli.run import run as run_task
+from earzip.results import FileRecord
+from earzip.tasks import InfoTask
 
 
-@click.command(epilog=EXIT_CODES, short_help="Show what archives hold.")
+@click.command(epilog=EXIT_CODES, short_help="Show the contents of archives.")
 @paths_argument
 @run_options("as_json")
 def info(*, paths: tuple[Path, ...], run: RunOptions) -> int:
-    """Show what archives hold: sound, source, model, tags and pictures.
+    """Show the contents of archives: audio, source, model, tags and pictures.
 
-    A PATH is an archive or a folder, searched to its end for archives. Needs no model.
+    PATH is an archive or a directory (searched recursively). Needs no model.
     """
-    plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
-    plan.bystanders.clear()
-    return run_command(PlannedRun(plan), lambda: nullcontext(_read), run, describe=_describe)
-
-
-def _read(job: Job, _on_progress: Progress) -> FileRecord:
-    from earzip.transcode.inspect import read_info  # noqa: PLC0415  # loads numpy
-
-    archive = read_info(job.source).to_json()
-    return FileRecord(FileStatus.READ, job.source, figures={"archive": archive})
+    return run_task(plan_reading(paths), InfoTask(), run, one_by_one=True, describe=_describe)
 
 
 def _describe(record: FileRecord) -> Iterator[str]:

@@ -15,7 +15,7 @@ import click
 from earzip.cli.config import apply_config
 from earzip.cli.options import EXIT_CODES
 from earzip.cli.output import printable
-from earzip.errors import EarzipError
+from earzip.errors import EarzipError, ExitCode
 
 PROGRAM = "earzip"
 _COMMANDS = (
@@ -30,8 +30,6 @@ _COMMANDS = (
     "train",
     "completion",
 )
-_STOPPED = 75
-_SOME_FAILED = 3
 
 
 class LazyGroup(click.Group):
@@ -65,23 +63,24 @@ class LazyGroup(click.Group):
     def _run(self, args: Sequence[str] | None) -> int:
         try:
             code: int | None = super().main(args, prog_name=PROGRAM, standalone_mode=False)
-            return code or 0
+            return code or ExitCode.OK
         except click.ClickException as error:
             error.show()
             return error.exit_code
         except click.Abort:  # Ctrl-C outside of a run over files
             click.echo(f"{PROGRAM}: stopped", err=True)
-            return _STOPPED
+            return ExitCode.STOPPED
         except EarzipError as error:
             click.echo(f"{PROGRAM}: {printable(str(error))}", err=True)
-            # Of one file among others an error is worth 3; one that ends the command is fatal.
-            return 1 if error.exit_code == _SOME_FAILED else error.exit_code
+            # An error of one file among others is worth 3; one that ends the command is fatal.
+            some_failed = error.exit_code == ExitCode.SOME_FAILED
+            return ExitCode.FATAL if some_failed else error.exit_code
         except OSError as error:
             # Errors of files have become EarzipErrors, or name their file: this one is of a stream.
             if error.filename is not None:
                 raise
-            click.echo(f"{PROGRAM}: the output cannot be written: {error.strerror}", err=True)
-            return 1
+            click.echo(f"{PROGRAM}: cannot write the output: {error.strerror}", err=True)
+            return ExitCode.FATAL
 
 
 def _discard_what_cannot_be_written() -> None:
@@ -99,14 +98,14 @@ def _discard_what_cannot_be_written() -> None:
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Take defaults of options from this TOML file.  "
+    help="Read defaults of options from this TOML file.  "
     "[default: $XDG_CONFIG_HOME/earzip/config.toml]",
 )
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Archive music as quantised latents of a neural audio VAE, and restore it on demand.
 
-    Compression is lossy: keep your masters. Every tag and picture is kept as it is.
+    Compression is lossy: keep your masters. Tags and pictures are kept unchanged.
     """
     apply_config(ctx, config)
 

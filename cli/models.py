@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
 
+from earzip.batch.plan import is_folder
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
-    device_option,
-    precision_option,
+    one_device_options,
     run_options,
 )
 from earzip.cli.output import Printer, printable
-from earzip.errors import EarzipError, ModelDamagedError, SourceError
+from earzip.errors import (
+    EarzipError,
+    ExitCode,
+    ModelDamagedError,
+    SourceError,
+    TargetError,
+    UsageError,
+)
+from earzip.metrics import require_eval
+from earzip.models.pool import CodecPool
 from earzip.models.spec import QUALITIES, ModelSpec
 from earzip.models.store import find_model, list_models, verify_model
 from earzip.results import FileRecord, FileStatus, Report
-from earzip.runtime import choose_device
-
-_SOME_FAILED = 3
+from earzip.runtime import Runtime, choose_device
 
 
 @click.group()
 def models() -> None:
-    """List, check, fetch, import, calibrate and export models."""
+    """List, check, fetch, import, calibrate, measure and export models."""
 
 
 @models.command("list", short_help="List the models.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines, one object a model.")
 def list_(as_json: bool) -> int:
-    """List the models: name, SHA-256 that archives name, latents, kbps, licence, file.
+    """List the models: name, SHA-256 as in archives, latents, kbps, licence, file.
 
-    The rates of low, medium and high are those on the music that the model was calibrated with.
-    A file among them that is no model is named on stderr, and the exit code is 3.
+    The rates of low, medium and high are for the music that calibrated the model. Files that are not
+    models are reported on stderr, and the exit code is 3.
     """
     specs, problems = list_models()
     width = max((len(spec.name) for spec in specs), default=0)
@@ -43,7 +51,7 @@ def list_(as_json: bool) -> int:
         click.echo(json.dumps(_to_json(spec)) if as_json else _line(spec, width))
     for problem in problems:
         click.echo(f"earzip: {printable(str(problem))}", err=True)
-    return _SOME_FAILED if problems else 0
+    return ExitCode.SOME_FAILED if problems else ExitCode.OK
 
 
 @models.command("verify", epilog=EXIT_CODES, short_help="Check the weights of models.")
@@ -68,7 +76,7 @@ _music_option = click.option(
     multiple=True,
     required=True,
     type=click.Path(path_type=Path),
-    help="Music to calibrate with: a file or a folder, of which 20 tracks are taken. May be repeated.",
+    help="Music to calibrate with: a file, or a directory, of which 20 tracks are used. Repeatable.",
 )
 
 
@@ -76,23 +84,24 @@ _music_option = click.option(
 @click.argument("checkpoint", metavar="RUN|FILE", type=click.Path(path_type=Path))
 @_music_option
 @click.option(
-    "--name", metavar="NAME", help="What to call the model.  [default: the file's name, - for _]"
+    "--name", metavar="NAME", help="Name of the model.  [default: the file's name, with - for _]"
 )
 @click.option(
     "--config",
     metavar="JSON",
     type=click.Path(path_type=Path),
-    help="The network's configuration, as published.  [default: that of ear_vae_44k]",
+    help="Published configuration of the network.  [default: that of ear_vae_44k]",
 )
 @click.option(
     "--licence",
     metavar="TEXT",
     default="not stated",
-    help="Under what terms the weights come, to be kept with them.",
+    help="Licence of the weights, stored with them.",
 )
-@click.option("--source", metavar="TEXT", default="", help="Where the weights come from.")
-@device_option
-@precision_option
+@click.option(
+    "--source", metavar="TEXT", default="", help="Origin of the weights, stored with them."
+)
+@one_device_options("device", "precision")
 @run_options("force")
 def import_(
     *,
@@ -102,14 +111,13 @@ def import_(
     config: Path | None,
     licence: str,
     source: str,
-    device: str,
-    precision: str,
+    runtime: Runtime,
     run: RunOptions,
 ) -> int:
     """Convert a trained network, calibrate it on music, and install it.
 
-    RUN is the folder of a finished run of `earzip train run`. FILE is a published εar-VAE: its .pyt,
-    of which only tensors are unpickled, or a safetensors file with the same keys. The model goes to
+    RUN is the directory of a finished `earzip train run`. FILE is a published εar-VAE: its .pyt, from
+    which only tensors are unpickled, or a safetensors file with the same keys. The model is installed in
     earzip/models under $XDG_DATA_HOME (~/.local/share).
     """
     from earzip.models.install import ImportOptions, import_model  # noqa: PLC0415  # loads torch
@@ -119,14 +127,14 @@ def import_(
         licence=licence,
         source=source,
         config=config,
-        device=choose_device(device, precision),
-        precision=precision,
+        device=choose_device(runtime.device, runtime.precision),
+        precision=runtime.precision,
         force=run.force,
-        on_unreadable=_tell_unreadable,
+        on_unreadable=_report_unreadable,
     )
     spec = import_model(checkpoint, music, options)
     click.echo(_line(spec, len(spec.name)))
-    return 0
+    return ExitCode.OK
 
 
 @models.command("fetch", epilog=EXIT_CODES, short_help="Fetch and install a published model.")
@@ -134,8 +142,7 @@ def import_(
 @_music_option
 @click.option("--revision", metavar="REV", help="Require this commit, tag or branch.")
 @click.option("--sha256", metavar="HEX", help="Require this SHA-256 of the published file.")
-@device_option
-@precision_option
+@one_device_options("device", "precision")
 @run_options("force")
 def fetch(
     *,
@@ -143,14 +150,13 @@ def fetch(
     music: tuple[Path, ...],
     revision: str | None,
     sha256: str | None,
-    device: str,
-    precision: str,
+    runtime: Runtime,
     run: RunOptions,
 ) -> int:
-    """Fetch a published checkpoint from the Hugging Face hub and install it as `import` does.
+    """Fetch a published checkpoint from the Hugging Face hub and install it like `import`.
 
-    NAME is ear-vae-44k. The file's revision and SHA-256 are shown and kept with the model. What the
-    hub's own cache holds is not fetched again.
+    NAME is ear-vae-44k. The file's revision and SHA-256 are shown and stored with the model. Files in the
+    hub's cache are not fetched again.
     """
     from earzip.models.hub import fetch_checkpoint  # noqa: PLC0415  # loads huggingface_hub
     from earzip.models.install import ImportOptions, import_model  # noqa: PLC0415  # loads torch
@@ -161,55 +167,112 @@ def fetch(
         name=name,
         licence=fetched.publication.licence,
         source=fetched.source,
-        device=choose_device(device, precision),
-        precision=precision,
+        device=choose_device(runtime.device, runtime.precision),
+        precision=runtime.precision,
         force=run.force,
-        on_unreadable=_tell_unreadable,
+        on_unreadable=_report_unreadable,
     )
     spec = import_model(fetched.path, music, options)
     click.echo(_line(spec, len(spec.name)))
-    return 0
+    return ExitCode.OK
 
 
-@models.command("calibrate", epilog=EXIT_CODES, short_help="Measure a model's steps on music.")
+@models.command("calibrate", epilog=EXIT_CODES, short_help="Calibrate a model on your music.")
 @click.argument("name", metavar="NAME")
 @_music_option
-@device_option
-@precision_option
-def calibrate(*, name: str, music: tuple[Path, ...], device: str, precision: str) -> int:
-    """Measure the quantiser's steps of an imported model anew, on music of your own.
+@one_device_options("device", "precision")
+def calibrate(*, name: str, music: tuple[Path, ...], runtime: Runtime) -> int:
+    """Recalibrate the quantiser steps of an imported model on your own music.
 
-    The rates that the qualities give on that music are shown and kept.
-
-    Archives that were made before stay readable; a folder that is compressed again is written anew.
+    The resulting rate of each quality is shown and stored. Existing archives stay readable; the next
+    `compress` replaces them.
     """
     from earzip.models.install import calibrate_model  # noqa: PLC0415  # loads torch
 
     spec = calibrate_model(
-        find_model(name), music, choose_device(device, precision), precision, _tell_unreadable
+        find_model(name),
+        music,
+        choose_device(runtime.device, runtime.precision),
+        runtime.precision,
+        _report_unreadable,
     )
     click.echo(_line(spec, len(spec.name)))
-    return 0
+    return ExitCode.OK
 
 
-@models.command("export", epilog=EXIT_CODES, short_help="Copy what archives need to a folder.")
+@models.command("export", epilog=EXIT_CODES, short_help="Copy what archives need to a directory.")
 @click.argument("name", metavar="NAME")
 @click.option("-o", "--output", metavar="DIR", required=True, type=click.Path(path_type=Path))
 @run_options("force")
 def export(*, name: str, output: Path, run: RunOptions) -> int:
-    """Copy a model and the text of the archive format to a folder, to be kept beside archives.
+    """Copy a model and the archive format's specification to a directory, to keep with archives.
 
-    EARZIP_MODELS=DIR makes earzip find the model there.
+    Set EARZIP_MODELS=DIR to use the model there.
     """
     from earzip.models.install import export_model  # noqa: PLC0415  # loads torch
 
     for path in export_model(find_model(name), output, force=run.force):
         click.echo(printable(str(path)))
-    return 0
+    return ExitCode.OK
 
 
-def _tell_unreadable(error: SourceError) -> None:
-    click.echo(f"earzip: left out: {printable(str(error))}", err=True)
+@models.command("thd", epilog=EXIT_CODES, short_help="Measure a model's distortion of a sine.")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also draw the spectra to this .png file.",
+)
+@run_options("force", "as_json")
+@one_device_options("device", "precision", "threads", "batch_size")
+def thd(*, name: str, output: Path | None, run: RunOptions, runtime: Runtime) -> int:
+    """Measure distortion and noise (THD+N) of a 997 Hz sine at each quality of a model.
+
+    NAME is a name from `earzip models list`, or a .json file.
+    """
+    _require_picture(output, force=run.force)
+    require_eval()
+    verify_model(find_model(name))
+    from earzip.evaluate.tones import evaluate_tones  # noqa: PLC0415  # loads numpy
+
+    tones = []
+    with CodecPool(runtime.checked()) as codecs:
+        if not run.as_json:
+            click.echo("quality  sine dBFS  restored dBFS  THD+N dB  THD+N %")
+        for found in evaluate_tones(name, codecs=codecs):
+            tones.append(found)
+            if run.as_json:
+                click.echo(json.dumps(found.to_json()))
+                continue
+            click.echo(
+                f"{found.quality:<7}  {found.level_dbfs:9.1f}  {found.thd_n.level_dbfs:13.2f}  "
+                f"{found.thd_n.db:8.1f}  {found.thd_n.percent:7.3g}"
+            )
+    if output is not None:
+        from earzip.evaluate.tones_plot import draw_tones  # noqa: PLC0415  # loads matplotlib
+
+        draw_tones(tones, output, replace=run.force)
+    return ExitCode.OK
+
+
+def _require_picture(output: Path | None, *, force: bool) -> None:
+    """Raise before the work if ``output`` is no picture that can be written."""
+    if output is None:
+        return
+    if output.suffix.lower() != ".png":
+        raise UsageError("a picture must end in .png", output)
+    if is_folder(output):
+        raise UsageError("is a directory; expected a file for the picture", output)
+    if not is_folder(output.parent):
+        raise TargetError("its directory does not exist", output)
+    if not force and os.path.lexists(output):
+        raise TargetError("already exists; use --force to replace it", output)
+
+
+def _report_unreadable(error: SourceError) -> None:
+    click.echo(f"earzip: skipped: {printable(str(error))}", err=True)
 
 
 def _verify(spec: ModelSpec) -> FileRecord:

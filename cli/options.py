@@ -23,11 +23,11 @@ EXIT_CODES = """\b
 Exit codes (the most severe wins):
   0    all done
   1    fatal error
-  2    the command line is wrong
+  2    wrong command line
   3    finished, but some files failed
   4    verify found damage
-  75   stopped early or locked: run again to go on
-  130  interrupted for the second time
+  75   stopped early or locked: run again to continue
+  130  interrupted twice
 """
 
 
@@ -69,40 +69,103 @@ def output_option(help_text: str) -> Callable[[Function], Function]:
     return click.option("-o", "--output", metavar="OUT", type=PATH, help=help_text)
 
 
+class _Devices(click.ParamType[str]):
+    name = "devices"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not DEVICES.fullmatch(value):
+            self.fail(f"{value!r} is not auto, cpu, cuda or cuda:N[,cuda:M...]", param, ctx)
+        return value
+
+
+class _Shard(click.ParamType[Shard]):
+    name = "shard"
+
+    def convert(
+        self, value: str | Shard, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Shard:
+        try:
+            return value if isinstance(value, Shard) else Shard.parse(value)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
+
+
 @dataclass(frozen=True)
 class RunOptions:
-    """How a command goes through its files; see `run_options`."""
+    """How a command goes through its files; see `run_options`. The defaults are for commands without."""
 
     force: bool = False
     copy_other: bool = False
     dry_run: bool = False
     max_failures: int | None = None
     as_json: bool = False
+    processes: int | None = 1
+    shard: Shard | None = None
+    no_lock: bool = True
+    grace_s: float = 0.0
+    metrics: Path | None = None
 
+
+SCHEDULING = ("processes", "shard", "grace_s", "metrics")
+"""Names of `run_options` for commands that share their files among processes."""
 
 _RUN_OPTIONS = {
-    "force": click.option(
-        "--force", is_flag=True, help="Replace files that are in the way. Never a source."
-    ),
+    "force": click.option("--force", is_flag=True, help="Replace existing files. Never a source."),
     "copy_other": click.option(
         "--copy-other",
         is_flag=True,
-        help="Copy files that are not worked on (covers, logs, cue sheets) into the tree of -o.",
+        help="Also copy other files (covers, logs, cue sheets) to the output directory.",
     ),
     "dry_run": click.option(
-        "--dry-run", is_flag=True, help="Say what would be worked on; read and write no file."
+        "--dry-run",
+        is_flag=True,
+        help="List what would be done without reading or writing any file.",
     ),
     "max_failures": click.option(
         "--max-failures",
         metavar="N",
         type=Count(),
-        help="Give up with exit code 1 once N files have failed.",
+        help="Stop with exit code 1 once N files have failed.",
     ),
     "as_json": click.option(
         "--json",
         "as_json",
         is_flag=True,
         help="Print JSON Lines on stdout: one record a file, then a summary.",
+    ),
+    "processes": click.option(
+        "--processes",
+        metavar="N",
+        type=Count(),
+        help="Processes that share the files.  [default: one for each GPU, one on the CPU]",
+    ),
+    "shard": click.option(
+        "--shard",
+        metavar="I/N",
+        type=_Shard(),
+        help="Work on the I-th of N parts of the files, counted from 1; auto takes the part of this "
+        "Slurm array task.",
+    ),
+    "no_lock": click.option(
+        "--no-lock",
+        is_flag=True,
+        help="Run even if another run has locked the directory; skip the files it is writing.",
+    ),
+    "grace_s": click.option(
+        "--grace",
+        "grace_s",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, max=86_400),
+        default=5.0,
+        show_default=True,
+        help="On SIGTERM, SIGINT or SIGUSR1, give files in progress this many seconds to finish, then "
+        "abandon them and exit with 75.",
+    ),
+    "metrics": click.option(
+        "--metrics",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write Prometheus metrics to FILE every 15 seconds and at the end.",
     ),
 }
 
@@ -112,38 +175,43 @@ def run_options(*names: str) -> Callable[[Function], Function]:
     return _gathered("run", RunOptions, {name: _RUN_OPTIONS[name] for name in names})
 
 
-device_option = click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="Where the network runs: auto, cpu, cuda or cuda:N.",
-)
-"""Adds --device alone: ``device``, a name for `earzip.runtime.choose_device`."""
-
-precision_option = click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="float32",
-    show_default=True,
-    help="What the network computes in. Fewer bits: faster where the device has them, and less exact.",
-)
-"""Adds --precision alone, one of `earzip.runtime.PRECISIONS`."""
-
-_NETWORK_OPTIONS = {
-    "device": device_option,
-    "precision": precision_option,
+_RUNTIME_OPTIONS = {
+    "device": click.option(
+        "--devices",
+        "device",
+        metavar="NAMES",
+        default="auto",
+        show_default=True,
+        type=_Devices(),
+        help="Where the network runs: auto (every GPU, or the CPU if there is none), cpu, cuda, or "
+        "some GPUs as cuda:0,cuda:2.",
+    ),
+    "precision": click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="float32",
+        show_default=True,
+        help="Number format of the network. 16 bits are faster where the device supports them, and less "
+        "exact.",
+    ),
     "threads": click.option(
         "--threads",
         metavar="N",
         type=Count(),
-        help="CPU threads.  [default: the cores this process may use]",
+        help="CPU threads of each process.  [default: the available cores, shared out]",
     ),
     "batch_size": click.option(
-        "--batch-size",
-        metavar="N",
-        type=Count(),
-        help="Windows of sound in one pass on a GPU.",
+        "--batch-size", metavar="N", type=Count(), help="Windows of audio in one pass on a GPU."
+    ),
+}
+_ONE_DEVICE = {
+    **_RUNTIME_OPTIONS,
+    "device": click.option(
+        "--device",
+        metavar="NAME",
+        default="auto",
+        show_default=True,
+        help="Where the network runs: auto, cpu, cuda or cuda:N.",
     ),
 }
 
@@ -167,109 +235,43 @@ def _gathered(
     return decorate
 
 
-network_options = _gathered("runtime", Runtime, _NETWORK_OPTIONS)
-"""Adds --device, --precision, --threads and --batch-size: ``runtime``, a `Runtime`."""
+runtime_options = _gathered("runtime", Runtime, _RUNTIME_OPTIONS)
+"""Adds --devices, --precision, --threads and --batch-size: ``runtime``, a `Runtime`."""
 
 
-@dataclass(frozen=True)
-class BatchOptions:
-    """How a command shares its files out and goes about its run; see `batch_options`."""
-
-    devices: str = "auto"
-    processes: int | None = None
-    threads: int | None = None
-    precision: str = "float32"
-    batch_size: int | None = None
-    shard: Shard | None = None
-    no_lock: bool = False
-    grace_s: float = 5.0
-    metrics: Path | None = None
-
-    @property
-    def runtime(self) -> Runtime:
-        """Where and how the network runs in all processes together."""
-        return Runtime(self.devices, self.precision, self.threads, self.batch_size)
+def one_device_options(*names: str) -> Callable[[Function], Function]:
+    """Add options of these names, fields of `Runtime`, for a command that uses one device."""
+    return _gathered("runtime", Runtime, {name: _ONE_DEVICE[name] for name in names})
 
 
-class _Devices(click.ParamType[str]):
-    name = "devices"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not DEVICES.fullmatch(value):
-            self.fail(f"{value!r} is not auto, cpu, cuda or cuda:N[,cuda:M...]", param, ctx)
-        return value
-
-
-class _Shard(click.ParamType[Shard]):
-    name = "shard"
-
-    def convert(
-        self, value: str | Shard, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Shard:
-        try:
-            return value if isinstance(value, Shard) else Shard.parse(value)
-        except UsageError as error:
-            self.fail(error.message, param, ctx)
-
-
-_BATCH_OPTIONS = {
-    "devices": click.option(
-        "--devices",
-        "--device",
-        "devices",
-        metavar="NAMES",
-        default="auto",
-        show_default=True,
-        type=_Devices(),
-        help="Where the network runs: auto (every GPU, or the CPU if there is none), cpu, cuda, or some "
-        "GPUs as cuda:0,cuda:2.",
+_SECTIONS = {
+    "Quality": ("quality", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
+    "Input and output": (
+        "output", "container", "bits", "no_dither", "start", "end", "as_source", "copy_other",
+        "verify_sources", "decode", "align", "as_json",
     ),
-    "processes": click.option(
-        "--processes",
-        metavar="N",
-        type=Count(),
-        help="Processes that share the files.  [default: one for each GPU, one on the CPU]",
-    ),
-    "threads": click.option(
-        "--threads",
-        metavar="N",
-        type=Count(),
-        help="CPU threads of each process.  [default: the cores it may use, shared out]",
-    ),
-    "precision": precision_option,
-    "batch_size": _NETWORK_OPTIONS["batch_size"],
-    "shard": click.option(
-        "--shard",
-        metavar="I/N",
-        type=_Shard(),
-        help="Work on the I-th of N parts of the files, counted from 1; auto: the part of this task of a "
-        "Slurm job array.",
-    ),
-    "no_lock": click.option(
-        "--no-lock",
-        is_flag=True,
-        help="Work on a folder even if another run is at work on it; files in its hands are left to it.",
-    ),
-    "grace_s": click.option(
-        "--grace",
-        "grace_s",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0, max=86_400),
-        default=5.0,
-        show_default=True,
-        help="Upon SIGTERM, SIGINT or SIGUSR1 files in hand may be finished for so long; then they are "
-        "given up, and the run ends with 75.",
-    ),
-    "metrics": click.option(
-        "--metrics",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="Write the figures of the run to FILE for Prometheus, now and then and at the end.",
-    ),
-}
+    "Run": ("force", "dry_run", "keep_going", "max_failures"),
+    "Hardware": ("device", "precision", "threads", "batch_size", "processes"),
+    "Scheduling": ("shard", "no_lock", "grace_s", "metrics"),
+}  # fmt: skip
 
-batch_options = _gathered("batch", BatchOptions, _BATCH_OPTIONS)
-"""Adds what a run over many files can be told: ``batch``, a `BatchOptions`."""
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        rows = {
+            parameter.name: row
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, click.Option) and (row := parameter.get_help_record(ctx))
+        }
+        for title, names in _SECTIONS.items():
+            if section := [rows.pop(name) for name in names if name in rows]:
+                with formatter.section(title):
+                    formatter.write_dl(section)
+        with formatter.section("Other"):
+            formatter.write_dl(list(rows.values()))
 
 
 def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -283,7 +285,7 @@ def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | No
         raise click.BadParameter(f"{value!r} is neither seconds (90.5) nor [h:]m:s (1:30.5)")
     hours, minutes, seconds = found["h"], found["m"], float(found["s"])
     if (minutes and seconds >= 60) or (hours and int(minutes) >= 60):
-        raise click.BadParameter(f"{value!r} has 60 or more after a larger unit")
+        raise click.BadParameter(f"{value!r}: minutes and seconds must be below 60")
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + seconds
 
 

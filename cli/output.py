@@ -82,7 +82,7 @@ class Printer:
     _n_rows: int = field(default=0, init=False)
 
     def record(self, record: FileRecord) -> None:
-        """Print what became of one file."""
+        """Print the record of one file."""
         with self.aside():
             self._result(record)
             if record.exit_code:
@@ -103,18 +103,18 @@ class Printer:
             for record in report.problems[:_REPEATED_PROBLEMS]:
                 self._problem(record)
             if (left_out := len(report.problems) - _REPEATED_PROBLEMS) > 0:
-                _to_stderr(f"and {left_out} more, each told above when it came")
-        unbegun = not report.counts and report.n_undone  # what ended the run is told below
+                _to_stderr(f"and {left_out} more, listed above")
+        unbegun = not report.counts and report.n_undone  # the reason is printed below
         if set(report.counts) != {FileStatus.READ} and not unbegun:
             click.echo(_summary(report), err=True)
         for rank, cause in report.lost_ranks.items():
-            log("warning", f"the process {cause}", rank)
+            log("warning", f"the worker process {cause}", rank)
         if report.stopped:
-            _to_stderr(f"stopped with {count(report.n_undone, 'file')} to go; run again to go on")
+            _to_stderr(f"stopped with {count(report.n_undone, 'file')} left; run again to continue")
         if report.died:
-            log("error", f"no process is left, with {count(report.n_undone, 'file')} to go")
+            log("error", f"all worker processes have died; {count(report.n_undone, 'file')} left")
         if report.gave_up:
-            _to_stderr(f"too many failures: gave up with {count(report.n_undone, 'file')} to go")
+            _to_stderr(f"too many failures: stopped with {count(report.n_undone, 'file')} left")
 
     def _problem(self, record: FileRecord) -> None:
         word = _STATUS_WORDS[record.status]
@@ -189,7 +189,7 @@ def _summary(report: Report) -> str:
     if totals["archive_bytes"]:
         parts.append(_sizes(totals))
     if report.n_below_floor:
-        parts.append(f"{count(report.n_below_floor, 'archive')} of tracks below the floor")
+        parts.append(f"{count(report.n_below_floor, 'archive')} below the quality floor")
     if report.coded_s and report.elapsed_s:
         took = report.elapsed_s
         text = clock(took) if took >= 60 else f"{took:.1f} s"

@@ -16,17 +16,26 @@ from tempfile import TemporaryDirectory
 
 from earzip.batch.plan import Job, Plan, Selection, is_folder, is_output_file, plan_batch
 from earzip.errors import TargetError, UsageError
-from earzip.formats.names import ARCHIVE_SUFFIX, AUDIO_EXTENSIONS
+from earzip.formats.names import ARCHIVE_SUFFIX, AUDIO_EXTENSIONS, is_archive_name
 
 STDIO = Path("-")
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A plan; ``piped`` gives the temporary files in it the name that the user knows them by."""
+    """A plan, and the paths that the user gave."""
 
     plan: Plan
+    paths: Sequence[Path] = ()
+    output: Path | None = None
     piped: Mapping[Path, Path] = field(default_factory=dict)
+    """Temporary files in the plan, and the names that the user knows them by."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """The directories that a run locks: none if it is not over a directory."""
+        folders = [path for path in self.paths if is_folder(path)]
+        return [self.output] if folders and self.output is not None else folders
 
     @property
     def to_stdout(self) -> bool:
@@ -41,19 +50,40 @@ class PlannedRun:
 
 
 @contextmanager
+def plan_reading(paths: Sequence[Path], if_empty: str | None = None) -> Iterator[PlannedRun]:
+    """Give the plan of a command that reads the archives of ``paths`` and writes nothing.
+
+    Without an archive each path fails with ``if_empty``, unless it is None.
+    """
+    plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
+    plan.other_files.clear()
+    if if_empty and not (plan.jobs or plan.refused):
+        for path in paths:
+            plan.refuse(path, if_empty)
+    yield PlannedRun(plan, paths)
+
+
+@contextmanager
 def plan_run(
     paths: Sequence[Path],
     output: Path | None,
     selection: Selection,
     output_suffixes: Collection[str],
+    *,
+    stdin_name: str = "",
+    with_others: bool = True,
 ) -> Iterator[PlannedRun]:
     """Give the plan for ``paths``, and when the block is done write to stdout what goes there.
 
-    ``output`` is the folder of the results; or the only result, if there is one source and
-    ``output`` ends in one of ``output_suffixes`` or is ``-``. Raises `UsageError`.
+    ``output`` is the directory of the results; or the only result, if there is one source and
+    ``output`` ends in one of ``output_suffixes`` or is ``-``. ``stdin_name``: what standard input is
+    called as a source; ``with_others``: other files are in the plan. Raises `UsageError`.
     """
     if STDIO not in (*paths, output):
-        yield PlannedRun(_plan_files(paths, output, selection, output_suffixes))
+        plan = _plan_files(paths, output, selection, output_suffixes)
+        if not with_others:
+            plan.other_files.clear()
+        yield PlannedRun(plan, paths, output)
         return
     _require_one_of_one(paths, output, output_suffixes)
     assert output is not None
@@ -66,11 +96,11 @@ def plan_run(
         if source == STDIO:
             source = Path(folder, "stdin")
             piped[source] = STDIO
-            plan = Plan([Job(source, target, 0)])
+            plan = Plan([Job(source, target, 0, stdin_name)])
         else:
             plan = plan_batch([source], selection, target.parent)
             plan.jobs = [Job(job.source, target, job.n_bytes) for job in plan.jobs]
-        yield PlannedRun(plan, piped)
+        yield PlannedRun(plan, paths, output, piped)
         if output == STDIO and target.exists():
             _write_stdout(target)
 
@@ -82,7 +112,7 @@ def _plan_files(
         if output is not None and is_output_file(paths, output, _sound_suffixes()):
             endings = " or ".join(sorted(suffixes))
             raise UsageError(
-                f"a file for the result ends in {endings}; a folder of this name must be there",
+                f"an output file must end in {endings}; there is no directory of this name",
                 output,
             )
         return plan_batch(paths, selection, output)
@@ -99,7 +129,7 @@ def _require_one_of_one(
     paths: Sequence[Path], output: Path | None, suffixes: Collection[str]
 ) -> None:
     if len(paths) != 1 or is_folder(paths[0]):
-        raise UsageError("- stands for one file: give one PATH that is no folder")
+        raise UsageError("- needs exactly one PATH, which is not a directory")
     if output is None or not (output == STDIO or is_output_file(paths, output, suffixes)):
         endings = " or ".join(sorted(suffixes))
         raise UsageError(f"standard input needs -o FILE, ending in {endings}, or -o -")
@@ -116,7 +146,7 @@ def _spool_stdin(path: Path) -> None:
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
     except OSError as error:
-        raise TargetError(f"standard input cannot be kept: {error.strerror}", path) from error
+        raise TargetError(f"cannot store standard input: {error.strerror}", path) from error
 
 
 def _write_stdout(path: Path) -> None:
@@ -124,7 +154,7 @@ def _write_stdout(path: Path) -> None:
         with path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:  # whoever read it has had enough: click ends the process quietly
+    except BrokenPipeError:  # the reader has closed it: click ends the process quietly
         raise
     except OSError as error:
-        raise TargetError(f"standard output cannot be written: {error.strerror}") from error
+        raise TargetError(f"cannot write to standard output: {error.strerror}") from error

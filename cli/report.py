@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -18,18 +19,18 @@ from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
-    network_options,
+    one_device_options,
     paths_argument,
     run_options,
 )
 from earzip.cli.output import count, printable, size
 from earzip.cli.piping import PlannedRun
-from earzip.cli.run import run_command
-from earzip.errors import EarzipError, TargetError, UsageError
+from earzip.cli.run import run as run_task
+from earzip.errors import EarzipError, ExitCode, TargetError, UsageError
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.results import FileRecord, FileStatus, Progress
-from earzip.runtime import Runtime
+from earzip.runtime import Placement, Runtime
 
 if TYPE_CHECKING:
     from earzip.page.builder import PageBuilder
@@ -47,21 +48,21 @@ _SUFFIXES = (".html", ".htm")
     metavar="FILE",
     required=True,
     type=click.Path(path_type=Path),
-    help="The page to write; ends in .html.",
+    help="The page to write, ending in .html.",
 )
 @click.option(
     "--originals",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the sources, in the same tree as the archives: compare with them.",
+    help="Directory of the sources, with the same tree as the archives, to compare with.",
 )
 @click.option(
     "--audio",
     is_flag=True,
-    help="Embed 20 s from the middle of each track to listen to, some 5 MB a track.",
+    help="Embed 20 s from the middle of each track to listen to, about 5 MB a track.",
 )
 @run_options("force", "as_json")
-@network_options
+@one_device_options("device", "precision", "threads", "batch_size")
 def report(
     *,
     paths: tuple[Path, ...],
@@ -73,15 +74,15 @@ def report(
 ) -> int:
     """Write one HTML page about archives: totals, a table, and pictures of their sound.
 
-    A PATH is an archive or a folder, searched to its end for archives. The page needs no network
-    and has at most 3 MB without --audio: of a large library as many tracks have pictures as fit,
-    and only those are decoded. Needs the extra: pip install 'earzip[report]'.
+    PATH is an archive or a directory (searched recursively). The page works offline and takes at most
+    3 MB without --audio: in a large library as many tracks get pictures as fit, and only those are
+    decoded. Needs the extra: pip install 'earzip[report]'.
     """
     _require_extra()
     plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
-    plan.bystanders.clear()
+    plan.other_files.clear()
     if not plan.jobs and not plan.refused:
-        raise EarzipError("holds no archive, so there is no page to write", paths[0])
+        raise EarzipError("contains no archives to report on", paths[0])
     _require_replaceable(output, plan, force=run.force)
     return _write_page(paths, plan, output, originals, audio, run, runtime)
 
@@ -96,22 +97,24 @@ def _require_extra() -> None:
 def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:
     """Refuse a page that would take the place of anything but a page, archives even by ``force``."""
     if output.suffix.lower() not in _SUFFIXES:
-        raise UsageError("the page's name ends in .html", output)
+        raise UsageError("the page must end in .html", output)
     if is_folder(output):
-        raise UsageError("is a folder, expected a file for the page", output)
+        raise UsageError("is a directory; expected a file for the page", output)
     try:
         if not output.exists():
             return
         if not output.is_file():  # one that is a pipe would be waited for
-            raise UsageError("is not a regular file, expected one for the page", output)
+            raise UsageError("is not a regular file; expected one for the page", output)
         if any(output.samefile(job.source) for job in plan.jobs):
             raise UsageError("is one of the archives, which are never overwritten", output)
         from earzip.page.assembly import is_report  # noqa: PLC0415  # loads numpy
 
         if not (force or is_report(output)):
-            raise TargetError("exists and is not a page by earzip; --force replaces it", output)
+            raise TargetError(
+                "already exists and is not an earzip page; use --force to replace it", output
+            )
     except OSError as error:
-        raise TargetError(f"cannot be looked at: {error.strerror}", output) from error
+        raise TargetError(f"cannot read: {error.strerror}", output) from error
 
 
 class _UnfinishedError(Exception):
@@ -139,7 +142,7 @@ def _write_page(
     problems = [
         {"path": names[record.source], "message": record.message or ""} for record in plan.refused
     ]
-    exit_code = 0
+    exit_code = int(ExitCode.OK)
     try:
         with atomic_write(output) as file, CodecPool(runtime.checked()) as codecs:
             builder = PageBuilder(
@@ -183,35 +186,47 @@ def _read_all_facts(plan: Plan) -> dict[Path, TrackFacts]:
     return facts
 
 
+@dataclass
+class _PageTask:
+    """Looks at the sound of archives for the page, in this process."""
+
+    builder: PageBuilder
+    entries: dict[Path, TrackEntry]
+    n_done: int = 0
+    name: ClassVar[str] = "report"
+
+    def up_to_date(self, _job: Job) -> FileRecord | None:
+        """Return None: every archive is looked at."""
+        return None
+
+    @contextmanager
+    def opened(self, _placement: Placement) -> Iterator[Work]:
+        """Give the work."""
+        numbers = {path: i for i, path in enumerate(self.entries)}
+        yield lambda job, on_progress: self._look_at(job, numbers[job.source], on_progress)
+
+    def _look_at(self, job: Job, number: int, on_progress: Progress) -> FileRecord:
+        entry = self.entries[job.source]
+        try:
+            self.builder.look_at(number, on_progress)
+        except Exception as error:  # the run records it, and the page is written all the same
+            entry.is_undecoded = True
+            entry.add_problem(f"internal error: {type(error).__name__}: {error}")
+            self.n_done += 1
+            raise
+        self.n_done += 1
+        return _record(entry)
+
+
 def _look_at_all(
     plan: Plan, entries: dict[Path, TrackEntry], builder: PageBuilder, run: RunOptions
 ) -> tuple[int, bool]:
     """Return the exit code, and whether every archive was looked at."""
-    jobs, numbers = plan.jobs, {path: i for i, path in enumerate(entries)}
+    jobs = plan.jobs
     plan.jobs = [jobs[i] for i in builder.by_need()]
-    n_done = 0
-
-    @contextmanager
-    def open_work() -> Iterator[Work]:
-        def work(job: Job, on_progress: Progress) -> FileRecord:
-            nonlocal n_done
-            entry = entries[job.source]
-            try:
-                builder.look_at(numbers[job.source], on_progress)
-            except (
-                Exception
-            ) as error:  # which the run puts on record; the page is written all the same
-                entry.is_undecoded = True
-                entry.add_problem(f"internal error: {type(error).__name__}: {error}")
-                n_done += 1
-                raise
-            n_done += 1
-            return _record(entry)
-
-        yield work
-
-    exit_code = run_command(PlannedRun(plan), open_work, run)
-    return exit_code, n_done == len(jobs)
+    task = _PageTask(builder, entries)
+    exit_code = run_task(nullcontext(PlannedRun(plan)), task, run, one_by_one=True)
+    return exit_code, task.n_done == len(jobs)
 
 
 def _record(entry: TrackEntry) -> FileRecord:

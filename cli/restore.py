@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -11,65 +10,68 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
-from earzip.batch.plan import (
-    is_output_file,
-)
+from earzip.batch.plan import is_output_file
 from earzip.cli.options import (
     EXIT_CODES,
-    BatchOptions,
+    SCHEDULING,
     RunOptions,
-    batch_options,
+    SectionedCommand,
     output_option,
     parse_time,
     paths_argument,
     run_options,
+    runtime_options,
 )
-from earzip.cli.piping import STDIO, PlannedRun, plan_run
-from earzip.cli.run import Opening, Place, run_shared
+from earzip.cli.piping import STDIO, plan_run
+from earzip.cli.run import run as run_task
 from earzip.errors import UsageError
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.options import Bits, Container, RestoreOptions
 from earzip.results import FileRecord
+from earzip.runtime import Runtime
+from earzip.tasks import RestoreTask, archives_to_restore
 
 _CONTAINERS = ("flac", "wav")
 _SUFFIXES = {".flac", ".wav"}
 
 
-@click.command(epilog=EXIT_CODES, short_help="Archives into FLAC or WAV files.")
+@click.command(
+    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to FLAC or WAV files."
+)
 @paths_argument
 @output_option(
-    "Folder for the restored files, in the same tree as their archives; or, for one archive, a "
-    "file that ends in .flac or .wav, or - for standard output.  [default: beside each archive]"
+    "Directory for the restored files, which mirrors the tree of the archives; for one archive also a "
+    "file ending in .flac or .wav, or - for standard output.  [default: beside each archive]"
 )
 @click.option(
     "--format",
     "container",
     type=click.Choice(_CONTAINERS),
-    help="What to write.  [default: what -o FILE ends in, else flac]",
+    help="Output format.  [default: the ending of -o FILE, else flac]",
 )
 @click.option(
     "--bits",
     type=click.Choice(["16", "24", "float"]),
     help="Sample format.  [default: 24 for lossless sources, 16 for lossy ones]",
 )
-@click.option("--no-dither", is_flag=True, help="Round to 16 bit without dither.")
+@click.option("--no-dither", is_flag=True, help="Round to 16 bits without dither.")
 @click.option(
-    "--start", metavar="TIME", callback=parse_time, help="Begin here: seconds or [h:]m:s."
+    "--start", metavar="TIME", callback=parse_time, help="Start time: seconds or [h:]m:s."
 )
-@click.option("--end", metavar="TIME", callback=parse_time, help="End here.")
+@click.option("--end", metavar="TIME", callback=parse_time, help="End time.")
 @click.option(
     "--as-source",
     is_flag=True,
-    help="Give the source's own sample rate and frame count, and mono if it was mono. From an archive "
-    "with an exact copy: the source's samples to the bit, or the source file itself.",
+    help="Restore the source's sample rate and frame count, and mono if it was mono; from an archive "
+    "with an exact copy, the source's exact samples or the source file itself.",
 )
 @click.option(
     "--keep-going",
     is_flag=True,
-    help="Put silence where an archive is damaged, leave out damaged tags, and exit with 3.",
+    help="Replace damaged audio with silence, drop damaged tags, and exit with 3.",
 )
-@run_options("force", "copy_other", "dry_run", "max_failures", "as_json")
-@batch_options
+@run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
+@runtime_options
 def restore(
     *,
     paths: tuple[Path, ...],
@@ -82,16 +84,16 @@ def restore(
     as_source: bool,
     keep_going: bool,
     run: RunOptions,
-    batch: BatchOptions,
+    runtime: Runtime,
 ) -> int:
     """Write a FLAC or WAV file from each archive, with its tags and pictures.
 
-    A PATH is an archive, a folder (searched to its end for archives) or - for standard input.
-    song.flac.earz becomes song.flac, and song.mp3.earz becomes song.mp3.flac: 44.1 kHz stereo of
-    exactly the source's length. What was stored exactly is restored from that.
+    PATH is an archive, a directory (searched recursively), or - for standard input. song.flac.earz
+    becomes song.flac, and song.mp3.earz becomes song.mp3.flac: 44.1 kHz stereo of exactly the source's
+    length. Exact copies are restored exactly. Up-to-date files are skipped.
     """
     if run.copy_other and output in (None, STDIO):
-        raise UsageError("--copy-other needs a folder to copy to: -o DIR")
+        raise UsageError("--copy-other needs an output directory: -o DIR")
     chosen: Container | None = _container(paths, output, container)
     # The source file itself may be wanted, if it is there: then the archive and the name decide.
     suffixes = _SUFFIXES
@@ -108,22 +110,11 @@ def restore(
         force=run.force,
     )
 
-    def opening(_planned: PlannedRun) -> Opening:
-        from earzip.tasks import OpenRestore  # noqa: PLC0415  # loads numpy
-
-        return OpenRestore(options)
-
-    def plan() -> AbstractContextManager[PlannedRun]:
-        from earzip.tasks import archives_to_restore  # noqa: PLC0415  # loads numpy
-
-        return plan_run(paths, output, archives_to_restore(chosen), suffixes)
-
-    return run_shared(
-        plan,
-        opening,
+    return run_task(
+        plan_run(paths, output, archives_to_restore(chosen), suffixes),
+        RestoreTask(options),
         run,
-        batch,
-        Place("restore", paths, output),
+        runtime,
         describe=partial(_describe, kept=bits == "float"),
     )
 
@@ -135,17 +126,14 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
         named = output.suffix.lower().removeprefix(".")
     source = click.get_current_context().get_parameter_source("container")
     if named and source is ParameterSource.DEFAULT_MAP:
-        asked = None  # the command line stands above the configuration
+        asked = None  # the command line overrides the configuration
     if asked and named and asked != named:
         raise UsageError(f"--format {asked} contradicts the name of the output", output)
     return cast(Container, asked or named or "flac")
 
 
 def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
-    """Yield what did not come through whole; ``kept``: float samples go beyond full scale.
-
-    And what is more than that: sound from an exact copy.
-    """
+    """Yield what was lost, and whether the sound is exact; ``kept``: float samples exceed full scale."""
     if record.figures.get("exact"):
         yield "exact: from the copy of the source in the archive"
     if n_overs := record.figures.get("n_overs"):

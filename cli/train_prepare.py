@@ -16,15 +16,11 @@ from earzip.batch.signals import StopRequested, StopSignal
 from earzip.cli.options import EXIT_CODES, Count, RunOptions, run_options
 from earzip.cli.output import clock, count, printable
 from earzip.cli.progress import ProgressBar
-from earzip.errors import SourceError, UsageError
+from earzip.errors import ExitCode, SourceError, UsageError
 
 if TYPE_CHECKING:
     from earzip.training.filtering import Limits
     from earzip.training.preparation import Preparation, TrackReport
-
-_NOTHING_KEPT = 1
-_SOME_FAILED = 3
-_STOPPED = 75
 
 
 def _limit(
@@ -53,7 +49,7 @@ def _limit(
     )
 
 
-@click.command(epilog=EXIT_CODES, short_help="Choose music for training and convert it.")
+@click.command(epilog=EXIT_CODES, short_help="Select and convert music for training.")
 @click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -65,26 +61,40 @@ def _limit(
     type=click.Path(path_type=Path),
     help="The pool: NAME.s16, NAME.json and NAME.report.jsonl in DIR.",
 )
-@_limit("--min-length", "SECONDS", 10, 0, 1e6, "Shortest track.")
-@_limit("--min-bandwidth", "KHZ", 18, 0, 22.05, "Highest frequency that carries music.")
-@_limit("--max-clipping", "PERCENT", 0.02, 0, 100, "Samples in runs of 3 at full scale.")
-@_limit("--max-silence", "PERCENT", 20, 0, 100, "Blocks of 400 ms below -60 dBFS.")
+@_limit("--min-length", "SECONDS", 10, 0, 1e6, "Minimum duration.")
+@_limit("--min-bandwidth", "KHZ", 18, 0, 22.05, "Minimum frequency up to which there is music.")
+@_limit(
+    "--max-clipping",
+    "PERCENT",
+    0.02,
+    0,
+    100,
+    "Maximum share of samples in runs of 3 at full scale.",
+)
+@_limit("--max-silence", "PERCENT", 20, 0, 100, "Maximum share of 400 ms blocks below -60 dBFS.")
 @_limit(
     "--min-stereo",
     "DB",
     -40,
     -120,
     120,
-    "Energy of side over mid. Also rejects a channel that is inverted, or 20 dB softer.",
+    "Minimum energy of side over mid. Also rejects inverted channels, and one 20 dB softer.",
 )
-@_limit("--min-level", "DBFS", -50, -120, 20, "RMS level without pauses; a full sine has -3.")
-@_limit("--max-level", "DBFS", -8, -120, 20, "The same level, for masters made loud.")
-@click.option("--keep-all", is_flag=True, help="Keep tracks past the limits too: only convert.")
+@_limit(
+    "--min-level",
+    "DBFS",
+    -50,
+    -120,
+    20,
+    "Minimum RMS level without pauses; a full-scale sine has -3.",
+)
+@_limit("--max-level", "DBFS", -8, -120, 20, "Maximum RMS level, for loud masters.")
+@click.option("--keep-all", is_flag=True, help="Also keep tracks outside the limits: only convert.")
 @click.option(
     "--jobs",
     metavar="N",
     type=Count(),
-    help="Tracks decoded at a time.  [default: the cores this process may use]",
+    help="Tracks decoded at a time.  [default: the available cores]",
 )
 @run_options("force", "as_json")
 def prepare(
@@ -96,12 +106,11 @@ def prepare(
     run: RunOptions,
     **limits: float | None,
 ) -> int:
-    """Measure sound files, and put those that keep to the limits into a pool for `train run`.
+    """Measure audio files, and collect those within the limits in a pool for `train run`.
 
-    A PATH is a sound file of any kind that `compress` reads, or a folder, searched to its end. A limit
-    is switched off by the word off. The report has a line for each track: its measures, and each
-    reason against it. The pool is 44.1 kHz stereo of 16 bit, 635 MB an hour; a track that peaks above
-    full scale is turned down.
+    PATH is an audio file that `compress` can read, or a directory (searched recursively). The word off
+    disables a limit. The report has a line for each track: its measures, and each reason against it. The
+    pool is 44.1 kHz 16-bit stereo, 635 MB an hour; tracks that peak above full scale are attenuated.
     """
     from earzip.training.preparation import (  # noqa: PLC0415  # loads numpy and the decoders
         PreparationOptions,
@@ -111,10 +120,10 @@ def prepare(
     from earzip.training.preparation import prepare as prepare_pool  # noqa: PLC0415
 
     if not output.name or is_folder(output):
-        raise UsageError("is a folder, expected DIR/NAME for the pool", output)
+        raise UsageError("is a directory; expected DIR/NAME for the pool", output)
     plan = find_tracks(paths)
     if not plan.jobs and not plan.refused:
-        raise SourceError("there is no sound file to prepare", paths[0])
+        raise SourceError("contains no audio files", paths[0])
     options = PreparationOptions(
         limits=_limits(limits),
         keep_all=keep_all,
@@ -138,14 +147,14 @@ def prepare(
             done = prepare_pool(plan, output, options, on_track, on_progress)
         except StopRequested:
             click.echo("earzip: stopped; nothing was written", err=True)
-            return _STOPPED
-    code = _SOME_FAILED if done.n_failed else 0
-    code = code if done.n_kept else _NOTHING_KEPT
+            return ExitCode.STOPPED
+    code = ExitCode.SOME_FAILED if done.n_failed else ExitCode.OK
+    code = code if done.n_kept else ExitCode.FATAL
     _print_summary(done, code, as_json=run.as_json)
     samples, _, report = pool_paths(output)
-    text = f"{samples}: written; {report} has every track"
+    text = f"{samples}: written; {report} lists every track"
     if not done.n_kept:
-        text = f"{samples}: not written, for no track was kept; {report} says why"
+        text = f"{samples}: not written, because no track was kept; see {report}"
     click.echo(f"earzip: {printable(text)}", err=True)
     return code
 

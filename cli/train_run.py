@@ -17,7 +17,7 @@ from earzip.batch.locks import claim
 from earzip.batch.signals import StopSignal
 from earzip.cli.options import EXIT_CODES, Count
 from earzip.cli.output import printable
-from earzip.errors import TargetError, UsageError
+from earzip.errors import ExitCode, TargetError, UsageError
 from earzip.formats.atomic import reap_stale
 from earzip.training.config import PARTS
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from earzip.training.config import TrainingConfig
     from earzip.training.trainer import OnStep
 
-_STOPPED = 75
 _SHOWN = ("log_magnitude", "kbps", "norm")
 
 
@@ -37,7 +36,7 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     metavar="DIR",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder of the pools of music that CONFIG names; `earzip train prepare` makes them.",
+    help="Directory of the music pools that CONFIG names, made by `earzip train prepare`.",
 )
 @click.option(
     "-o",
@@ -45,27 +44,27 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     metavar="RUN",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder of the run. One that holds a checkpoint is resumed.",
+    help="Directory of the run. A run with a checkpoint is resumed.",
 )
 @click.option(
     "--start",
     metavar="RUN|WEIGHTS",
     type=click.Path(path_type=Path),
-    help="Begin with an earlier run, as a second stage does, or with weights (.safetensors).",
+    help="Start from an earlier run, as a second stage does, or from weights (.safetensors).",
 )
 @click.option(
     "--without",
     metavar="PART",
     multiple=True,
     type=click.Choice(list(PARTS)),
-    help=f"Switch a part off: {', '.join(PARTS)}. May be repeated.",
+    help=f"Disable a part: {', '.join(PARTS)}. Repeatable.",
 )
 @click.option(
     "--set",
     "changes",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Change a value of CONFIG, as in steps=200 or loss.mel=0.5 (JSON). May be repeated.",
+    help="Change a value of CONFIG, as in steps=200 or loss.mel=0.5 (JSON). Repeatable.",
 )
 @click.option(
     "--threads",
@@ -73,7 +72,7 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     type=Count(),
     default=1,
     show_default=True,
-    help="CPU threads a process.",
+    help="CPU threads of each process.",
 )
 @click.option(
     "--workers",
@@ -81,7 +80,7 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="Processes beside it that cut crops ahead.",
+    help="Processes that prepare crops in advance.",
 )
 @click.option(
     "--log-every",
@@ -89,7 +88,7 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     type=Count(),
     default=100,
     show_default=True,
-    help="Steps a log record.",
+    help="Steps between log records.",
 )
 @click.option(
     "--checkpoint-every",
@@ -97,7 +96,7 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     type=Count(),
     default=500,
     show_default=True,
-    help="Steps a checkpoint.",
+    help="Steps between checkpoints.",
 )
 def run(
     *,
@@ -112,12 +111,12 @@ def run(
     log_every: int,
     checkpoint_every: int,
 ) -> int:
-    """Train a model by CONFIG, or resume the run in RUN at the exact step that it was stopped at.
+    """Train a model as CONFIG says, or resume the run in RUN at the exact step where it stopped.
 
     CONFIG is a JSON file, or the name of one that comes with earzip: mini, ear, ear-stage-2. RUN gets
     config.json, checkpoint.safetensors, log.jsonl, curves.png and, at the end, weights.safetensors.
-    Ctrl-C and SIGTERM save the state and end with 75. For several GPUs, or several processes where there
-    is no GPU:
+    Ctrl-C and SIGTERM save the state and exit with 75. For several GPUs, or several processes without a
+    GPU:
 
         accelerate launch --multi_gpu --num_processes N -m earzip train run CONFIG ...
     """
@@ -138,7 +137,7 @@ def run(
         if begins and loaded.architecture != "ear":
             _say("measuring the music", is_main)
         trainer = Trainer(loaded, music, output, start=start, workers=workers)
-        begun = f"going on at step {trainer.step} of" if trainer.step else "training for"
+        begun = f"resuming at step {trainer.step} of" if trainer.step else "training for"
         processes = "1 process" if n_processes == 1 else f"{n_processes} processes"
         shared = f"{loaded.batch_size} crops a step, {processes} on {device}"
         _say(f"{begun} {loaded.steps} steps, {shared}", is_main)
@@ -147,9 +146,12 @@ def run(
     run_name = printable(str(output))
     if finished:
         _say(f"finished; install it: earzip models import {run_name} --music PATH", is_main)
-        return 0
-    _say(f"{run_name}: saved at step {trainer.step} of {loaded.steps}; run again to go on", is_main)
-    return _STOPPED
+        return ExitCode.OK
+    _say(
+        f"{run_name}: saved at step {trainer.step} of {loaded.steps}; run again to continue",
+        is_main,
+    )
+    return ExitCode.STOPPED
 
 
 def _require_extra() -> None:
@@ -197,7 +199,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TargetError(f"cannot be made: {error.strerror}", folder) from error
+        raise TargetError(f"cannot create: {error.strerror}", folder) from error
 
 
 def _say(text: str, is_main: bool) -> None:

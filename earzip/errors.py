@@ -1,12 +1,25 @@
-"""The one tree of errors a user can meet, each class with the exit code it ends a command with.
-
-Exit codes: 0 ok, 1 fatal, 2 usage, 3 finished but some files failed, 4 verify found damage,
-75 stopped early or locked (run again to go on), 130 second interrupt.
-"""
+"""The one tree of errors a user can meet, each class with the exit code it ends a command with."""
 
 from __future__ import annotations
 
 import os
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command ends with."""
+
+    OK = 0
+    FATAL = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    """Finished, but some files failed."""
+    DAMAGED = 4
+    """Verify found damage."""
+    STOPPED = 75
+    """Stopped early or locked: run again to continue."""
+    INTERRUPTED = 130
+    """Interrupted for the second time."""
 
 
 class EarzipError(Exception):
@@ -15,7 +28,7 @@ class EarzipError(Exception):
     ``message`` says what is wrong and what was expected; ``path`` is the file it is about, if any.
     """
 
-    exit_code = 1
+    exit_code = ExitCode.FATAL
 
     def __init__(self, message: str, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__(message)
@@ -33,37 +46,37 @@ class EarzipError(Exception):
 class UsageError(EarzipError):
     """The command line or an API argument contradicts itself or is out of range."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class SourceError(EarzipError):
     """A source file cannot be read as audio, or is too damaged to be archived."""
 
-    exit_code = 3
+    exit_code = ExitCode.SOME_FAILED
 
 
 class BelowFloorError(EarzipError):
-    """A track comes out worse than the floor that was asked for."""
+    """The decoded track is below the requested quality floor."""
 
-    exit_code = 3
+    exit_code = ExitCode.SOME_FAILED
 
 
 class TagError(EarzipError):
     """A tag block cannot be read or written."""
 
-    exit_code = 3
+    exit_code = ExitCode.SOME_FAILED
 
 
 class TargetError(EarzipError):
     """An output cannot be written: it exists, the disk is full, the folder is read-only."""
 
-    exit_code = 3
+    exit_code = ExitCode.SOME_FAILED
 
 
 class ArchiveError(EarzipError):
     """A file cannot be used as an archive."""
 
-    exit_code = 3
+    exit_code = ExitCode.SOME_FAILED
 
 
 class NotAnArchiveError(ArchiveError):
@@ -77,7 +90,7 @@ class UnsupportedArchiveError(ArchiveError):
 class DamagedArchiveError(ArchiveError):
     """Bytes of the archive are missing, added or changed."""
 
-    exit_code = 4
+    exit_code = ExitCode.DAMAGED
 
 
 class ModelNotFoundError(EarzipError):
@@ -95,10 +108,10 @@ class DeviceError(EarzipError):
 class LockedError(EarzipError):
     """Another run holds the lock on this target."""
 
-    exit_code = 75
+    exit_code = ExitCode.STOPPED
 
 
 class RunEndedError(EarzipError):
     """The run that this process is part of has ended without it."""
 
-    exit_code = 75
+    exit_code = ExitCode.STOPPED

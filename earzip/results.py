@@ -10,13 +10,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
+from earzip.errors import ExitCode
+
 TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes", "exact_bytes")
 """Figures of records that a report adds up."""
 
 AVERAGED = ("measures", "loudness")
 """Figures of records, themselves numbers by name, that a report gives the means of."""
 
-_SEVERITY = (1, 75, 4, 3)  # the most severe first; 130 ends a process without a report
+_SEVERITY = (
+    ExitCode.FATAL,
+    ExitCode.STOPPED,
+    ExitCode.DAMAGED,
+    ExitCode.SOME_FAILED,
+)  # the most severe first; 130 ends a process without a report
 Progress = Callable[[float], None]
 """Called with the seconds of audio done since the last call."""
 Status = Literal["written", "up_to_date"]
@@ -49,10 +56,10 @@ class FileStatus(StrEnum):
 
 
 _EXIT_CODES = {
-    FileStatus.INCOMPLETE: 3,
-    FileStatus.FAILED: 3,
-    FileStatus.DAMAGED: 4,
-    FileStatus.LOCKED: 75,
+    FileStatus.INCOMPLETE: ExitCode.SOME_FAILED,
+    FileStatus.FAILED: ExitCode.SOME_FAILED,
+    FileStatus.DAMAGED: ExitCode.DAMAGED,
+    FileStatus.LOCKED: ExitCode.STOPPED,
 }
 
 
@@ -80,7 +87,7 @@ class FileRecord:
     @property
     def exit_code(self) -> int:
         """The exit code of a run of this file alone; 1 for a bug."""
-        return 1 if self.traceback else _EXIT_CODES.get(self.status, 0)
+        return ExitCode.FATAL if self.traceback else _EXIT_CODES.get(self.status, ExitCode.OK)
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object of this record."""
@@ -171,9 +178,9 @@ class Report:
     def exit_code(self) -> int:
         """The most severe of: 1 gave up, died or a bug, 75 stopped or locked, 4 damage, 3 failed, 0."""
         codes = {record.exit_code for record in self.problems}
-        codes |= {1} if self.gave_up or self.died else set()
-        codes |= {75} if self.stopped else set()
-        return next((code for code in _SEVERITY if code in codes), 0)
+        codes |= {ExitCode.FATAL} if self.gave_up or self.died else set()
+        codes |= {ExitCode.STOPPED} if self.stopped else set()
+        return next((code for code in _SEVERITY if code in codes), ExitCode.OK)
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object of the summary; every status and every total is there.

@@ -1,13 +1,19 @@
-"""The work on one file of a batch: a job done, and the record of what became of it."""
+"""What each command does with a file: a job in, a record out. Frozen, and pickled for other processes.
+
+Each is an `earzip.batch.events.Task`. What loads numpy or torch is imported where it is used, so that
+commands can be listed, and their help shown, without them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
+from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
@@ -21,101 +27,218 @@ from earzip.models.store import find_model, verify_model
 from earzip.options import CompressOptions, Container, RestoreOptions
 from earzip.results import CompressResult, FileRecord, FileStatus, Progress, RestoreResult
 from earzip.runtime import Placement
-from earzip.transcode.compress import compress_file
-from earzip.transcode.restore import restore_file, restored_already
-from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
+
+if TYPE_CHECKING:
+    from earzip.transcode.up_to_date import ArchiveSettings
+
+LATENTS_SUFFIX = ".safetensors"
+_MAX_NAMED = 5
+
+
+class _AlwaysToDo:
+    """A task whose jobs are never up to date."""
+
+    def up_to_date(self, _job: Job) -> FileRecord | None:
+        """Return None."""
+        return None
 
 
 @dataclass(frozen=True)
-class CompressWork:
-    """Archives the source of a job; an `earzip.batch.events.Work`.
-
-    ``source_names`` are the names that archives give their sources, where it is not the file's own.
-    Raises as `earzip.transcode.compress.compress_file` does.
-    """
+class CompressTask:
+    """Archives the source of a job. Raises as `earzip.transcode.compress.compress_file` does."""
 
     options: CompressOptions
-    codecs: CodecPool
-    source_names: Mapping[Path, str] = field(default_factory=dict)
+    name: ClassVar[str] = "compress"
 
-    def __call__(self, job: Job, on_progress: Progress) -> FileRecord:
-        """Return the record of ``job``, which has a target."""
+    def up_to_date(self, job: Job) -> FileRecord | None:
+        """Return the record of a job whose archive is there: `up_to_date.compressed_already`."""
+        from earzip.transcode.up_to_date import compressed_already  # noqa: PLC0415
+
+        if job.target is None or job.source_name is not None:
+            return None
+        result = compressed_already(job.source, job.target, self.options, settings=self._settings)
+        return None if result is None else _compress_record(result)
+
+    @contextmanager
+    def opened(self, placement: Placement) -> Iterator[Work]:
+        """Give the work. Raises as `earzip.models.store.verify_model` and `Runtime.checked` do."""
+        # What is wrong with the model is wrong with every file: said once, before them.
+        verify_model(find_model(self.options.model))
+        with CodecPool(placement.runtime.checked()) as codecs:
+            yield partial(self._compress, codecs)
+
+    def _compress(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
+        from earzip.transcode.compress import compress_file  # noqa: PLC0415
+
         assert job.target is not None
         result = compress_file(
             job.source,
             job.target,
             self.options,
-            codecs=self.codecs,
-            source_name=self.source_names.get(job.source),
+            codecs=codecs,
+            source_name=job.source_name,
             on_progress=on_progress,
         )
         return _compress_record(result)
 
+    @cached_property
+    def _settings(self) -> ArchiveSettings:
+        from earzip.transcode.up_to_date import ArchiveSettings  # noqa: PLC0415
+
+        return ArchiveSettings(find_model(self.options.model), self.options.quality)
+
 
 @dataclass(frozen=True)
-class RestoreWork:
-    """Restores the archive of a job; an `earzip.batch.events.Work`.
-
-    Raises as `earzip.transcode.restore.restore_file` does.
-    """
+class RestoreTask:
+    """Restores the archive of a job. Raises as `earzip.transcode.restore.restore_file` does."""
 
     options: RestoreOptions
-    codecs: CodecPool
+    name: ClassVar[str] = "restore"
 
-    def __call__(self, job: Job, on_progress: Progress) -> FileRecord:
-        """Return the record of ``job``, which has a target."""
+    def up_to_date(self, job: Job) -> FileRecord | None:
+        """Return the record of a job whose result is there: `restore.restored_already`."""
+        from earzip.transcode.restore import restored_already  # noqa: PLC0415
+
+        if job.target is None:
+            return None
+        result = restored_already(job.source, job.target, self.options)
+        return None if result is None else _restore_record(result)
+
+    @contextmanager
+    def opened(self, placement: Placement) -> Iterator[Work]:
+        """Give the work. Raises as `Runtime.checked` does."""
+        with CodecPool(placement.runtime.checked()) as codecs:
+            yield partial(self._restore, codecs)
+
+    def _restore(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
+        from earzip.transcode.restore import restore_file  # noqa: PLC0415
+
         assert job.target is not None
         result = restore_file(
-            job.source, job.target, self.options, codecs=self.codecs, on_progress=on_progress
+            job.source, job.target, self.options, codecs=codecs, on_progress=on_progress
         )
         return _restore_record(result)
 
 
 @dataclass(frozen=True)
-class OpenCompress:
-    """Opens a `CompressWork`; an `earzip.batch.events.OpenWork`."""
+class VerifyTask(_AlwaysToDo):
+    """Checks an archive's bytes and structure; with ``decode`` also decodes all of its sound."""
 
-    options: CompressOptions
-    source_names: Mapping[Path, str] = field(default_factory=dict)
+    decode: bool = False
+    name: ClassVar[str] = "verify"
 
     @contextmanager
-    def __call__(self, placement: Placement) -> Iterator[CompressWork]:
-        """Give the work. Raises as `earzip.models.store.verify_model` and `Runtime.checked` do."""
-        # What is wrong with the model is wrong with every file: said once, before them.
-        verify_model(find_model(self.options.model))
+    def opened(self, placement: Placement) -> Iterator[Work]:
+        """Give the work. Raises as `Runtime.checked` does, if it decodes."""
+        if not self.decode:
+            yield _check_structure
+            return
         with CodecPool(placement.runtime.checked()) as codecs:
-            yield CompressWork(self.options, codecs, self.source_names)
-
-    def already(self, job: Job) -> FileRecord | None:
-        """Return the record of a job that is done: `up_to_date.compressed_already`."""
-        if job.target is None or job.source in self.source_names:
-            return None
-        result = compressed_already(job.source, job.target, self.options, settings=self._settings)
-        return None if result is None else _compress_record(result)
-
-    @cached_property
-    def _settings(self) -> ArchiveSettings:
-        return ArchiveSettings(find_model(self.options.model), self.options.quality)
+            yield partial(_check_by_decoding, codecs)
 
 
 @dataclass(frozen=True)
-class OpenRestore:
-    """Opens a `RestoreWork`; an `earzip.batch.events.OpenWork`."""
+class InfoTask(_AlwaysToDo):
+    """Reads what an archive says of itself."""
 
-    options: RestoreOptions
+    name: ClassVar[str] = "info"
 
     @contextmanager
-    def __call__(self, placement: Placement) -> Iterator[RestoreWork]:
-        """Give the work. Raises as `Runtime.checked` does."""
-        with CodecPool(placement.runtime.checked()) as codecs:
-            yield RestoreWork(self.options, codecs)
+    def opened(self, _placement: Placement) -> Iterator[Work]:
+        """Give the work."""
+        yield self._read
 
-    def already(self, job: Job) -> FileRecord | None:
-        """Return the record of a job that is done: `restore.restored_already`."""
-        if job.target is None:
-            return None
-        result = restored_already(job.source, job.target, self.options)
-        return None if result is None else _restore_record(result)
+    def _read(self, job: Job, _on_progress: Progress) -> FileRecord:
+        from earzip.transcode.inspect import read_info  # noqa: PLC0415
+
+        archive = read_info(job.source).to_json()
+        return FileRecord(FileStatus.READ, job.source, figures={"archive": archive})
+
+
+@dataclass(frozen=True)
+class LatentsTask(_AlwaysToDo):
+    """Writes the latents of an archive."""
+
+    force: bool = False
+    name: ClassVar[str] = "latents"
+
+    @contextmanager
+    def opened(self, _placement: Placement) -> Iterator[Work]:
+        """Give the work."""
+        yield self._extract
+
+    def _extract(self, job: Job, _on_progress: Progress) -> FileRecord:
+        from earzip.transcode.latents import extract_latents  # noqa: PLC0415
+
+        assert job.target is not None
+        result = extract_latents(job.source, job.target, force=self.force)
+        figures = {"n_latents": result.n_latents, "n_frames": result.n_frames}
+        return FileRecord(FileStatus(result.status), result.archive, result.target, figures=figures)
+
+
+@dataclass(frozen=True)
+class EvaluateTask(_AlwaysToDo):
+    """Measures a restored file against its original: two files, or those of two mirrored folders."""
+
+    original: Path
+    restored: Path
+    align: bool = False
+    name: ClassVar[str] = "evaluate"
+
+    @contextmanager
+    def opened(self, placement: Placement) -> Iterator[Work]:
+        """Give the work. Raises as `earzip.batch.pairing.pair` and `Runtime.checked` do."""
+        from earzip.batch.pairing import pair  # noqa: PLC0415
+
+        # Each process pairs for itself: the names of a library would be a large thing to send.
+        originals = pair(self.original, self.restored).originals
+        with CodecPool(placement.runtime.checked()) as codecs:
+            yield partial(self._evaluate, originals, codecs)
+
+    def _evaluate(
+        self, originals: dict[Path, Path], codecs: CodecPool, job: Job, on_progress: Progress
+    ) -> FileRecord:
+        from earzip.evaluate.files import evaluate_pair  # noqa: PLC0415
+
+        found = evaluate_pair(
+            originals[job.source],
+            job.source,
+            align=self.align,
+            codecs=codecs,
+            on_progress=on_progress,
+        )
+        return FileRecord(
+            FileStatus.EVALUATED, job.source, warnings=found.warnings, figures=found.to_json()
+        )
+
+
+def _check_structure(job: Job, _on_progress: Progress) -> FileRecord:
+    from earzip.transcode.inspect import verify_archive  # noqa: PLC0415
+
+    result = verify_archive(job.source)
+    problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
+    return _verify_record(job.source, problems, list(result.lost_segments))
+
+
+def _check_by_decoding(codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
+    from earzip.transcode.sound import decode_check  # noqa: PLC0415
+
+    record = _check_structure(job, on_progress)
+    if record.status is not FileStatus.INTACT:
+        return record
+    problems = decode_check(job.source, codecs=codecs, on_progress=on_progress)
+    return _verify_record(job.source, problems, record.figures["lost_segments"])
+
+
+def _verify_record(archive: Path, problems: list[str], lost_segments: object) -> FileRecord:
+    n_more = len(problems) - _MAX_NAMED  # the records in JSON have all of them
+    named = problems[:_MAX_NAMED] + ([f"and {n_more} more"] if n_more > 0 else [])
+    return FileRecord(
+        FileStatus.DAMAGED if problems else FileStatus.INTACT,
+        archive,
+        message="; ".join(named) or None,
+        figures={"damages": problems, "lost_segments": lost_segments},
+    )
 
 
 def _compress_record(result: CompressResult) -> FileRecord:
@@ -211,3 +334,17 @@ def _restored_name(archive: Path, container: Container | None) -> str:
         if name is not None:
             return name
     return restored_name(archive.name, container or "flac")
+
+
+def archives_to_read() -> Selection:
+    """Return the selection of archives that are read and nothing is written of."""
+    return Selection(takes=is_archive_name, otherwise="not an archive")
+
+
+def latents_to_extract() -> Selection:
+    """Return the selection of archives, whose latents are written."""
+    return Selection(
+        takes=is_archive_name,
+        otherwise="not an archive",
+        target_name=lambda path: name_without_archive_suffix(path.name) + LATENTS_SUFFIX,
+    )

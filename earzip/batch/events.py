@@ -1,48 +1,59 @@
-"""Who does the jobs of a run, seen by whoever keeps its record: threads, processes, or machines."""
+"""What a run does with its files, and worker backends as the coordinator sees them.
+
+A backend (threads, processes or machines) opens a `Task`, does jobs with it, and answers with events.
+"""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
-from earzip.errors import EarzipError
+from earzip.errors import EarzipError, ExitCode, RunEndedError
 from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
 
 Work = Callable[[Job, Progress], FileRecord]
-"""Does one job, tells the seconds of audio done as it goes, returns the record."""
+"""Does one job, reports the seconds of audio done as it goes, returns the record."""
 
 
-OpenWork = Callable[[Placement], AbstractContextManager[Work]]
-"""Loads what the work needs, the network above all, and gives the work.
+class Task(Protocol):
+    """What a command does with each file. It is pickled on its way to other processes."""
 
-It is called in every process of a run, and is pickled on its way there.
-"""
+    @property
+    def name(self) -> str:
+        """The command, as locks, metrics and messages call it."""
+
+    def up_to_date(self, job: Job) -> FileRecord | None:
+        """Return the record of a job that is done already, seen at a glance; None for one to be done."""
+
+    def opened(self, placement: Placement) -> AbstractContextManager[Work]:
+        """Load what the work needs, the network above all, and give the work."""
 
 
 @dataclass(frozen=True)
-class Began:
-    """A process has taken the job ``index`` in hand."""
+class Started:
+    """The process ``rank`` has started the job ``index``."""
 
     index: int
     rank: int
 
 
 @dataclass(frozen=True)
-class Advanced:
+class Progressed:
     """So many more seconds of audio are done."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Finished:
     """The job ``index`` is done."""
 
     index: int
@@ -50,46 +61,64 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The process ``rank`` does no more jobs; ``cause`` is set if it ended otherwise than it should."""
+class Exited:
+    """The process ``rank`` does no more jobs; ``cause`` says why if it exited abnormally."""
 
     rank: int
     cause: str | None = None
 
 
 @dataclass(frozen=True)
-class Broke:
-    """A process cannot do its work at all: for the same reason none can."""
+class Failed:
+    """A process cannot work at all, and for the same reason none can."""
 
     error: BaseException
 
 
-Event = Began | Advanced | Recorded | Ended | Broke
+Event = Started | Progressed | Finished | Exited | Failed
 
 
-class Crew(Protocol):
-    """Does jobs and tells of it."""
+class Backend(ABC):
+    """Does the jobs of a run and sends events."""
+
+    _stop: Stop
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
 
     @property
+    @abstractmethod
     def n_processes(self) -> int:
         """Processes that share the jobs."""
 
+    @abstractmethod
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
-        """Begin with ``jobs``, in this order; begin no more of them once ``stop`` is requested."""
+        """Start ``jobs``, in this order; start no more of them once ``stop`` is requested."""
 
+    @abstractmethod
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
 
     @property
+    @abstractmethod
     def is_done(self) -> bool:
-        """Whether nobody is at work any more and every event has been received."""
+        """Whether every worker has exited and every event has been received."""
 
     def close(self) -> None:
-        """Abandon what is still in hand, and come back when nobody is at work."""
+        """Abandon files in progress; return when every worker has exited."""
+        if not self.is_done:
+            self._stop.request(0)
+        with suppress(RunEndedError):
+            while not self.is_done:
+                self.receive(_CLOSE_POLL_S)
+        self._opened.close()
+
+
+_CLOSE_POLL_S = 0.2
 
 
 class ElsewhereError(EarzipError):
-    """An error that ended the work of another process; ``exit_code`` is that of the error."""
+    """An error of another process; ``exit_code`` is that of the error."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -101,20 +130,23 @@ class ElsewhereError(EarzipError):
 
 def jobs_to_json(jobs: Sequence[Job]) -> str:
     """Return ``jobs`` as JSON."""
-    rows = [[str(j.source), None if j.target is None else str(j.target), j.n_bytes] for j in jobs]
+    rows = [
+        [str(j.source), None if j.target is None else str(j.target), j.n_bytes, j.source_name]
+        for j in jobs
+    ]
     return json.dumps(rows)
 
 
 def jobs_from_json(data: str | bytes) -> list[Job]:
     """Return the jobs of `jobs_to_json`."""
     return [
-        Job(Path(source), None if target is None else Path(target), n_bytes)
-        for source, target, n_bytes in json.loads(data)
+        Job(Path(source), None if target is None else Path(target), n_bytes, source_name)
+        for source, target, n_bytes, source_name in json.loads(data)
     ]
 
 
 def record_to_json(record: FileRecord) -> dict[str, Any]:
-    """Return all of ``record``; `FileRecord.to_json` is for users and leaves out what is for nobody."""
+    """Return all of ``record``; `FileRecord.to_json` leaves out what users do not need."""
     return {
         "status": record.status.value,
         "source": str(record.source),
@@ -146,10 +178,13 @@ def event_to_bytes(event: Event) -> bytes:
     """Return ``event`` as JSON."""
     members: dict[str, Any]
     match event:
-        case Recorded(index, record):
+        case Finished(index, record):
             members = {"index": index, "record": record_to_json(record)}
-        case Broke(error):
-            members = {"message": str(error), "exit_code": getattr(error, "exit_code", 1)}
+        case Failed(error):
+            members = {
+                "message": str(error),
+                "exit_code": getattr(error, "exit_code", ExitCode.FATAL),
+            }
         case _:
             members = vars(event)
     return json.dumps({"event": type(event).__name__, **members}).encode()
@@ -159,13 +194,13 @@ def event_from_bytes(data: bytes) -> Event:
     """Return the event of `event_to_bytes`; an error comes back as an `ElsewhereError`."""
     members = json.loads(data)
     kind = members.pop("event")
-    if kind == "Recorded":
-        return Recorded(members["index"], record_from_json(members["record"]))
-    if kind == "Broke":
-        return Broke(ElsewhereError(**members))
-    plain: dict[str, type[Began | Advanced | Ended]] = {
-        "Began": Began,
-        "Advanced": Advanced,
-        "Ended": Ended,
+    if kind == "Finished":
+        return Finished(members["index"], record_from_json(members["record"]))
+    if kind == "Failed":
+        return Failed(ElsewhereError(**members))
+    plain: dict[str, type[Started | Progressed | Exited]] = {
+        "Started": Started,
+        "Progressed": Progressed,
+        "Exited": Exited,
     }
     return plain[kind](**members)

@@ -13,18 +13,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from earzip.batch.events import (
-    Advanced,
-    Broke,
-    Ended,
+    Backend,
     Event,
-    OpenWork,
+    Exited,
+    Failed,
+    Progressed,
+    Task,
     event_from_bytes,
     event_to_bytes,
     jobs_from_json,
@@ -32,7 +33,7 @@ from earzip.batch.events import (
 )
 from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop, StopRequested
-from earzip.batch.workers import Workers
+from earzip.batch.threads import Workers
 from earzip.errors import EarzipError, RunEndedError
 from earzip.runtime import Placement
 
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
-_MEET_WITHIN = timedelta(minutes=5)
+_RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
 _JOBS_A_KEY = 128
-_BEAT_S = 0.5
-_SILENT_S = 30.0
-"""A process that has not been heard of for so long is taken to be dead."""
-_SILENT_AT_THE_END_S = 5.0
+_HEARTBEAT_S = 0.5
+_TIMEOUT_S = 30.0
+"""A process that has not been received of for so long is taken to be dead."""
+_TIMEOUT_AT_STOP_S = 5.0
 """The same once a stop is requested: a scheduler does not wait long."""
 _FAREWELL_S = 10.0
 _POLL_S = 0.02
@@ -70,16 +71,16 @@ class Launch:
         return launch if launch.world_size > 1 else None
 
 
-class Meeting:
+class Rendezvous:
     """Where the processes of a launcher meet. A context manager, entered by all of them.
 
-    Entering raises RunEndedError if they do not come. Rank 0 has a `Launched` crew do its jobs, or just
-    leaves, which tells the others that there are none; those `take_part`.
+    Entering raises RunEndedError if they do not come. Rank 0 does its jobs with a `LaunchedBackend`, or
+    just leaves, which tells the others that there are none; those `run_worker`.
     """
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
-        self.n_lost = 0
+        self.n_lost_workers = 0
         """Processes that nobody waits for any more."""
         self._chunk: tuple[int, list[Job]] = (-1, [])
         self._claiming = threading.Lock()
@@ -93,9 +94,11 @@ class Meeting:
 
         with _killable():
             try:
-                store, _, _ = next(iter(rendezvous("env://", timeout=_MEET_WITHIN)))
+                store, _, _ = next(iter(rendezvous("env://", timeout=_RENDEZVOUS_TIMEOUT)))
             except RuntimeError as error:
-                raise RunEndedError(f"the processes of this run do not meet: {error}") from error
+                raise RunEndedError(
+                    f"cannot connect to the other processes of this run: {error}"
+                ) from error
         self._store: Store = PrefixStore("earzip", store)
         return self
 
@@ -111,17 +114,17 @@ class Meeting:
                 return
             if not self._store.check(["n_jobs"]):
                 self._store.set("n_jobs", "0")
-            self._see_others_off()
+            self._wait_for_workers()
 
-    def _see_others_off(self) -> None:
+    def _wait_for_workers(self) -> None:
         """Let the others leave first, who would not know why a store has gone that this process keeps."""
         until = time.monotonic() + _FAREWELL_S
         while not self._is_of_launcher and time.monotonic() < until:
-            if self._store.add("n_left", 0) >= self.launch.world_size - 1 - self.n_lost:
+            if self._store.add("n_left", 0) >= self.launch.world_size - 1 - self.n_lost_workers:
                 return
             time.sleep(_POLL_S)
 
-    def lay_out(self, jobs: Sequence[Job]) -> None:
+    def publish(self, jobs: Sequence[Job]) -> None:
         """Put jobs where all can claim them."""
         for start in range(0, len(jobs), _JOBS_A_KEY):
             key = f"jobs/{start // _JOBS_A_KEY}"
@@ -153,13 +156,13 @@ class Meeting:
             return None
         return event_from_bytes(self._store.queue_pop("events"))
 
-    def beat(self, count: int) -> None:
+    def heartbeat(self, count: int) -> None:
         """Say that this process is alive, for the ``count``-th time."""
-        self._store.set(f"beats/{self.launch.rank}", str(count))
+        self._store.set(f"heartbeats/{self.launch.rank}", str(count))
 
-    def beats(self, rank: int) -> bytes:
-        """Return what ``rank`` has last said with `beat`."""
-        key = f"beats/{rank}"
+    def heartbeats(self, rank: int) -> bytes:
+        """Return what ``rank`` has last said with `heartbeat`."""
+        key = f"heartbeats/{rank}"
         return self._store.get(key) if self._store.check([key]) else b""
 
     def share_stop(self, stop: Stop) -> None:
@@ -184,39 +187,39 @@ def _killable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _Member:
-    """This process at the meeting: it claims jobs, tells what becomes of them, and that it is alive."""
+class _WorkerLink:
+    """A worker's link to the rendezvous: claims jobs, sends events, and a heartbeat."""
 
-    def __init__(self, meeting: Meeting, stop: Stop) -> None:
-        self._meeting = meeting
+    def __init__(self, rendezvous: Rendezvous, stop: Stop) -> None:
+        self._rendezvous = rendezvous
         self._stop = stop
-        self._advanced_s = 0.0
+        self._progressed_s = 0.0
         self._counting = threading.Lock()
         self._leaving = threading.Event()
         self._parent = os.getppid()
         self.is_cut_off = False
         """The store, or whoever started this process, is gone."""
         with suppress(RuntimeError):  # the thread will notice
-            meeting.beat(0)
-        self._thread = threading.Thread(target=self._stay_in_touch, daemon=True)
+            rendezvous.heartbeat(0)
+        self._thread = threading.Thread(target=self._keep_in_touch, daemon=True)
         self._thread.start()
 
-    def deal(self) -> tuple[int, Job] | None:
+    def next_job(self) -> tuple[int, Job] | None:
         """Return the next job and its number; None if there is none left."""
         try:
-            return self._meeting.claim()
+            return self._rendezvous.claim()
         except RuntimeError:
             self._cut_off()
             return None
 
     def send(self, event: Event) -> None:
         """Tell rank 0 of ``event``; of audio that is done only now and then. Raises StopRequested."""
-        if isinstance(event, Advanced):
+        if isinstance(event, Progressed):
             with self._counting:
-                self._advanced_s += event.seconds
+                self._progressed_s += event.seconds
             return
         try:
-            self._meeting.send(event)
+            self._rendezvous.send(event)
         except RuntimeError as error:
             self._cut_off()
             raise StopRequested from error
@@ -226,14 +229,14 @@ class _Member:
         self._leaving.set()
         self._thread.join()
 
-    def _stay_in_touch(self) -> None:
+    def _keep_in_touch(self) -> None:
         count = 0
-        while not self._leaving.wait(_BEAT_S):
+        while not self._leaving.wait(_HEARTBEAT_S):
             count += 1
             try:
-                self.tell_advance()
-                self._meeting.beat(count)
-                self._meeting.share_stop(self._stop)
+                self.send_progress()
+                self._rendezvous.heartbeat(count)
+                self._rendezvous.share_stop(self._stop)
             except RuntimeError:
                 self._cut_off()
                 return
@@ -242,20 +245,20 @@ class _Member:
 
     def end(self) -> None:
         """Tell rank 0 that this process does no more jobs; before that all of a stop that is why."""
-        self.tell_advance()
+        self.send_progress()
         try:
-            self._meeting.share_stop(self._stop)
-            self._meeting.send(Ended(self._meeting.launch.rank))
+            self._rendezvous.share_stop(self._stop)
+            self._rendezvous.send(Exited(self._rendezvous.launch.rank))
         except RuntimeError:
             self._cut_off()
 
-    def tell_advance(self) -> None:
+    def send_progress(self) -> None:
         """Tell rank 0 of the audio that is done since it was told last."""
         with self._counting:
-            seconds, self._advanced_s = self._advanced_s, 0.0
+            seconds, self._progressed_s = self._progressed_s, 0.0
         if seconds:
             try:
-                self._meeting.send(Advanced(seconds))
+                self._rendezvous.send(Progressed(seconds))
             except RuntimeError:
                 self._cut_off()
 
@@ -264,37 +267,37 @@ class _Member:
         self._stop.request(0)
 
 
-class Launched:
-    """A crew of all processes of a launcher, as rank 0 sees it; this process works at ``placement``."""
+class LaunchedBackend(Backend):
+    """All processes of a launcher, as rank 0 sees them; this process works at ``placement``."""
 
     def __init__(
-        self, meeting: Meeting, open_work: OpenWork, placement: Placement, n_threads: int = 1
+        self, rendezvous: Rendezvous, task: Task, placement: Placement, n_threads: int = 1
     ) -> None:
-        self._meeting = meeting
-        self._open_work = open_work
+        super().__init__()
+        self._rendezvous = rendezvous
+        self._task = task
         self._placement = placement
         self._n_threads = n_threads
-        self._opened = ExitStack()
         self._at_work: set[int] = set()
-        self._last_beats: dict[int, tuple[bytes, float]] = {}
+        self._last_heartbeats: dict[int, tuple[bytes, float]] = {}
         self._looked_at = 0.0
-        self._has_told_own_end = False
+        self._has_sent_own_exit = False
 
     @property
     def n_processes(self) -> int:
         """Processes that share the jobs."""
-        return self._meeting.launch.world_size
+        return self._rendezvous.launch.world_size
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
         """Begin with ``jobs``."""
         self._stop = stop
-        work = self._opened.enter_context(self._open_work(self._placement))
-        self._member = _Member(self._meeting, stop)
-        self._opened.callback(self._member.leave)
+        work = self._opened.enter_context(self._task.opened(self._placement))
+        self._link = _WorkerLink(self._rendezvous, stop)
+        self._opened.callback(self._link.leave)
         self._workers = Workers(
-            work, self._member.deal, self._member.send, stop, n_threads=self._n_threads
+            work, self._link.next_job, self._link.send, stop, n_threads=self._n_threads
         )
-        self._meeting.lay_out(jobs)
+        self._rendezvous.publish(jobs)
         self._workers.start()
         self._opened.callback(self._workers.join)
         self._at_work = set(range(self.n_processes))
@@ -304,12 +307,12 @@ class Launched:
         until = time.monotonic() + timeout_s
         while True:
             try:
-                self._tell_own_end()
-                event = self._meeting.receive() or self._somebody_silent()
+                self._send_own_exit()
+                event = self._rendezvous.receive() or self._lost_worker()
             except RuntimeError as error:
                 self._at_work.clear()
-                raise RunEndedError(f"the launcher's store is gone: {error}") from error
-            if isinstance(event, Ended):
+                raise RunEndedError(f"lost the connection to the launcher: {error}") from error
+            if isinstance(event, Exited):
                 self._at_work.discard(event.rank)
             if event is not None or time.monotonic() >= until:
                 return event
@@ -320,66 +323,59 @@ class Launched:
         """Whether all processes have ended."""
         return not self._at_work
 
-    def close(self) -> None:
-        """Abandon what is still in hand."""
-        if not self.is_done:
-            self._stop.request(0)
-        with suppress(RunEndedError):
-            while not self.is_done:
-                self.receive(0.2)
-        self._opened.close()
-
-    def _tell_own_end(self) -> None:
+    def _send_own_exit(self) -> None:
         # By way of the store, as the others do: behind the records that are still in it.
-        if not self._has_told_own_end and not self._workers.are_at_work:
-            self._has_told_own_end = True
-            self._member.end()
+        if not self._has_sent_own_exit and not self._workers.are_at_work:
+            self._has_sent_own_exit = True
+            self._link.end()
 
-    def _somebody_silent(self) -> Event | None:
+    def _lost_worker(self) -> Event | None:
         now = time.monotonic()
-        if now - self._looked_at < _BEAT_S:
+        if now - self._looked_at < _HEARTBEAT_S:
             return None
         self._looked_at = now
         for rank in self._at_work - {0}:
-            beats = self._meeting.beats(rank)
-            last, since = self._last_beats.setdefault(rank, (beats, now))
-            if beats != last:
-                self._last_beats[rank] = beats, now
-            elif now - since > self._patience_s(beats):
-                self._meeting.n_lost += 1
-                return Ended(rank, f"has not been heard of for {now - since:.0f} s")
+            heartbeats = self._rendezvous.heartbeats(rank)
+            last, since = self._last_heartbeats.setdefault(rank, (heartbeats, now))
+            if heartbeats != last:
+                self._last_heartbeats[rank] = heartbeats, now
+            elif now - since > self._timeout_s(heartbeats):
+                self._rendezvous.n_lost_workers += 1
+                return Exited(rank, f"sent no heartbeat for {now - since:.0f} s")
         return None
 
-    def _patience_s(self, beats: bytes) -> float:
+    def _timeout_s(self, heartbeats: bytes) -> float:
         if self._stop.requested:
-            return _SILENT_AT_THE_END_S
+            return _TIMEOUT_AT_STOP_S
         # One that has not come yet is still loading what it needs.
-        return _SILENT_S if beats else _MEET_WITHIN.total_seconds()
+        return _TIMEOUT_S if heartbeats else _RENDEZVOUS_TIMEOUT.total_seconds()
 
 
-def take_part(
-    meeting: Meeting, open_work: OpenWork, placement: Placement, stop: Stop, n_threads: int = 1
+def run_worker(
+    rendezvous: Rendezvous, task: Task, placement: Placement, stop: Stop, n_threads: int = 1
 ) -> None:
     """Do jobs that rank 0 lays out, as another rank, until none is left.
 
     Raises RunEndedError if the launcher or rank 0 is gone before that. Of other errors rank 0 is told.
     """
-    member = _Member(meeting, stop)
+    link = _WorkerLink(rendezvous, stop)
     try:
-        with suppress(StopRequested):  # what a member raises that is cut off
-            if _wait_for_jobs(meeting, stop):
-                _do_jobs(member, open_work, placement, stop, n_threads)
-            member.end()
+        with suppress(StopRequested):  # what a link raises that is cut off
+            if _wait_for_jobs(rendezvous, stop):
+                _do_jobs(link, task, placement, stop, n_threads)
+            link.end()
     finally:
-        member.leave()
-    if member.is_cut_off:
-        raise RunEndedError("the launcher, or the process of rank 0, is gone; run again to go on")
+        link.leave()
+    if link.is_cut_off:
+        raise RunEndedError(
+            "the launcher or the process of rank 0 has exited; run again to continue"
+        )
 
 
-def _wait_for_jobs(meeting: Meeting, stop: Stop) -> int:
+def _wait_for_jobs(rendezvous: Rendezvous, stop: Stop) -> int:
     while not stop.requested:
         try:
-            n_jobs = meeting.n_jobs()
+            n_jobs = rendezvous.n_jobs()
         except RuntimeError:
             break
         if n_jobs is not None:
@@ -389,14 +385,14 @@ def _wait_for_jobs(meeting: Meeting, stop: Stop) -> int:
 
 
 def _do_jobs(
-    member: _Member, open_work: OpenWork, placement: Placement, stop: Stop, n_threads: int
+    link: _WorkerLink, task: Task, placement: Placement, stop: Stop, n_threads: int
 ) -> None:
     try:
-        with open_work(placement) as work:
+        with task.opened(placement) as work:
             workers = Workers(
-                work, member.deal, member.send, stop, rank=placement.rank, n_threads=n_threads
+                work, link.next_job, link.send, stop, rank=placement.rank, n_threads=n_threads
             )
             workers.start()
             workers.join()
     except EarzipError as error:
-        member.send(Broke(error))
+        link.send(Failed(error))

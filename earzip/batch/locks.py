@@ -1,10 +1,9 @@
-"""One run over a folder at a time, and a memory of the shards that a folder is worked on in.
+"""Locks: a claim on each target while it is written, and one run over a directory at a time.
 
-    .compress.earzip-lock           held by a run over the whole folder; runs of shards share it
-    .compress.3-of-8.earzip-lock    held by the run of a shard; stays until all shards are done
+    .compress.earzip-lock           held by a run over the whole directory; runs of shards share it
+    .compress.3-of-8.earzip-lock    held by the run of a shard
 
-The kernel drops a lock with its owner, kill -9 included. The files of shards stay, so that a run that
-cuts the library otherwise can say what that means.
+The kernel drops a lock with its owner, kill -9 included.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def claim(target: Path) -> Iterator[None]:
         try:
             locked = _try_lock(lock)
             if not os.fstat(lock).st_nlink:
-                continue  # its owner was done with it and has removed it: look anew
+                continue  # its owner was done with it and has removed it: look again
             if not locked:
                 raise LockedError("another run is writing it", target)
             try:
@@ -120,31 +119,24 @@ def _try_lock(file: int) -> bool:
     return True
 
 
-_DONE = "done"
 _MAX_NOTE_BYTES = 500
-_GO_ON = "wait for it, or work beside it with --no-lock"
+_GO_ON = "wait for it to finish, or use --no-lock"
 _UNSIGNED_S = 1.0
-"""A lock that names nobody is held for a moment, by a run that begins or ends: it is waited for."""
+"""A lock without a name is held for a moment, by a run that starts or ends: it is waited for."""
 _POLL_S = 0.01
 
 
 class RunLock:
     """The lock of a run of ``command`` that writes below ``folders``. A context manager.
 
-    Entering raises LockedError while another run is at work there. After that ``notes`` says in sentences
-    what earlier runs of other shards mean for this one. Where a lock file cannot be made nothing can be
-    written either, and nothing is locked.
+    Entering raises LockedError while another run works there. Where a lock file cannot be made nothing
+    can be written either, and nothing is locked.
     """
 
     def __init__(self, command: str, folders: Iterable[Path], shard: Shard | None = None) -> None:
         folders = {Path(os.path.realpath(folder)) for folder in folders}
         self._locks = [_FolderLock(folder, command, shard) for folder in sorted(folders)]
         self._held = ExitStack()
-
-    @property
-    def notes(self) -> list[str]:
-        """What earlier runs mean for this one."""
-        return [note for lock in self._locks for note in lock.notes]
 
     def __enter__(self) -> Self:
         with ExitStack() as held:
@@ -162,11 +154,6 @@ class RunLock:
     ) -> None:
         self._held.close()
 
-    def done(self) -> None:
-        """Note, while the lock is held, that nothing is left to do of what the run set out to do."""
-        for lock in self._locks:
-            lock.done()
-
 
 class _FolderLock:
     """The lock of one folder."""
@@ -176,8 +163,9 @@ class _FolderLock:
         self._command = command
         self._shard = shard
         self._whole = folder / f".{command}{RUN_LOCK_SUFFIX}"
-        self._files: list[int] = []  # descriptors: of the whole folder, then of the shard
-        self.notes: list[str] = []
+        self._files: list[
+            tuple[Path, int]
+        ] = []  # with descriptors: the whole folder, then the shard
 
     def take(self) -> None:
         try:
@@ -191,63 +179,40 @@ class _FolderLock:
 
     def _take(self) -> None:
         if self._shard is None:
-            self._files.append(self._lock(self._whole, fcntl.LOCK_EX))
-            _write(self._files[-1], _who_and_since())
+            self._lock(self._whole, fcntl.LOCK_EX, _who_and_since())
+            for path, _ in self._shard_files():  # of killed runs: the others would share this lock
+                path.unlink(missing_ok=True)
             return
-        self._files.append(self._lock(self._whole, fcntl.LOCK_SH))
-        _write(self._files[-1], "")  # what a dead run has left there
-        self._settle_other_counts(self._shard)
-        own = self._file_of(self._shard)
-        self._files.append(self._lock(own, fcntl.LOCK_EX))
-        _write(self._files[-1], _who_and_since())
+        self._lock(self._whole, fcntl.LOCK_SH, "")  # empties what a dead run has left there
+        for _, other in self._shard_files():
+            self._require_same_count(self._shard, other)
+        self._lock(self._file_of(self._shard), fcntl.LOCK_EX, _who_and_since())
 
     def give_back(self) -> None:
-        if self._files:
+        for path, file in reversed(self._files):
             with suppress(OSError):
                 # Only the last of those that share it removes it; an only owner is that in any case.
-                fcntl.flock(self._files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._whole.unlink()
-        for file in self._files:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
             os.close(file)
         self._files.clear()
 
-    def done(self) -> None:
-        if not self._files:
+    def _require_same_count(self, shard: Shard, other: Shard) -> None:
+        """Refuse to work beside a shard of another count, and drop the file of one that was killed."""
+        if other.count == shard.count:
             return
-        if self._shard is None:
-            for path, _ in self._shard_files():
-                path.unlink(missing_ok=True)
-            return
-        _write(self._files[-1], _DONE)
-        count = self._shard.count
-        files = [path for path, shard in self._shard_files() if shard.count == count]
-        if len(files) == count and all(_read(path) == _DONE for path in files):
-            for path in files:
-                path.unlink(missing_ok=True)
-
-    def _settle_other_counts(self, shard: Shard) -> None:
-        """Refuse to work beside shards of another count; drop what is left of dead ones, with a note."""
-        others = [(path, s) for path, s in self._shard_files() if s.count != shard.count]
-        for path, other in others:
-            try:
-                # Shared, so that two that look at once do not take each other for its owner.
-                os.close(self._lock(path, fcntl.LOCK_SH))
-            except LockedError as error:
-                raise LockedError(
-                    f"shard {other} is at work there: {_read(path)}; shards of {other.count} and of "
-                    f"{shard.count} are not parts of the same whole: use one number, or wait",
-                    self._folder,
-                ) from error
-        for count in sorted({other.count for _, other in others}):
-            of_count = [path for path, other in others if other.count == count]
-            n_done = sum(_read(path) == _DONE for path in of_count)
-            self.notes.append(
-                f"{self._folder} was begun in {count} shards, of which {n_done} came to their end; "
-                f"now that it is cut into {shard.count}, all {shard.count} have to run. "
-                "What is done is skipped"
-            )
-            for path in of_count:
-                path.unlink(missing_ok=True)
+        path = self._file_of(other)
+        try:
+            # Shared, so that two that look at once do not take each other for its owner.
+            file = self._locked(path, fcntl.LOCK_SH)
+        except LockedError as error:
+            raise LockedError(
+                f"locked by shard {other} ({_read(path)}): shards of {other.count} and of "
+                f"{shard.count} overlap; use one number, or wait",
+                self._folder,
+            ) from error
+        path.unlink(missing_ok=True)
+        os.close(file)
 
     def _shard_files(self) -> list[tuple[Path, Shard]]:
         pattern = re.compile(
@@ -277,7 +242,11 @@ class _FolderLock:
         name = f".{self._command}.{shard.number}-of-{shard.count}{RUN_LOCK_SUFFIX}"
         return self._folder / name
 
-    def _lock(self, path: Path, kind: int) -> int:
+    def _lock(self, path: Path, kind: int, note: str) -> None:
+        self._files.append((path, self._locked(path, kind)))
+        _write(self._files[-1][1], note)
+
+    def _locked(self, path: Path, kind: int) -> int:
         """Return a descriptor of ``path``, locked. Raises LockedError, or OSError if it cannot be."""
         until = time.monotonic() + _UNSIGNED_S
         while True:
@@ -287,12 +256,12 @@ class _FolderLock:
             except BlockingIOError as error:
                 owner = _read(path)
                 os.close(file)
-                is_signed = owner not in ("", _DONE)
-                if not is_signed and time.monotonic() < until:
+                if not owner and time.monotonic() < until:
                     time.sleep(_POLL_S)
                     continue
-                who = owner if is_signed else self._shard_at_work()
-                what = f"another {self._command} run is at work there{who and ': '}{who}; {_GO_ON}"
+                who = owner or self._shard_at_work()
+                who = f" ({who})" if who else ""
+                what = f"locked by another {self._command} run{who}; {_GO_ON}"
                 raise LockedError(what, self._folder) from error
             except OSError:  # a file system without locks: nobody holds what is empty
                 if not os.fstat(file).st_size:
@@ -301,7 +270,7 @@ class _FolderLock:
                 raise
             if os.fstat(file).st_nlink:
                 return file
-            os.close(file)  # its owner was done with it and has removed it: look anew
+            os.close(file)  # its owner was done with it and has removed it: look again
 
 
 def _who_and_since() -> str:

@@ -11,21 +11,20 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from earzip.batch.shard import Shard
-from earzip.cli.output import log
 from earzip.errors import TargetError
 from earzip.formats.atomic import atomic_write, reap_stale
 from earzip.results import FileStatus, Report
 
 Sample = tuple[Mapping[str, str], float]
 """Labels beside those of the run, and a value."""
-_EVERY_S = 15.0  # as often as Prometheus scrapes as a rule
+_EVERY_S = 15.0  # as often as Prometheus usually scrapes
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class MetricsFile:
     """Seconds since 1970, UTC."""
 
     def prepare(self) -> None:
-        """Find out before hours of work what `write` would say after them, and write nothing yet.
+        """Check now, before hours of work, that the file can be written.
 
         What killed runs have left of the file is removed. Raises `TargetError` if the folder is
         missing or cannot be written to, or if something else than a regular file has the name.
@@ -61,9 +60,9 @@ class MetricsFile:
             raise TargetError(f"cannot be written: {error.strerror}", self.path) from error
         folder = self.path.parent
         if not folder.is_dir():
-            raise TargetError("cannot be written: its folder is missing", self.path)
+            raise TargetError("cannot be written: its directory does not exist", self.path)
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-            raise TargetError("cannot be written: its folder is not writable", self.path)
+            raise TargetError("cannot be written: its directory is not writable", self.path)
         reap_stale(folder)
 
     def write(self, report: Report, *, running: bool) -> None:
@@ -117,35 +116,35 @@ def _gauges(
     by_status: list[Sample] = [
         ({"status": status.value}, report.counts[status]) for status in FileStatus
     ]
-    yield "earzip_run_files", "Files that the run is done with, by what became of them.", by_status
+    yield "earzip_run_files", "Files that the run has finished, by status.", by_status
     totals = report.totals
     figures = {
-        "files_undone": ("Files that were planned and are not done.", report.n_undone),
+        "files_undone": ("Planned files that are not done.", report.n_undone),
         "files_below_floor": (
-            "Archives of tracks that come out worse than the floor asked for.",
+            "Archives of tracks below the quality floor.",
             report.n_below_floor,
         ),
         "warnings": ("Warnings about files.", report.n_warnings),
-        "audio_seconds": ("Length of the sound in the files.", totals["duration_s"]),
+        "audio_seconds": ("Duration of the audio in the files.", totals["duration_s"]),
         "coded_audio_seconds": (
-            "Length of the sound that went through the network, or was checked, in this run.",
+            "Duration of the audio that this run coded or checked.",
             report.coded_s,
         ),
         "source_bytes": ("Size of the sources.", totals["source_bytes"]),
         "archive_bytes": ("Size of their archives.", totals["archive_bytes"]),
-        "picture_bytes": ("Part of the archives that is pictures.", totals["picture_bytes"]),
+        "picture_bytes": ("Size of the pictures in the archives.", totals["picture_bytes"]),
         "exact_copy_bytes": (
-            "Part of the archives that is exact copies of sources.",
+            "Size of the exact copies in the archives.",
             totals["exact_bytes"],
         ),
-        "start_timestamp_seconds": ("When the run began.", started_at),
+        "start_timestamp_seconds": ("When the run started.", started_at),
         "last_update_timestamp_seconds": ("When these figures were written.", updated_at),
-        "running": ("1 while the run goes on, 0 when it has ended.", int(running)),
+        "running": ("1 while the run is in progress, 0 once it has ended.", int(running)),
     }
     if not running:
         figures |= {
-            "elapsed_seconds": ("How long the run took.", report.elapsed_s),
-            "exit_code": ("Exit code of the run, 0 if all is well.", report.exit_code),
+            "elapsed_seconds": ("Duration of the run.", report.elapsed_s),
+            "exit_code": ("Exit code of the run, 0 if all is well.", int(report.exit_code)),
         }
     for name, (help_text, value) in figures.items():
         yield f"earzip_run_{name}", help_text, [({}, value)]
@@ -170,8 +169,14 @@ class MetricsWriter:
     """
 
     def __init__(
-        self, path: Path | None, command: str, output: Path | None, shard: Shard | None
+        self,
+        path: Path | None,
+        command: str,
+        output: Path | None,
+        shard: Shard | None,
+        warn: Callable[[str], None] = lambda _text: None,
     ) -> None:
+        self._warn = warn
         self._file = None
         if path is not None:
             self._file = MetricsFile(path, command, output, str(shard) if shard else None)
@@ -213,5 +218,5 @@ class MetricsWriter:
             self._file.write(report, running=running)
         except TargetError as error:
             if not self._has_warned:
-                log("warning", str(error))
+                self._warn(str(error))
             self._has_warned = True

@@ -72,7 +72,7 @@ def _pair_folders(original: Path, restored: Path) -> Pairing:
             plan.jobs.append(job)
             pairing.originals[job.source] = found
     _refuse_unpaired(original, restored, pairing)
-    plan.bystanders.clear()
+    plan.other_files.clear()
     if not plan.jobs and not plan.refused:  # a wrong folder, or a disk that is not mounted
         plan.refuse(restored, f"holds nothing to compare, and neither does {original}")
     return pairing

@@ -37,11 +37,13 @@ class Job:
     source: Path
     target: Path | None
     n_bytes: int
+    source_name: str | None = None
+    """What the source is called where its file has another name: standard input is a temporary one."""
 
 
 @dataclass(frozen=True)
-class Bystander:
-    """A file that the command does not work on, and why; ``target``: where a copy would go."""
+class OtherFile:
+    """A file that the command skips, and why; ``target``: where a copy would go."""
 
     source: Path
     target: Path | None
@@ -66,10 +68,10 @@ class Selection:
 
 @dataclass
 class Plan:
-    """A run: the jobs in order, the files left aside, and those that are refused from the start."""
+    """A run: the jobs in order, the other files, and those that are refused from the start."""
 
     jobs: list[Job] = field(default_factory=list)
-    bystanders: list[Bystander] = field(default_factory=list)
+    other_files: list[OtherFile] = field(default_factory=list)
     refused: list[FileRecord] = field(default_factory=list)
 
     def refuse(self, source: Path, message: str, target: Path | None = None) -> None:
@@ -85,7 +87,7 @@ def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None 
     `UsageError` if ``output`` is a file.
     """
     if output is not None and _status(output) and not is_folder(output):
-        raise UsageError("is a file, expected a folder for the results", output)
+        raise UsageError("is a file; expected a directory for the results", output)
     plan = Plan()
     for path in paths:
         if is_folder(path):
@@ -191,14 +193,14 @@ class _Walk:
             known_as = self._visited.setdefault((folder.id, folder.hidden), folder.path)
             if known_as != folder.path:
                 reason = f"already visited as {known_as}"
-                self._plan.bystanders.append(Bystander(folder.path, None, reason))
+                self._plan.other_files.append(OtherFile(folder.path, None, reason))
                 continue
             try:
                 with os.scandir(folder.path) as found:
                     entries = sorted(found, key=lambda entry: entry.name)
             except OSError as error:
                 reason = error.strerror or str(error)
-                self._plan.refuse(folder.path, f"the folder cannot be listed: {reason}")
+                self._plan.refuse(folder.path, f"cannot list the directory: {reason}")
                 continue
             links: list[_Folder] = []
             own: list[_Folder] = []
@@ -238,11 +240,11 @@ class _Walk:
         self, folder: _Folder, path: Path, folder_id: _FolderId, hidden: bool
     ) -> _Folder | None:
         if folder_id == self._output_id:
-            self._plan.bystanders.append(Bystander(path, None, "the folder of the results"))
+            self._plan.other_files.append(OtherFile(path, None, "the output directory"))
             return None
         above = folder.above | {folder.id}
         if folder_id in above:
-            self._plan.bystanders.append(Bystander(path, None, "a link to a folder above it"))
+            self._plan.other_files.append(OtherFile(path, None, "a link to a parent directory"))
             return None
         return _Folder(path, folder.target / path.name, folder_id, above, hidden)
 
@@ -250,7 +252,7 @@ class _Walk:
         refused = self._selection.refuses(path.name)
         reason = "hidden" if hidden else refused or self._selection.otherwise
         target = folder.target / path.name if copyable and self._output is not None else None
-        self._plan.bystanders.append(Bystander(path, target, reason))
+        self._plan.other_files.append(OtherFile(path, target, reason))
 
 
 def _folder_id(folder: Path) -> _FolderId:
@@ -278,21 +280,21 @@ def _refuse_shared_targets(plan: Plan) -> None:
         for job in jobs:
             rival = other if job is first else first
             plan.refuse(job.source, f"has the same target as {rival.source}", job.target)
-    plan.bystanders = [
-        _without_taken_target(bystander, places, by_target)
-        for bystander in plan.bystanders
+    plan.other_files = [
+        _without_taken_target(other, places, by_target)
+        for other in plan.other_files
         # Left out: what an earlier run has put beside the source.
-        if places.of(bystander.source) not in by_target
+        if places.of(other.source) not in by_target
     ]
 
 
 def _without_taken_target(
-    bystander: Bystander, places: _Places, by_target: Container[str]
-) -> Bystander:
+    other: OtherFile, places: _Places, by_target: Container[str]
+) -> OtherFile:
     """Keep a copy out of a result's place: an archive's beside a source that is archived anew, say."""
-    if bystander.target is None or places.of(bystander.target) not in by_target:
-        return bystander
-    return replace(bystander, target=None, reason=f"{bystander.reason}; a result has its name")
+    if other.target is None or places.of(other.target) not in by_target:
+        return other
+    return replace(other, target=None, reason=f"{other.reason}; a result has its name")
 
 
 class _Places:

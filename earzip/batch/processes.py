@@ -23,67 +23,64 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 
-from earzip.batch.events import Broke, Ended, Event, OpenWork
+from earzip.batch.events import Backend, Event, Exited, Failed, Task
 from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
-from earzip.batch.workers import Workers
-from earzip.errors import EarzipError
+from earzip.batch.threads import Workers
+from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import Placement
 
 _ABANDON_S = 10.0
 """What a process may take, once files in hand are abandoned, to come to the next block of audio."""
-_DEALER_IS_GONE = 75
-_WAS_STOPPED = 75
 
 
 @dataclass(frozen=True)
 class _Want:
-    """A thread of a process waits for a job."""
+    """A thread of a worker waits for a job."""
 
 
 @dataclass(frozen=True)
 class _EndIn:
-    """Begin no further file, and abandon those in hand after ``grace_s``."""
+    """Start no further file, and abandon those in progress after ``grace_s``."""
 
     grace_s: float
 
 
-_Dealt = tuple[int, Job] | None
+_NextJob = tuple[int, Job] | None
 
 
 @dataclass
-class _Member:
-    """A process, as the one that deals sees it."""
+class _Worker:
+    """A process, as the coordinator sees it."""
 
     rank: int
     process: BaseProcess
     pipe: Connection
-    told_to_stop_at: float = float("inf")
+    stop_sent_for: float = float("inf")
     """The deadline that it knows of, in seconds of `time.monotonic`."""
 
 
-class Processes:
-    """A crew of one process for each of ``placements``, with ``n_threads`` threads each.
+class ProcessBackend(Backend):
+    """A backend of one process for each of ``placements``, with ``n_threads`` threads each.
 
     ``open_work`` is pickled; it is called in each process. An EarzipError of it ends the run.
     """
 
-    def __init__(
-        self, open_work: OpenWork, placements: Sequence[Placement], n_threads: int = 1
-    ) -> None:
-        self._open_work = open_work
-        self._seats = placements
+    def __init__(self, task: Task, placements: Sequence[Placement], n_threads: int = 1) -> None:
+        super().__init__()
+        self._task = task
+        self._placements = placements
         self._n_threads = n_threads
-        self._members: list[_Member] = []
+        self._workers: list[_Worker] = []
         self._events: deque[Event] = deque()
 
     @property
     def n_processes(self) -> int:
         """Processes that share the jobs."""
-        return len(self._seats)
+        return len(self._placements)
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
-        """Begin with ``jobs``."""
+        """Start ``jobs``."""
         self._stop = stop
         self._left: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
         # Not fork: threads and CUDA do not survive it.
@@ -94,105 +91,98 @@ class Processes:
             # Now, for it unblocks signals once it has started what comes with every spawned process.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-            for placement in self._seats[: len(jobs)]:
-                self._members.append(self._start_process(context, placement))
+            for placement in self._placements[: len(jobs)]:
+                self._workers.append(self._start_process(context, placement))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _start_process(self, context: SpawnContext, placement: Placement) -> _Member:
+    def _start_process(self, context: SpawnContext, placement: Placement) -> _Worker:
         ours, theirs = context.Pipe()
         process = context.Process(
             target=_work_at,
-            args=(theirs, self._open_work, placement, self._n_threads),
+            args=(theirs, self._task, placement, self._n_threads),
             name=f"earzip rank {placement.rank}",
             daemon=True,
         )
         process.start()
         theirs.close()  # or its end would never be seen here
-        return _Member(placement.rank, process, ours)
+        return _Worker(placement.rank, process, ours)
 
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
         self._pass_on_stop()
         if not self._events:
-            pipes = {member.pipe: member for member in self._members}
+            pipes = {worker.pipe: worker for worker in self._workers}
             for pipe in wait(list(pipes), min(timeout_s, self._stop.left_s or timeout_s)):
                 assert isinstance(pipe, Connection)
-                self._hear(pipes[pipe])
+                self._receive(pipes[pipe])
         return self._events.popleft() if self._events else None
 
     @property
     def is_done(self) -> bool:
-        """Whether all processes have ended."""
-        return not self._members and not self._events
-
-    def close(self) -> None:
-        """Abandon what is still in hand."""
-        if not self.is_done:
-            self._stop.request(0)
-        while not self.is_done:
-            self.receive(0.2)
+        """Whether every process has exited."""
+        return not self._workers and not self._events
 
     def kill(self) -> None:
         """End all processes at once; from a signal handler too."""
-        for member in self._members:
-            member.process.kill()
+        for worker in self._workers:
+            worker.process.kill()
 
-    def _hear(self, member: _Member) -> None:
+    def _receive(self, worker: _Worker) -> None:
         try:
-            heard = member.pipe.recv()
+            received = worker.pipe.recv()
         except (EOFError, OSError):  # of a message that a kill has cut short too
-            self._bury(member)
+            self._reap(worker)
             return
-        if isinstance(heard, _Want):
-            self._tell(member, None if self._stop.requested else next(self._left, None))
+        if isinstance(received, _Want):
+            self._send(worker, None if self._stop.requested else next(self._left, None))
         else:
-            self._events.append(heard)
+            self._events.append(received)
 
-    def _bury(self, member: _Member) -> None:
-        self._members.remove(member)
-        member.process.join(_ABANDON_S)
-        if member.process.is_alive():  # it hangs on its way out
-            member.process.kill()
-            member.process.join()
-        member.pipe.close()
-        code = member.process.exitcode
+    def _reap(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.process.join(_ABANDON_S)
+        if worker.process.is_alive():  # it hangs on its way out
+            worker.process.kill()
+            worker.process.join()
+        worker.pipe.close()
+        code = worker.process.exitcode
         cause = None
         if code is not None and code < 0:
             cause = f"was killed by {signal.Signals(-code).name}"
-        elif code == _WAS_STOPPED:
-            if not self._members:  # somebody has signalled all of them, and not this process
+        elif code == ExitCode.STOPPED:
+            if not self._workers:  # somebody has signalled all of them, and not this process
                 self._stop.request(0)
         elif code:
-            cause = f"ended with exit code {code}"
-        self._events.append(Ended(member.rank, cause))
+            cause = f"exited with code {code}"
+        self._events.append(Exited(worker.rank, cause))
 
     def _pass_on_stop(self) -> None:
         if not self._stop.requested:
             return
         now, left_s = time.monotonic(), self._stop.left_s
-        for member in self._members:
-            if now + left_s < member.told_to_stop_at:
-                member.told_to_stop_at = now + left_s
-                self._tell(member, _EndIn(left_s))
-            elif now > member.told_to_stop_at + _ABANDON_S:
-                member.process.kill()  # it hangs; what it leaves is reaped by the next run
+        for worker in self._workers:
+            if now + left_s < worker.stop_sent_for:
+                worker.stop_sent_for = now + left_s
+                self._send(worker, _EndIn(left_s))
+            elif now > worker.stop_sent_for + _ABANDON_S:
+                worker.process.kill()  # it hangs; what it leaves is reaped by the next run
 
-    def _tell(self, member: _Member, what: _Dealt | _EndIn) -> None:
-        with suppress(OSError):  # it is dead, and heard of as such
-            member.pipe.send(what)
+    def _send(self, worker: _Worker, what: _NextJob | _EndIn) -> None:
+        with suppress(OSError):  # it is dead, and will be reaped
+            worker.pipe.send(what)
 
 
-def _work_at(pipe: Connection, open_work: OpenWork, placement: Placement, n_threads: int) -> None:
-    """Work as one process of a run: what `Processes` starts."""
+def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int) -> None:
+    """Work as one process of a run: what `ProcessBackend` starts."""
     stop = Stop()
     for number in STOP_SIGNALS:
         # Ctrl-C reaches every process of a terminal, and systemd and Slurm signal all of a job too. How
         # long there is, and what a second signal means, is told by the one that deals.
         signal.signal(number, lambda *_: stop.request(float("inf")))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    dealt: SimpleQueue[_Dealt] = SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, stop, dealt), daemon=True).start()
+    assigned: SimpleQueue[_NextJob] = SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, stop, assigned), daemon=True).start()
     sending = threading.Lock()
 
     def send(what: Event | _Want) -> None:
@@ -200,32 +190,32 @@ def _work_at(pipe: Connection, open_work: OpenWork, placement: Placement, n_thre
             with sending:
                 pipe.send(what)
         except OSError:
-            os._exit(_DEALER_IS_GONE)  # as in `_listen`, which may not have come to it yet
+            os._exit(ExitCode.STOPPED)  # as in `_listen`, which may not have come to it yet
 
-    def deal() -> _Dealt:
+    def next_job() -> _NextJob:
         send(_Want())
-        return dealt.get()
+        return assigned.get()
 
     try:
-        with open_work(placement) as work:
-            workers = Workers(work, deal, send, stop, rank=placement.rank, n_threads=n_threads)
+        with task.opened(placement) as work:
+            workers = Workers(work, next_job, send, stop, rank=placement.rank, n_threads=n_threads)
             workers.start()
             workers.join()
     except EarzipError as error:
-        send(Broke(error))
+        send(Failed(error))
     if stop.requested:
-        sys.exit(_WAS_STOPPED)
+        sys.exit(ExitCode.STOPPED)
 
 
-def _listen(pipe: Connection, stop: Stop, dealt: SimpleQueue[_Dealt]) -> None:
+def _listen(pipe: Connection, stop: Stop, assigned: SimpleQueue[_NextJob]) -> None:
     """Hear what the process that deals says, until it ends."""
     while True:
         try:
-            heard = pipe.recv()
+            received = pipe.recv()
         except (EOFError, OSError):
             # It was killed, or has all that it wants: nobody would record what is done from here on.
-            os._exit(_DEALER_IS_GONE)
-        if isinstance(heard, _EndIn):
-            stop.request(heard.grace_s)
+            os._exit(ExitCode.STOPPED)
+        if isinstance(received, _EndIn):
+            stop.request(received.grace_s)
         else:
-            dealt.put(heard)
+            assigned.put(received)

@@ -2,7 +2,7 @@
 
 Ray Data deals the jobs, one at a time, with `map_batches`: one actor a GPU. An actor whose process or
 machine is lost is started anew, elsewhere if need be, and what it had in hand is tried again; what it had
-done is on record or, at the latest in the next run, up to date. Ray is imported when a crew is made.
+done is on record or, at the latest in the next run, up to date. Ray is imported when a backend is made.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earzip.batch.events import (
-    Advanced,
-    Broke,
-    Ended,
+    Backend,
     Event,
-    OpenWork,
-    Recorded,
+    Exited,
+    Failed,
+    Finished,
+    Progressed,
+    Task,
     Work,
     event_from_bytes,
     event_to_bytes,
 )
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
-from earzip.batch.workers import Workers
+from earzip.batch.threads import Workers
 from earzip.errors import EarzipError, UsageError
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Placement, Runtime, tracks_at_once
@@ -40,17 +41,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEVICES = ("auto", "cpu", "cuda")
-"""What a `RayCrew` takes; which GPU is whose is for Ray to say."""
+"""What a `RayBackend` takes; which GPU is whose is for Ray to say."""
 
 _MAX_TRIES = 3
-"""A file that has cost so many actors is given up: Ray would try it for ever."""
+"""A file that has lost so many actors has failed: Ray would retry it for ever."""
 _POLL_S = 0.5
 _ABANDON_S = 10.0
 """What actors may take, once files in hand are abandoned, to come to the next block of audio."""
 
 
-class RayCrew:
-    """A crew of Ray actors for ``n_jobs`` jobs; ``open_work`` is pickled and called in each of them.
+class RayBackend(Backend):
+    """A backend of Ray actors for ``n_jobs`` jobs; ``task`` is pickled and called in each of them.
 
     ``device``: ``cuda`` for actors of one GPU each, ``cpu`` for actors of ``threads`` CPUs each, ``auto``
     for GPUs if the cluster has any. ``n_actors``: None for as many as the cluster has room for.
@@ -63,7 +64,7 @@ class RayCrew:
 
     def __init__(
         self,
-        open_work: OpenWork,
+        task: Task,
         n_jobs: int,
         *,
         device: str = "auto",
@@ -89,8 +90,11 @@ class RayCrew:
             if node["Alive"]:
                 room += int(node["Resources"].get(kind, 0)) // amount
         if not room:
-            raise UsageError(f"the Ray cluster has no room for an actor: it needs {kind} {amount}")
-        self._open_work = open_work
+            raise UsageError(
+                f"the Ray cluster has no room for an actor, which needs {kind} {amount}"
+            )
+        super().__init__()
+        self._task = task
         self._n_actors = max(1, min(n_actors or room, room, n_jobs))
         if device == "cuda" and threads is None:
             n_cpus = int(ray.cluster_resources().get("CPU", 0))
@@ -112,12 +116,12 @@ class RayCrew:
 
         self._jobs = jobs
         self._stop = stop
-        self._told_to_stop_at = float("inf")
+        self._stop_sent_for = float("inf")
         # Beside this process, which is lost with its machine: the actors may be lost without it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._desk = ray.remote(num_cpus=0, scheduling_strategy=here)(_Desk).remote()
+        self._coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(_Coordinator).remote()
         self._is_done = False
-        threading.Thread(target=self._hear, daemon=True).start()
+        threading.Thread(target=self._receive, daemon=True).start()
 
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
@@ -125,10 +129,10 @@ class RayCrew:
         try:
             event = self._events.get(timeout=timeout_s)
         except queue.Empty:
-            if time.monotonic() > self._told_to_stop_at + _ABANDON_S:
+            if time.monotonic() > self._stop_sent_for + _ABANDON_S:
                 self._is_done = True  # an actor hangs, or waits for room; it ends with this process
             return None
-        self._is_done = isinstance(event, Ended)
+        self._is_done = isinstance(event, Exited)
         return event
 
     @property
@@ -136,21 +140,14 @@ class RayCrew:
         """Whether all actors have ended and every event has been received."""
         return self._is_done
 
-    def close(self) -> None:
-        """Abandon what is still in hand."""
-        if not self.is_done:
-            self._stop.request(0)
-        while not self.is_done:
-            self.receive(0.2)
-
     def _pass_on_stop(self) -> None:
         if self._stop.requested:
             left_s = self._stop.left_s
-            if time.monotonic() + left_s < self._told_to_stop_at:
-                self._told_to_stop_at = time.monotonic() + left_s
-                self._desk.end_in.remote(left_s)
+            if time.monotonic() + left_s < self._stop_sent_for:
+                self._stop_sent_for = time.monotonic() + left_s
+                self._coordinator.end_in.remote(left_s)
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         """Put what the actors tell in the queue, until they have ended."""
         from ray.exceptions import RayError  # noqa: PLC0415
 
@@ -160,14 +157,14 @@ class RayCrew:
                 if self._stop.is_due:
                     break
         except RayError as error:
-            self._events.put(Broke(EarzipError(f"Ray has ended the run: {error}")))
+            self._events.put(Failed(EarzipError(f"Ray stopped the run: {error}")))
         except BaseException as error:  # nobody else would see it
-            self._events.put(Broke(error))
-        self._events.put(Ended(0))
+            self._events.put(Failed(error))
+        self._events.put(Exited(0))
 
     def _as_planned(self, event: Event) -> Event:
         """Return ``event`` with the paths that the plan has: actors know absolute ones."""
-        if not isinstance(event, Recorded):
+        if not isinstance(event, Finished):
             return event
         job = self._jobs[event.index]
         return replace(event, record=replace(event.record, source=job.source, target=job.target))
@@ -184,7 +181,7 @@ class RayCrew:
         kind, amount = _needs(self._placement)
         dataset = dataset.map_batches(
             _Actor,
-            fn_constructor_args=(self._open_work, self._placement, self._desk),
+            fn_constructor_args=(self._task, self._placement, self._coordinator),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
@@ -213,18 +210,18 @@ def _needs(placement: Placement) -> tuple[str, int]:
     )
 
 
-class _Desk:
+class _Coordinator:
     """Where actors ask which of them they are, what to begin and when to stop: an actor of Ray itself."""
 
     def __init__(self) -> None:
-        self._n_seated = 0
+        self._n_ranks = 0
         self._n_tries: Counter[int] = Counter()
         self._stop = Stop()
 
-    def take_rank(self) -> int:
+    def next_rank(self) -> int:
         """Return the rank of the next actor; one that is started anew has a new one."""
-        self._n_seated += 1
-        return self._n_seated - 1
+        self._n_ranks += 1
+        return self._n_ranks - 1
 
     def begin(self, index: int) -> int:
         """Return how many times the job ``index`` has been begun, this time included."""
@@ -243,12 +240,12 @@ class _Desk:
 class _Actor:
     """Works on the jobs of the rows it is called with, in several threads of one process."""
 
-    def __init__(self, open_work: OpenWork, placement: Placement, desk: Any) -> None:
+    def __init__(self, task: Task, placement: Placement, coordinator: Any) -> None:
         import ray  # noqa: PLC0415
 
-        self._desk = desk
-        self._open_work = open_work
-        self._placement = replace(placement, rank=ray.get(desk.take_rank.remote()))
+        self._coordinator = coordinator
+        self._task = task
+        self._placement = replace(placement, rank=ray.get(coordinator.next_rank.remote()))
         self._stop = Stop()
         self._opened = ExitStack()
         self._opening = threading.Lock()
@@ -265,37 +262,41 @@ class _Actor:
     def _do(self, index: int, job: Job) -> list[Event]:
         import ray  # noqa: PLC0415
 
-        if ray.get(self._desk.begin.remote(index)) > _MAX_TRIES:
-            why = f"{_MAX_TRIES} processes that worked on it were lost; run again to try anew"
-            return [Recorded(index, FileRecord(FileStatus.FAILED, job.source, job.target, why))]
+        if ray.get(self._coordinator.begin.remote(index)) > _MAX_TRIES:
+            why = f"{_MAX_TRIES} worker processes exited while working on it; run again to retry"
+            return [Finished(index, FileRecord(FileStatus.FAILED, job.source, job.target, why))]
         try:
             work = self._opened_work()
         except EarzipError as error:
-            return [Broke(error)]
+            return [Failed(error)]
         events: list[Event] = []
-        deal = iter([(index, job), None])
-        workers = Workers(work, deal.__next__, events.append, self._stop, rank=self._placement.rank)
+        next_job = iter([(index, job), None])
+        workers = Workers(
+            work, next_job.__next__, events.append, self._stop, rank=self._placement.rank
+        )
         workers.start()
         workers.join()
-        advanced_s = sum(event.seconds for event in events if isinstance(event, Advanced))
+        progressed_s = sum(event.seconds for event in events if isinstance(event, Progressed))
         return [
-            Advanced(advanced_s),
-            *(event for event in events if isinstance(event, Recorded | Broke)),
+            Progressed(progressed_s),
+            *(event for event in events if isinstance(event, Finished | Failed)),
         ]
 
     def _opened_work(self) -> Work:
         with self._opening:
             if self._work is None:
-                self._work = self._opened.enter_context(self._open_work(self._placement))
+                self._work = self._opened.enter_context(self._task.opened(self._placement))
             return self._work
 
     def _listen(self) -> None:
         import ray  # noqa: PLC0415
         from ray.exceptions import RayError  # noqa: PLC0415
 
-        with suppress(RayError):  # the desk is lost: its machine, and in most cases the whole run
+        with suppress(
+            RayError
+        ):  # the coordinator is lost: its machine, and in most cases the whole run
             while not self._stop.requested:
-                left_s = ray.get(self._desk.left_s.remote())
+                left_s = ray.get(self._coordinator.left_s.remote())
                 if left_s is not None:
                     self._stop.request(left_s)
                 time.sleep(_POLL_S)
@@ -309,6 +310,7 @@ def _to_row(index: int, job: Job) -> dict[str, Any]:
         "source": os.fsencode(job.source.absolute()),
         "target": None if job.target is None else os.fsencode(job.target.absolute()),
         "n_bytes": job.n_bytes,
+        "source_name": job.source_name,
     }
 
 
@@ -317,4 +319,4 @@ def _from_row(row: dict[str, Any]) -> tuple[int, Job]:
         None if row[key] is None else Path(os.fsdecode(row[key])) for key in ("source", "target")
     )
     assert source is not None
-    return row["index"], Job(source, target, row["n_bytes"])
+    return row["index"], Job(source, target, row["n_bytes"], row["source_name"])

@@ -28,9 +28,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            raise UsageError(
-                f"shard is {self}, expected i/N with i from 1 to N: shards are counted from 1"
-            )
+            raise UsageError(f"shard is {self}, expected i/N with i from 1 to N")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
@@ -77,7 +75,7 @@ def only_shard(plan: Plan, shard: Shard, paths: Iterable[Path]) -> Plan:
 
     return Plan(
         [job for job in plan.jobs if is_ours(job.source)],
-        [bystander for bystander in plan.bystanders if is_ours(bystander.source)],
+        [other for other in plan.other_files if is_ours(other.source)],
         [record for record in plan.refused if is_ours(record.source)],
     )
 

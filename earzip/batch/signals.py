@@ -1,4 +1,4 @@
-"""The end of a run before its end: asked for by a first signal, at once by a second."""
+"""Stopping a run early: the first signal asks, the second forces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from earzip.errors import ExitCode
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C; what systemd, Slurm and Docker send before SIGKILL; what Slurm sends where it is told to."""
 
@@ -18,37 +20,37 @@ process of a job, some of which pass it on, and Slurm sends SIGTERM twice at a t
 
 
 class StopRequested(BaseException):
-    """Unwinds the file in hand. Not an Exception: nobody may take it for a fault of the file."""
+    """Unwinds the file in progress. Not an Exception: nobody may take it for a fault of the file."""
 
 
 class Stop:
-    """Whether a run is to end early, and when it abandons the files in hand. Safe among threads."""
+    """Whether a run stops early, and when it abandons files in progress. Safe among threads."""
 
     def __init__(self, grace_s: float = 0.0) -> None:
         self.requested = False
-        """No further file is begun."""
+        """Start no further file."""
         self.grace_s = grace_s
-        """For how many seconds files in hand may still be finished, where nothing else is said."""
+        """Seconds that files in progress have by default."""
         self._deadline = float("inf")
 
     def request(self, grace_s: float | None = None) -> None:
-        """Ask for the end: files in hand have ``grace_s`` seconds more. Never puts an end off."""
+        """Ask to stop: files in progress have ``grace_s`` more seconds. Never extends a deadline."""
         more_s = self.grace_s if grace_s is None else grace_s
         self._deadline = min(self._deadline, time.monotonic() + more_s)
         self.requested = True
 
     @property
     def is_due(self) -> bool:
-        """Whether the files in hand are to be abandoned."""
+        """Whether files in progress are to be abandoned."""
         return self.requested and time.monotonic() >= self._deadline
 
     @property
     def left_s(self) -> float:
-        """The seconds that the files in hand have left, 0 or more; infinite without a request."""
+        """Seconds that files in progress have left, 0 or more; infinite without a request."""
         return max(0.0, self._deadline - time.monotonic())
 
     def check(self) -> None:
-        """Raise `StopRequested` once the files in hand are to be abandoned."""
+        """Raise `StopRequested` once files in progress are to be abandoned."""
         if self.is_due:
             raise StopRequested
 
@@ -94,7 +96,7 @@ class StopSignal(Stop):
                 return
             if self.at_once:
                 self.at_once()
-            os._exit(130)  # whatever hangs; temporaries are reaped by the next run
+            os._exit(ExitCode.INTERRUPTED)  # whatever hangs; temporaries are reaped by the next run
         self._signalled_at = now
         self.request()
         if self._on_request:

@@ -81,7 +81,7 @@ def test_a_second_run_is_told_who_is_at_work(tmp_path):
         second = run(tmp_path / "logs 2", *_command(music, tmp_path, *options))
         assert (second.exit_code, second.stdout) == (75, "")
         who = f"process {first.process.pid} on {socket.gethostname()} since 2"
-        assert "another compress run is at work there" in second.stderr
+        assert "locked by another compress run" in second.stderr
         assert options == ("--shard", "1/2") or who in second.stderr
         assert "--no-lock" in second.stderr
     # What it is at work on is claimed: another that is let in does the rest.
@@ -184,7 +184,7 @@ def test_another_number_of_shards_waits_for_one_that_is_at_work(tmp_path):
     for i in (1, 2, 3):
         refused = run(tmp_path / "logs", *_command(music, tmp_path, "--shard", f"{i}/3"))
         assert refused.exit_code == 75
-        assert f"shard {number}/2 is at work there" in refused.stderr
+        assert f"locked by shard {number}/2 (" in refused.stderr
         assert "use one number, or wait" in refused.stderr
     same = run(tmp_path / "logs", *_command(music, tmp_path, "--shard", f"{number}/2"))
     assert same.exit_code == 75

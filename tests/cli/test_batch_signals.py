@@ -93,7 +93,7 @@ def test_without_grace_the_files_in_hand_are_given_up(music, tmp_path, number):
     ended = job.wait()
     assert (ended.exit_code, ended.records) == (75, [])
     assert (ended.summary["undone"], ended.summary["exit_code"]) == (N_SHORT + 2, 75)
-    assert f"stopped with {N_SHORT + 2} files to go; run again to go on" in ended.stderr
+    assert f"stopped with {N_SHORT + 2} files left; run again to continue" in ended.stderr
     assert contents(tmp_path / "out") == {}  # the claims, temporaries and lock are gone as well
     if number == signal.SIGTERM:
         _add_two(music, 1.0)
@@ -110,7 +110,7 @@ def test_within_the_grace_files_in_hand_are_finished_and_no_other_is_begun(music
     assert sorted(ended.names("written")) == ["long a.wav", "long b.wav"]
     assert {record["rank"] for record in ended.records} == {0, 1}
     assert (ended.summary["written"], ended.summary["undone"]) == (2, N_SHORT)
-    assert "files in hand have 300 s more" in ended.stderr
+    assert "files in progress have 300 s to finish" in ended.stderr
     assert stale_files(tmp_path / "out") == []
     _run_again(music, tmp_path, N_SHORT + 2)
 
@@ -198,7 +198,7 @@ def test_a_killed_process_costs_the_file_in_its_hand_and_no_other(music, tmp_pat
     assert all("SIGKILL" in record["message"] for record in lost.values())
     # Nobody was left to do the others.
     assert (ended.exit_code, ended.summary["undone"]) == (1, N_SHORT)
-    assert f"no process is left, with {N_SHORT} files to go" in ended.stderr
+    assert f"all worker processes have died; {N_SHORT} files left" in ended.stderr
     _add_two(music, 1.0)
     _run_again(music, tmp_path, N_SHORT + 2)
 
@@ -212,9 +212,7 @@ def test_when_one_of_two_is_killed_the_other_does_the_rest(music, tmp_path):
     assert ended.exit_code == 3
     (lost,) = (record for record in ended.records if record["status"] == "failed")
     assert lost["source"] == str(long)
-    assert lost["message"] == (
-        "the process that worked on it was killed by SIGKILL; run again to do it"
-    )
+    assert lost["message"] == ("its worker process was killed by SIGKILL; run again to retry")
     assert (ended.summary["written"], ended.summary["undone"]) == (N_SHORT, 0)
     write_silence(long, 1.0)
     _run_again(music, tmp_path, N_SHORT + 1)
@@ -229,4 +227,4 @@ def test_a_process_that_is_lost_before_it_has_a_file_is_told(music, tmp_path):
     os.kill(ranks[1], signal.SIGKILL)
     ended = job.wait()
     assert (ended.exit_code, ended.summary["written"]) == (0, N_SHORT)
-    assert "earzip: rank 1: warning: the process was killed by SIGKILL" in ended.stderr
+    assert "earzip: rank 1: warning: the worker process was killed by SIGKILL" in ended.stderr

@@ -123,7 +123,7 @@ def test_a_missing_model_is_told_of_in_a_dry_run(earzip, music, tmp_path):
 
 
 def test_a_device_that_is_not_there_is_a_usage_error(earzip, music):
-    outcome = _compress(earzip, music, "--device", "cuda:99")
+    outcome = _compress(earzip, music, "--devices", "cuda:99")
     assert outcome.exit_code == 2
     assert "device 'cuda:99' cannot be used" in outcome.stderr
 
@@ -282,8 +282,10 @@ def test_an_interrupt_stops_a_run_without_half_files_and_a_second_run_ends_it(ea
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75
-    stopping = "earzip: stopping; files in hand have 5 s more; a second Ctrl-C ends it at once"
-    stopped = "earzip: stopped with 1 file to go; run again to go on"
+    stopping = (
+        "earzip: stopping; files in progress have 5 s to finish; press Ctrl-C again to exit at once"
+    )
+    stopped = "earzip: stopped with 1 file left; run again to continue"
     assert -1 < errors.find(stopping) < errors.find(stopped)
     assert _files_below(tmp_path / "out") == ["1.wav.earz"]
     write_sound(long, 0.2)
@@ -354,4 +356,4 @@ def test_problems_are_repeated_as_far_as_a_screen_holds_them(earzip, tmp_path):
         (tmp_path / "in" / f"{i:02}.flac").write_bytes(b"")
     lines = _compress(earzip, tmp_path / "in", "-o", tmp_path / "out").stderr.splitlines()
     assert sum(line.startswith("earzip: failed: ") for line in lines) == 30 + 20
-    assert "earzip: and 10 more, each told above when it came" in lines
+    assert "earzip: and 10 more, listed above" in lines

@@ -89,8 +89,8 @@ def test_numbers_and_times_may_be_toml_values(earzip, config):
         ("[compress]\nthreads = true", "compress.threads is True, expected a string or a number"),
         ("[compress]\nforce = 'yes'", "compress.force is 'yes', expected true or false"),
         ("[restore]\nstart = '1:75'", "restore.start: '1:75' has 60 or more"),
-        ("compress", "is not TOML: "),
-        ("x = '\udcff'", "is not TOML: "),
+        ("compress", "is not valid TOML: "),
+        ("x = '\udcff'", "is not valid TOML: "),
     ],
 )
 def test_a_mistake_in_the_file_is_named(earzip, song, config, text, message):
@@ -103,7 +103,7 @@ def test_a_mistake_in_the_file_is_named(earzip, song, config, text, message):
 def test_a_named_file_must_be_there(earzip, song, config):
     outcome = earzip("--config", config, "compress", song, "--dry-run")
     assert (outcome.exit_code, outcome.stderr) == (
-        2, f"earzip: {config}: the configuration file is not there\n",
+        2, f"earzip: {config}: the configuration file does not exist\n",
     )  # fmt: skip
 
 

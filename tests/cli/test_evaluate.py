@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from tests.cli.batch_runs import run
 from tests.cli.conftest import write_sound
 from tests.conftest import MODELS, tones
 from tests.earzip.tiny_archives import damage_segment
@@ -167,57 +168,27 @@ def test_a_process_of_its_own_says_the_same(original, archives):
     assert len(run.stderr.splitlines()) == 1
 
 
-def test_a_tone_through_a_model_is_a_table_and_a_picture(earzip, tiny_model, tmp_path):
-    picture = tmp_path / "thd.png"
-    outcome = earzip("evaluate", "--thd", tiny_model, "-o", picture)
-    assert outcome.exit_code == 0
-    heading, *rows = outcome.stdout.splitlines()
-    assert heading == "quality  sine dBFS  restored dBFS  THD+N dB  THD+N %"
-    assert [row.split()[:2] for row in rows] == [
-        [quality, level] for quality in ("low", "medium", "high") for level in ("-1.0", "-20.0")
-    ]
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    again = earzip("evaluate", "--thd", tiny_model, "-o", picture)
-    assert again.exit_code == 1
-    assert again.stderr == f"earzip: {picture}: exists; --force replaces it\n"
-    assert not again.stdout
+def test_two_processes_measure_what_one_does(original, archives, tmp_path):
+    options = ("evaluate", original, archives, "--devices", "cpu", "--threads", 1)
+    one, two = (run(tmp_path, *options, "--processes", n) for n in (1, 2))
+    assert (one.exit_code, two.exit_code) == (0, 0)
+    assert [ended.summary["processes"] for ended in (one, two)] == [1, 2]
+    assert one.summary["means"] == two.summary["means"]
+
+    def files(ended):
+        apart = ("rank", "elapsed_s")
+        records = sorted(ended.records, key=lambda record: record["source"])
+        return [{k: v for k, v in record.items() if k not in apart} for record in records]
+
+    assert files(one) == files(two)
 
 
-def test_a_tone_through_a_model_as_json(earzip, tiny_model):
-    records = earzip("evaluate", "--thd", tiny_model, "--json").records
-    assert [record["type"] for record in records] == ["tone"] * 6
-    assert records[0]["thd_n_db"] < 0
+def test_shards_measure_every_file_once(earzip, original, archives):
+    runs = [earzip("evaluate", "--json", original, archives, "--shard", f"{i}/2") for i in (1, 2)]
+    sources = [record["source"] for run in runs for record in run.records[:-1]]
+    assert sorted(sources) == sorted(map(str, archives.rglob("*.earz")))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["a"],
-        ["a", "b", "c"],
-        ["a", "b", "-o", "c.png"],
-        ["--thd", "tiny", "a", "b"],
-        ["--thd", "tiny", "--align"],
-        ["--thd", "tiny", "-o", "thd.jpg"],
-    ],
-)
-def test_files_and_a_model_are_not_asked_for_at_once(earzip, tiny_model, arguments):
-    outcome = earzip("evaluate", *arguments)
-    assert outcome.exit_code == 2
-    assert outcome.stderr.startswith("earzip: ")
-
-
-def test_an_absent_model_is_named(earzip):
-    outcome = earzip("evaluate", "--thd", "tiny")
-    assert outcome.exit_code == 1
-    assert "no model 'tiny' is installed" in outcome.stderr
-
-
-def test_a_picture_that_cannot_be_written_is_refused_before_the_work(earzip, tiny_model, tmp_path):
-    outcome = earzip("evaluate", "--thd", "tiny", "-o", tmp_path / "none" / "a.png")
-    assert (outcome.exit_code, outcome.stdout) == (1, "")
-    assert "its folder is not there" in outcome.stderr
-    (tmp_path / "b.png").mkdir()
-    outcome = earzip("evaluate", "--thd", "tiny", "--force", "-o", tmp_path / "b.png")
-    assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert "is a folder, expected a file for the picture" in outcome.stderr
+@pytest.mark.parametrize("arguments", [[], ["a"], ["a", "b", "c"], ["a", "b", "-o", "c.png"]])
+def test_two_paths_are_wanted(earzip, arguments):
+    assert earzip("evaluate", *arguments).exit_code == 2

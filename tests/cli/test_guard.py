@@ -87,7 +87,7 @@ def test_a_person_reads_what_the_check_found(earzip, mixed, tmp_path):
     assert "exact copy: " in copy
     assert "at least 5 wanted" in copy
     assert "of it exact copies" in outcome.stderr
-    assert "1 archive of tracks below the floor" in outcome.stderr
+    assert "1 archive below the quality floor" in outcome.stderr
     info = earzip("info", tmp_path / "noise.flac.earz").stdout
     assert "exact     its samples as FLAC, " in info
     assert "check     SI-SDR " in info

@@ -66,7 +66,7 @@ def test_commands_load_only_what_they_need(tmp_path, arguments, modules):
     ("arguments", "exit_code"),
     [
         (["restore", ".", "-o", "out"], 3),
-        (["restore", "x.earz", "-o", "x.wav", "--device", "cpu"], 3),
+        (["restore", "x.earz", "-o", "x.wav", "--devices", "cpu"], 3),
         (["verify", "--decode", "."], 3),
         (["compress", "x.flac", "--model", "ear-vae-44k"], 1),
         (["latents", "x.earz"], 0),

@@ -124,8 +124,8 @@ def test_a_long_run_names_its_problems_again(capsys, n_files, repeated):
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        (Report(stopped=True, n_undone=3), "stopped with 3 files to go; run again to go on"),
-        (Report(gave_up=True, n_undone=1), "too many failures: gave up with 1 file to go"),
+        (Report(stopped=True, n_undone=3), "stopped with 3 files left; run again to continue"),
+        (Report(gave_up=True, n_undone=1), "too many failures: stopped with 1 file left"),
     ],
 )
 def test_an_early_end_says_what_is_left(capsys, report, message):

@@ -181,7 +181,11 @@ def test_an_archive_is_never_replaced(earzip, archives, tmp_path):
 
 @pytest.mark.parametrize(
     ("output", "reason"),
-    [("page", "ends in .html"), ("song.flac", "ends in .html"), ("folder.html", "is a folder")],
+    [
+        ("page", "must end in .html"),
+        ("song.flac", "must end in .html"),
+        ("folder.html", "is a directory"),
+    ],
 )
 def test_a_wrong_name_for_the_page_is_refused(earzip, archives, tmp_path, output, reason):
     (tmp_path / "folder.html").mkdir()
@@ -207,7 +211,7 @@ def test_a_pipe_in_the_place_of_the_page_is_refused(archives, tmp_path, options)
 def test_no_archive_is_no_page(earzip, tmp_path):
     outcome = earzip("report", tmp_path, "-o", tmp_path / "r.html")
     assert outcome.exit_code == 1
-    assert "holds no archive" in outcome.stderr
+    assert "contains no archives" in outcome.stderr
     assert not (tmp_path / "r.html").exists()
 
 

@@ -40,10 +40,27 @@ def test_damage_is_named_and_ends_with_4(earzip, archives, options):
     outcome = earzip("verify", archives, "--json", *options)
     assert outcome.exit_code == 4
     assert outcome.statuses() == {"a.wav.earz": "damaged", "c.flac.earz": "intact"}
-    (damage,) = outcome.records[0]["damages"]
+    (record,) = (record for record in outcome.records if record.get("status") == "damaged")
+    (damage,) = record["damages"]
     assert damage.startswith("segment ")
-    assert outcome.records[0]["lost_segments"] == [1]
+    assert record["lost_segments"] == [1]
     assert f"earzip: damaged: {archives / 'a.wav.earz'}: segment " in outcome.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--decode"]])
+def test_two_processes_find_what_one_does(earzip, archives, options):
+    _damage(archives / "a.wav.earz")
+    options = ("verify", archives, "--json", "--devices", "cpu", "--threads", 1, *options)
+    one, two = (earzip(*options, "--processes", n) for n in (1, 2))
+    assert (one.exit_code, two.exit_code) == (4, 4)
+    assert [run.records[-1]["processes"] for run in (one, two)] == [1, 2]
+
+    def files(run):
+        apart = ("rank", "elapsed_s")
+        records = sorted(run.records[:-1], key=lambda record: record["source"])
+        return [{k: v for k, v in record.items() if k not in apart} for record in records]
+
+    assert files(one) == files(two)
 
 
 def test_much_damage_is_named_in_short_and_in_json_in_full(earzip, tiny_model, tmp_path):
@@ -109,7 +126,7 @@ def test_info_as_json_has_everything(earzip, archives):
 def test_a_folder_without_archives_is_not_intact(earzip, tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     outcome = earzip("verify", tmp_path, "--json")
-    assert (outcome.exit_code, outcome.records[0]["message"]) == (3, "holds no archive")
+    assert (outcome.exit_code, outcome.records[0]["message"]) == (3, "contains no archives")
 
 
 def test_info_names_what_is_no_archive_and_goes_on(earzip, archives):

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from earzip.batch import launched
-from earzip.batch.launched import Launch, Launched, Meeting
+from earzip.batch.launched import Launch, LaunchedBackend, Rendezvous
 from earzip.batch.plan import Plan
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import EarzipError
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Placement, Runtime
-from tests.earzip.batch.crews import OpenDeeds, environment_of, plan_of
+from tests.earzip.batch.backends import StandInTask, environment_of, plan_of
 
 ROOT = Path(__file__).parents[3]
 Start = Callable[..., subprocess.Popen[str]]
@@ -45,7 +45,9 @@ def start(port, monkeypatch) -> Iterator[Start]:
     started = []
 
     def start_other(opening: str = "") -> subprocess.Popen[str]:
-        program = f"from tests.earzip.batch.crews import take_part_as; take_part_as({opening!r})"
+        program = (
+            f"from tests.earzip.batch.backends import run_worker_as; run_worker_as({opening!r})"
+        )
         process = subprocess.Popen(
             [sys.executable, "-c", program],
             env={**os.environ, **environment_of(1, 2, port)},
@@ -78,10 +80,15 @@ def _run(
 ) -> Report:
     launch = Launch.from_environment()
     assert launch
-    with Meeting(launch) as meeting:
-        crew = Launched(meeting, OpenDeeds(), Placement(0, Runtime("cpu", threads=1)), n_threads)
+    with Rendezvous(launch) as rendezvous:
+        backend = LaunchedBackend(
+            rendezvous, StandInTask(), Placement(0, Runtime("cpu", threads=1)), n_threads
+        )
         return run_batch(
-            plan, lambda _n: crew, lambda record, _job: on_record(record), stop=stop or StopSignal()
+            plan,
+            lambda _n: backend,
+            lambda record, _job: on_record(record),
+            stop=stop or StopSignal(),
         )
 
 
@@ -106,7 +113,7 @@ def test_others_go_home_when_there_is_nothing_to_do(start, tmp_path):
 
 
 def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launched, "_SILENT_S", 3.0)
+    monkeypatch.setattr(launched, "_TIMEOUT_S", 3.0)
     start("dies")
     records = []
     report = _run(_plan(tmp_path, "acd"), records.append)
@@ -115,14 +122,14 @@ def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path, 
 
 
 def test_files_in_the_hands_of_a_dead_process_are_on_record(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launched, "_SILENT_S", 3.0)
+    monkeypatch.setattr(launched, "_TIMEOUT_S", 3.0)
     start()
     records = []
     report = _run(_plan(tmp_path, "xxac"), records.append)
     (lost,) = (record for record in records if record.status is FileStatus.FAILED)
     assert lost.source.name == "x"
     assert re.fullmatch(
-        r"the process that worked on it has not been heard of for \d+ s; run again to do it",
+        r"its worker process sent no heartbeat for \d+ s; run again to retry",
         lost.message,
     )
     assert [record.rank for record in records if record is not lost] == [0, 0, 0]
@@ -152,7 +159,11 @@ def test_what_keeps_another_process_from_its_work_ends_the_run(start, tmp_path):
 
 def test_a_process_that_waits_for_the_others_can_be_ended(port):
     waiting = subprocess.Popen(
-        [sys.executable, "-c", "from tests.earzip.batch.crews import take_part_as; take_part_as()"],
+        [
+            sys.executable,
+            "-c",
+            "from tests.earzip.batch.backends import run_worker_as; run_worker_as()",
+        ],
         env={**os.environ, **environment_of(0, 2, port)},
         cwd=ROOT,
         stderr=subprocess.DEVNULL,
@@ -180,7 +191,11 @@ def test_others_end_when_rank_0_is_gone(port, tmp_path):
         cwd=ROOT,
     )
     other = subprocess.Popen(
-        [sys.executable, "-c", "from tests.earzip.batch.crews import take_part_as; take_part_as()"],
+        [
+            sys.executable,
+            "-c",
+            "from tests.earzip.batch.backends import run_worker_as; run_worker_as()",
+        ],
         env={**os.environ, **environment_of(1, 2, port)},
         cwd=ROOT,
         stderr=subprocess.PIPE,
@@ -191,7 +206,7 @@ def test_others_end_when_rank_0_is_gone(port, tmp_path):
     first.send_signal(signal.SIGKILL)
     first.wait()
     _, errors = other.communicate(timeout=25)
-    assert "RunEndedError: the launcher, or the process of rank 0, is gone" in errors
+    assert "RunEndedError: the launcher or the process of rank 0 has exited" in errors
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_files_without_their_like_are_named_on_both_sides(tmp_path):
         f"new.mp3.wav.earz or new.mp3.earz is not in {where}",
         "music/sub/only.flac": f"has no restored file or archive in {restored / 'sub'}",
     }
-    assert not pair(music, restored).plan.bystanders
+    assert not pair(music, restored).plan.other_files
 
 
 def test_a_link_to_the_original_is_no_restored_file(tmp_path):

@@ -40,7 +40,7 @@ def _targets(plan: Plan, below: Path) -> list[str]:
 
 
 def _reasons(plan: Plan) -> dict[str, str]:
-    return {bystander.source.name: bystander.reason for bystander in plan.bystanders}
+    return {other.source.name: other.reason for other in plan.other_files}
 
 
 def test_the_tree_of_a_folder_is_mirrored_in_the_order_of_names(music, tmp_path):
@@ -48,7 +48,7 @@ def test_the_tree_of_a_folder_is_mirrored_in_the_order_of_names(music, tmp_path)
     assert _targets(plan, tmp_path / "out") == [
         "b.flac.earz", "a/1.FLAC.earz", "a/2.mp3.earz", "a/deep/er/3.flac.earz",
     ]  # fmt: skip
-    assert not plan.bystanders
+    assert not plan.other_files
     assert not plan.refused
     assert not (tmp_path / "out").exists()
 
@@ -97,7 +97,7 @@ def test_sidecars_and_hidden_files_are_left_aside_with_the_place_of_a_copy(music
         "x.flac": "hidden",
         ".hidden.flac": "hidden",
     }
-    cover = next(b for b in plan.bystanders if b.source.name == "cover.jpg")
+    cover = next(b for b in plan.other_files if b.source.name == "cover.jpg")
     assert cover.target == tmp_path / "out" / "a" / "cover.jpg"
 
 
@@ -188,7 +188,7 @@ def test_a_copy_never_takes_the_place_of_a_result(music, tmp_path):
     plan = plan_batch([music], COMPRESS, tmp_path / "out")
     assert len(plan.jobs) == 4
     assert plan.refused == []
-    beside = next(b for b in plan.bystanders if b.source == music / "b.flac.earz")
+    beside = next(b for b in plan.other_files if b.source == music / "b.flac.earz")
     assert (beside.target, beside.reason) == (None, "already an archive; a result has its name")
 
 

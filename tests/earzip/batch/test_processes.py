@@ -1,4 +1,4 @@
-"""Several processes share a run; one that dies costs no more than the files in its hands."""
+"""Several processes share a run; one that dies costs no more than the files in its in_flight."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.events import Crew
+from earzip.batch.events import Backend
 from earzip.batch.plan import Job, Plan
-from earzip.batch.processes import Processes
+from earzip.batch.processes import ProcessBackend
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import UsageError
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Placement, Runtime
-from tests.earzip.batch.crews import OpenDeeds, plan_of
+from tests.earzip.batch.backends import StandInTask, plan_of
 
 
 def _run(
     plan: Plan,
-    work: OpenDeeds | None = None,
+    work: StandInTask | None = None,
     *,
     n_processes: int = 2,
     n_threads: int = 1,
@@ -34,12 +34,12 @@ def _run(
         assert record.source.name not in records
         records[record.source.name] = record
 
-    def muster(_n_jobs: int) -> Crew:
+    def make_backend(_n_jobs: int) -> Backend:
         placements = [Placement(rank, Runtime("cpu", threads=1)) for rank in range(n_processes)]
-        return Processes(work or OpenDeeds(), placements, n_threads)
+        return ProcessBackend(work or StandInTask(), placements, n_threads)
 
     stop = stop or StopSignal()
-    return run_batch(plan, muster, on_record, stop=stop, **options), records  # type: ignore[arg-type]
+    return run_batch(plan, make_backend, on_record, stop=stop, **options), records  # type: ignore[arg-type]
 
 
 def _written(folder: Path) -> str:
@@ -79,9 +79,7 @@ def test_a_file_that_fails_and_a_bug_are_records_and_the_others_go_on(tmp_path):
 def test_a_process_that_is_killed_loses_the_file_in_its_hands_and_the_other_goes_on(tmp_path):
     report, records = _run(plan_of(tmp_path, "kacdf"))
     assert records["k"].status is FileStatus.FAILED
-    assert records["k"].message == (
-        "the process that worked on it was killed by SIGKILL; run again to do it"
-    )
+    assert records["k"].message == ("its worker process was killed by SIGKILL; run again to retry")
     assert [records[name].status for name in "acdf"] == [FileStatus.WRITTEN] * 4
     assert (report.exit_code, report.n_undone, report.died) == (3, 0, False)
     _run(plan_of(tmp_path, "acdf"))  # any later run clears what is left
@@ -92,7 +90,7 @@ def test_a_run_whose_processes_are_all_killed_says_so(tmp_path):
     report, records = _run(plan_of(tmp_path, "kacd"), n_processes=1)
     assert records["k"].status is FileStatus.FAILED
     assert (report.died, report.exit_code, report.n_undone) == (True, 1, 3)
-    report, records = _run(plan_of(tmp_path, "acd"), OpenDeeds("dies"))
+    report, records = _run(plan_of(tmp_path, "acd"), StandInTask("dies"))
     assert (records, report.died, report.exit_code, report.n_undone) == ({}, True, 1, 3)
 
 
@@ -112,7 +110,7 @@ def test_a_run_whose_processes_are_all_signalled_is_stopped(tmp_path):
 
 def test_what_keeps_all_processes_from_their_work_ends_the_run(tmp_path):
     with pytest.raises(UsageError, match="device 'cpu' cannot be used"):
-        _run(plan_of(tmp_path, "acd"), OpenDeeds("usage"))
+        _run(plan_of(tmp_path, "acd"), StandInTask("usage"))
 
 
 def test_too_many_failures_end_the_run(tmp_path):
@@ -134,7 +132,10 @@ def test_a_stop_gives_files_in_hand_up_after_their_grace(tmp_path, grace_s, fini
 
     placements = [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)]
     report = run_batch(
-        plan_of(tmp_path, names), lambda _n: Processes(OpenDeeds(), placements), request, stop=stop
+        plan_of(tmp_path, names),
+        lambda _n: ProcessBackend(StandInTask(), placements),
+        request,
+        stop=stop,
     )
     assert report.n_undone == len(names) - len(records) > 0
     assert (report.stopped, report.exit_code) == (True, 75)
@@ -147,18 +148,20 @@ def test_an_error_of_whoever_hears_the_records_ends_the_processes(tmp_path):
         raise BrokenPipeError
 
     placements = [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)]
-    crew = Processes(OpenDeeds(), placements)
+    backend = ProcessBackend(StandInTask(), placements)
     with pytest.raises(BrokenPipeError):
-        run_batch(plan_of(tmp_path, "lacd"), lambda _n: crew, closed, stop=StopSignal())
-    assert crew.is_done
+        run_batch(plan_of(tmp_path, "lacd"), lambda _n: backend, closed, stop=StopSignal())
+    assert backend.is_done
 
 
 def test_killed_at_once_is_killed_at_once(tmp_path):
-    crew = Processes(OpenDeeds(), [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)])
-    threading.Timer(4.0, crew.kill).start()
+    backend = ProcessBackend(
+        StandInTask(), [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)]
+    )
+    threading.Timer(4.0, backend.kill).start()
     began = time.monotonic()
     report = run_batch(
-        plan_of(tmp_path, "l"), lambda _n: crew, lambda _r, _j: None, stop=StopSignal()
+        plan_of(tmp_path, "l"), lambda _n: backend, lambda _r, _j: None, stop=StopSignal()
     )
     assert time.monotonic() - began < 25  # of the 30 s that it would take
     assert report.exit_code == 1

@@ -19,18 +19,19 @@ from typing import Any
 import pytest
 import soundfile
 
-from earzip.batch.events import OpenWork, Work
+from earzip.batch.events import Task, Work
 from earzip.batch.plan import Job, Plan, plan_batch
-from earzip.batch.ray_backend import RayCrew
+from earzip.batch.ray_backend import RayBackend
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
-from earzip.batch.workers import Threads
+from earzip.batch.threads import ThreadBackend
 from earzip.errors import EarzipError, UsageError
 from earzip.options import CompressOptions
 from earzip.results import FileRecord, FileStatus, Progress, Report
-from earzip.runtime import Placement
-from earzip.tasks import OpenCompress, sources_to_compress
+from earzip.runtime import Placement, Runtime
+from earzip.tasks import CompressTask, sources_to_compress
 from tests.conftest import MODELS, tones
+from tests.earzip.batch.backends import TaskOf
 
 ROOT = Path(__file__).parents[3]
 TINY = CompressOptions(model="tiny")
@@ -75,7 +76,7 @@ def library(tmp_path: Path) -> Path:
 
 
 def records_of(
-    plan: Plan, open_work: OpenWork, *, on_ray: bool = True, **options: object
+    plan: Plan, task: Task, *, on_ray: bool = True, **options: object
 ) -> tuple[Report, dict[str, FileRecord]]:
     """Run ``plan``; return the report, and the records by the names of their sources."""
     records: dict[str, FileRecord] = {}
@@ -86,7 +87,11 @@ def records_of(
     with StopSignal() as stop:
         report = run_batch(
             plan,
-            lambda n: RayCrew(open_work, n, **options) if on_ray else Threads(open_work),  # type: ignore[arg-type]
+            lambda n: (
+                RayBackend(task, n, **options)  # type: ignore[arg-type]
+                if on_ray
+                else ThreadBackend(task, Placement(0, Runtime("cpu")))
+            ),
             on_record,
             stop=stop,
         )
@@ -103,8 +108,8 @@ def test_two_actors_make_the_archives_of_one_process(
     def plan(name: str) -> Plan:
         return plan_batch([library], sources_to_compress(), tmp_path / name)
 
-    plain, plain_records = records_of(plan("plain"), OpenCompress(TINY), on_ray=False)
-    report, records = records_of(plan("ray"), OpenCompress(TINY), device="cpu")
+    plain, plain_records = records_of(plan("plain"), CompressTask(TINY), on_ray=False)
+    report, records = records_of(plan("ray"), CompressTask(TINY), device="cpu")
     assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
     assert len(contents(tmp_path / "ray")) == 12
     assert records.keys() == plain_records.keys()
@@ -114,7 +119,7 @@ def test_two_actors_make_the_archives_of_one_process(
     assert (report.exit_code, report.counts) == (3, plain.counts)
     assert report.coded_s == pytest.approx(plain.coded_s)
 
-    report, records = records_of(plan("ray"), OpenCompress(TINY), device="cpu")
+    report, records = records_of(plan("ray"), CompressTask(TINY), device="cpu")
     assert report.counts == {FileStatus.UP_TO_DATE: 12, FileStatus.FAILED: 1}
     assert report.coded_s == 0
     assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
@@ -127,7 +132,7 @@ def test_paths_are_recorded_as_they_were_planned(
     odd = os.fsdecode(b"\xff.flac")
     (library / "00.flac").rename(library / odd)
     plan = plan_batch([Path("library", odd)], sources_to_compress(), Path("out"))
-    _, records = records_of(plan, OpenCompress(TINY), device="cpu")
+    _, records = records_of(plan, CompressTask(TINY), device="cpu")
     record = records[odd]
     assert (record.source, record.target) == (Path("library", odd), Path("out", f"{odd}.earz"))
     assert (tmp_path / "out" / f"{odd}.earz").exists()
@@ -155,7 +160,7 @@ def test_a_file_that_kills_its_process_is_tried_again_and_given_up(
         yield work
 
     plan = jobs(tmp_path, "one", "unlucky", "two", "deadly", "three")
-    report, records = records_of(plan, open_work, device="cpu")
+    report, records = records_of(plan, TaskOf(open_work), device="cpu")
     statuses = {name: record.status.value for name, record in records.items()}
     assert statuses == {
         "one": "written",
@@ -165,7 +170,7 @@ def test_a_file_that_kills_its_process_is_tried_again_and_given_up(
         "three": "written",
     }
     assert records["deadly"].message == (
-        "3 processes that worked on it were lost; run again to try anew"
+        "3 worker processes exited while working on it; run again to retry"
     )
     assert report.exit_code == 3
     tried = log.read_text().split()
@@ -185,7 +190,7 @@ def test_every_actor_has_a_gpu_of_its_own(cluster: str, tmp_path: Path) -> None:
 
         yield work
 
-    _, records = records_of(jobs(tmp_path, *map(str, range(8))), open_work)
+    _, records = records_of(jobs(tmp_path, *map(str, range(8))), TaskOf(open_work))
     assert {record.figures["device"] for record in records.values()} == {"cuda"}
     gpu_of_rank = {record.rank: record.figures["gpu"] for record in records.values()}
     assert sorted(gpu_of_rank.values()) == ["0", "1"]
@@ -212,7 +217,7 @@ def test_a_stop_abandons_what_is_in_hand_and_begins_no_more(cluster: str, tmp_pa
 
     with StopSignal() as stop:
         report = run_batch(
-            plan, lambda n: RayCrew(open_work, n, device="cpu"), on_record, stop=stop
+            plan, lambda n: RayBackend(TaskOf(open_work), n, device="cpu"), on_record, stop=stop
         )
     assert [record.source.name for record in found] == ["quick"]
     assert (report.stopped, report.n_undone, report.exit_code) == (True, 3, 75)
@@ -221,7 +226,7 @@ def test_a_stop_abandons_what_is_in_hand_and_begins_no_more(cluster: str, tmp_pa
 def test_a_model_that_is_not_there_ends_the_run(cluster: str, library: Path) -> None:
     plan = plan_batch([library], sources_to_compress())
     with pytest.raises(EarzipError, match="nowhere") as caught:
-        records_of(plan, OpenCompress(CompressOptions(model="nowhere")), device="cpu")
+        records_of(plan, CompressTask(CompressOptions(model="nowhere")), device="cpu")
     assert caught.value.exit_code == 1
 
 
@@ -231,7 +236,7 @@ def test_a_model_that_is_not_there_ends_the_run(cluster: str, library: Path) -> 
         ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
         (
             {"device": "cpu", "threads": 3},
-            "the Ray cluster has no room for an actor: it needs CPU 3",
+            "the Ray cluster has no room for an actor, which needs CPU 3",
         ),
     ],
 )
@@ -239,7 +244,7 @@ def test_a_device_that_there_is_not_is_a_usage_error(
     cluster: str, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        RayCrew(OpenCompress(TINY), 1, **options)  # type: ignore[arg-type]
+        RayBackend(CompressTask(TINY), 1, **options)  # type: ignore[arg-type]
 
 
 def test_the_script_of_the_documentation_runs(cluster: str, library: Path, tmp_path: Path) -> None:
@@ -273,7 +278,7 @@ def test_the_script_of_the_documentation_runs(cluster: str, library: Path, tmp_p
 def test_without_the_extra_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"need the extra ray: pip install 'earzip\[ray\]'"):
-        RayCrew(OpenCompress(TINY), 1)
+        RayBackend(CompressTask(TINY), 1)
 
 
 def test_ray_is_loaded_by_crews_alone() -> None:

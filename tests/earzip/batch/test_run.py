@@ -7,20 +7,19 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from earzip.batch.events import Began, Ended, Event, Recorded, Work
+from earzip.batch.events import Event, Exited, Finished, Started, Work
 from earzip.batch.locks import claim
-from earzip.batch.plan import Bystander, Job, Plan
+from earzip.batch.plan import Job, OtherFile, Plan
 from earzip.batch.run import plan_only, run_batch
 from earzip.batch.signals import Stop, StopSignal
-from earzip.batch.workers import Threads
 from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
 from earzip.formats.atomic import atomic_write
 from earzip.results import FileRecord, FileStatus, Progress, Report
+from tests.earzip.batch.backends import threads_of
 
 
 def _job(folder: Path, name: str) -> Job:
@@ -42,9 +41,9 @@ def _run(
 ) -> tuple[Report, list[tuple[str, FileStatus, str | None]]]:
     records: list[FileRecord] = []
     stop = options.pop("stop", None) or StopSignal()
-    crew = Threads(lambda _placement: nullcontext(work))
+    backend = threads_of(work)
     report = run_batch(
-        plan, lambda _n: crew, lambda r, _job: records.append(r), stop=stop, **options
+        plan, lambda _n: backend, lambda r, _job: records.append(r), stop=stop, **options
     )  # type: ignore[arg-type]
     return report, [(r.source.name, r.status, r.message) for r in records]
 
@@ -162,7 +161,7 @@ def test_what_a_killed_run_has_left_of_a_copy_is_removed(plan, tmp_path):
     picture = tmp_path / "booklet.pdf"
     picture.write_bytes(b"picture")
     target = tmp_path / "scans" / "booklet.pdf"
-    plan.bystanders.append(Bystander(picture, target, "not sound"))
+    plan.other_files.append(OtherFile(picture, target, "not sound"))
     stale = target.with_name(f".booklet.pdf.{'0' * 16}.earzip-tmp")
     stale.parent.mkdir()
     stale.write_bytes(b"half")
@@ -200,7 +199,7 @@ def _stopping(name: str) -> Work:
     def work(job: Job, on_progress: Progress) -> FileRecord:
         if job.source.name == name:
             os.kill(os.getpid(), signal.SIGTERM)
-            for _ in range(500):  # until the main thread has heard it
+            for _ in range(500):  # until the main thread has received it
                 on_progress(0)
                 time.sleep(0.01)
         return _write(job, on_progress)
@@ -225,7 +224,7 @@ def test_a_stopped_run_can_be_run_again_to_the_end(plan, tmp_path):
     assert _files_below(tmp_path / "out") == ["a.earz", "b.earz", "c.earz", "d.earz"]
 
 
-# ---- bystanders
+# ---- other_files
 
 
 @pytest.fixture
@@ -233,7 +232,7 @@ def with_cover(plan: Plan, tmp_path: Path) -> Plan:
     cover = tmp_path / "cover.jpg"
     cover.write_bytes(b"picture")
     os.utime(cover, (1_000_000_000, 1_000_000_000))
-    plan.bystanders.append(Bystander(cover, tmp_path / "out" / "cover.jpg", "not sound"))
+    plan.other_files.append(OtherFile(cover, tmp_path / "out" / "cover.jpg", "not sound"))
     return plan
 
 
@@ -265,10 +264,10 @@ def test_a_copy_never_replaces_another_file_unless_forced(with_cover, tmp_path):
 
 
 def test_a_bystander_that_cannot_be_read_is_a_failed_file(plan, tmp_path):
-    plan.bystanders.append(Bystander(tmp_path / "gone", tmp_path / "out" / "gone", "not sound"))
+    plan.other_files.append(OtherFile(tmp_path / "gone", tmp_path / "out" / "gone", "not sound"))
     _, records = _run(plan, copy_others=True)
     assert records[-1] == (
-        "gone", FileStatus.FAILED, "cannot be copied: No such file or directory",
+        "gone", FileStatus.FAILED, "cannot copy: No such file or directory",
     )  # fmt: skip
     assert not (tmp_path / "out" / "gone").exists()
 
@@ -285,11 +284,11 @@ def test_a_dry_run_says_which_targets_exist(plan):
     _run(plan)
     records: list[FileRecord] = []
     plan_only(plan, lambda r, _job: records.append(r))
-    assert {r.message for r in records} == {"there is one, left if it is up to date"}
+    assert {r.message for r in records} == {"exists; will be kept if up to date"}
 
 
 class _Told:
-    """A crew of which ``events`` are told, and no more."""
+    """A backend of which ``events`` are told, and no more."""
 
     n_processes = 2
 
@@ -313,16 +312,16 @@ class _Told:
 def test_a_file_is_put_on_record_once_though_a_process_taken_for_dead_comes_back(plan):
     records: list[FileRecord] = []
     written = [FileRecord(FileStatus.WRITTEN, job.source, job.target) for job in plan.jobs]
-    crew = _Told(
-        Began(0, rank=1),
-        Ended(1, "has not been heard of for 30 s"),
-        Recorded(0, written[0]),
-        Began(1, rank=1),
-        *(Recorded(i, written[i]) for i in (1, 2, 3)),
-        Ended(0),
+    backend = _Told(
+        Started(0, rank=1),
+        Exited(1, "has not been received of for 30 s"),
+        Finished(0, written[0]),
+        Started(1, rank=1),
+        *(Finished(i, written[i]) for i in (1, 2, 3)),
+        Exited(0),
     )
     report = run_batch(
-        plan, lambda _n: crew, lambda record, _job: records.append(record), stop=StopSignal()
+        plan, lambda _n: backend, lambda record, _job: records.append(record), stop=StopSignal()
     )
     assert [record.source.name for record in records] == ["a", "b", "c", "d"]
     assert (report.counts[FileStatus.FAILED], report.n_files, report.n_undone) == (1, 4, 0)

@@ -31,7 +31,7 @@ def _library(root: Path) -> Path:
 
 def _of(shard: Shard, *paths: Path, below: Path) -> list[str]:
     plan = only_shard(plan_batch(paths, SOUND, below / "out"), shard, paths)
-    files = [entry.source for each in (plan.jobs, plan.bystanders, plan.refused) for entry in each]
+    files = [entry.source for each in (plan.jobs, plan.other_files, plan.refused) for entry in each]
     return sorted(str(file.relative_to(below)) for file in files)
 
 

@@ -1,4 +1,4 @@
-"""One run over a folder at a time, and what shards of another number mean."""
+"""One run over a directory at a time, and shards of it side by side."""
 
 from __future__ import annotations
 
@@ -24,12 +24,9 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def _run(folder: Path, shard: Shard | None = None, *, done: bool = True) -> list[str]:
-    """Return the notes of a run that works on ``folder``, to its end or not."""
-    with RunLock("compress", [folder], shard) as lock:
-        if done:
-            lock.done()
-        return lock.notes
+def _run(folder: Path, shard: Shard | None = None) -> None:
+    with RunLock("compress", [folder], shard):
+        pass
 
 
 def test_a_second_run_is_told_who_holds_the_folder(tmp_path):
@@ -40,7 +37,7 @@ def test_a_second_run_is_told_who_holds_the_folder(tmp_path):
         assert error.value.exit_code == 75
         assert error.value.path == str(tmp_path)
         assert "--no-lock" in str(error.value)
-    assert _run(tmp_path) == []
+    _run(tmp_path)
     assert _names(tmp_path) == []
 
 
@@ -81,8 +78,8 @@ def test_all_folders_are_locked_or_none(tmp_path):
 
 def test_one_folder_by_two_names_is_one(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
-    with RunLock("compress", [tmp_path, tmp_path / "link", tmp_path / "."]) as lock:
-        assert lock.notes == []
+    with RunLock("compress", [tmp_path, tmp_path / "link", tmp_path / "."]):
+        pass
 
 
 def test_the_folder_is_made(tmp_path):
@@ -112,7 +109,7 @@ def test_nothing_is_locked_or_left_on_a_file_system_without_locks(tmp_path, monk
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    assert _run(tmp_path, shard) == []
+    _run(tmp_path, shard)
     assert _names(tmp_path) == []
 
 
@@ -148,7 +145,7 @@ def test_shards_of_one_number_work_side_by_side_and_a_whole_run_waits(tmp_path):
     with RunLock("compress", [tmp_path], Shard(1, 3)), RunLock("compress", [tmp_path], Shard(2, 3)):
         with pytest.raises(LockedError, match=f"process {os.getpid()}"):
             _run(tmp_path, Shard(2, 3))
-        who = f"another compress run is at work there: shard 1/3, process {os.getpid()} on "
+        who = rf"locked by another compress run \(shard 1/3, process {os.getpid()} on "
         with pytest.raises(LockedError, match=who):
             _run(tmp_path)
     with RunLock("compress", [tmp_path]), pytest.raises(LockedError, match="process"):
@@ -165,39 +162,28 @@ def test_a_shard_that_ends_leaves_the_lock_to_the_others(tmp_path):
 def test_shards_of_another_number_are_refused_while_one_is_at_work(tmp_path):
     with (
         RunLock("compress", [tmp_path], Shard(3, 8)),
-        pytest.raises(LockedError, match=f"shard 3/8 is at work there: process {os.getpid()} on "),
+        pytest.raises(LockedError, match=rf"locked by shard 3/8 \(process {os.getpid()} on "),
     ):
         _run(tmp_path, Shard(1, 4))
-    assert ".compress.3-of-8.earzip-lock" in _names(tmp_path)
 
 
-def test_another_number_of_shards_on_a_folder_half_done_is_explained_once(tmp_path):
-    assert _run(tmp_path, Shard(1, 3)) == []
-    assert _run(tmp_path, Shard(2, 3), done=False) == []
-    (note,) = _run(tmp_path, Shard(1, 2))
-    assert "was begun in 3 shards, of which 1 came to their end" in note
-    assert "cut into 2, all 2 have to run" in note
-    assert _run(tmp_path, Shard(2, 2)) == []
+def _leave_lock_file(folder: Path) -> Path:
+    """Leave what a killed shard leaves."""
+    path = folder / ".compress.1-of-3.earzip-lock"
+    path.write_text("process 1 on nowhere since 2020")
+    return path
 
 
-def test_nothing_stays_once_all_shards_are_done(tmp_path):
+def test_nothing_stays_after_a_run_of_a_shard(tmp_path):
     for number in (2, 1, 3):
-        assert _run(tmp_path, Shard(number, 3)) == []
-        assert len(_names(tmp_path)) == (0 if number == 3 else 3 - number or 2)
-    assert _names(tmp_path) == []
+        _run(tmp_path, Shard(number, 3))
+        assert _names(tmp_path) == []
 
 
-def test_a_shard_that_is_begun_again_is_not_done(tmp_path):
-    for number, done in ((1, True), (2, True), (1, False), (3, True)):
-        _run(tmp_path, Shard(number, 3), done=done)
-    assert len(_names(tmp_path)) == 3
-
-
-def test_a_whole_run_that_is_done_settles_the_shards(tmp_path):
-    _run(tmp_path, Shard(1, 3))
-    _run(tmp_path, done=False)
-    assert _names(tmp_path) == [".compress.1-of-3.earzip-lock"]
-    _run(tmp_path)
+@pytest.mark.parametrize("shard", [None, Shard(1, 2), Shard(1, 3)])
+def test_what_a_killed_shard_left_is_removed(tmp_path, shard):
+    _leave_lock_file(tmp_path)
+    _run(tmp_path, shard)
     assert _names(tmp_path) == []
 
 
@@ -210,9 +196,8 @@ def _held(path: Path, kind: int) -> Iterator[int]:
 
 
 def test_shards_that_look_at_those_of_another_number_at_once_let_each_other_be(tmp_path):
-    _run(tmp_path, Shard(1, 3), done=False)
-    with _held(tmp_path / ".compress.1-of-3.earzip-lock", fcntl.LOCK_SH):
-        assert len(_run(tmp_path, Shard(1, 2))) == 1
+    with _held(_leave_lock_file(tmp_path), fcntl.LOCK_SH):
+        _run(tmp_path, Shard(1, 2))
 
 
 def test_a_lock_that_says_of_nobody_is_waited_for(tmp_path):
@@ -227,6 +212,6 @@ def test_a_lock_that_says_of_nobody_is_waited_for(tmp_path):
 def test_a_lock_that_says_of_nobody_is_not_waited_for_to_the_end_of_days(tmp_path):
     with (
         _held(tmp_path / ".compress.earzip-lock", fcntl.LOCK_EX),
-        pytest.raises(LockedError, match="another compress run is at work there; wait"),
+        pytest.raises(LockedError, match="locked by another compress run; wait"),
     ):
         _run(tmp_path, Shard(1, 2))

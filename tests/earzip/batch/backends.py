@@ -1,4 +1,4 @@
-"""Work for crews of several processes: a stand-in for compress that is opened by name, as theirs is."""
+"""A task for backends of several processes: a stand-in for compress, pickled as that is."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from earzip.batch.events import Work
-from earzip.batch.launched import Launch, Meeting, take_part
+from earzip.batch.launched import Launch, Rendezvous, run_worker
 from earzip.batch.plan import Job, Plan
 from earzip.batch.signals import StopSignal
+from earzip.batch.threads import ThreadBackend
 from earzip.errors import SourceError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.results import FileRecord, FileStatus, Progress
@@ -27,7 +29,28 @@ def plan_of(folder: Path, names: str) -> Plan:
 
 
 @dataclass(frozen=True)
-class OpenDeeds:
+class TaskOf:
+    """A task made of what opens its work."""
+
+    open_work: Callable[[Placement], AbstractContextManager[Work]]
+    name: ClassVar[str] = "stand-in"
+
+    def up_to_date(self, _job: Job) -> FileRecord | None:
+        return None
+
+    def opened(self, placement: Placement) -> AbstractContextManager[Work]:
+        return self.open_work(placement)
+
+
+def threads_of(work: Work, n_threads: int = 1) -> ThreadBackend:
+    """Return a backend of threads that do ``work``."""
+    return ThreadBackend(
+        TaskOf(lambda _: nullcontext(work)), Placement(0, Runtime("cpu")), n_threads
+    )
+
+
+@dataclass(frozen=True)
+class StandInTask:
     """Work whose files are named for what becomes of them.
 
     ``k`` kills the process, ``t`` asks it to stop, ``x`` kills every process but rank 0, which takes its
@@ -36,9 +59,13 @@ class OpenDeeds:
     """
 
     opening: str = ""
+    name: ClassVar[str] = "stand-in"
+
+    def up_to_date(self, _job: Job) -> FileRecord | None:
+        return None
 
     @contextmanager
-    def __call__(self, placement: Placement) -> Iterator[Work]:
+    def opened(self, placement: Placement) -> Iterator[Work]:
         if self.opening == "usage":
             raise UsageError(f"device {placement.runtime.device!r} cannot be used")
         if self.opening == "dies":
@@ -95,11 +122,14 @@ def environment_of(rank: int, world_size: int, port: int) -> dict[str, str]:
     }
 
 
-def take_part_as(opening: str = "") -> None:
+def run_worker_as(opening: str = "") -> None:
     """Take part in the run of a launcher, as the process that the environment says."""
     launch = Launch.from_environment()
     assert launch
-    with StopSignal() as stop, Meeting(launch) as meeting:
-        take_part(
-            meeting, OpenDeeds(opening), Placement(launch.rank, Runtime("cpu", threads=1)), stop
+    with StopSignal() as stop, Rendezvous(launch) as rendezvous:
+        run_worker(
+            rendezvous,
+            StandInTask(opening),
+            Placement(launch.rank, Runtime("cpu", threads=1)),
+            stop,
         )

@@ -1,4 +1,4 @@
-"""The threads of one process that work on jobs. One bad file never stops a run."""
+"""Worker threads of one process, and the backend made of them. One bad file never stops a run."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from earzip.batch.events import Advanced, Began, Broke, Ended, Event, OpenWork, Recorded, Work
+from earzip.batch.events import (
+    Backend,
+    Event,
+    Exited,
+    Failed,
+    Finished,
+    Progressed,
+    Started,
+    Task,
+    Work,
+)
 from earzip.batch.locks import claim
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop, StopRequested
 from earzip.errors import EarzipError, LockedError
 from earzip.formats.atomic import make_folder
 from earzip.results import FileRecord, FileStatus
-from earzip.runtime import Placement, Runtime
+from earzip.runtime import Placement
 
-Deal = Callable[[], tuple[int, Job] | None]
-"""Gives the next job and its number; None if there is none left."""
+NextJob = Callable[[], tuple[int, Job] | None]
+"""Returns the next job and its number; None if there is none left."""
 
 
 class Workers:
-    """``n_threads`` threads that work on the jobs that ``deal`` gives, and ``send`` what becomes of them.
+    """``n_threads`` threads that do the jobs that ``next_job`` returns, and ``send`` events.
 
     An `EarzipError` of ``work`` becomes the record of its file, and so does a bug, with its traceback: a
     night's run does not end at the one file that brings it out. A file whose target another run holds is
@@ -36,7 +45,7 @@ class Workers:
     def __init__(
         self,
         work: Work,
-        deal: Deal,
+        next_job: NextJob,
         send: Callable[[Event], None],
         stop: Stop,
         *,
@@ -45,7 +54,7 @@ class Workers:
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._work = work
-        self._deal = deal
+        self._next_job = next_job
         self._send = send
         self._stop = stop
         self._rank = rank
@@ -58,12 +67,12 @@ class Workers:
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def join(self) -> None:
-        """Come back when there is nothing left to do, or after a stop."""
+        """Return when there is nothing left to do, or after a stop."""
         for thread in self._threads:
             thread.join()
 
@@ -74,15 +83,15 @@ class Workers:
 
     def _run(self) -> None:
         try:
-            while not self._stop.requested and (dealt := self._deal()) is not None:
-                if not self._do(*dealt, wait_for_turn=True):
-                    self._held.append(dealt)
+            while not self._stop.requested and (assigned := self._next_job()) is not None:
+                if not self._do(*assigned, wait_for_turn=True):
+                    self._held.append(assigned)
             while not self._stop.requested and (held := self._take_held()) is not None:
                 self._do(*held, wait_for_turn=False)
         except StopRequested:
             pass
         except BaseException as error:  # nobody else would see it
-            self._send(Broke(error))
+            self._send(Failed(error))
         finally:
             with self._ending:
                 self._n_at_work -= 1
@@ -98,7 +107,7 @@ class Workers:
 
     def _do(self, index: int, job: Job, *, wait_for_turn: bool) -> bool:
         """Do a job and send its record; False if it is locked and may be tried later."""
-        self._send(Began(index, self._rank))
+        self._send(Started(index, self._rank))
         began = time.monotonic()
         try:
             if job.target is None:
@@ -116,41 +125,44 @@ class Workers:
         except Exception as error:  # recorded with its traceback, and exit code 1
             record = _bug(job, error)
         elapsed_s = time.monotonic() - began
-        self._send(Recorded(index, replace(record, rank=self._rank, elapsed_s=elapsed_s)))
+        self._send(Finished(index, replace(record, rank=self._rank, elapsed_s=elapsed_s)))
         return True
 
     def _advance(self, seconds: float) -> None:
         self._stop.check()
         if seconds:
-            self._send(Advanced(seconds))
+            self._send(Progressed(seconds))
 
 
-class Threads:
-    """A crew of ``n_threads`` threads of this process, which works at ``placement``."""
+class ThreadBackend(Backend):
+    """``n_threads`` threads of this process, which works at ``placement``."""
 
     n_processes = 1
 
-    def __init__(
-        self, open_work: OpenWork, placement: Placement | None = None, n_threads: int = 1
-    ) -> None:
-        self._open_work = open_work
-        self._placement = placement or Placement(0, Runtime())
+    def __init__(self, task: Task, placement: Placement, n_threads: int = 1) -> None:
+        super().__init__()
+        self._task = task
+        self._placement = placement
         self._n_threads = n_threads
-        self._opened = ExitStack()
         self._events: queue.Queue[Event] = queue.Queue()
         self._is_event_out = False
         self._is_done = True
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
-        """Begin with ``jobs``."""
-        work = self._opened.enter_context(self._open_work(self._placement))
+        """Start ``jobs``."""
+        work = self._opened.enter_context(self._task.opened(self._placement))
         self._stop = stop
         self._left: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
-        self._dealing = threading.Lock()
+        self._assigning = threading.Lock()
         n_threads = min(self._n_threads, len(jobs))
         send = self._events.put
         self._workers = Workers(
-            work, self._deal, send, stop, n_threads=n_threads, on_end=lambda: send(Ended(rank=0))
+            work,
+            self._next_job,
+            send,
+            stop,
+            n_threads=n_threads,
+            on_end=lambda: send(Exited(rank=0)),
         )
         self._is_done = False
         self._workers.start()
@@ -166,7 +178,7 @@ class Threads:
         except queue.Empty:
             return None
         self._is_event_out = True
-        self._is_done = isinstance(event, Ended)
+        self._is_done = isinstance(event, Exited)
         return event
 
     @property
@@ -174,18 +186,10 @@ class Threads:
         """Whether every job is done, or was left after a stop."""
         return self._is_done
 
-    def close(self) -> None:
-        """Abandon what is still in hand."""
-        if not self.is_done:
-            self._stop.request(0)
-        while not self.is_done:
-            self.receive(0.2)
-        self._opened.close()
-
-    def _deal(self) -> tuple[int, Job] | None:
-        # What became of the last file may be reason enough to begin no further one.
+    def _next_job(self) -> tuple[int, Job] | None:
+        # The last record may be reason enough to start no further file.
         self._events.join()
-        with self._dealing:
+        with self._assigning:
             return None if self._stop.requested else next(self._left, None)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.events import (
-    Advanced,
-    Began,
-    Broke,
-    Ended,
-    Recorded,
+    Exited,
+    Failed,
+    Finished,
+    Progressed,
+    Started,
     event_from_bytes,
     event_to_bytes,
     jobs_from_json,
@@ -39,12 +39,12 @@ RECORD = FileRecord(
 @pytest.mark.parametrize(
     "event",
     [
-        Began(3, 1),
-        Advanced(2.5),
-        Recorded(7, RECORD),
-        Recorded(0, FileRecord(FileStatus.INTACT, ODD)),
-        Ended(2),
-        Ended(2, "was killed by SIGKILL"),
+        Started(3, 1),
+        Progressed(2.5),
+        Finished(7, RECORD),
+        Finished(0, FileRecord(FileStatus.INTACT, ODD)),
+        Exited(2),
+        Exited(2, "was killed by SIGKILL"),
     ],
 )
 def test_events_come_back_as_they_were(event):
@@ -54,8 +54,10 @@ def test_events_come_back_as_they_were(event):
 
 
 def test_an_error_comes_back_with_its_text_and_exit_code():
-    broke = event_from_bytes(event_to_bytes(Broke(ModelNotFoundError("is not there", "mine.json"))))
-    assert isinstance(broke, Broke)
+    broke = event_from_bytes(
+        event_to_bytes(Failed(ModelNotFoundError("is not there", "mine.json")))
+    )
+    assert isinstance(broke, Failed)
     assert str(broke.error) == "mine.json: is not there"
     assert broke.error.exit_code == 1
 

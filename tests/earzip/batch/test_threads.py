@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from earzip.batch.events import Event, Recorded
+from earzip.batch.events import Event, Finished
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
-from earzip.batch.workers import Workers
+from earzip.batch.threads import Workers
 from earzip.errors import LockedError
 from earzip.results import FileRecord, FileStatus, Progress
 
@@ -33,5 +33,5 @@ def test_threads_that_try_locked_files_once_more_do_not_meet_at_the_last(monkeyp
     workers.start()
     workers.join()
     (recorded,) = (event for event in events if not hasattr(event, "rank"))
-    assert isinstance(recorded, Recorded)
+    assert isinstance(recorded, Finished)
     assert recorded.record.status is FileStatus.LOCKED
