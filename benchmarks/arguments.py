@@ -10,8 +10,9 @@ from pathlib import Path
 
 from benchmarks.coders import Coder, EarzipCoder, FfmpegCoder, OpusCoder
 from earzip.errors import EarzipError, ModelNotFoundError
-from earzip.models.spec import DEFAULT_MODEL, QUALITIES, ModelSpec
+from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
+from earzip.options import DEFAULT_MODEL, QUALITIES
 
 LADDERS_KBPS = {
     "opus": (10, 12, 16, 20, 24, 32, 48, 64, 96),

@@ -44,8 +44,8 @@ from benchmarks.coders import Coder, EarzipCoder
 from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from benchmarks.spectrograms import HOP, N_FFT, Sound, draw, power_spectrogram
 from earzip.metrics.measures import si_sdr_db
-from earzip.models.spec import DEFAULT_MODEL, QUALITIES
 from earzip.models.store import find_model
+from earzip.options import DEFAULT_MODEL, QUALITIES
 
 EDGES_HZ = (0, 100, 500, 2_000, 5_000, 10_000, 16_000, 20_000)
 ABOVE_LIMIT_HZ = 16_500

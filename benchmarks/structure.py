@@ -172,9 +172,10 @@ def count(root: Path) -> dict[str, object]:
     """Return the figures of the checkout at ``root``."""
     modules = read_modules(root)
     graph, rooms = module_graph(modules), room_graph(modules)
-    rooms.pop("earzip", None)  # the package's face hands names on
-    for targets in rooms.values():
-        targets.discard("earzip")
+    for entry in ("earzip", "__main__"):  # they hand on what others are
+        rooms.pop(entry, None)
+        for targets in rooms.values():
+            targets.discard(entry)
     importers: dict[str, int] = dict.fromkeys(modules, 0)
     for targets in graph.values():
         for target in targets:

@@ -24,9 +24,8 @@ from earzip.cli.run import run as run_task
 from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
-from earzip.models.spec import DEFAULT_MODEL, QUALITIES
 from earzip.models.store import find_model
-from earzip.options import BELOW_FLOOR, BelowFloor, CompressOptions, Floor
+from earzip.options import BELOW_FLOOR, DEFAULT_MODEL, QUALITIES, BelowFloor, CompressOptions, Floor
 from earzip.results import FileRecord
 from earzip.runtime import Runtime
 from earzip.tasks import CompressTask, sources_to_compress

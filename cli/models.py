@@ -26,10 +26,11 @@ from earzip.errors import (
 )
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
-from earzip.models.spec import QUALITIES, ModelSpec
+from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, list_models, verify_model
+from earzip.options import QUALITIES
 from earzip.results import FileRecord, FileStatus, Report
-from earzip.runtime import Runtime, choose_device
+from earzip.runtime import Runtime
 
 
 @click.group()
@@ -127,8 +128,7 @@ def import_(
         licence=licence,
         source=source,
         config=config,
-        device=choose_device(runtime.device, runtime.precision),
-        precision=runtime.precision,
+        runtime=runtime,
         force=run.force,
         on_unreadable=_report_unreadable,
     )
@@ -167,8 +167,7 @@ def fetch(
         name=name,
         licence=fetched.publication.licence,
         source=fetched.source,
-        device=choose_device(runtime.device, runtime.precision),
-        precision=runtime.precision,
+        runtime=runtime,
         force=run.force,
         on_unreadable=_report_unreadable,
     )
@@ -192,8 +191,7 @@ def calibrate(*, name: str, music: tuple[Path, ...], runtime: Runtime) -> int:
     spec = calibrate_model(
         find_model(name),
         music,
-        choose_device(runtime.device, runtime.precision),
-        runtime.precision,
+        runtime,
         _report_unreadable,
     )
     click.echo(_line(spec, len(spec.name)))
@@ -238,7 +236,7 @@ def thd(*, name: str, output: Path | None, run: RunOptions, runtime: Runtime) ->
     from earzip.evaluate.tones import evaluate_tones  # noqa: PLC0415  # loads numpy
 
     tones = []
-    with CodecPool(runtime.checked()) as codecs:
+    with CodecPool(runtime).checked() as codecs:
         if not run.as_json:
             click.echo("quality  sine dBFS  restored dBFS  THD+N dB  THD+N %")
         for found in evaluate_tones(name, codecs=codecs):

@@ -144,7 +144,7 @@ def _write_page(
     ]
     exit_code = int(ExitCode.OK)
     try:
-        with atomic_write(output) as file, CodecPool(runtime.checked()) as codecs:
+        with atomic_write(output) as file, CodecPool(runtime).checked() as codecs:
             builder = PageBuilder(
                 list(entries.values()),
                 codecs,

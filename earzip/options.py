@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from earzip.errors import BelowFloorError, UsageError
-from earzip.models.spec import DEFAULT_MODEL, QUALITIES
+
+if TYPE_CHECKING:
+    pass
+
 
 Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
@@ -17,6 +20,8 @@ BelowFloor = Literal["keep", "fail", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
 _LATEST_S = 1e9
 """The latest time, in seconds, that can be asked for: 31 years, far beyond any archive's end."""
+QUALITIES = ("low", "medium", "high")
+DEFAULT_MODEL = "mini"
 
 
 @dataclass(frozen=True)

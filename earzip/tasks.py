@@ -61,10 +61,10 @@ class CompressTask:
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
-        """Give the work. Raises as `earzip.models.store.verify_model` and `Runtime.checked` do."""
+        """Give the work. Raises as `earzip.models.store.verify_model` and `CodecPool.checked` do."""
         # What is wrong with the model is wrong with every file: said once, before them.
         verify_model(find_model(self.options.model))
-        with CodecPool(placement.runtime.checked()) as codecs:
+        with CodecPool(placement.runtime).checked() as codecs:
             yield partial(self._compress, codecs)
 
     def _compress(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
@@ -106,8 +106,8 @@ class RestoreTask:
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
-        """Give the work. Raises as `Runtime.checked` does."""
-        with CodecPool(placement.runtime.checked()) as codecs:
+        """Give the work. Raises as `CodecPool.checked` does."""
+        with CodecPool(placement.runtime).checked() as codecs:
             yield partial(self._restore, codecs)
 
     def _restore(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
@@ -129,11 +129,11 @@ class VerifyTask(_AlwaysToDo):
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
-        """Give the work. Raises as `Runtime.checked` does, if it decodes."""
+        """Give the work. Raises as `CodecPool.checked` does, if it decodes."""
         if not self.decode:
             yield _check_structure
             return
-        with CodecPool(placement.runtime.checked()) as codecs:
+        with CodecPool(placement.runtime).checked() as codecs:
             yield partial(_check_by_decoding, codecs)
 
 
@@ -187,12 +187,12 @@ class EvaluateTask(_AlwaysToDo):
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
-        """Give the work. Raises as `earzip.batch.pairing.pair` and `Runtime.checked` do."""
+        """Give the work. Raises as `earzip.batch.pairing.pair` and `CodecPool.checked` do."""
         from earzip.batch.pairing import pair  # noqa: PLC0415
 
         # Each process pairs for itself: the names of a library would be a large thing to send.
         originals = pair(self.original, self.restored).originals
-        with CodecPool(placement.runtime.checked()) as codecs:
+        with CodecPool(placement.runtime).checked() as codecs:
             yield partial(self._evaluate, originals, codecs)
 
     def _evaluate(

@@ -36,7 +36,7 @@ class Codec:
     ``threads`` is the number of windows computed side by side on a CPU (default: the cores this
     process may use, at most 16); ``batch_size`` the windows of one pass on a GPU, where the last
     batch is padded to full size because results may depend on it. What a device cannot do
-    `earzip.runtime.choose_device` tells.
+    `earzip.coding.device.choose_device` tells.
     """
 
     def __init__(

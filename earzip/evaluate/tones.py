@@ -18,9 +18,8 @@ from earzip.formats.geometry import SAMPLE_RATE
 from earzip.metrics import require_eval
 from earzip.metrics.thd import LEVELS_DBFS, TONE_HZ, ThdN, measure_thd_n, tone
 from earzip.models.pool import CodecPool
-from earzip.models.spec import QUALITIES
 from earzip.models.store import find_model
-from earzip.options import CompressOptions
+from earzip.options import QUALITIES, CompressOptions
 from earzip.transcode.compress import compress_file
 from earzip.transcode.sound import CodedSound
 

@@ -10,12 +10,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
 from safetensors.torch import save
 
+from earzip.coding.device import usable_device
 from earzip.coding.quantizer import STEPS_PER_OCTAVE, preset_exponents
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write
@@ -43,8 +44,8 @@ class ImportOptions:
     source: str
     config: Path | None = None
     """The network's configuration as published; None for that of ``ear_vae_44k``."""
-    device: str = "cpu"
-    precision: str = "float32"
+    runtime: Runtime = field(default_factory=lambda: Runtime("cpu"))
+    """Where it is calibrated."""
     force: bool = False
     on_unreadable: OnUnreadable | None = None
 
@@ -63,6 +64,7 @@ def import_model(
     """
     if not is_model_name(options.name):
         raise UsageError(f"{options.name!r} cannot be the name of a model: letters, digits, . _ -")
+    runtime = replace(options.runtime, device=usable_device(options.runtime))
     folder = folder or model_folders()[-1]
     _refuse_shadowed(options.name, folder)
     targets = [folder / f"{options.name}{suffix}" for suffix in (".safetensors", ".json")]
@@ -77,9 +79,7 @@ def import_model(
             spec = _uncalibrated(network, options, path)
         except ValueError as error:
             raise ModelDamagedError(f"makes no model: {error}", checkpoint) from error
-        write_spec(
-            _calibrated(spec, music, options.device, options.precision, options.on_unreadable)
-        )
+        write_spec(_calibrated(spec, music, runtime, options.on_unreadable))
         # The specification last: without it the weights are found by nobody.
         for target in targets:
             _publish(scratch / target.name, target)
@@ -89,8 +89,7 @@ def import_model(
 def calibrate_model(
     spec: ModelSpec,
     music: Sequence[Path],
-    device: str = "cpu",
-    precision: str = "float32",
+    runtime: Runtime | None = None,
     on_unreadable: OnUnreadable | None = None,
 ) -> ModelSpec:
     """Measure steps and rates of an installed model anew, on ``music``, and write its specification.
@@ -101,7 +100,9 @@ def calibrate_model(
     """
     if spec.path.parent == model_folders()[0]:
         raise UsageError(f"{spec.name} is embedded: its steps were trained with it")
-    calibrated = _calibrated(spec, music, device, precision, on_unreadable)
+    runtime = runtime or Runtime("cpu")
+    runtime = replace(runtime, device=usable_device(runtime))
+    calibrated = _calibrated(spec, music, runtime, on_unreadable)
     write_spec(calibrated)
     return calibrated
 
@@ -157,15 +158,14 @@ def _uncalibrated(network: TrainedNetwork, options: ImportOptions, path: Path) -
 def _calibrated(
     spec: ModelSpec,
     music: Sequence[Path],
-    device: str,
-    precision: str,
+    runtime: Runtime,
     on_unreadable: OnUnreadable | None,
 ) -> ModelSpec:
     """Return ``spec`` with the steps that ``music`` gives it, and the rate of each preset there.
 
     Raises SourceError where these are no steps that an archive holds.
     """
-    codec = load_codec(spec, Runtime(device, precision))
+    codec = load_codec(spec, runtime)
     try:
         encoded = encode_music(codec, music, on_unreadable)
     finally:

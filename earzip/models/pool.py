@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from earzip.models.spec import ModelSpec
 from earzip.models.store import load_codec
-from earzip.runtime import Runtime, choose_device
+from earzip.runtime import Runtime
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
@@ -26,18 +25,31 @@ class CodecPool:
         self._runtime = runtime or Runtime("cpu")
         self._codecs: dict[str, Codec] = {}
         # One at a time: threads that want the same model wait for the one that loads it. And what
-        # `choose_device` does to warnings is done to the whole process, so it must not run twice at once.
+        # `usable_device` does to warnings is done to the whole process, so it must not run twice at once.
         self._loading = threading.Lock()
+
+    def checked(self) -> Self:
+        """Return this pool. Raises UsageError where its device is missing or cannot do what it must.
+
+        What any machine can do is not tried, so that the defaults do not load torch.
+        """
+        runtime = self._runtime
+        if runtime.device not in ("auto", "cpu") or runtime.precision != "float32":
+            from earzip.coding.device import usable_device  # noqa: PLC0415  # loads torch
+
+            usable_device(runtime)
+        return self
 
     def of_model(self, spec: ModelSpec) -> Codec:
         """Return the codec of ``spec``.
 
-        Raises as `earzip.models.store.load_codec` and `earzip.runtime.choose_device` do.
+        Raises as `earzip.models.store.load_codec` and `earzip.coding.device.usable_device` do.
         """
         with self._loading:
             if spec.sha256 not in self._codecs:
-                device = choose_device(self._runtime.device, self._runtime.precision)
-                runtime = replace(self._runtime, device=device)
+                from earzip.coding.device import usable_device  # noqa: PLC0415  # loads torch
+
+                runtime = replace(self._runtime, device=usable_device(self._runtime))
                 self._codecs[spec.sha256] = load_codec(spec, runtime)
             return self._codecs[spec.sha256]
 
@@ -51,10 +63,5 @@ class CodecPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()

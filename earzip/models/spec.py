@@ -23,18 +23,17 @@ from earzip.formats.geometry import (
     Geometry,
 )
 from earzip.network.config import n_sparse_latents
+from earzip.options import QUALITIES
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-QUALITIES = ("low", "medium", "high")
 _SPEC_FORMAT = 1
 _MAX_SPEC_BYTES = 1 << 20
 _MAX_KBPS = 1_000_000
 _NAME = Text(64, WORD)
-DEFAULT_MODEL = "mini"
 _Exponent = Annotated[int, Range(-MAX_EXPONENT, MAX_EXPONENT)]
 
 

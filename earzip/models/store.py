@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
 from earzip.models.hub import PUBLICATIONS
-from earzip.models.spec import DEFAULT_MODEL, ModelSpec
+from earzip.models.spec import ModelSpec
+from earzip.options import DEFAULT_MODEL
 from earzip.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def verify_model(spec: ModelSpec) -> None:
 def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
     """Return the codec of ``spec``, its weights checked and in float32; on the CPU by default.
 
-    ``runtime.device`` is a device by name, as `earzip.runtime.choose_device` gives it. Raises
+    ``runtime.device`` is a device by name, as `earzip.coding.device.choose_device` gives it. Raises
     ModelNotFoundError or ModelDamagedError; see `earzip.coding.codec.Codec` for the options.
     """
     runtime = runtime or Runtime("cpu")

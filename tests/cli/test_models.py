@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from earzip.models.spec import QUALITIES
 from earzip.models.store import find_model
+from earzip.options import QUALITIES
 
 
 @pytest.fixture

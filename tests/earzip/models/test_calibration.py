@@ -83,7 +83,7 @@ def test_latents_that_overflow_calibrate_nothing(
     weights = load_file(CHECKPOINT)
     weights["encoder.layers.0.weight_g"] *= 1e7
     save_file(weights, tmp_path / "large.safetensors")
-    wide = options(name="large", precision="float16")
+    wide = options(name="large", runtime=Runtime("cpu", "float16"))
     with pytest.raises(SourceError, match=r"one.flac: its latents overflow in float16"):
         import_model(tmp_path / "large.safetensors", [music], wide)
     with pytest.raises(ModelNotFoundError):
