@@ -22,7 +22,7 @@ from earzip.cli.options import (
 from earzip.cli.output import Table
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run as run_task
-from earzip.metrics import require_eval
+from earzip.metrics import require_eval, require_zimtohrli
 from earzip.runtime import Runtime
 from earzip.tasks import EvaluateTask
 
@@ -39,10 +39,22 @@ from earzip.tasks import EvaluateTask
     is_flag=True,
     help="Find the lag of each track, up to 5 s, and compare what both tracks have.",
 )
+@click.option(
+    "--perceptual",
+    is_flag=True,
+    help="Add measures that follow listeners: Zimtohrli, the 2f-model, noise-to-mask ratio, tonality and "
+    "pre-echo. Takes about 7 s of a core for a minute of sound.",
+)
 @run_options("max_failures", "as_json", *SCHEDULING)
 @runtime_options
 def evaluate(
-    *, original: Path, restored: Path, align: bool, run: RunOptions, runtime: Runtime
+    *,
+    original: Path,
+    restored: Path,
+    align: bool,
+    perceptual: bool,
+    run: RunOptions,
+    runtime: Runtime,
 ) -> int:
     """Measure RESTORED against ORIGINAL: two files, or two directories with the same tree.
 
@@ -52,11 +64,16 @@ def evaluate(
 
     The table lists SI-SDR in dB (higher is better), mel and STFT distances (lower is better), phase
     coherence within channels (ICPC) and between them (CCPC), the difference of true peaks (dBTP), and
-    loudness (LUFS) and its range (LRA) of the original and of the restored track.
+    loudness (LUFS) and its range (LRA) of the original and of the restored track. --perceptual adds
+    Zimtohrli's distance (lower is better), the score of the 2f-model (0 to 100, higher is better), the
+    noise-to-mask ratio in dB (NMR, lower is better), and by how many dB tones became noise and onsets
+    are preceded by more energy than in the original (0 is best).
     """
     require_eval()
-    task = EvaluateTask(original, restored, align)
-    table = Table(_HEADING, _row)
+    if perceptual:
+        require_zimtohrli()
+    task = EvaluateTask(original, restored, align, perceptual)
+    table = Table(_MEASURES + (_PERCEPTUAL if perceptual else "") + _LOUDNESS, _row)
     return run_task(_planned(original, restored), task, run, runtime, one_by_one=True, table=table)
 
 
@@ -65,7 +82,9 @@ def _planned(original: Path, restored: Path) -> Iterator[PlannedRun]:
     yield PlannedRun(pair(original, restored).plan, (restored, original))
 
 
-_HEADING = " SI-SDR    mel   STFT  ICPC %  CCPC %   dBTP  LUFS                LRA            file"
+_MEASURES = " SI-SDR    mel   STFT  ICPC %  CCPC %   dBTP"
+_PERCEPTUAL = "  Zimt.    2f    NMR  tones   echo"
+_LOUDNESS = "  LUFS                LRA            file"
 
 
 def _row(figures: Mapping[str, Any], name: str) -> str:
@@ -78,11 +97,23 @@ def _row(figures: Mapping[str, Any], name: str) -> str:
         f"{_number(measures.get('si_sdr_db')):>7} {_number(measures.get('mel')):>6}",
         f"{_number(measures.get('stft')):>6} {percent('icpc'):>7} {percent('ccpc'):>7}",
         f"{_number(measures.get('dbtp')):>6}",
+        *_perceptual_columns(figures.get("perceptual")),
         f" {_change(loudness, 'lufs'):<18}  {_change(loudness, 'lra'):<13} ",
         name,
     ]
     lag = figures.get("lag_samples")
     return " ".join(columns) + (f" (lag {lag} samples)" if lag else "")
+
+
+def _perceptual_columns(measures: Mapping[str, float | None] | None) -> list[str]:
+    """Return nothing where they were not asked for."""
+    if measures is None:
+        return []
+    return [
+        f"{_number(measures.get('zimtohrli'), 4):>6} {_number(measures.get('two_f'), 1):>5}",
+        f"{_number(measures.get('nmr_db')):>6} {_number(measures.get('tonality_db'), 1):>6}",
+        f"{_number(measures.get('pre_echo_db'), 1):>6}",
+    ]
 
 
 def _change(loudness: Mapping[str, float | None], figure: str) -> str:

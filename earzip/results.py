@@ -15,7 +15,7 @@ from earzip.errors import ExitCode
 TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes", "exact_bytes")
 """Figures of records that a report adds up."""
 
-AVERAGED = ("measures", "loudness")
+AVERAGED = ("measures", "perceptual", "loudness")
 """Figures of records, themselves numbers by name, that a report gives the means of."""
 
 _SEVERITY = (
@@ -104,8 +104,8 @@ class FileRecord:
         }
 
 
-def _stands_for_infinity(figures: Mapping[str, object]) -> bool:
-    si_sdr_db = figures.get("si_sdr_db")
+def _stands_for_infinity(measures: object) -> bool:
+    si_sdr_db = measures.get("si_sdr_db") if isinstance(measures, Mapping) else None
     return isinstance(si_sdr_db, int | float) and abs(si_sdr_db) >= 200
 
 
@@ -151,7 +151,9 @@ class Report:
                 self.totals[name] += value
         for group in AVERAGED:
             values = record.figures.get(group)
-            if not isinstance(values, Mapping) or _stands_for_infinity(values):
+            if not isinstance(values, Mapping):
+                continue
+            if group != "loudness" and _stands_for_infinity(record.figures.get("measures")):
                 continue
             for name, value in values.items():
                 if value is not None:

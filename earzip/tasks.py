@@ -183,6 +183,7 @@ class EvaluateTask(_AlwaysToDo):
     original: Path
     restored: Path
     align: bool = False
+    perceptual: bool = False
     name: ClassVar[str] = "evaluate"
 
     @contextmanager
@@ -204,6 +205,7 @@ class EvaluateTask(_AlwaysToDo):
             originals[job.source],
             job.source,
             align=self.align,
+            perceptual=self.perceptual,
             codecs=codecs,
             on_progress=on_progress,
         )

@@ -1,4 +1,4 @@
-"""What a restored track is judged by: the measures published with the εar-VAE."""
+"""What a restored track is judged by: measures published with the εar-VAE, and perceptual ones."""
 
 from __future__ import annotations
 
@@ -15,4 +15,12 @@ def require_eval() -> None:
     if missing:
         raise UsageError(
             f"measures need more packages ({', '.join(missing)}): pip install 'earzip[eval]'"
+        )
+
+
+def require_zimtohrli() -> None:
+    """Raise UsageError unless the package zimtohrli of the extra ``eval`` is installed."""
+    if find_spec("zimtohrli") is None:
+        raise UsageError(
+            "perceptual measures need the package zimtohrli: pip install 'earzip[eval]'"
         )

@@ -85,8 +85,8 @@ _GROUPING = _grouping()
 _WINDOW = _window()
 _EAR = _outer_and_middle_ear()
 _LOWER = 10 ** (-_LOWER_SLOPE_DB / 10 * _BAND_BARK)
-_UPPER: Array = 10 ** ((-2.4 - 23 / CENTRES_HZ) * _BAND_BARK)
-_TO_LOWER_BANDS: Array = (1 - _LOWER ** (_INDEX + 1)) / (1 - _LOWER)
+_UPPER = np.asarray(10 ** ((-2.4 - 23 / CENTRES_HZ) * _BAND_BARK), np.float64)
+_TO_LOWER_BANDS = (1 - _LOWER ** (_INDEX + 1)) / (1 - _LOWER)
 
 
 @dataclass(frozen=True)

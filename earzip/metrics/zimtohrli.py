@@ -5,23 +5,15 @@ It hears one channel at 48 kHz, hardly minds the level, and knows nothing of the
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 from numpy.typing import NDArray
 
-from earzip.errors import UsageError
+from earzip.metrics import require_zimtohrli
 
 SAMPLE_RATE = 48_000
 SHORTEST = SAMPLE_RATE // 4
 """The fewest samples that a distance is taken of: some 0.05 s crash the package's library."""
 _PART = 10 * SAMPLE_RATE  # its time grows with the square of a length; the distance hardly changes
-
-
-def require_zimtohrli() -> None:
-    """Raise UsageError unless the package is installed."""
-    if find_spec("zimtohrli") is None:
-        raise UsageError("Zimtohrli needs one more package: pip install 'earzip[eval]'")
 
 
 def mos(distance: float) -> float:

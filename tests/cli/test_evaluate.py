@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -68,6 +69,47 @@ def test_records_have_all_figures_and_the_summary_their_means(earzip, original, 
             assert summary["means"][group][name] == pytest.approx(mean)
     assert 0 < a["measures"]["icpc"] < 1
     assert summary["evaluated"] == 2
+
+
+def test_perceptual_measures_are_taken_where_they_are_asked_for(earzip, original, archives):
+    pytest.importorskip("zimtohrli")
+    a, b, summary = earzip("evaluate", "--perceptual", "--json", original, archives).records
+    names = ["zimtohrli", "two_f", "nmr_db", "odg", "tonality_db", "pre_echo_db"]
+    assert list(a["perceptual"]) == [*names, "pre_echo_original_db", "n_onsets"]
+    for name in names[:4]:
+        mean = (a["perceptual"][name] + b["perceptual"][name]) / 2
+        assert summary["means"]["perceptual"][name] == pytest.approx(mean)
+    heading, *_, mean = earzip("evaluate", "--perceptual", original, archives).stdout.splitlines()
+    assert heading.split()[8:13] == ["Zimt.", "2f", "NMR", "tones", "echo"]
+    assert float(mean.split()[6]) == pytest.approx(
+        summary["means"]["perceptual"]["zimtohrli"], abs=1e-4
+    )
+    without = earzip("evaluate", "--json", original, archives).records[0]
+    assert without["perceptual"] is None
+
+
+def test_equal_tracks_are_in_no_mean_of_perceptual_measures(earzip, original, archives, tmp_path):
+    pytest.importorskip("zimtohrli")
+    mixed = shutil.copytree(original, tmp_path / "mixed")
+    shutil.copy(archives / "sub" / "b.wav.earz", mixed / "sub")
+    (mixed / "sub" / "b.wav").unlink()
+    records = earzip("evaluate", "--perceptual", "--json", original, mixed).records
+    same, other = records[0]["perceptual"], records[1]["perceptual"]
+    assert same["nmr_db"] < -100
+    assert records[-1]["means"]["perceptual"]["nmr_db"] == other["nmr_db"]
+
+
+def test_perceptual_measures_without_their_package_say_what_installs_it(
+    earzip, original, archives, monkeypatch
+):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "earzip.metrics.find_spec", lambda name: None if name == "zimtohrli" else find_spec(name)
+    )
+    outcome = earzip("evaluate", "--perceptual", original, archives)
+    assert outcome.exit_code == 2
+    assert "zimtohrli: pip install 'earzip[eval]'" in outcome.stderr
+    assert earzip("evaluate", original, archives).exit_code == 0
 
 
 def test_restored_files_measure_as_their_archives_do(earzip, original, archives, tmp_path):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 
 import numpy as np
 import pytest
@@ -58,6 +58,15 @@ class TestEar:
             assert spread(energies[:1] * 0 + row)[0] == pytest.approx(
                 reference.spread(row), rel=1e-9
             )
+
+    @pytest.mark.parametrize("amplitude", [1e-5, 0.002])
+    def test_excitations_are_those_of_their_equations(self, amplitude: float) -> None:
+        frame = chorus(amplitude)[0, :FRAME]
+        ear = [10 ** (reference.ear_db(k * SAMPLE_RATE / FRAME) / 10) for k in range(1, 1025)]
+        bands = reference.in_bands(np.array([0, *ear]) * reference.spectrum(frame))
+        own = [reference.internal_noise(band) for band in range(N_BANDS)]
+        found = hear(np.stack([frame, frame])).excitations[0]
+        assert found == pytest.approx(reference.spread(bands + own), rel=1e-4)
 
     def test_a_loud_tone_spreads_further_upwards(self) -> None:
         tone = np.full((2, N_BANDS), 1e-3)
@@ -148,6 +157,19 @@ class TestNoiseToMaskRatio:
 
 
 class TestVariables:
+    @pytest.mark.parametrize("gain", [0.8, 1.2])
+    def test_all_are_those_of_their_equations(self, gain: float) -> None:
+        n = 60 * 1024
+        t = np.arange(n) / SAMPLE_RATE
+        swell = 0.2 + np.sin(2 * np.pi * 3 * t) ** 2
+        y = swell * below(9000, noise(0, 0.05, n))[:1] + 0.1 * np.sin(2 * np.pi * 1500 * t**1.2)
+        x = gain * y + (1.3 - swell) * noise(1, 0.003, n)[:1]
+        x[:, n // 2 :] = below(6000, x)[:, n // 2 :]
+        x, y = (np.rint(sound * 32768) / 32768 for sound in (x, y))
+        found = asdict(peaq(x, y).variables)
+        for name, expected in reference.variables(x[0], y[0]).items():
+            assert found[name] == pytest.approx(expected, rel=1e-6), name
+
     def test_the_same_sound_is_perfect(self) -> None:
         found = peaq(noise(0), noise(0))
         v = found.variables
