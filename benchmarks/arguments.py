@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.coders import Coder, EarzipCoder, FfmpegCoder, OpusCoder
+from benchmarks.further_coders import AvOpusCoder, HeAacCoder
 from earzip.errors import EarzipError, ModelNotFoundError
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
@@ -19,8 +20,12 @@ LADDERS_KBPS = {
     "aac": (24, 32, 48, 64, 96, 128),
     "vorbis": (45, 64, 80, 96, 128),  # libvorbis takes no less than 45 for 44.1 kHz stereo
     "mp3": (32, 48, 64, 96, 128),
+    "opus-av": (10, 12, 16, 20, 24, 32, 48, 64, 96),
+    "he-aac": (16, 24, 32, 48, 64),
 }
-CODECS = (*LADDERS_KBPS, "earzip")
+CODECS = ("opus", "aac", "vorbis", "mp3", "earzip")
+"""Those that are run where none are chosen."""
+_ALL_CODECS = (*LADDERS_KBPS, "earzip")
 TIERS = ("T1", "T2", "T3", "T4")
 
 
@@ -37,6 +42,8 @@ class Arguments:
     """To be run, in this order."""
     known: list[Coder]
     """Every setting that a report may have, in the order of its rows."""
+    perceptual: bool
+    """Whether perceptual measures are taken as well."""
 
 
 def some_of(allowed: Iterable[str]) -> Callable[[str], list[str]]:
@@ -69,9 +76,9 @@ def parse_arguments(
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
     parser.add_argument(
         "--codecs",
-        type=some_of(CODECS),
+        type=some_of(_ALL_CODECS),
         default=list(codecs),
-        help=f"what to run, in this order: some of {','.join(CODECS)}  [default: {','.join(codecs)}]",
+        help=f"run in this order; some of {','.join(_ALL_CODECS)}  [default: {','.join(codecs)}]",
     )
     ladder = sorted({kbps for kbps_of_codec in LADDERS_KBPS.values() for kbps in kbps_of_codec})
     parser.add_argument(
@@ -100,6 +107,12 @@ def parse_arguments(
         default=list(TIERS),
         help="val is for choosing models, the rest for judging one  [default: T1,T2,T3,T4]",
     )
+    parser.add_argument(
+        "--perceptual",
+        action="store_true",
+        help="take perceptual measures as well, of what the cache has without them too: Zimtohrli, "
+        "2f-model, noise-to-mask ratio, tonality, pre-echo",
+    )
     parsed = parser.parse_args(argv)
     try:
         specs = _find_models(parsed.models or [DEFAULT_MODEL], needed="earzip" in parsed.codecs)
@@ -115,8 +128,17 @@ def parse_arguments(
     ]
     if not wanted:
         parser.error(f"{_listed(parsed.codecs)} at {_listed(parsed.bitrates)} kbps: not measured")
-    known = [coder for codec in CODECS for coder in _coders(codec, None, QUALITIES, specs)]
-    return Arguments(parsed.root, parsed.cache, parsed.out, parsed.tiers, specs, wanted, known)
+    known = [coder for codec in _ALL_CODECS for coder in _coders(codec, None, QUALITIES, specs)]
+    return Arguments(
+        root=parsed.root,
+        cache=parsed.cache,
+        out=parsed.out,
+        tiers=parsed.tiers,
+        models=specs,
+        wanted=wanted,
+        known=known,
+        perceptual=parsed.perceptual,
+    )
 
 
 def _find_models(names: Sequence[str], needed: bool) -> list[ModelSpec]:
@@ -149,7 +171,19 @@ def _coders(
         return [EarzipCoder(spec, quality) for spec in specs for quality in qualities]
     ladder = LADDERS_KBPS[codec]
     chosen = ladder if bitrates is None else [kbps for kbps in map(int, bitrates) if kbps in ladder]
-    return [OpusCoder(kbps) if codec == "opus" else FfmpegCoder(codec, kbps) for kbps in chosen]
+    return [_coder(codec, kbps) for kbps in chosen]
+
+
+def _coder(codec: str, kbps: int) -> Coder:
+    match codec:
+        case "opus":
+            return OpusCoder(kbps)
+        case "opus-av":
+            return AvOpusCoder(kbps)
+        case "he-aac":
+            return HeAacCoder(kbps)
+        case _:
+            return FfmpegCoder(codec, kbps)
 
 
 def _listed(words: Iterable[object]) -> str:

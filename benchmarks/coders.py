@@ -75,11 +75,17 @@ class OpusCoder:
 
     def code(self, wav: Path, folder: Path) -> tuple[int, Samples]:
         """See `Coder`."""
-        coded, decoded = folder / "coded.opus", folder / "decoded.wav"
-        _run("opusenc", "--bitrate", self.setting, str(wav), str(coded))
-        # Float, because 16 bits would add opusdec's dither and its clipping to what is measured.
-        _run("opusdec", "--rate", str(SAMPLE_RATE), "--float", str(coded), str(decoded))
-        return coded.stat().st_size, _read(decoded)
+        coded = folder / "coded.opus"
+        run("opusenc", "--bitrate", self.setting, str(wav), str(coded))
+        return coded.stat().st_size, decode_opus(coded, folder)
+
+
+def decode_opus(coded: Path, folder: Path) -> Samples:
+    """Return the sound of an Ogg Opus file, float32 `[T, 2]` at 44.1 kHz."""
+    decoded = folder / "decoded.wav"
+    # Float, because 16 bits would add opusdec's dither and its clipping to what is measured.
+    run("opusdec", "--rate", str(SAMPLE_RATE), "--float", str(coded), str(decoded))
+    return read_sound(decoded)
 
 
 @cache
@@ -119,15 +125,15 @@ class FfmpegCoder:
         """See `Coder`."""
         encoder = _FFMPEG_ENCODERS[self.codec]
         coded, decoded = folder / f"coded.{_SUFFIXES[self.codec]}", folder / "decoded.wav"
-        _run(*_FFMPEG, "-i", str(wav), "-c:a", encoder, "-b:a", f"{self.kbps}k", str(coded))
+        run(*_FFMPEG, "-i", str(wav), "-c:a", encoder, "-b:a", f"{self.kbps}k", str(coded))
         if self.codec == "vorbis":
             # By libsndfile, because ffmpeg 5 loses a last block of 256 samples.
-            return coded.stat().st_size, _read(coded)
+            return coded.stat().st_size, read_sound(coded)
         # Float, because 16 bits would clip what is measured.
-        _run(*_FFMPEG, "-i", str(coded), "-c:a", "pcm_f32le", str(decoded))
+        run(*_FFMPEG, "-i", str(coded), "-c:a", "pcm_f32le", str(decoded))
         # Cut, because ffmpeg 5 decodes the last frame of an m4a to its end, and notes an end some samples
         # late in some MP3 files. Their beginnings are right.
-        return coded.stat().st_size, _read(decoded)[: soundfile.info(wav).frames]
+        return coded.stat().st_size, read_sound(decoded)[: soundfile.info(wav).frames]
 
 
 _FFMPEG = ("ffmpeg", "-nostdin", "-v", "error", "-threads", "1")
@@ -152,7 +158,8 @@ def _ffmpeg_version(encoder: str) -> str:
     return f"ffmpeg {version} {encoder}" + (f" ({library[0].decode()})" if library else "")
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Run a command. Raises RuntimeError with what it said if it fails."""
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace")
@@ -194,7 +201,7 @@ class EarzipCoder:
         done = compress_file(wav, archive, encoding, codecs=_codec_pool())
         decoding = RestoreOptions(container="wav", bits="float")
         restore_file(archive, restored, decoding, codecs=_codec_pool())
-        return done.archive_bytes - done.picture_bytes, _read(restored)
+        return done.archive_bytes - done.picture_bytes, read_sound(restored)
 
 
 @cache
@@ -202,7 +209,8 @@ def _codec_pool() -> CodecPool:
     return CodecPool(Runtime("cpu", threads=1))
 
 
-def _read(wav: Path) -> Samples:
+def read_sound(wav: Path) -> Samples:
+    """Return the sound of a file at 44.1 kHz, float32 `[T, channels]`."""
     samples, rate = soundfile.read(wav, dtype="float32", always_2d=True)
     assert rate == SAMPLE_RATE, f"{wav}: {rate} Hz, asked for {SAMPLE_RATE}"
     read: Samples = samples

@@ -74,6 +74,8 @@ _CODECS = {
     "aac": ("AAC", "#009E73", "^"),
     "vorbis": ("Vorbis", "#E69F00", "D"),
     "mp3": ("MP3", "#CC79A7", "v"),
+    "opus-av": ("Opus by PyAV", "#56B4E9", "p"),
+    "he-aac": ("HE-AAC", "#F0E442", "h"),
 }
 _MODELS = (("#D55E00", "o"), ("#000000", "P"), ("#56B4E9", "X"), ("#888888", "*"))
 

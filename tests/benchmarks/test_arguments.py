@@ -30,7 +30,11 @@ def names(coders: list[Coder]) -> list[str]:
 def test_without_a_choice_every_setting_is_run() -> None:
     found = parse()
     assert (found.root, found.tiers) == (Path("music"), ["T1", "T2", "T3", "T4"])
-    assert names(found.wanted) == names(found.known)
+    further = {"opus-av", "he-aac"}
+    assert names(found.wanted) == names([c for c in found.known if c.codec not in further])
+    assert {coder.codec for coder in found.known} - {
+        coder.codec for coder in found.wanted
+    } == further
     assert {coder.codec for coder in found.wanted} == {"opus", "aac", "vorbis", "mp3", "earzip"}
     assert names(found.wanted)[-3:] == [f"earzip mini {quality}" for quality in QUALITIES]
 
@@ -68,7 +72,10 @@ def test_a_model_that_is_not_installed_matters_only_to_earzip() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--codecs", "opus,flac"], "'flac' is none of opus, aac, vorbis, mp3, earzip"),
+        (
+            ["--codecs", "opus,flac"],
+            "'flac' is none of opus, aac, vorbis, mp3, opus-av, he-aac, earzip",
+        ),
         (["--bitrates", "24,25"], "'25' is none of 10, 12, 16"),
         (["--qualities", "best"], "'best' is none of low, medium, high"),
         (["--tiers", "T5"], "'T5' is none of T1, T2, T3, T4, val"),

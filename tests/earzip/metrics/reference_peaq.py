@@ -234,7 +234,7 @@ def _averaged(frames: list[dict[str, float]]) -> dict[str, float]:
     return {
         "total_nmr_db": 10 * math.log10(sum(frame["nmr"] for frame in frames) / len(frames)),
         "win_mod_diff_1": math.sqrt(sum(each**4 for each in windows) / len(windows)),
-        "adb": math.log10(sum(heard) / len(heard)),
+        "adb": math.log10(sum(heard) / len(heard)) if heard else 0.0,
         "avg_mod_diff_1": sum(f["weight"] * f["diff1"] for f in late) / weights,
         "avg_mod_diff_2": sum(f["weight"] * f["diff2"] for f in late) / weights,
         "rms_noise_loud": math.sqrt(sum(frame["loud"] ** 2 for frame in late) / len(late)),

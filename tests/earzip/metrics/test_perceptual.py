@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from earzip.metrics.perceptual import PerceptualMeasures, PerceptualMeter, perceptual_measures
 from earzip.metrics.tonality import SAMPLE_RATE
-from tests.formats.audio_files import needs_opusenc
+from tests.formats.audio.audio_files import needs_opusenc
 
 pytest.importorskip("zimtohrli")
 pytest.importorskip("scipy")
