@@ -88,19 +88,11 @@ def _av_opus_version() -> str:
         import av  # noqa: PLC0415
     except ImportError:
         return "not installed"
-    with tempfile.TemporaryDirectory(prefix="earzip-opus-") as name:
-        path = Path(name) / "silence.opus"
-        _encode_opus(np.zeros((_OPUS_HZ, 2), np.float32), 64, path)
-        # An Ogg Opus file names its encoder as vendor; ffmpeg signs in its place, so the library is asked.
-        library = _OPUS_LIBRARY.search(path.read_bytes()) or _OPUS_LIBRARY.search(_libopus_of(av))
-    return f"PyAV {av.__version__} ({library[0].decode() if library else 'libopus'})"
-
-
-def _libopus_of(av: Any) -> bytes:
-    """Return the library that the wheel brings along, empty if it is the system's."""
+    # Ogg Opus files would name who encoded, but ffmpeg signs in its place: the wheel's library is asked.
     beside = Path(av.__file__).parents[1] / "av.libs"
-    found = [path.read_bytes() for path in beside.glob("libopus-*")]
-    return found[0] if found else b""
+    found = [_OPUS_LIBRARY.search(path.read_bytes()) for path in beside.glob("libopus-*")]
+    library = found[0][0].decode() if found and found[0] else "libopus"
+    return f"PyAV {av.__version__} ({library})"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 
 JUDGED = ("si_sdr_db", "mel", "stft", "icpc", "ccpc")
 """The measures that count."""
-HIGHER_IS_BETTER = {"si_sdr_db", "icpc", "ccpc"}
+HIGHER_IS_BETTER = {"si_sdr_db", "icpc", "ccpc", "two_f"}
 
 Clamp = Literal["below", "above"] | None
 """Whether a score is worse than Opus's at the lowest rate, or better than at the highest."""

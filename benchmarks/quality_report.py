@@ -66,6 +66,8 @@ class Tier:
     n_clips: int
     seconds: float
     rows: list[Row]
+    clips: tuple[str, ...] = ()
+    """Names of the clips, in the order of the rows' results."""
 
     def of(self, codec: str) -> list[Row]:
         """Rows of a codec."""
@@ -148,8 +150,8 @@ def _rates_section(tiers: Sequence[Tier]) -> list[str]:
         "",
     ]
     for tier in tiers:
-        lines += [f"### {_describe(tier)}", ""]
-        lines += _table(
+        lines += [f"### {describe(tier)}", ""]
+        lines += table(
             ["codec", "kbps", *_TITLES.values()],
             [
                 [row.name, f"{row.kbps:.2f}"] + [_figure(m, getattr(row.means, m)) for m in _TITLES]
@@ -180,7 +182,7 @@ def _share_section(tiers: Sequence[Tier]) -> list[str]:
         if not opus or not tier.of("earzip"):
             continue
         ladder = ", ".join(sorted((row.setting for row in opus), key=int))
-        lines += [f"### {_describe(tier)}; Opus at {ladder}", ""]
+        lines += [f"### {describe(tier)}; Opus at {ladder}", ""]
         rows = []
         for row in tier.of("earzip"):
             found = shares(row, opus)
@@ -188,7 +190,7 @@ def _share_section(tiers: Sequence[Tier]) -> list[str]:
             cells = [_share_figure(share) for share in found.values()]
             rows.append([row.name, f"{row.kbps:.2f}", *cells, f"**{mean:.2f}**"])
         titles = [_TITLES[measure].split()[0] for measure in JUDGED]
-        lines += _table(["codec", "kbps", *titles, "geometric mean"], rows)
+        lines += table(["codec", "kbps", *titles, "geometric mean"], rows)
     return lines
 
 
@@ -210,10 +212,11 @@ def _shortfall_section(tiers: Sequence[Tier]) -> list[str]:
             rates = [f"{ours.kbps:.2f}", f"{opus.kbps:.2f}"]
             rows.append([*names, *rates, *cells, ", ".join(short) or "none"])
     titles = ["tier (clips)", "model", "kbps", "Opus kbps", *(_TITLES[m] for m in JUDGED)]
-    return lines + _table([*titles, "falls short in"], rows)
+    return lines + table([*titles, "falls short in"], rows)
 
 
-def _describe(tier: Tier) -> str:
+def describe(tier: Tier) -> str:
+    """Return what a tier is headed by."""
     return f"{tier.name}: {tier.n_clips} clips, {tier.seconds / 60:.1f} min"
 
 
@@ -235,7 +238,8 @@ def _shortfall_figure(measure: str, found: Shortfall) -> str:
     return f"**{text}**" if found.gain < 0 else text
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, with an empty one after it."""
     rule = ["---", *["---:"] * (len(titles) - 1)]
     return [*(f"| {' | '.join(cells)} |" for cells in [titles, rule, *rows]), ""]
 

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.data.pcm import SAMPLE_RATE
 from benchmarks.opus_share import Point
 from earzip.metrics.measures import Measures
+from earzip.metrics.perceptual import PerceptualMeasures
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Result:
     lag: int
     """Samples by which the decoded sound comes late: anything but 0 spoils the measures."""
     measures: Measures
+    perceptual: PerceptualMeasures | None = None
+    """None where they were not taken."""
 
     @property
     def kbps(self) -> float:
@@ -43,8 +46,9 @@ class Result:
         return pooled_kbps([self])
 
     def point(self, measure: str) -> Point:
-        """Rate and score by `measure`."""
-        return Point(self.kbps, getattr(self.measures, measure))
+        """Rate and score by `measure`, one of either kind."""
+        of = self.measures if hasattr(self.measures, measure) else self.perceptual
+        return Point(self.kbps, getattr(of, measure))
 
 
 class Coded(Protocol):
@@ -65,6 +69,14 @@ def pooled_kbps(coded: Sequence[Coded]) -> float:
     return sum(one.n_bytes for one in coded) * 8 / seconds / 1000
 
 
+def _result_of(fields: dict[str, Any]) -> Result:
+    """Return a result of its JSON object; ValueError, KeyError or TypeError if it is none."""
+    perceptual = fields.pop("perceptual", None)
+    measures = Measures(**fields.pop("measures"))
+    heard = PerceptualMeasures(**perceptual) if perceptual else None
+    return Result(**fields, measures=measures, perceptual=heard)
+
+
 class ResultCache:
     """A file of results, read once and appended to. Several processes may append to it."""
 
@@ -83,8 +95,8 @@ class ResultCache:
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 fields = json.loads(line)
-                measures = Measures(**fields["result"].pop("measures"))
-                key, result = Key(**fields["key"]), Result(**fields["result"], measures=measures)
+                result = _result_of(fields["result"])
+                key = Key(**fields["key"])
             except (ValueError, KeyError, TypeError) as error:
                 print(f"{self.path}:{number}: left out: {error!r}", file=sys.stderr)
                 continue
