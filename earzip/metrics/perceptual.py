@@ -8,6 +8,7 @@ package zimtohrli of it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,11 +89,15 @@ class PerceptualMeter:
             two_f=peaq.two_f if peaq else None,
             nmr_db=peaq.variables.total_nmr_db if peaq else None,
             odg=peaq.odg if peaq else None,
-            tonality_db=self._tonality.excess_db(),
-            pre_echo_db=before.excess_db if before else None,
-            pre_echo_original_db=before.original_db if before else None,
+            tonality_db=_finite(self._tonality.excess_db()),
+            pre_echo_db=_finite(before.excess_db) if before else None,
+            pre_echo_original_db=_finite(before.original_db) if before else None,
             n_onsets=before.n_onsets if before else 0,
         )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def perceptual_measures(estimate: Audio, original: Audio) -> PerceptualMeasures:

@@ -108,7 +108,7 @@ def test_perceptual_measures_without_their_package_say_what_installs_it(
     )
     outcome = earzip("evaluate", "--perceptual", original, archives)
     assert outcome.exit_code == 2
-    assert "zimtohrli: pip install 'earzip[eval]'" in outcome.stderr
+    assert "pip install zimtohrli" in outcome.stderr
     assert earzip("evaluate", original, archives).exit_code == 0
 
 

@@ -144,6 +144,15 @@ def test_silence_has_no_figures_but_a_distance() -> None:
     assert found == PerceptualMeasures(0, None, None, None, None, None, None, 0)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("position", [0, N // 2])
+def test_what_is_not_finite_leaves_no_figure_that_is_not(position: int) -> None:
+    x = drums(0)
+    x[0, position] = np.nan
+    json.dumps(asdict(perceptual_measures(x, drums(0))), allow_nan=False)
+    json.dumps(asdict(perceptual_measures(drums(0), x)), allow_nan=False)
+
+
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         perceptual_measures(drums(0), drums(0)[:, 1:])

@@ -102,5 +102,5 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.Mo
         lambda name: None if name == "zimtohrli" else find_spec(name),
     )
     for use in (ZimtohrliMeter, lambda: mos(0)):
-        with pytest.raises(UsageError, match=r"zimtohrli: pip install 'earzip\[eval\]'"):
+        with pytest.raises(UsageError, match="pip install zimtohrli"):
             use()
