@@ -96,7 +96,7 @@ def steady_nmr_db(frame: Array, error: float) -> float:
 
 
 def variables(estimate: Array, original: Array) -> dict[str, float]:
-    """The output variables of one channel with sound from beginning to end, but the bandwidths and EHS.
+    """The output variables of one channel with sound from beginning to end, but the bandwidths.
 
     Frame by frame and band by band, from equations 21 to 24 and 41 to 79.
     """
@@ -107,10 +107,12 @@ def variables(estimate: Array, original: Array) -> dict[str, float]:
     memory = _Memory()
     for n in range(n_frames):
         start = n * SIZE // 2
-        x = [np.array(ear) * spectrum(sound[start : start + SIZE]) for sound in sounds]
+        spectra = [spectrum(sound[start : start + SIZE]) for sound in sounds]
+        x = [np.array(ear) * each for each in spectra]
         noise = in_bands((np.sqrt(x[0]) - np.sqrt(x[1])) ** 2)
         own = np.array([internal_noise(band) for band in range(N_BANDS)])
-        frames.append(memory.step([spread(in_bands(each) + own) for each in x], noise))
+        found = memory.step([spread(in_bands(each) + own) for each in x], noise)
+        frames.append(found | {"ehs": _harmonic_structure(*spectra)})
     return _averaged(frames)
 
 
@@ -180,6 +182,20 @@ class _Memory:
         return modulation
 
 
+def _harmonic_structure(original: Array, estimate: Array) -> float:
+    """The highest peak of the spectrum of the error's autocorrelation (4.8)."""
+    error = [math.log(estimate[k] / original[k]) for k in range(511)]
+    first = np.array(error[:256])
+    correlation = []
+    for lag in range(256):
+        second = np.array(error[lag : lag + 256])
+        correlation.append(first @ second / math.sqrt(first @ first * (second @ second)))
+    windowed = (np.array(correlation) - np.mean(correlation)) * np.hanning(256)
+    power = np.abs(np.fft.rfft(windowed * math.sqrt(8 / 3) / 256)) ** 2
+    # A peak follows a valley, so it is higher than where the spectrum begins; as Kabal reads it.
+    return max((float(each) for each in power[1:] if each > power[0]), default=0.0)
+
+
 def decay(band: int, slowest_s: float) -> float:
     seconds = 0.008 + 100 / centre_hz(band) * (slowest_s - 0.008)
     return math.exp(-SIZE / 2 / RATE / seconds)
@@ -234,6 +250,8 @@ def _averaged(frames: list[dict[str, float]]) -> dict[str, float]:
     return {
         "total_nmr_db": 10 * math.log10(sum(frame["nmr"] for frame in frames) / len(frames)),
         "win_mod_diff_1": math.sqrt(sum(each**4 for each in windows) / len(windows)),
+        # The last frame is padded: it has no sound in its newer half, and does not count.
+        "ehs": 1000 * sum(frame["ehs"] for frame in frames[:-1]) / (len(frames) - 1),
         "adb": math.log10(sum(heard) / len(heard)) if heard else 0.0,
         "avg_mod_diff_1": sum(f["weight"] * f["diff1"] for f in late) / weights,
         "avg_mod_diff_2": sum(f["weight"] * f["diff2"] for f in late) / weights,
