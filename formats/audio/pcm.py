@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from earzip.formats.containers.walk import iff_chunks
+
 # Sizes that ffmpeg and sox write to a pipe, where they cannot come back to fill in the true one.
 _STREAMED_SIZES = (0xFFFF_FFFF, 0x7FFF_F000)
 _W64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of every chunk but 'riff' and 'list'
@@ -59,42 +61,26 @@ def find_sound_chunk(file: BinaryIO, size: int) -> SoundChunk | None:
 def _find_in_riff(file: BinaryIO, size: int) -> SoundChunk | None:
     file.seek(4)
     riff_size = int.from_bytes(file.read(4), "little")
-    data_size_64 = mask = None
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        head = file.read(48)
-        chunk, length = head[:4], int.from_bytes(head[4:8], "little")
-        if chunk == b"ds64":
-            data_size_64 = int.from_bytes(head[16:24], "little")
-        elif chunk == b"fmt ":
-            mask = _channel_mask(head[8:])
+    mask = None
+    for chunk, start, length in iff_chunks(file, size, "little"):
+        if chunk == b"fmt ":
+            file.seek(start)
+            mask = _channel_mask(file.read(24))
         elif chunk == b"data":
-            start = position + 8
-            if length == 0xFFFF_FFFF and data_size_64 is not None:
-                length = data_size_64
             present = min(length, size - start)
             streamed = length in _STREAMED_SIZES and present < length
             unfinished = length == 0 and riff_size + 8 <= start < size
             if unfinished:
                 present = size - start
-            return SoundChunk(
-                position + 4, start, None if streamed else length, present, unfinished, mask
-            )
-        position += 8 + length + length % 2
+            promised = None if streamed else length
+            return SoundChunk(start - 4, start, promised, present, unfinished, mask)
     return None
 
 
 def _find_in_aiff(file: BinaryIO, size: int) -> SoundChunk | None:
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        head = file.read(8)
-        length = int.from_bytes(head[4:8], "big")
-        if head[:4] == b"SSND":
-            start = position + 8
-            return SoundChunk(position + 4, start, length, min(length, size - start))
-        position += 8 + length + length % 2
+    for chunk, start, length in iff_chunks(file, size, "big"):
+        if chunk == b"SSND":
+            return SoundChunk(start - 4, start, length, min(length, size - start))
     return None
 
 

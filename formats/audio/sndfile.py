@@ -17,6 +17,7 @@ from earzip.formats.audio.pcm import SoundChunk, find_sound_chunk
 from earzip.formats.audio.reader import BLOCK_FRAMES, SourceFacts, SourceReader
 from earzip.formats.containers.ogg import walk_ogg
 from earzip.formats.containers.spans import DecoderFile, Span
+from earzip.formats.containers.walk import flac_blocks
 
 _FLAC_COMMENTS = 4  # type of a metadata block
 _FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})", re.IGNORECASE)
@@ -209,13 +210,10 @@ def _layout(file: BinaryIO, sound: soundfile.SoundFile, mask: int | None) -> Lay
 def _flac_mask(file: BinaryIO) -> int | None:
     """Return the mask that flac and ffmpeg put in a comment where the layout is not the usual."""
     file.seek(0)
-    position = 4 if file.read(4) == b"fLaC" else None
-    while position is not None:
-        file.seek(position)
-        head = file.read(4)
-        length = int.from_bytes(head[1:], "big")
-        if len(head) < 4 or head[0] & 0x7F == _FLAC_COMMENTS:
+    if file.read(4) != b"fLaC":
+        return None
+    for code, _, length in flac_blocks(file, 4):
+        if code == _FLAC_COMMENTS:
             found = _FLAC_MASK.search(file.read(length))
             return int(found[1], 16) if found else None
-        position = None if head[0] & 0x80 else position + 4 + length
     return None

@@ -7,14 +7,44 @@ page it finds for the end, and passes over pages with a wrong checksum. So the p
 
 from __future__ import annotations
 
+import struct
 import zlib
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _MAGIC = b"OggS"
-_HEADER_BYTES = 27
+_HEADER = struct.Struct("<5xB8x2I4xB")
+_HEADER_BYTES = _HEADER.size
 _BEGIN, _END = 2, 4  # flags of a page
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class OggPage(NamedTuple):
+    """A page: its ``header``, the size of each of its ``segments``, and where its body lies."""
+
+    header: bytes
+    segments: bytes
+    flags: int
+    serial: int
+    number: int
+    position: int
+    start: int
+    end: int
+    is_cut: bool  # within its header
+
+
+def ogg_page(file: BinaryIO, position: int) -> OggPage | None:
+    """Return the page at ``position``, None if there is none; ``file`` stands at its body."""
+    file.seek(position)
+    header = file.read(_HEADER_BYTES)
+    if header[:4] != _MAGIC:
+        return None
+    flags, serial, number, n_segments = _HEADER.unpack(header.ljust(_HEADER_BYTES, b"\0"))
+    segments = file.read(n_segments)
+    start = position + len(header) + len(segments)
+    is_cut = len(header) < _HEADER_BYTES or len(segments) < n_segments
+    end = start + sum(segments)
+    return OggPage(header, segments, flags, serial, number, position, start, end, is_cut)
 
 
 @dataclass
@@ -41,11 +71,8 @@ def walk_ogg(file: BinaryIO, size: int) -> OggPages:
     pages = OggPages([])
     position = 0
     while position < size:
-        file.seek(position)
-        header = file.read(_HEADER_BYTES)
-        segments = file.read(header[26]) if len(header) == _HEADER_BYTES else b""
-        body = file.read(sum(segments))
-        if header[:4] != _MAGIC:
+        page = ogg_page(file, position)
+        if page is None:
             following = _next_page(file, position + 1, size)
             if following is None:
                 # Zeros or a tag may follow a stream that has ended.
@@ -53,25 +80,24 @@ def walk_ogg(file: BinaryIO, size: int) -> OggPages:
             _note(pages, f"{following - position} bytes at byte {position} are not Ogg pages")
             position = following
             continue
-        if len(header) < _HEADER_BYTES or len(segments) < header[26] or len(body) < sum(segments):
+        if page.is_cut or page.end > size:
             _note(pages, f"its last page is cut at byte {size}")
             break
-        if _checksum(header[:22] + bytes(4) + header[26:] + segments + body) != header[22:26]:
+        header, body = page.header, file.read(sum(page.segments))
+        if _checksum(header[:22] + bytes(4) + header[26:] + page.segments + body) != header[22:26]:
             _note(pages, f"the page at byte {position} is damaged")
-        _take_page(pages, header, position)
-        position += len(header) + len(segments) + len(body)
+        _take_page(pages, page)
+        position = page.end
         pages.links[-1].end = position
     if any(link.open_serials for link in pages.links):
         _note(pages, "its end-of-stream page is missing")
     return pages
 
 
-def _take_page(pages: OggPages, header: bytes, position: int) -> None:
-    flags = header[5]
-    serial = int.from_bytes(header[14:18], "little")
-    number = int.from_bytes(header[18:22], "little")
+def _take_page(pages: OggPages, page: OggPage) -> None:
+    flags, serial, number = page.flags, page.serial, page.number
     if not pages.links or (flags & _BEGIN and pages.links[-1].has_sound):
-        pages.links.append(OggLink(position))
+        pages.links.append(OggLink(page.position))
     link = pages.links[-1]
     if flags & _BEGIN:
         link.open_serials.add(serial)

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from earzip.formats.containers.walk import synchsafe
+
 _ID3V1_BYTES = 128
 _ENHANCED_BYTES = 227
 _APE_FOOTER_BYTES = 32
@@ -59,7 +61,7 @@ def id3v2_size(file: BinaryIO, position: int) -> int:
     head = file.read(10)
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
         return 0
-    return _synchsafe(head[6:10]) + (20 if head[5] & 0x10 else 10)
+    return synchsafe(head[6:10]) + (20 if head[5] & 0x10 else 10)
 
 
 def trailing_tags(file: BinaryIO, start: int, end: int) -> Iterator[OuterTag]:
@@ -88,7 +90,7 @@ def _tag_before(file: BinaryIO, end: int) -> OuterTag | None:
         kind = "apev2"
         size = max(size, _APE_FOOTER_BYTES) + _APE_FOOTER_BYTES * (flags >> 31)
     elif tail[-10:-7] == b"3DI" and max(tail[-4:]) <= 0x7F:
-        kind, size = "id3v2", _synchsafe(tail[-4:]) + 20
+        kind, size = "id3v2", synchsafe(tail[-4:]) + 20
     elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
         kind, size = "lyrics3", int(tail[-15:-9]) + _LYRICS_FOOTER_BYTES
     if not kind or size > end:
@@ -96,7 +98,3 @@ def _tag_before(file: BinaryIO, end: int) -> OuterTag | None:
     file.seek(end - size)
     begins = {"id3v2": b"ID3", "lyrics3": b"LYRICSBEGIN"}.get(kind, b"")
     return OuterTag(kind, end - size, size) if file.read(len(begins)) == begins else None
-
-
-def _synchsafe(field: bytes) -> int:
-    return sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(field))

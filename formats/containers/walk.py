@@ -1,39 +1,48 @@
-"""Walks over the parts of a file: IFF chunks, FLAC blocks, ASF objects."""
+"""Walks over the parts of a file: IFF chunks, FLAC blocks, ASF objects; and the integers of ID3."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 from uuid import UUID
 
+MAX_PARTS = 20_000  # chunks, atoms, pages or blocks looked at in one file
+ASF_OBJECT_HEADER = 24
 _FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
-_OBJECT_HEADER = 24
+_FILE_PROPERTIES_BYTES = ASF_OBJECT_HEADER + 80
+
+
+def synchsafe(field: bytes) -> int:
+    """Return the integer of an ID3 tag that has seven bits in each byte."""
+    value = 0
+    for byte in field:
+        value = value << 7 | byte & 0x7F
+    return value
 
 
 def iff_chunks(
-    file: BinaryIO, start: int, end: int, byteorder: str, sizes: dict[bytes, int] | None = None
+    file: BinaryIO, end: int, byteorder: Literal["little", "big"]
 ) -> Iterator[tuple[bytes, int, int]]:
     """Id, start and size of each RIFF or AIFF chunk's data, at most MAX_PARTS.
 
-    ``sizes`` gives 64-bit sizes (RF64) and may be filled while iterating.
+    The size of an RF64 file's sound is that of its ``ds64`` chunk.
     """
-    little = byteorder == "little"
-    position = start
+    position = 12
+    data_size = None
     for _ in range(MAX_PARTS):
         if position + 8 > end:
             return
         file.seek(position)
-        header = file.read(8)
-        size = int.from_bytes(header[4:], "little" if little else "big")
-        if size == 0xFFFFFFFF and sizes:
-            size = sizes.get(header[:4], size)
-        yield header[:4], position + 8, size
+        header = file.read(24)
+        chunk, size = header[:4], int.from_bytes(header[4:8], byteorder)
+        if chunk == b"ds64" and size >= 16:
+            data_size = int.from_bytes(header[16:24], byteorder)
+        elif chunk == b"data" and size == 0xFFFF_FFFF and data_size is not None:
+            size = data_size
+        yield chunk, position + 8, size
         position += 8 + size + size % 2
-
-
-MAX_PARTS = 20_000  # chunks, atoms, pages or blocks looked at in one file
 
 
 def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
@@ -54,21 +63,37 @@ def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
             return
 
 
+def asf_objects(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """GUID, start and size, header included, of each ASF object, at most MAX_PARTS.
+
+    Raises `ValueError` for one of an impossible size.
+    """
+    position = start
+    for _ in range(MAX_PARTS):
+        file.seek(position)
+        header = file.read(ASF_OBJECT_HEADER)
+        if position + ASF_OBJECT_HEADER > end or len(header) < ASF_OBJECT_HEADER:
+            return
+        size = int.from_bytes(header[16:], "little")
+        if not ASF_OBJECT_HEADER <= size <= end - position:
+            raise ValueError(f"an ASF header object says {size} bytes")
+        yield header[:16], position, size
+        position += size
+
+
 def asf_length_s(file: BinaryIO) -> Fraction | None:
     """The length of an ASF file's sound as its header has it; None if it was streamed."""
     file.seek(16)
     end = int.from_bytes(file.read(8), "little")
-    position = 30
-    for _ in range(MAX_PARTS):
-        file.seek(position)
-        header = file.read(_OBJECT_HEADER + 80)
-        size = int.from_bytes(header[16:_OBJECT_HEADER], "little")
-        if len(header) < _OBJECT_HEADER + 80 or size < _OBJECT_HEADER or position + size > end:
-            return None
-        if header[:16] == _FILE_PROPERTIES:
-            duration, _, preroll_ms, flags = struct.unpack_from("<QQQI", header, 64)
-            if flags & 1:  # broadcast: the durations are not known
-                return None
-            return max(Fraction(), Fraction(duration, 10**7) - Fraction(preroll_ms, 1000))
-        position += size
+    try:
+        for guid, start, size in asf_objects(file, 30, end):
+            if guid == _FILE_PROPERTIES and size >= _FILE_PROPERTIES_BYTES:
+                file.seek(start)
+                properties = file.read(_FILE_PROPERTIES_BYTES)
+                duration, _, preroll_ms, flags = struct.unpack_from("<QQQI", properties, 64)
+                if flags & 1:  # broadcast: the durations are not known
+                    return None
+                return max(Fraction(), Fraction(duration, 10**7) - Fraction(preroll_ms, 1000))
+    except (ValueError, struct.error):
+        pass
     return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from io import BytesIO
 from typing import BinaryIO
 from uuid import UUID
 
 from earzip.errors import TagError
-from earzip.formats.containers.walk import _OBJECT_HEADER, MAX_PARTS
+from earzip.formats.containers.walk import ASF_OBJECT_HEADER, asf_objects
 from earzip.formats.tags.model import MAX_TAG_BYTES, MAX_VALUES, BlockView, Found
 from earzip.formats.tags.names import ASF_ATTRIBUTES, ASF_PAIRS, free_name, split_pair
 from earzip.formats.tags.picture import measured_picture
@@ -38,24 +39,19 @@ def find_asf_tags(file: BinaryIO) -> Found:
 
 
 def _take_objects(file: BinaryIO, start: int, end: int, objects: list[bytes], found: Found) -> None:
-    position = start
-    for _ in range(MAX_PARTS):
-        if position + _OBJECT_HEADER > end:
-            return
-        file.seek(position)
-        header = file.read(_OBJECT_HEADER)
-        guid, size = header[:16], int.from_bytes(header[16:], "little")
-        if size < _OBJECT_HEADER or position + size > end:
-            found.problems.append(f"an ASF header object says {size} bytes")
-            return
-        if guid in _TAG_OBJECTS:
-            if sum(map(len, objects)) + size > MAX_TAG_BYTES:
-                found.problems.append(f"an ASF header object of {size} bytes is not archived")
-            else:
-                objects.append(header + file.read(size - _OBJECT_HEADER))
-        elif guid == _EXTENSION and start == 30:
-            _take_objects(file, position + _OBJECT_HEADER + 22, position + size, objects, found)
-        position += size
+    try:
+        for guid, position, size in asf_objects(file, start, end):
+            if guid in _TAG_OBJECTS:
+                if sum(map(len, objects)) + size > MAX_TAG_BYTES:
+                    found.problems.append(f"an ASF header object of {size} bytes is not archived")
+                else:
+                    file.seek(position)
+                    objects.append(file.read(size))
+            elif guid == _EXTENSION and start == 30:
+                inner = position + ASF_OBJECT_HEADER + 22
+                _take_objects(file, inner, position + size, objects, found)
+    except ValueError as error:
+        found.problems.append(str(error))
 
 
 def parse_asf(block: bytes) -> BlockView:
@@ -70,19 +66,20 @@ def parse_asf(block: bytes) -> BlockView:
                 if n_values > MAX_VALUES:
                     raise TagError(f"more than {MAX_VALUES} values")
                 _add_attribute(view, name, type_, value)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, ValueError) as error:
         raise TagError("a header object ends early") from error
     return view
 
 
 def _objects(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 0
-    while position < len(block):
-        guid, size = struct.unpack_from("<16sQ", block, position)
-        if not _OBJECT_HEADER <= size <= len(block) - position or guid not in _TAG_OBJECTS:
-            raise TagError(f"a header object says {size} bytes")
-        yield guid, block[position + _OBJECT_HEADER : position + size]
-        position += size
+    end = 0
+    for guid, position, size in asf_objects(BytesIO(block), 0, len(block)):
+        if guid not in _TAG_OBJECTS:
+            raise TagError("a header object holds no tags")
+        end = position + size
+        yield guid, block[position + ASF_OBJECT_HEADER : end]
+    if end != len(block):
+        raise TagError("a header object ends early")
 
 
 def _attributes(guid: bytes, body: bytes) -> Iterator[tuple[str, int, bytes]]:

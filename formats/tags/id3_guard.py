@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from mutagen.id3 import Frames, Frames_2_2
 
 from earzip.errors import TagError
+from earzip.formats.containers.walk import synchsafe
 from earzip.formats.tags.model import MAX_VALUES
 
 _MAX_DEPTH = 3  # chapters within a table of contents within chapters
@@ -51,10 +52,10 @@ class _Budget:
 def check_id3v2(tag: bytes) -> None:
     """Raise TagError if mutagen would need seconds or hundreds of megabytes for this tag."""
     version, flags = tag[3], tag[5]
-    size = _syncsafe(tag[6:10])
+    size = synchsafe(tag[6:10])
     data = tag[10 : 10 + size]
     if flags & 0x40 and data[:4].decode("ascii", "replace") not in Frames:
-        extended = int.from_bytes(data[:4], "big") + 4 if version < 4 else _syncsafe(data[:4])
+        extended = int.from_bytes(data[:4], "big") + 4 if version < 4 else synchsafe(data[:4])
         data = data[max(4, extended) :]
     budget = _Budget()
     if version < 4 and flags & 0x80:
@@ -112,7 +113,7 @@ def _frames(data: bytes, version: int) -> Iterator[tuple[str, int, int, int]]:
             name_length = 3 if version == 2 else 4
             name = raw[:name_length].decode("ascii", "replace").rstrip("\0")
             size_field = raw[name_length : 2 * name_length]
-            size = int.from_bytes(size_field, "big") if plain else _syncsafe(size_field)
+            size = int.from_bytes(size_field, "big") if plain else synchsafe(size_field)
             flags = 0 if version == 2 else struct.unpack_from(">H", raw, 8)[0]
             start = position + header
             position = start + size
@@ -164,10 +165,3 @@ def _inflate(data: bytes, budget: _Budget) -> bytes | None:
     budget.inflated -= len(inflated)
     budget.check()
     return inflated
-
-
-def _syncsafe(field: bytes) -> int:
-    value = 0
-    for byte in field:
-        value = value << 7 | byte & 0x7F
-    return value

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from earzip.errors import TagError
+from earzip.formats.containers.ogg import OggPage, ogg_page
 from earzip.formats.containers.walk import MAX_PARTS
 from earzip.formats.tags.model import MAX_TAG_BYTES, Found
 
-_HEADER = 27
-_CONTINUED, _FIRST = 1, 2
+_FIRST = 2  # flag of a page
 _FLAC_MAGIC = b"\x7fFLAC"
 _AUDIO_MAGICS = (b"\x01vorbis", b"OpusHead", b"Speex   ", _FLAC_MAGIC)
 _MAX_FLAC_PACKETS = 1_000
@@ -55,14 +55,14 @@ def _take_flac_blocks(found: Found, packets: Iterator[bytes]) -> None:
 
 
 def _audio_stream(file: BinaryIO) -> tuple[int | None, bytes]:
-    for flags, serial, segments, start in _pages(file):
-        if not flags & _FIRST:
+    for page in _pages(file):
+        if not page.flags & _FIRST:
             break
-        file.seek(start)
-        head = file.read(min(sum(segments), 8))
+        file.seek(page.start)
+        head = file.read(min(page.end - page.start, 8))
         for magic in _AUDIO_MAGICS:
             if head.startswith(magic):
-                return serial, magic
+                return page.serial, magic
     return None, b""
 
 
@@ -70,13 +70,13 @@ def _packets(file: BinaryIO, serial: int) -> Iterator[bytes]:
     """The packets of one stream in order. Raises TagError for one past MAX_TAG_BYTES."""
     parts: list[bytes] = []
     length = 0
-    for _, page_serial, segments, start in _pages(file):
-        if page_serial != serial:
+    for page in _pages(file):
+        if page.serial != serial:
             continue
-        file.seek(start)
-        body = file.read(sum(segments))
+        file.seek(page.start)
+        body = file.read(page.end - page.start)
         position = 0
-        for size in segments:
+        for size in page.segments:
             parts.append(body[position : position + size])
             position += size
             length += size
@@ -87,15 +87,12 @@ def _packets(file: BinaryIO, serial: int) -> Iterator[bytes]:
                 parts, length = [], 0
 
 
-def _pages(file: BinaryIO) -> Iterator[tuple[int, int, bytes, int]]:
-    """Flags, serial number, segment sizes and body offset of each page from the file's start."""
+def _pages(file: BinaryIO) -> Iterator[OggPage]:
+    """The pages from the file's start to the first that is none, at most MAX_PARTS."""
     position = 0
     for _ in range(MAX_PARTS):
-        file.seek(position)
-        header = file.read(_HEADER)
-        if len(header) < _HEADER or header[:4] != b"OggS":
+        page = ogg_page(file, position)
+        if page is None or page.is_cut:
             return
-        segments = file.read(header[26])
-        start = position + _HEADER + len(segments)
-        yield header[5], int.from_bytes(header[14:18], "little"), segments, start
-        position = start + sum(segments)
+        yield page
+        position = page.end

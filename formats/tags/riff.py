@@ -24,13 +24,9 @@ def find_wav_tags(file: BinaryIO) -> Found:
     """The ID3 and INFO chunks of a RIFF, RF64 or BW64 file."""
     found = Found()
     others = []
-    sizes: dict[bytes, int] = {}
     info = None
-    for chunk, start, size in iff_chunks(file, 12, _end(file), "little", sizes):
-        if chunk == b"ds64" and size >= 16:
-            file.seek(start + 8)
-            sizes[b"data"] = int.from_bytes(file.read(8), "little")
-        elif chunk in _ID3_IDS and not found.blocks:
+    for chunk, start, size in iff_chunks(file, _end(file), "little"):
+        if chunk in _ID3_IDS and not found.blocks:
             found.take(file, "id3v2", start, size)
         elif chunk == b"LIST" and info is None and size >= 4:
             file.seek(start)
@@ -49,7 +45,7 @@ def find_aiff_tags(file: BinaryIO) -> Found:
     found = Found()
     texts: list[bytes] = []
     others = []
-    for chunk, start, size in iff_chunks(file, 12, _end(file), "big"):
+    for chunk, start, size in iff_chunks(file, _end(file), "big"):
         if chunk in _ID3_IDS and not found.blocks:
             found.take(file, "id3v2", start, size)
         elif chunk.decode("latin-1") in AIFF_TEXT_IDS and len(texts) < 1000:
@@ -141,12 +137,9 @@ def read_wav_facts(file: BinaryIO) -> WavFacts:
         raise TagError("it is not a WAV file")
     sample_rate = align = data_size = 0
     has_tags = False
-    sizes: dict[bytes, int] = {}
-    for chunk, start, size in iff_chunks(file, 12, _end(file), "little", sizes):
-        file.seek(start)
-        if chunk == b"ds64":
-            sizes[b"data"] = int.from_bytes(file.read(16)[8:], "little")
-        elif chunk == b"fmt " and size >= 16:
+    for chunk, start, size in iff_chunks(file, _end(file), "little"):
+        if chunk == b"fmt " and size >= 16:
+            file.seek(start)
             sample_rate, align = struct.unpack("<4xI4xH", file.read(14))
         elif chunk == b"data":
             data_size = size
