@@ -26,7 +26,7 @@ from earzip.cli.options import (
 from earzip.cli.output import count, printable, size
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run as run_task
-from earzip.errors import EarzipError, ExitCode, TargetError, UsageError
+from earzip.errors import EarzipError, TargetError, UsageError
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.results import FileRecord, FileStatus, Progress
@@ -117,10 +117,6 @@ def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:
         raise TargetError(f"cannot read: {error.strerror}", output) from error
 
 
-class _UnfinishedError(Exception):
-    """Makes the target's context manager leave everything as it was."""
-
-
 def _write_page(
     paths: tuple[Path, ...],
     plan: Plan,
@@ -142,23 +138,22 @@ def _write_page(
     problems = [
         {"path": names[record.source], "message": record.message or ""} for record in plan.refused
     ]
-    exit_code = int(ExitCode.OK)
-    try:
-        with atomic_write(output) as file, CodecPool(runtime).checked() as codecs:
-            builder = PageBuilder(
-                list(entries.values()),
-                codecs,
-                problems,
-                originals=Originals(originals, paths) if originals else None,
-                with_audio=audio,
-            )
-            exit_code, is_complete = _look_at_all(plan, entries, builder, run)
-            if not is_complete:
-                raise _UnfinishedError
+    with atomic_write(output) as file, CodecPool(runtime).checked() as codecs:
+        builder = PageBuilder(
+            list(entries.values()),
+            codecs,
+            problems,
+            originals=Originals(originals, paths) if originals else None,
+            with_audio=audio,
+        )
+        exit_code, is_complete = _look_at_all(plan, entries, builder, run)
+        if is_complete:
             made = f"{date.today().strftime('%-d %B %Y')}, earzip {version('earzip')}"
             builder.write(file, made)
             n_bytes = file.tell()
-    except _UnfinishedError:
+        else:
+            file.discard()
+    if not is_complete:
         click.echo(f"earzip: {printable(str(output))} was not written", err=True)
         return exit_code
     click.echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)

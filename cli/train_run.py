@@ -17,8 +17,8 @@ from earzip.batch.locks import claim
 from earzip.batch.signals import StopSignal
 from earzip.cli.options import EXIT_CODES, Count
 from earzip.cli.output import printable
-from earzip.errors import ExitCode, TargetError, UsageError
-from earzip.formats.atomic import reap_stale
+from earzip.errors import ExitCode, UsageError
+from earzip.formats.atomic import make_folder, reap_stale
 from earzip.training.config import PARTS
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def run(
     from earzip.training.trainer import CHECKPOINT, Trainer  # noqa: PLC0415
 
     is_main, n_processes, device = join_processes(threads)
-    _make_folder(output)
+    make_folder(output, is_folder=True)
     with ExitStack() as stack:
         if is_main:
             stack.enter_context(claim(output / CHECKPOINT))
@@ -193,13 +193,6 @@ def _change(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value  # a word needs no quotes
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TargetError(f"cannot create: {error.strerror}", folder) from error
 
 
 def _say(text: str, is_main: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import io
 import os
 import re
@@ -17,9 +18,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
-from earzip.errors import TargetError
+from earzip.errors import EarzipError, SourceError, TargetError
 
 TEMPORARY_SUFFIX = ".earzip-tmp"
 _TEMPORARY_NAME = re.compile(r"\..*\.[0-9a-f]{16}" + re.escape(TEMPORARY_SUFFIX), re.DOTALL)
@@ -31,23 +31,25 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES}
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Iterator[AtomicFile]:
     """Give a binary file (writable, seekable) that becomes ``path`` when the block ends well.
 
-    Until then ``path`` is untouched; after an exception, any exception, nothing is left. The bytes
+    Until then ``path`` is untouched; after an exception or ``discard()`` nothing is left. The bytes
     and the name are on the disk when this returns. An existing ``path`` is replaced, or refused
     without a race if ``replace`` is false; a symbolic link at ``path`` is replaced, not followed.
     Raises `TargetError` where the file cannot be written: no folder, no permission, disk full.
     """
     target = Path(path)
-    with _temporary(target, replace=replace) as temporary:
+    with suppress(_DiscardedError), _temporary(target, replace=replace) as temporary:
         try:
             raw = _TargetFile(temporary, target)
         except OSError as error:
             raise _target_error(error, target) from error
-        file = io.BufferedWriter(raw, buffer_size=1 << 20)
+        file = AtomicFile(raw, buffer_size=1 << 20)
         try:
             yield file
+            if file.is_discarded:
+                raise _DiscardedError
             file.flush()
         finally:
             with suppress(TargetError):  # what is still buffered may fail to go out once more
@@ -66,9 +68,32 @@ def atomic_path(path: str | os.PathLike[str], *, replace: bool = True) -> Iterat
         yield temporary
 
 
-def make_folder(target: Path) -> None:
-    """Make the folder of ``target`` and those above it. Raises TargetError."""
-    missing = [target.parent]
+class AtomicFile(io.BufferedWriter):
+    """The file that `atomic_write` gives."""
+
+    is_discarded = False
+
+    def discard(self) -> None:
+        """Leave everything as it was when the block ends, without an error."""
+        self.is_discarded = True
+
+
+class _DiscardedError(Exception):
+    """Makes `_temporary` leave everything as it was."""
+
+
+def sha256_of(path: Path, error: type[EarzipError] = SourceError) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits. Raises ``error`` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as cause:
+        raise error(f"cannot be read: {cause.strerror or cause}", path) from cause
+
+
+def make_folder(target: Path, *, is_folder: bool = False) -> None:
+    """Make the folder of ``target``, or ``target`` itself, and those above it. Raises TargetError."""
+    missing = [target if is_folder else target.parent]
     try:
         # Not mkdir(parents=True), which recurses: folders may be nested deeper than calls.
         while not missing[-1].exists():
@@ -77,7 +102,8 @@ def make_folder(target: Path) -> None:
             each.mkdir(exist_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise TargetError(f"its folder cannot be made: {reason}", target) from error
+        what = "" if is_folder else "its folder "
+        raise TargetError(f"{what}cannot be made: {reason}", target) from error
 
 
 def reap_stale(folder: str | os.PathLike[str]) -> list[Path]:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from earzip.batch.events import (
@@ -102,12 +101,7 @@ class Rendezvous:
         self._store: Store = PrefixStore("earzip", store)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         with suppress(RuntimeError):  # the store is gone, and so is whoever waits at it
             if self.launch.rank:
                 self._store.add("n_left", 1)

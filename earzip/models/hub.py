@@ -5,11 +5,11 @@ The hub's library is loaded only to fetch: who asks what is published need not w
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from earzip.errors import ModelDamagedError, ModelNotFoundError, UsageError
+from earzip.formats.atomic import sha256_of
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ def fetch_checkpoint(
             f"with: earzip models import {Path(publication.file).name} --name {name} "
             "--music PATH"
         ) from error
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if sha256 is not None and found != sha256.lower():
         raise ModelDamagedError(f"has SHA-256 {found}, required is {sha256}", path)
     return FetchedCheckpoint(path, publication, _revision(path, publication.file), found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -19,7 +18,7 @@ from safetensors.torch import save
 from earzip.coding.device import usable_device
 from earzip.coding.quantizer import STEPS_PER_OCTAVE, preset_exponents
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
-from earzip.formats.atomic import atomic_write
+from earzip.formats.atomic import atomic_write, make_folder, sha256_of
 from earzip.models.calibration import EncodedMusic, OnUnreadable, encode_music
 from earzip.models.spec import ModelSpec, Preset, is_model_name, most_core_frames
 from earzip.models.store import load_codec, model_folders, verify_model
@@ -117,7 +116,7 @@ def export_model(spec: ModelSpec, folder: Path, *, force: bool = False) -> list[
     targets = [folder / f"{spec.name}{suffix}" for suffix in (".safetensors", ".json")]
     targets.append(folder / _FORMAT_DOCUMENT)
     _refuse_existing(targets[:2], force=force)
-    _make_folder(folder)
+    make_folder(folder, is_folder=True)
     with atomic_write(targets[0]) as file, spec.weights_path.open("rb") as weights:
         shutil.copyfileobj(weights, file)
     write_spec(replace(spec, path=targets[1]))
@@ -148,7 +147,7 @@ def _uncalibrated(network: TrainedNetwork, options: ImportOptions, path: Path) -
             quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), network.rounding)
             for quality, factor in network.step_factors.items()
         },
-        weights_sha256=_sha256(path.with_suffix(".safetensors")),
+        weights_sha256=sha256_of(path.with_suffix(".safetensors")),
         licence=options.licence,
         source=options.source,
         path=path,
@@ -229,17 +228,10 @@ def _refuse_existing(targets: Sequence[Path], *, force: bool) -> None:
             raise TargetError("exists already; --force replaces it", target)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TargetError(f"cannot be made: {error.strerror}", folder) from error
-
-
 @contextmanager
 def _scratch_folder(folder: Path) -> Iterator[Path]:
     """Give a folder on the same disk as ``folder``, which goes when the block ends."""
-    _make_folder(folder)
+    make_folder(folder, is_folder=True)
     with tempfile.TemporaryDirectory(prefix=".importing-", dir=folder) as name:
         yield Path(name)
 
@@ -249,8 +241,3 @@ def _publish(scratch: Path, target: Path) -> None:
         scratch.replace(target)
     except OSError as error:
         raise TargetError(f"cannot be written: {error.strerror}", target) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

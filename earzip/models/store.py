@@ -8,7 +8,6 @@ a folder hides no other one. This module loads torch only to build a network.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
+from earzip.formats.atomic import sha256_of
 from earzip.models.hub import PUBLICATIONS
 from earzip.models.spec import ModelSpec
 from earzip.options import DEFAULT_MODEL
@@ -117,13 +117,7 @@ def _how_to_install(name: str) -> str:
 
 def verify_model(spec: ModelSpec) -> None:
     """Check the weights against the specification; ModelNotFoundError or ModelDamagedError."""
-    try:
-        with spec.weights_path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelNotFoundError(
-            f"cannot read the weights: {error.strerror}", spec.weights_path
-        ) from error
+    digest = sha256_of(spec.weights_path, ModelNotFoundError)
     if digest != spec.weights_sha256:
         raise ModelDamagedError(
             f"weights have SHA-256 {digest}, the specification says {spec.weights_sha256}",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from earzip.errors import SourceError
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.atomic import sha256_of
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.names import name_without_archive_suffix
 from earzip.page.facts import TrackFacts
@@ -34,7 +34,7 @@ class Originals:
         if not places:
             raise SourceError("its original was not found", facts.path)
         for place in places:
-            if _sha256(place) == facts.source["sha256"]:
+            if sha256_of(place) == facts.source["sha256"]:
                 return place
         raise SourceError("is not what was archived (SHA-256), so it is not used", places[0])
 
@@ -59,11 +59,3 @@ def open_exact_copy(reader: ArchiveReader) -> SourceReader:
     Raises `DamagedArchiveError` for one that is damaged, `SourceError` where it cannot be decoded.
     """
     return open_copy(reader, reader.exact_copy())
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror}", path) from error

@@ -29,7 +29,7 @@ from earzip.arrays import Audio
 from earzip.batch.locks import claim
 from earzip.batch.plan import Job, Plan, Selection, plan_batch
 from earzip.errors import SourceError, TargetError
-from earzip.formats.atomic import atomic_write, reap_stale
+from earzip.formats.atomic import atomic_write, make_folder, reap_stale
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
@@ -144,10 +144,7 @@ def prepare(
     for path in (samples, index):
         if not options.force and os.path.lexists(path):
             raise TargetError("exists already; --force replaces it", path)
-    try:
-        samples.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TargetError(f"its folder cannot be made: {error.strerror}", samples) from error
+    make_folder(samples)
     reap_stale(samples.parent)
     done = Preparation()
     with claim(samples), atomic_write(report) as report_file:
@@ -228,19 +225,12 @@ def _new_pool(samples: Path, index: Path, *, replace: bool) -> Iterator[_Pool]:
             raise TargetError(f"cannot be replaced: {error.strerror}", index) from error
 
 
-class _NothingWrittenError(Exception):
-    """Keeps a file that is empty from getting its name."""
-
-
 @contextmanager
 def _unless_empty(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
-    try:
-        with atomic_write(path, replace=replace) as file:
-            yield file
-            if not file.tell():
-                raise _NothingWrittenError
-    except _NothingWrittenError:
-        pass
+    with atomic_write(path, replace=replace) as file:
+        yield file
+        if not file.tell():
+            file.discard()
 
 
 def _decode_all(

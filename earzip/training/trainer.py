@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from earzip.errors import EarzipError, UsageError
-from earzip.formats.atomic import atomic_write
+from earzip.formats.atomic import atomic_write, make_folder
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.models.trained import RUN_WEIGHTS, write_run_network
 from earzip.network.config import n_sparse_latents
@@ -282,7 +282,7 @@ class Trainer:
 
     def _write_config(self) -> None:
         if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder, is_folder=True)
             with atomic_write(self.folder / CONFIG) as file:
                 file.write(json.dumps(self.config.to_json(), indent=1).encode() + b"\n")
         self.accelerator.wait_for_everyone()

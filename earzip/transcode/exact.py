@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from earzip.coding.blocks import zip_blocks
 from earzip.errors import DamagedArchiveError, SourceError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.atomic import sha256_of
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.source import open_source, open_source_file
@@ -67,15 +67,7 @@ def is_exact(archive: Path, source: Path, on_progress: Progress) -> bool:
         with open_copy(reader, copy) as ours, open_source(source) as original:
             same = _same_sound(ours, original, on_progress)
         # A file may change and keep its size and time: what was read must be what was hashed.
-        return same and _sha256(source) == reader.header.source.sha256
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror}", path) from error
+        return same and sha256_of(source) == reader.header.source.sha256
 
 
 def open_copy(reader: ArchiveReader, copy: BinaryIO) -> SourceReader:

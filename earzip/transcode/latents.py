@@ -8,7 +8,7 @@ from pathlib import Path
 
 from earzip.errors import TargetError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.atomic import atomic_write
+from earzip.formats.atomic import atomic_write, make_folder
 from earzip.results import LatentsResult
 from earzip.transcode.sound import read_segment
 
@@ -30,10 +30,7 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
             if _begins_with(target, head, len(head) + 4 * shape[0] * shape[1]):
                 return LatentsResult("up_to_date", archive, target, *shape)
             raise TargetError("exists and holds something else; --force replaces it", target)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TargetError(f"its folder cannot be made: {error.strerror}", target) from error
+        make_folder(target)
         with atomic_write(target, replace=force) as file:
             file.write(head)
             for i in range(reader.n_segments):

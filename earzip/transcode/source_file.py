@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TargetError
 from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.atomic import atomic_write, make_folder
+from earzip.formats.atomic import atomic_write, make_folder, sha256_of
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.tags.provenance import read_provenance
@@ -118,7 +117,7 @@ def restore_source_file(
     source = reader.header.source
     duration_s = source.n_frames / source.sample_rate
     if os.path.lexists(target):
-        if _sha256(target) == source.sha256:
+        if target.is_file() and sha256_of(target, TargetError) == source.sha256:
             return RestoreResult(
                 "up_to_date", reader.path, target, duration_s, source.n_frames, exact=True
             )
@@ -153,16 +152,6 @@ def restore_source_file(
     )
 
 
-def _sha256(path: Path) -> str | None:
-    try:
-        if not path.is_file():  # opening a pipe would wait for its other end
-            return None
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
 def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:
     """Refuse what even ``force`` must not replace: the archive itself, and what it was made of.
 
@@ -175,11 +164,9 @@ def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> No
         if target.samefile(archive):
             raise TargetError("is the archive itself, which is never overwritten", target)
         same_size = target.stat().st_size == source.n_bytes
-        with target.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest() if same_size else None
     except OSError as error:
         raise TargetError(f"cannot be compared to the source: {error.strerror}", target) from error
-    if sha256 == source.sha256:
+    if same_size and sha256_of(target, TargetError) == source.sha256:
         raise TargetError("is the source of this archive, which is never overwritten", target)
     if _is_sound_like(target, source):
         raise TargetError(

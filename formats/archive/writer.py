@@ -7,14 +7,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
-from earzip.errors import (
-    SourceError,
-    TagError,
-    TargetError,
-)
+from earzip.errors import SourceError, TagError, TargetError
 from earzip.formats.archive.frames import MAX_FRAMES, compress_frame, compress_frames
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import (
@@ -37,10 +32,6 @@ _COPY_BYTES = 1 << 20
 PIECE_BYTES = 8 << 20
 """Of each piece but the last. A reader holds one at a time."""
 _MAX_PIECES = MAX_OTHER_PARTS // 2
-
-
-class _UnfinishedError(Exception):
-    """Makes the target's context manager undo what `commit` has not completed."""
 
 
 class ArchiveWriter:
@@ -67,16 +58,10 @@ class ArchiveWriter:
         self._file = self._target.enter_context(atomic_write(self.path, replace=self._replace))
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: Any) -> None:
         self._spool.close()
-        # After `commit` there is nothing left to undo.
-        error = exc or _UnfinishedError()
-        self._target.__exit__(type(error), error, traceback)
+        self._file.discard()  # after `commit` there is nothing left to undo
+        self._target.__exit__(*exc)
 
     def add_segment(self, *pieces: bytes) -> None:
         """Append a segment of one to `MAX_FRAMES` ``pieces``, none empty, each of one distribution.

@@ -6,7 +6,6 @@ import contextlib
 import os
 import struct
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Literal, Self
 
 import numpy as np
@@ -98,21 +97,16 @@ class AudioWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         try:
             self._sink.close()
             self._file.close()
         except OSError as failure:
             with contextlib.suppress(OSError):  # what is still buffered fails once more
                 self._file.close()
-            if kind is None:
+            if exc[0] is None:
                 raise self._target_error(failure) from failure
-        if kind is None:
+        if exc[0] is None:
             missing = self._n_samples - self._n_written
             assert missing == 0, f"{missing} of {self._n_samples} samples were not written"
 
@@ -228,12 +222,7 @@ class ErrorKeeper:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         if self._error is not None:
             raise self._error
 
