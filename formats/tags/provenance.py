@@ -76,12 +76,9 @@ def _flac_sound_bytes(file: BinaryIO) -> int:
 
 
 def _in_wav(file: BinaryIO) -> bytes | None:
-    sizes: dict[bytes, int] = {}
-    for chunk, start, size in iff_chunks(file, 12, file.seek(0, 2), "little", sizes):
-        file.seek(start)
-        if chunk == b"ds64":
-            sizes[b"data"] = int.from_bytes(file.read(16)[8:], "little")
-        elif chunk == _ID and size == DIGEST_BYTES:
+    for chunk, start, size in iff_chunks(file, file.seek(0, 2), "little"):
+        if chunk == _ID and size == DIGEST_BYTES:
+            file.seek(start)
             digest = file.read(size)
             return digest if len(digest) == size else None
     return None
