@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import PurePath
 
 ARCHIVE_SUFFIX = ".earz"
 
@@ -17,6 +18,27 @@ _AV_EXTENSIONS = frozenset({
 })
 AUDIO_EXTENSIONS = SNDFILE_EXTENSIONS | _AV_EXTENSIONS
 # fmt: on
+# Of the containers in headers; other extensions are called like their containers.
+_CONTAINER_SUFFIXES = {
+    "ADTS": ".aac",
+    "ASF": ".wma",
+    "EAC3": ".ac3",
+    "MATROSKA": ".mka",
+    "MP4": ".m4a",
+    "RF64": ".wav",
+    "WAVPACK": ".wv",
+}
+# The usual one of the extensions that files of a kind have.
+_USUAL = {
+    ".aif": ".aiff",
+    ".aifc": ".aiff",
+    ".bwf": ".wav",
+    ".m4b": ".m4a",
+    ".oga": ".ogg",
+    ".opus": ".ogg",
+    ".rf64": ".wav",
+    ".wave": ".wav",
+}
 
 
 def archive_name(source_name: str) -> str:
@@ -47,3 +69,19 @@ def restored_name(archive: str, container: str) -> str:
 def portable_name(path: str | os.PathLike[str]) -> str:
     """Return the last part of ``path`` as text that UTF-8 can hold, U+FFFD for other bytes."""
     return os.fsencode(os.path.basename(path)).decode("utf-8", "replace")  # noqa: PTH119
+
+
+def usual_suffix(suffix: str) -> str:
+    """Return the usual one of the extensions that files of a kind have."""
+    return _USUAL.get(suffix, suffix)
+
+
+def sound_suffix(name: str) -> str:
+    """Return the extension of ``name``, in lower case, if sound files have it, else nothing."""
+    suffix = PurePath(name).suffix.lower()
+    return suffix if suffix in AUDIO_EXTENSIONS else ""
+
+
+def container_suffix(container: str) -> str:
+    """Return an extension for a header's container if sound files have it, else nothing."""
+    return sound_suffix("x" + _CONTAINER_SUFFIXES.get(container, f".{container.lower()}"))

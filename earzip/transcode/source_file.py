@@ -10,37 +10,13 @@ from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write, make_folder, sha256_of
 from earzip.formats.audio.source import open_source
-from earzip.formats.names import AUDIO_EXTENSIONS
+from earzip.formats.names import AUDIO_EXTENSIONS, container_suffix, sound_suffix, usual_suffix
 from earzip.formats.tags.provenance import read_provenance
 from earzip.options import RestoreOptions
 from earzip.results import Progress, RestoreResult
 
 _BLOCK_BYTES = 1 << 20
 _OURS = {".wav", ".flac"}  # extensions of what is written of an archive's sound
-
-
-# Of the containers in headers; those of other containers are called like them.
-_EXTENSIONS = {
-    "ADTS": ".aac",
-    "ASF": ".wma",
-    "EAC3": ".ac3",
-    "MATROSKA": ".mka",
-    "MP4": ".m4a",
-    "RF64": ".wav",
-    "WAVPACK": ".wv",
-}
-
-
-_USUAL = {
-    ".aif": ".aiff",
-    ".aifc": ".aiff",
-    ".bwf": ".wav",
-    ".m4b": ".m4a",
-    ".oga": ".ogg",
-    ".opus": ".ogg",
-    ".rf64": ".wav",
-    ".wave": ".wav",
-}
 
 
 def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path) -> bool:
@@ -55,8 +31,11 @@ def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path)
     if header.exact != "file" or not options.as_source or asks_for_sound:
         return False
     suffix = target.suffix.lower()
-    own = {_usual(_own_suffix(header)), _usual(_container_suffix(header))}
-    return suffix not in AUDIO_EXTENSIONS or _usual(suffix) in own
+    own = {
+        usual_suffix(sound_suffix(header.source.name)),
+        usual_suffix(container_suffix(header.source.container)),
+    }
+    return suffix not in AUDIO_EXTENSIONS or usual_suffix(suffix) in own
 
 
 def require_own_container(options: RestoreOptions, target: Path) -> None:
@@ -84,26 +63,8 @@ def source_file_name(archive: str | os.PathLike[str], restored: str) -> str | No
         return None
     if header.exact != "file":
         return None
-    suffix = _own_suffix(header) or _container_suffix(header)
+    suffix = sound_suffix(header.source.name) or container_suffix(header.source.container)
     return restored if restored.lower().endswith(suffix) else restored + suffix
-
-
-def _usual(suffix: str) -> str:
-    """Return the usual one of the extensions that files of a kind have."""
-    return _USUAL.get(suffix, suffix)
-
-
-def _own_suffix(header: Header) -> str:
-    """Return the extension of the source's name if sound files have it, else nothing."""
-    suffix = Path(header.source.name).suffix.lower()
-    return suffix if suffix in AUDIO_EXTENSIONS else ""
-
-
-def _container_suffix(header: Header) -> str:
-    """Return an extension for the source's kind if sound files have it, else nothing."""
-    container = header.source.container
-    suffix = _EXTENSIONS.get(container, f".{container.lower()}")
-    return suffix if suffix in AUDIO_EXTENSIONS else ""
 
 
 def restore_source_file(
