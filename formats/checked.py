@@ -155,8 +155,12 @@ class _Field(NamedTuple):
     is_left_out: bool
 
 
-@cache
 def _fields(cls: Any) -> tuple[_Field, ...]:
+    return _table(cls)  # a class is hashable, which mypy does not see
+
+
+@cache
+def _table(cls: Any) -> tuple[_Field, ...]:
     hints = get_type_hints(cls, include_extras=True)
     table = []
     for each in fields(cls):
