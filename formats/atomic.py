@@ -233,7 +233,7 @@ def _rename_without_replacing(temporary: Path, target: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    # Opened anew: a library may have put another file in the temporary's place.
+    # Opened again: a library may have put another file in the temporary's place.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)

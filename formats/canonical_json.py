@@ -1,4 +1,4 @@
-"""JSON of which every value has one spelling only, so that equal facts are equal bytes.
+"""Canonical JSON: every value has one spelling, so equal facts are equal bytes.
 
 The rules (SPEC.md, "Canonical JSON"): UTF-8, no white space, no duplicate keys, no escapes but the
 necessary ones, integers of at most 64 bits, no fractions, no NaN.
@@ -81,7 +81,7 @@ def _integer(spelling: str) -> int:
     return int(spelling)
 
 
-# Made once: json.loads and json.dumps make theirs anew for every header.
+# Made once: json.loads and json.dumps make new ones for every header.
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique,
     parse_float=_refuse_number,

@@ -1,7 +1,7 @@
 """The bytes around the contents of an archive: prefix, index, checksums, limits.
 
 Every function checks what it reads against SPEC.md and raises an `ArchiveError` without a path;
-whoever knows the path adds it. Nothing is allocated from a number that has not been checked.
+the caller that knows the path adds it. Nothing is allocated from a number that has not been checked.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class ArchiveWriter:
 
     A context manager. A target that cannot be written is refused when it is entered, before any
     work; it appears in `commit` and only there, whole. Before that, what `write` has written can be
-    read at ``temporary``, and written anew with what was found out. Compressed segments wait in
+    read at ``temporary``, and written again with what was found out. Compressed segments wait in
     memory, those of a long track in an unnamed file in the target's folder.
     """
 

@@ -1,7 +1,7 @@
 """Where WAV, RF64, W64, AIFF and AU files keep their sound, and how much of it their headers promise.
 
 libsndfile quietly reads a cut file to its end, and reads nothing of a recording whose header was
-never finished (data size 0). Both are told apart here.
+never finished (data size 0). This module tells both apart.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def _find_spans(block: bytes, pictures: Sequence[bytes]) -> list[tuple[int, int,
             continue
         for coding in ("plain", "unsync"):
             needle = _encode(coding, b"", picture)
-            # Pictures come in the block's order as a rule; the second search is for the exception.
+            # Pictures usually come in the order of the block; the second search is for the exception.
             start = block.find(needle, spans[-1][1] if spans else 0)
             start = block.find(needle) if start < 0 else start
             end = start + len(needle)

@@ -36,7 +36,7 @@ from earzip.formats.tags.vorbis import parse_comments, picture_spans
 _MAX_RAW_ONLY = 200  # names kept of what has no neutral counterpart
 _MAX_PROBLEMS = 20
 _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
-_APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats of which APEv2 is the own tag
+_APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats whose own tag is APEv2
 _UNREAD_OUTER = {"lyrics3": "Lyrics3 tag", "id3v1+": "enhanced ID3v1 tag"}
 _MAX_ANNOTATION = 1 << 16
 _COMMENT_KINDS = ("flac-comment", "ogg-comment")
