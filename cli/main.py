@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
             getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
         code = self._run(args)
         _discard_what_cannot_be_written()
-        sys.exit(code)
+        sys.exit(int(code))
 
     def _run(self, args: Sequence[str] | None) -> int:
         try:

@@ -192,10 +192,10 @@ def test_a_pipe_that_brings_no_sound_is_a_failed_file(earzip, tmp_path):
     [
         (["-"], "standard input needs -o FILE, ending in .earz, or -o -"),
         (["-", "-o", "folder"], "standard input needs -o FILE, ending in .earz, or -o -"),
-        (["-", "x.flac", "-o", "-"], "- stands for one file"),
-        ([".", "-o", "-"], "- stands for one file"),
+        (["-", "x.flac", "-o", "-"], "- needs exactly one PATH"),
+        ([".", "-o", "-"], "- needs exactly one PATH"),
         (["-", "-o", "-", "--json"], "--json and the result cannot both go to standard output"),
-        (["-", "-o", "-", "--copy-other"], "--copy-other needs a folder"),
+        (["-", "-o", "-", "--copy-other"], "--copy-other needs an output directory"),
     ],
 )
 def test_pipes_that_cannot_be_are_usage_errors(earzip, monkeypatch, arguments, message):
@@ -241,8 +241,8 @@ def test_an_output_named_as_another_kind_of_file_is_a_usage_error(earzip, music,
     outcome = _compress(earzip, music / "one.flac", "-o", tmp_path / name)
     assert outcome.exit_code == 2
     assert outcome.stderr == (
-        f"earzip: {tmp_path / name}: a file for the result ends in .earz; "
-        "a folder of this name must be there\n"
+        f"earzip: {tmp_path / name}: an output file must end in .earz; "
+        "there is no directory of this name\n"
     )
     (tmp_path / name).mkdir()
     assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
@@ -253,7 +253,7 @@ def test_a_bug_in_one_file_does_not_end_the_run(earzip, music, tmp_path, monkeyp
     def compress_file(source: Path, *_: object, **__: object) -> None:
         raise ValueError(f"\x1b{source.name}")
 
-    monkeypatch.setattr("earzip.tasks.compress_file", compress_file)
+    monkeypatch.setattr("earzip.transcode.compress.compress_file", compress_file)
     outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
     assert outcome.exit_code == 1
     assert outcome.records[-1]["failed"] == 4

@@ -88,7 +88,7 @@ def test_numbers_and_times_may_be_toml_values(earzip, config):
         ("[compress]\nthreads = 0", "compress.threads: 0 is not in the range"),
         ("[compress]\nthreads = true", "compress.threads is True, expected a string or a number"),
         ("[compress]\nforce = 'yes'", "compress.force is 'yes', expected true or false"),
-        ("[restore]\nstart = '1:75'", "restore.start: '1:75' has 60 or more"),
+        ("[restore]\nstart = '1:75'", "restore.start: '1:75': minutes and seconds"),
         ("compress", "is not valid TOML: "),
         ("x = '\udcff'", "is not valid TOML: "),
     ],

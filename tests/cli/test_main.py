@@ -193,7 +193,7 @@ def test_output_that_cannot_be_written_is_one_line_and_1(tmp_path, arguments, un
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )  # fmt: skip
     assert run.returncode == 1
-    assert run.stderr == "earzip: the output cannot be written: No space left on device\n"
+    assert run.stderr == "earzip: cannot write the output: No space left on device\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

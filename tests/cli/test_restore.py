@@ -127,7 +127,7 @@ def test_a_range_is_cut_from_the_whole(earzip, archives, tmp_path):
         (["--format", "wav", "-o", "x.flac"], "--format wav contradicts the name of the output"),
         (["--start", "2", "--end", "1"], "are not a range"),
         (["--start", "soon"], "'soon' is neither seconds (90.5) nor [h:]m:s (1:30.5)"),
-        (["--copy-other"], "--copy-other needs a folder"),
+        (["--copy-other"], "--copy-other needs an output directory"),
     ],
 )
 def test_contradictions_are_usage_errors(earzip, archives, arguments, message):
@@ -189,7 +189,7 @@ def test_overs_and_lost_tags_are_listed_with_their_file(earzip, archives, tmp_pa
         losses = ("a picture is lost",)
         return RestoreResult("written", archive, target, 1.0, 44_100, 7, tag_losses=losses)
 
-    monkeypatch.setattr("earzip.tasks.restore_file", restore_file)
+    monkeypatch.setattr("earzip.transcode.restore.restore_file", restore_file)
     archive, target = archives / "one.flac.earz", tmp_path / "x.wav"
     lines = earzip("restore", archive, "-o", target).stdout.splitlines()
     assert lines == [
@@ -217,7 +217,7 @@ def test_a_full_disk_behind_standard_output_is_named(archives):
         run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        "earzip: standard output cannot be written: No space left on device"
+        "earzip: cannot write to standard output: No space left on device"
     )
 
 

@@ -216,7 +216,7 @@ def test_a_value_out_of_range_is_a_wrong_command_line(earzip, library, tmp_path,
 def test_a_folder_is_no_name_for_a_pool(earzip, library, tmp_path):
     outcome = earzip(library, "-o", tmp_path)
     assert outcome.exit_code == 2
-    assert outcome.stderr == f"earzip: {tmp_path}: is a folder, expected DIR/NAME for the pool\n"
+    assert outcome.stderr == f"earzip: {tmp_path}: is a directory; expected DIR/NAME for the pool\n"
 
 
 def test_a_folder_without_sound_is_told(earzip, tmp_path):

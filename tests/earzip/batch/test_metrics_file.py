@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_is_named_before_the_work(make, tmp_path):
 def test_a_folder_without_permission_is_named_before_the_work(tmp_path):
     tmp_path.chmod(0o555)
     try:
-        with pytest.raises(TargetError, match="its folder is not writable"):
+        with pytest.raises(TargetError, match="its directory is not writable"):
             MetricsFile(tmp_path / "a.prom", "compress").prepare()
     finally:
         tmp_path.chmod(0o755)
