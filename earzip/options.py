@@ -1,4 +1,4 @@
-"""What can be asked of a transcode, and what is said of it afterwards: plain data, no torch."""
+"""Options of compress and restore: plain data, no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_MODEL = "mini"
 
 @dataclass(frozen=True)
 class Floor:
-    """How near to its source a track must come out, and what becomes of one that does not.
+    """How close a decoded track must be to its source, and what happens if it is not.
 
     Measures are those of `earzip.metrics.measures.Measures`, by its names. Of digital silence and of
     tracks under 46 ms there are none: they are not below a floor, but "lossless" keeps them exactly.
@@ -37,19 +37,19 @@ class Floor:
     max_mel: float | None = None
     """The greatest mel distance."""
     below: BelowFloor = "keep"
-    """"keep" says so; "fail" writes no archive; "lossless" stores the track exactly inside of it."""
+    """"keep" warns; "fail" writes no archive; "lossless" stores an exact copy in it."""
 
     def __post_init__(self) -> None:
         if self.below not in BELOW_FLOOR:
             raise UsageError(f"below is {self.below!r}, expected one of {', '.join(BELOW_FLOOR)}")
         bounds = [bound for bound in (self.min_si_sdr_db, self.max_mel) if bound is not None]
         if not bounds:
-            raise UsageError("a floor needs a least SI-SDR or a greatest mel distance")
+            raise UsageError("a floor needs a minimum SI-SDR or a maximum mel distance")
         for bound in bounds:
             if not math.isfinite(bound):
                 raise UsageError(f"a floor is {bound}, expected a finite number")
         if self.max_mel is not None and self.max_mel < 0:
-            raise UsageError(f"the greatest mel distance is {self.max_mel:g}, expected 0 or more")
+            raise UsageError(f"the maximum mel distance is {self.max_mel:g}, expected 0 or more")
 
     def shortfalls(self, measures: Mapping[str, float] | None) -> tuple[str, ...]:
         """Return a few words for each measure that does not reach the floor."""
@@ -57,11 +57,9 @@ class Floor:
         if measures is not None:
             si_sdr_db, mel = measures["si_sdr_db"], measures["mel"]
             if self.min_si_sdr_db is not None and si_sdr_db < self.min_si_sdr_db:
-                found.append(
-                    f"SI-SDR is {si_sdr_db:.2f} dB, at least {self.min_si_sdr_db:g} wanted"
-                )
+                found.append(f"SI-SDR is {si_sdr_db:.2f} dB, required {self.min_si_sdr_db:g}")
             if self.max_mel is not None and mel > self.max_mel:
-                found.append(f"mel distance is {mel:.3f}, at most {self.max_mel:g} wanted")
+                found.append(f"mel distance is {mel:.3f}, allowed {self.max_mel:g}")
         return tuple(found)
 
     def wants_exact(self, measures: Mapping[str, float] | None) -> bool:

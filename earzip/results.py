@@ -1,4 +1,4 @@
-"""What became of the files of a run: a record of each, counts, and the exit code they make."""
+"""Results of a run: a record for each file, counts, and the exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kbps(n_bytes: int, duration_s: float) -> float:
 
 
 class FileStatus(StrEnum):
-    """What became of one file; the values stand in the JSON records."""
+    """The outcome for one file; the values appear in the JSON records."""
 
     WRITTEN = "written"
     UP_TO_DATE = "up_to_date"
@@ -65,7 +65,7 @@ _EXIT_CODES = {
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What became of one file.
+    """The outcome for one file.
 
     ``message`` is the reason of a status that is not a success. ``figures`` are the command's own
     facts, JSON-able: durations in seconds (``…_s``), sizes in bytes (``…_bytes``).
@@ -82,7 +82,7 @@ class FileRecord:
     elapsed_s: float = 0.0
     """How long it worked on it; 0 if it was not."""
     traceback: str | None = None
-    """Where earzip itself went wrong, for whoever mends it."""
+    """Where earzip itself went wrong, for a bug report."""
 
     @property
     def exit_code(self) -> int:
@@ -131,7 +131,7 @@ class Report:
     died: bool = False
     """No process was left to go on."""
     lost_ranks: dict[int, str] = field(default_factory=dict)
-    """What became of processes that ended otherwise than they should, by their rank."""
+    """How worker processes died, by their rank."""
     n_processes: int = 1
     """Processes that shared the work."""
     coded_s: float = 0.0
@@ -208,7 +208,7 @@ class Report:
 
 @dataclass(frozen=True)
 class CompressResult:
-    """What became of one source."""
+    """The result of compressing one source."""
 
     status: Status
     source: Path
@@ -236,7 +236,7 @@ class CompressResult:
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """What became of one archive."""
+    """The result of restoring one archive."""
 
     status: Status
     archive: Path
@@ -271,7 +271,7 @@ class RestoreResult:
 
 @dataclass(frozen=True)
 class LatentsResult:
-    """What became of one archive whose latents were extracted."""
+    """The result of extracting the latents of one archive."""
 
     status: Status
     archive: Path

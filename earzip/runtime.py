@@ -57,13 +57,13 @@ def placements(runtime: Runtime, n_processes: int | None, n_jobs: int) -> list[P
         raise UsageError(f"devices is {devices!r}, expected auto, cpu, cuda or cuda:N,cuda:M")
     names = devices.split(",")
     if n_jobs == 1 and n_processes is None and len(names) == 1:
-        # Without a look at the GPUs: what is wrong with an only file is told before torch is loaded.
+        # Without looking at the GPUs: errors of a single file are reported before torch is loaded.
         return [Placement(0, replace(runtime, threads=runtime.threads or usable_cores()))]
     if devices in ("auto", "cuda"):
         names = [f"cuda:{i}" for i in range(_n_gpus())]
     if not names:
         if devices == "cuda":
-            raise UsageError("devices is 'cuda', but there is no GPU that PyTorch can use")
+            raise UsageError("devices is 'cuda', but PyTorch finds no usable GPU")
         names = ["auto"]
     n = max(1, min(n_processes or len(names), n_jobs))
     each = runtime.threads or max(1, usable_cores() // n)

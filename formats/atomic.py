@@ -180,7 +180,7 @@ def _refuse_early(target: Path, *, replace: bool) -> None:
     if stat.S_ISDIR(mode):
         raise TargetError("cannot be written: it is a folder", target)
     if not replace:
-        raise TargetError("exists already", target)
+        raise TargetError("already exists", target)
 
 
 def _create_locked(target: Path) -> tuple[Path, int]:
@@ -252,7 +252,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _target_error(error: OSError, target: Path) -> TargetError:
     if error.errno == errno.EEXIST:
-        return TargetError("exists already", target)
+        return TargetError("already exists", target)
     return TargetError(f"cannot be written: {error.strerror or error}", target)
 
 

@@ -10,7 +10,7 @@ from earzip.arrays import Audio
 def zip_blocks(first: Iterable[Audio], second: Iterable[Audio]) -> Iterator[tuple[Audio, Audio]]:
     """Yield blocks of both streams, float32 ``[C, T]``, that belong together: equally long, none empty.
 
-    Ends with the shorter stream. Of a longer one nothing but the block in hand is read.
+    Ends with the shorter stream. Of a longer one nothing but the current block is read.
     """
     mine, other = (_not_empty(blocks) for blocks in (first, second))
     a, b = next(mine, None), next(other, None)

@@ -69,7 +69,7 @@ class Codec:
         self._exact_decoder = self._network(self.vae.decode, "float32")
 
     def close(self) -> None:
-        """End the worker threads, once no track is in hand."""
+        """End the worker threads, once no track is in progress."""
         self._engine.close()
 
     def encode(self, blocks: Iterable[Audio]) -> Iterator[Latents]:

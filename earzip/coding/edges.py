@@ -2,7 +2,7 @@
 
 Tracks are coded apart, so at a join of a live album the errors of both meet without knowing of each
 other: a step as high as the error itself, which is heard as a click. An archive therefore holds the
-error of its track's first and last sample, and whoever restores it takes them back, fading over 32
+error of its track's first and last sample, and restoring takes them back, fading over 32
 samples.
 """
 

@@ -1,4 +1,4 @@
-"""Windows of all tracks in hand, computed on one device.
+"""Windows of all tracks in progress, computed on one device.
 
 Each track's thread hands in its windows, a bounded number ahead, and gets the results in its own order.
 On a CPU every window is a pass of its own; on a GPU windows of different tracks share batches, since
@@ -346,8 +346,8 @@ class WindowBatches(WindowEngine):
             if isinstance(error, torch.OutOfMemoryError):
                 # Without it as a cause: its traceback holds tensors, and so the memory that is short.
                 message = (
-                    f"the GPU's memory does not hold a batch of {self._batch_size} windows; a smaller "
-                    f"--batch-size takes less, and so does --precision bfloat16"
+                    f"GPU memory is too small for a batch of {self._batch_size} windows; use a smaller "
+                    f"--batch-size or --precision bfloat16"
                 )
                 future.set_exception(DeviceError(message))
             else:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How near a restored track comes to its original, both as 44.1 kHz stereo."""
+    """How close a restored track is to its original, both as 44.1 kHz stereo."""
 
     original: Path
     restored: Path
@@ -76,7 +76,7 @@ def evaluate_pair(
     codecs: CodecPool | None = None,
     on_progress: Progress | None = None,
 ) -> Evaluation:
-    """Return how near ``restored`` comes to ``original``.
+    """Return how close ``restored`` is to ``original``.
 
     Both are sound files, or archives, whose names end in .earz, which are decoded as they are read.
     Memory does not grow with their length, except by 40 kB a second if ``perceptual`` asks for the
@@ -144,7 +144,7 @@ def _warnings_of(lag: Lag, x: Sound, y: Sound, n_compared: int) -> list[str]:
     """Return sentences of a lag that may be another, and of what each track has beyond the other."""
     found = []
     if lag.rival is not None:
-        found.append(f"the lag may be another: {lag.rival} samples fits as well as {lag.n_samples}")
+        found.append(f"the lag may differ: {lag.rival} samples fit as well as {lag.n_samples}")
     for track in (y, x):
         n = track.length() - n_compared
         if n:

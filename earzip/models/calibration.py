@@ -2,7 +2,7 @@
 
 A step in proportion to the scale that the encoder itself gives a channel is the noise that its decoder
 was trained to bear; so one preset costs the same loss with every model that was calibrated. What it
-costs in bits differs from model to model, and is told.
+costs in bits differs from model to model; the specification states it.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def fetch_checkpoint(
         ) from error
     found = sha256_of(path)
     if sha256 is not None and found != sha256.lower():
-        raise ModelDamagedError(f"has SHA-256 {found}, required is {sha256}", path)
+        raise ModelDamagedError(f"has SHA-256 {found}, expected {sha256}", path)
     return FetchedCheckpoint(path, publication, _revision(path, publication.file), found)
 
 

@@ -1,4 +1,4 @@
-"""Models into the folder of models and out of it: import, export, calibration anew."""
+"""Install, export and recalibrate models."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TRANSFORMER_CONTEXT = 32
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What is said of a checkpoint that is imported."""
+    """How a checkpoint is imported."""
 
     name: str
     licence: str
@@ -62,7 +62,7 @@ def import_model(
     SourceError for music of which nothing can be read.
     """
     if not is_model_name(options.name):
-        raise UsageError(f"{options.name!r} cannot be the name of a model: letters, digits, . _ -")
+        raise UsageError(f"{options.name!r} cannot name a model: use letters, digits, . _ -")
     runtime = replace(options.runtime, device=usable_device(options.runtime))
     folder = folder or model_folders()[-1]
     _refuse_shadowed(options.name, folder)
@@ -91,14 +91,14 @@ def calibrate_model(
     runtime: Runtime | None = None,
     on_unreadable: OnUnreadable | None = None,
 ) -> ModelSpec:
-    """Measure steps and rates of an installed model anew, on ``music``, and write its specification.
+    """Recalibrate an installed model on ``music``: measure steps and rates, write its specification.
 
     Archives that were made before stay readable: their steps stand in them. Raises SourceError for
     music of which nothing can be read, TargetError where the specification cannot be written,
     UsageError for an embedded model, whose steps were trained.
     """
     if spec.path.parent == model_folders()[0]:
-        raise UsageError(f"{spec.name} is embedded: its steps were trained with it")
+        raise UsageError(f"{spec.name} is embedded: its steps come from training")
     runtime = runtime or Runtime("cpu")
     runtime = replace(runtime, device=usable_device(runtime))
     calibrated = _calibrated(spec, music, runtime, on_unreadable)
@@ -189,7 +189,8 @@ def _read_network(checkpoint: Path, config: Path | None) -> TrainedNetwork:
         return read_published(checkpoint, config)
     if config is not None:
         raise UsageError(
-            "a run of training has its own configuration; --config is for others", config
+            "a training run has its own configuration; --config is for published checkpoints",
+            config,
         )
     return read_run(checkpoint)
 
@@ -225,7 +226,7 @@ def _refuse_shadowed(name: str, folder: Path) -> None:
 def _refuse_existing(targets: Sequence[Path], *, force: bool) -> None:
     for target in targets:
         if not force and os.path.lexists(target):
-            raise TargetError("exists already; --force replaces it", target)
+            raise TargetError("already exists; use --force to replace it", target)
 
 
 @contextmanager

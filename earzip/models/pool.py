@@ -54,7 +54,7 @@ class CodecPool:
             return self._codecs[spec.sha256]
 
     def close(self) -> None:
-        """End the codecs' threads, once no track is in hand."""
+        """End the codecs' threads, once no track is in progress."""
         with self._loading:
             for codec in self._codecs.values():
                 codec.close()

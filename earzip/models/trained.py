@@ -99,12 +99,12 @@ def read_run(folder: Path) -> TrainedNetwork:
             raise ValueError(f"rounding is {rounding!r}, expected a number from 0 to 1")
     except FileNotFoundError as error:
         raise UsageError(
-            f"is no finished run of training: there is no {RUN_NETWORK}; "
+            f"is not a finished training run; missing: {RUN_NETWORK}; "
             "`earzip train run` goes on with a run that was stopped",
             folder,
         ) from error
     except KeyError as error:
-        raise ModelDamagedError(f"does not describe a network: it has no {error}", path) from error
+        raise ModelDamagedError(f"does not describe a network: missing {error}", path) from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelDamagedError(f"does not describe a network: {error}", path) from error
     weights = _read_weights(folder / RUN_WEIGHTS)

@@ -42,9 +42,9 @@ class TrackEntry:
     facts: TrackFacts
     measures: Mapping[str, float] | None = None
     problem: str | None = None
-    """What is wrong, as the page tells it: without the folders of whoever makes it."""
+    """What is wrong, as the page shows it: without the user's directories."""
     problem_in_full: str | None = None
-    """The same for whoever makes it."""
+    """The same with full paths, for the terminal."""
     is_undecoded: bool = False
     """What is wrong cost the track's pictures."""
     notes: list[str] = field(default_factory=list)

@@ -72,7 +72,7 @@ class TrainingLog:
                 file.write(json.dumps(record) + "\n")
 
     def draw(self) -> None:
-        """Draw the curves anew."""
+        """Draw the curves again."""
         if self._accelerator.is_main_process:
             draw_curves(read_log(self._folder), self._folder / CURVES)
 

@@ -57,7 +57,7 @@ class PreparationOptions:
 
 @dataclass(frozen=True)
 class TrackReport:
-    """What became of one track; no measures: it cannot be decoded."""
+    """The outcome for one track; no measures: it cannot be decoded."""
 
     path: Path
     measures: Measures | None
@@ -143,7 +143,7 @@ def prepare(
     # A report alone is of an attempt that kept nothing, and is in nobody's way.
     for path in (samples, index):
         if not options.force and os.path.lexists(path):
-            raise TargetError("exists already; --force replaces it", path)
+            raise TargetError("already exists; use --force to replace it", path)
     make_folder(samples)
     reap_stale(samples.parent)
     done = Preparation()

@@ -127,7 +127,7 @@ def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_resu
             digest = hashlib.sha256()
             while block := file.read(_HASH_BLOCK_BYTES):
                 if file.tell() > before.st_size:  # one that goes on growing would never end
-                    raise SourceError("changed while it was read", source)
+                    raise SourceError("changed while earzip read it", source)
                 digest.update(block)
                 if on_progress:
                     on_progress(0)  # a request to stop is heard while a file is hashed
@@ -310,7 +310,7 @@ class _Encoding:
         try:
             tags = read_tags(self.source)
         except TagError as error:
-            return TagSet(), [f"tags cannot be read and are not archived: {error.message}"]
+            return TagSet(), [f"tags cannot be read and were not archived: {error.message}"]
         return tags, list(tags.problems)
 
     def _quality_check(self, facts: SourceFacts) -> QualityCheck:
@@ -329,7 +329,7 @@ class _Encoding:
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror}", self.source) from error
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise SourceError("changed while it was read", self.source)
+            raise SourceError("changed while earzip read it", self.source)
 
 
 def _layout_warnings(reader: SourceReader) -> list[str]:

@@ -48,7 +48,7 @@ def open_exact(form: str, source: Path, facts: SourceFacts, folder: Path) -> Ite
                 write_exact_flac(flac, reader.blocks(), rate, channels, bits)
             yield flac
     except OSError as error:
-        raise TargetError(f"no exact copy can be made here: {error.strerror}", folder) from error
+        raise TargetError(f"cannot store an exact copy here: {error.strerror}", folder) from error
 
 
 def is_exact(archive: Path, source: Path, on_progress: Progress) -> bool:

@@ -29,7 +29,9 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
         if not force and os.path.lexists(target):
             if _begins_with(target, head, len(head) + 4 * shape[0] * shape[1]):
                 return LatentsResult("up_to_date", archive, target, *shape)
-            raise TargetError("exists and holds something else; --force replaces it", target)
+            raise TargetError(
+                "already exists with other content; use --force to replace it", target
+            )
         make_folder(target)
         with atomic_write(target, replace=force) as file:
             file.write(head)

@@ -1,4 +1,4 @@
-"""The check of a new archive: what decodes from it against its source, and a floor under that."""
+"""Quality check of a new archive: decode it, compare with the source, enforce the floor."""
 
 from __future__ import annotations
 
@@ -92,4 +92,4 @@ class QualityCheck:
                 sizes = write(header, exact=copy)
             if is_exact(writer.temporary, self.source, self.on_progress):
                 return header, sizes
-        raise SourceError("changed while it was read", self.source)
+        raise SourceError("changed while earzip read it", self.source)

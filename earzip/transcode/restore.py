@@ -70,7 +70,7 @@ def restore_file(
             may_replace = options.force or origin == plan.digest(reader, whole=False)
             if not may_replace:
                 raise TargetError(
-                    "exists and is not what would be written; --force replaces it", target
+                    "already exists with other content; use --force to replace it", target
                 )
             if origin is None:
                 require_replaceable(target, archive, reader.header.source)
@@ -87,7 +87,7 @@ def restored_already(
     """Return what `restore_file` does for a ``target`` that is up to date, None for any other.
 
     Opens the header of the archive and the metadata of ``target``. None is also for files that are odd
-    or not there, with ``options.force``, which restores anew, and where ``target`` is to be the source
+    or not there, with ``options.force``, which restores again, and where ``target`` is to be the source
     file itself: only its bytes tell. Raises nothing; loads no torch.
     """
     archive, target = Path(archive), Path(target)
@@ -140,7 +140,7 @@ class _Restoration:
         """Write the target, from the exact copy if there is one."""
         is_coded = self.reader.header.exact is None
         if is_coded:
-            _ = self.codec  # one that is not installed is told of before anything else is
+            _ = self.codec  # a model that is not installed is reported before anything else
         saved = read_saved_tags(self.reader, keep_going=self.options.keep_going)
         make_folder(self.target)
         if is_coded:
@@ -248,7 +248,7 @@ class _Restoration:
 
 @contextmanager
 def _errors_about(target: Path, temporary: Path) -> Iterator[None]:
-    """Let errors of a file that the user never sees name the one that it is to become."""
+    """Report errors on the temporary file under the target's name."""
     try:
         yield
     except EarzipError as error:

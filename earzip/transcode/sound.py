@@ -162,7 +162,7 @@ class CodedSound:
     def warnings(self) -> tuple[str, ...]:
         """A sentence for each lost segment that is only a neighbour."""
         return tuple(
-            f"segment {i}, which is beside the range, is damaged: the sound next to it may differ"
+            f"segment {i} beside the range is damaged: the sound next to it may differ"
             for i in sorted(self.lost)
             if i not in self.segments
         )
@@ -183,7 +183,7 @@ class CodedSound:
                         "overflows in float16; --precision float32 or bfloat16 has a greater range",
                         self.reader.path,
                     )
-                self._lose(i, "decodes to numbers that are no sound")
+                self._lose(i, "decodes to numbers that are not sound")
             if i in self.lost:
                 yield np.zeros_like(cut)
             else:
@@ -194,7 +194,7 @@ class CodedSound:
         try:
             return read_segment(self.reader, i)
         except DamagedArchiveError as error:
-            beside = "" if i in self.segments else " (the range beside it needs it as context)"
+            beside = "" if i in self.segments else " (needed as context for the range beside it)"
             self._lose(i, error.message + beside, error)
             n_frames = self.reader.header.segment_frames(i)
             return np.zeros((self.reader.header.model.n_latents, n_frames), np.float32)
@@ -319,7 +319,7 @@ def codec_of(reader: ArchiveReader, pool: CodecPool) -> Codec:
     codec = pool.of_model(spec)
     if header.geometry != codec.geometry or header.model.n_latents != codec.n_latents:
         raise ArchiveError(
-            f"was coded with a geometry that its model {spec.name!r} does not have", reader.path
+            f"was coded with another geometry than that of its model {spec.name!r}", reader.path
         )
     return codec
 

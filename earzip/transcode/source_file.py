@@ -43,8 +43,8 @@ def require_own_container(options: RestoreOptions, target: Path) -> None:
     suffix = target.suffix.lower()
     if options.container is None and suffix in AUDIO_EXTENSIONS - _OURS:
         raise TargetError(
-            "would hold FLAC, as the archive has no copy of a source file of that kind: name it .flac "
-            "or .wav, or give a folder",
+            "would hold FLAC: the archive has no copy of a source file of that kind; use a name in .flac "
+            "or .wav, or a directory",
             target,
         )
 
@@ -83,7 +83,9 @@ def restore_source_file(
                 "up_to_date", reader.path, target, duration_s, source.n_frames, exact=True
             )
         if not options.force:
-            raise TargetError("exists and is not the source; --force replaces it", target)
+            raise TargetError(
+                "already exists and is not the source; use --force to replace it", target
+            )
         if read_provenance(target) is None:  # what earzip wrote is no source
             require_replaceable(target, reader.path, source)
     make_folder(target)
@@ -126,12 +128,14 @@ def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> No
             raise TargetError("is the archive itself, which is never overwritten", target)
         same_size = target.stat().st_size == source.n_bytes
     except OSError as error:
-        raise TargetError(f"cannot be compared to the source: {error.strerror}", target) from error
+        raise TargetError(
+            f"cannot be compared with the source: {error.strerror}", target
+        ) from error
     if same_size and sha256_of(target, TargetError) == source.sha256:
         raise TargetError("is the source of this archive, which is never overwritten", target)
     if _is_sound_like(target, source):
         raise TargetError(
-            "may be the source of this archive with other tags, which is never overwritten: "
+            "may be the source of this archive with other tags, which is never overwritten; "
             "move it away to restore here",
             target,
         )

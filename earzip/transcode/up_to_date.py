@@ -1,4 +1,4 @@
-"""What stands in the place of a new archive, and whether it is as good as that."""
+"""Whether an archive that exists is up to date, and what may replace it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from earzip.results import CompressResult, Status
 
 @dataclass(frozen=True)
 class TargetState:
-    """What an archive that is there means for the one that is to be made."""
+    """What an existing archive means for the one about to be made."""
 
     result: CompressResult | None = None
-    """That it does: it is up to date."""
+    """Set if it is up to date: nothing is to be done."""
     notes: tuple[str, ...] = ()
-    """What is said of one that is replaced."""
+    """Warnings about the archive that is replaced."""
     has_exact_copy: bool = False
     """The new one has one too, of its own source: what was promised is not taken back in silence."""
 
@@ -50,11 +50,11 @@ def compressed_already(
     model and settings, has what ``options`` ask for, and is as long as its index says. Neither the
     source nor the sound in the archive is read: what was changed behind its size and time, or has
     rotted, is only seen with ``options.verify_sources``, which makes this None. So does
-    ``options.force``: whoever replaces archives of other bytes wants the bytes looked at.
+    ``options.force``: a user who replaces archives of other bytes wants the bytes compared.
 
     ``settings`` are those of ``options``, for a caller with many files; None: they are looked up, which
     takes longer than all the rest. None is also for files that are odd or not there, and for an archive
-    below a floor that fails: `earzip.transcode.compress.compress_file` tells of them. Raises
+    below a floor that fails: `earzip.transcode.compress.compress_file` reports them. Raises
     ModelNotFoundError or ModelDamagedError where ``settings`` are not given. Loads no torch.
     """
     if options.verify_sources or options.force:
@@ -110,12 +110,12 @@ def inspect_target(
         return TargetState(None, (f"replaced {reason}",), header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:
-        options.floor.require(result.measures, "; the archive that is there stays")
+        options.floor.require(result.measures, "; the existing archive stays")
     return TargetState(result)
 
 
 def _has_exact_copy(target: Path) -> bool:
-    """Return whether there is an archive with an exact copy, of whichever source."""
+    """Return whether there is an archive with an exact copy, whatever its source."""
     try:
         with ArchiveReader(target) as reader:
             return reader.header.exact is not None
@@ -129,21 +129,21 @@ def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, A
         with ArchiveReader(target) as reader:
             header, sizes = reader.header, reader.sizes
     except ArchiveError as error:
-        what = "is not an archive of this source; --force replaces it"
+        what = "is not an archive of this source; use --force to replace it"
         if isinstance(error, DamagedArchiveError):
-            what = f"is damaged ({error.message}) and does not say of what; --force makes it anew"
-        raise TargetError(f"exists and {what}", target) from error
+            what = f"is too damaged ({error.message}) to tell its source; use --force to replace it"
+        raise TargetError(f"already exists and {what}", target) from error
     if header.source.sha256 == sha256:
         return header, sizes
     if header.source.name == portable_name(source):
         raise TargetError(
-            "exists and is the archive of its source as that was before it changed; "
-            "--force archives it anew",
+            "already exists, made from an earlier version of this source; "
+            "use --force to replace it",
             target,
         )
     raise TargetError(
-        f"exists and is the archive of another file, {header.source.name!r} with SHA-256 "
-        f"{header.source.sha256[:16]}…; --force replaces it",
+        f"already exists and is the archive of another file, {header.source.name!r} with SHA-256 "
+        f"{header.source.sha256[:16]}…; use --force to replace it",
         target,
     )
 
@@ -152,9 +152,9 @@ def _why_replace(header: Header, settings: ArchiveSettings, options: CompressOpt
     """Return which archive does not do, in words; None for one that does if it is whole."""
     if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
         changes = ", ".join(settings.changes_since(header))
-        return f"the archive that was made with other settings: {changes}"
+        return f"the archive made with other settings: {changes}"
     if options.checks and header.check is None:
-        return "the archive that was made without a check"
+        return "the archive made without a check"
     floor = options.floor
     if floor and header.check and not header.exact and floor.wants_exact(header.check.measures):
         why = "is below the floor" if header.check.measures else "has no measures"
@@ -191,7 +191,7 @@ def result_of(
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """A model and a preset."""
+    """The settings that decide an archive's bytes: a model and a preset."""
 
     spec: ModelSpec
     quality: str
@@ -213,7 +213,7 @@ class ArchiveSettings:
         """Return in words how these settings differ from those of an archive.
 
         Of the model, its coding of symbols and the quality that is before → now. Other steps or rounding
-        are only told where these are the same: otherwise they are other ones as a rule.
+        are named only where these are the same; otherwise they usually differ too.
         """
         before, model = header.model, self.spec
         changes = []

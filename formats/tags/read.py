@@ -176,7 +176,7 @@ def tag_set(found: Found) -> TagSet:
     try:
         _merge_bounded(tags, BlockView(chapters=found.chapters), same_family=True)
     except TagError as error:
-        tags.problems.append(f"the chapters are not archived: {error.message}")
+        tags.problems.append(f"the chapters were not archived: {error.message}")
     data = [picture.data for picture in tags.pictures]
     for kind, block, sound in kept:
         spans = picture_spans(block) if sound and kind in _COMMENT_KINDS else ()

@@ -36,7 +36,7 @@ def find_wav_tags(file: BinaryIO) -> Found:
     if info:
         found.take(file, "riff-info", *info)
     if others:
-        found.problems.append(f"these chunks are not archived: {', '.join(others)}")
+        found.problems.append(f"these chunks were not archived: {', '.join(others)}")
     return found
 
 
@@ -57,7 +57,7 @@ def find_aiff_tags(file: BinaryIO) -> Found:
     if texts:
         found.blocks.append(("aiff-text", b"".join(texts)))
     if others:
-        found.problems.append(f"these chunks are not archived: {', '.join(others)}")
+        found.problems.append(f"these chunks were not archived: {', '.join(others)}")
     return found
 
 

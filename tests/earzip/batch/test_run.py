@@ -85,8 +85,8 @@ def test_a_file_that_fails_is_named_with_its_reason_and_the_others_go_on(plan):
 
 
 def test_an_error_about_another_file_names_that_file(plan):
-    _, records = _run(plan, _failing("a", lambda job: TargetError("exists already", job.target)))
-    assert records[0][2] == f"{plan.jobs[0].target}: exists already"
+    _, records = _run(plan, _failing("a", lambda job: TargetError("already exists", job.target)))
+    assert records[0][2] == f"{plan.jobs[0].target}: already exists"
 
 
 def test_damage_met_while_restoring_is_a_failed_file(plan):
@@ -257,7 +257,7 @@ def test_a_copy_never_replaces_another_file_unless_forced(with_cover, tmp_path):
     copy.parent.mkdir()
     copy.write_bytes(b"another")
     report, records = _run(with_cover, copy_others=True)
-    assert records[-1] == ("cover.jpg", FileStatus.FAILED, f"{copy}: exists already")
+    assert records[-1] == ("cover.jpg", FileStatus.FAILED, f"{copy}: already exists")
     assert (report.exit_code, copy.read_bytes()) == (3, b"another")
     _run(with_cover, copy_others=True, force=True)
     assert copy.read_bytes() == b"picture"

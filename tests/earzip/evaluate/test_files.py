@@ -133,7 +133,7 @@ def test_a_lag_that_may_be_another_is_told(tmp_path: Path) -> None:
     y, x = (write(tmp_path / f"{name}.wav", loop) for name in "yx")
     found = evaluate_pair(y, x, align=True)
     assert found.lag == 0
-    assert [w.partition(":")[0] for w in found.warnings] == ["the lag may be another"]
+    assert [w.partition(":")[0] for w in found.warnings] == ["the lag may differ"]
 
 
 def test_a_short_track_may_begin_after_the_end_of_the_other(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_bad_configuration_is_a_usage_error(music: Path, tmp_path: Path, text:
 
 
 def test_a_model_of_that_name_is_replaced_by_force_alone(spec: ModelSpec, music: Path) -> None:
-    with pytest.raises(TargetError, match=r"tiny-ear.safetensors: exists already"):
+    with pytest.raises(TargetError, match=r"tiny-ear.safetensors: already exists"):
         import_model(CHECKPOINT, [music], options())
     forced = import_model(CHECKPOINT, [music], options(force=True, licence="MIT"))
     assert find_model("tiny-ear") == forced
@@ -145,7 +145,7 @@ def test_an_export_is_all_that_archives_need(
         path.unlink()
     monkeypatch.setenv("EARZIP_MODELS", str(kept))
     restore_file(archive, tmp_path / "restored.flac")
-    with pytest.raises(TargetError, match="exists already"):
+    with pytest.raises(TargetError, match="already exists"):
         export_model(find_model("tiny-ear"), kept)
 
 

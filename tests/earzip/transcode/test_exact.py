@@ -139,7 +139,9 @@ def test_the_source_file_replaces_nothing_without_force(tmp_path: Path) -> None:
     other = tmp_path / "out" / "a.ogg"
     other.parent.mkdir()
     other.write_bytes(b"something else")
-    with pytest.raises(Exception, match="exists and is not the source; --force replaces it"):
+    with pytest.raises(
+        Exception, match="already exists and is not the source; use --force to replace it"
+    ):
         restore_file(archive, other, AS_SOURCE)
     assert other.read_bytes() == b"something else"
     restore_file(archive, other, replace(AS_SOURCE, force=True))

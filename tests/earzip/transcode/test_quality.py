@@ -100,7 +100,7 @@ def test_a_checked_archive_is_up_to_date_and_one_without_is_made_anew(
     target = tmp_path / "a.earz"
     compress_file(song, target, TINY)
     (warning,) = compress_file(song, target, CHECKED).warnings
-    assert warning == "replaced the archive that was made without a check"
+    assert warning == "replaced the archive made without a check"
     assert compress_file(song, target, CHECKED).status == "up_to_date"
     assert compress_file(song, target, TINY).status == "up_to_date"
     (warning,) = compress_file(song, target, with_floor("lossless")).warnings

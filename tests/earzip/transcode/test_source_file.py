@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tiny_model")
 def test_an_existing_target_is_kept(archive: Path, song: Path, tmp_path: Path) -> None:
     before = song.read_bytes()
     os.utime(song, ns=(1, 1))
-    with pytest.raises(TargetError, match="--force replaces it"):
+    with pytest.raises(TargetError, match="use --force to replace it"):
         restore_file(archive, song)
     assert song.read_bytes() == before
 
@@ -133,6 +133,6 @@ def test_a_target_that_comes_meanwhile_is_kept(
         return atomic_path(path, replace=replace)
 
     monkeypatch.setattr("earzip.transcode.restore.atomic_path", late)
-    with pytest.raises(TargetError, match="exists already"):
+    with pytest.raises(TargetError, match="already exists"):
         restore_file(archive, target)
     assert target.read_bytes() == b"mine"

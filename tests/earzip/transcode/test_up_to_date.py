@@ -69,7 +69,7 @@ def test_other_bytes_of_the_same_size_and_time_are_seen_by_reading_them(
 
 
 def test_force_looks_at_the_bytes(tmp_path: Path) -> None:
-    """So that "--force archives it anew" is true of what only the bytes tell."""
+    """So that "use --force to replace it" is true of what only the bytes tell."""
     source = write_wav(tmp_path / "a.wav", music(20_000), subtype="PCM_16")
     archive = compress_file(source, tmp_path / "a.earz", TINY).target
     forced = replace(TINY, force=True)

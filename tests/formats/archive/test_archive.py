@@ -160,7 +160,7 @@ def test_an_existing_archive_can_be_protected(song: Path) -> None:
     before = song.read_bytes()
     header = sample_header(0)
     with (
-        pytest.raises(TargetError, match="exists already"),
+        pytest.raises(TargetError, match="already exists"),
         ArchiveWriter(song, replace=False) as writer,
     ):
         writer.write(header)

@@ -594,7 +594,7 @@ def test_untagged_files_have_no_tags_and_get_none(tmp_path):
 
 def test_recording_chunks_that_are_not_archived_are_named(tmp_path):
     source = append_chunks(blank(tmp_path / "in.wav"), b"bext" + struct.pack("<I", 4) + b"abcd")
-    assert read_tags(source).problems == ["these chunks are not archived: bext"]
+    assert read_tags(source).problems == ["these chunks were not archived: bext"]
 
 
 def test_missing_files_and_other_formats_are_refused(tmp_path):
