@@ -28,7 +28,7 @@ class EarzipError(Exception):
     ``message`` says what is wrong and what was expected; ``path`` is the file it is about, if any.
     """
 
-    exit_code = ExitCode.FATAL
+    exit_code: int = ExitCode.FATAL
 
     def __init__(self, message: str, path: str | os.PathLike[str] | None = None) -> None:
         super().__init__(message)

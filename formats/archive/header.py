@@ -40,8 +40,7 @@ from earzip.formats.geometry import (
     max_segment_bytes,
     n_samples_at,
 )
-from earzip.formats.symbols.coding import SYMBOL_CODINGS, unpack
-from earzip.metrics.windows import CONTEXT
+from earzip.formats.symbols.coding import CONTEXT, SYMBOL_CODINGS, unpack
 
 _ASCII = re.compile(r"[ -~]+")
 _INT64_MAX = 2**63 - 1

@@ -13,8 +13,7 @@ from earzip.formats.archive.frames import MAX_FRAMES, compress_frames, decompres
 from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
 from earzip.formats.symbols import packed
-from earzip.formats.symbols.coding import MAX_SYMBOL, PACKED, coding_for, pack, unpack
-from earzip.metrics.windows import CONTEXT
+from earzip.formats.symbols.coding import CONTEXT, MAX_SYMBOL, PACKED, coding_for, pack, unpack
 from tests.formats.symbols.spec_symbols import read_symbols
 
 
