@@ -2,6 +2,7 @@
 
     python -m benchmarks.structure                  this checkout
     python -m benchmarks.structure --root ../other  another one, of an older commit say
+    python -m benchmarks.structure --enter song.flac   files and functions that one track enters
 
 A *room* is what lies in the package `earzip`: a module, or a folder with all that is in it. An *arrow*
 leads from a room to one that it imports, at the top, in a function, or for types alone. A room stands on
@@ -14,11 +15,16 @@ import argparse
 import ast
 import io
 import json
+import sys
+import tempfile
+import threading
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 PACKAGES = {"earzip": "earzip", "cli": "earzip.cli", "formats": "earzip.formats"}
 """Folders of a checkout, and the packages that they are."""
@@ -209,11 +215,57 @@ def count(root: Path) -> dict[str, object]:
     }
 
 
+def enter(source: Path) -> dict[str, dict[str, int]]:
+    """Return how many of our files and functions a compress and a restore of ``source`` enter."""
+    import earzip.cli  # noqa: PLC0415  # of the environment: it may be another checkout's
+    import earzip.formats  # noqa: PLC0415
+    from earzip.cli.main import cli  # noqa: PLC0415
+
+    ours = tuple(p for each in (earzip, earzip.cli, earzip.formats) for p in each.__path__)
+    found = {}
+    # Twice: the first time modules are loaded, and enter functions of their own.
+    with tempfile.TemporaryDirectory() as loading, tempfile.TemporaryDirectory() as folder:
+        for command in [*_both(source, loading), *_both(source, folder)]:
+            seen: set[tuple[str, str]] = set()
+
+            def note(frame: FrameType, event: str, _arg: object, seen: set[Any] = seen) -> None:
+                code = frame.f_code
+                if (
+                    event == "call"
+                    and code.co_filename.startswith(ours)
+                    and code.co_name != "<module>"
+                ):
+                    seen.add((code.co_filename, code.co_qualname))
+
+            threading.setprofile(note)
+            sys.setprofile(note)
+            try:
+                cli.main(command)
+            except SystemExit as end:
+                if end.code:
+                    raise
+            finally:
+                sys.setprofile(None)
+                threading.setprofile(None)
+            files = len({name for name, _ in seen})
+            found[command[0]] = {"files": files, "functions": len(seen)}
+    return found
+
+
+def _both(source: Path, folder: str) -> list[list[str]]:
+    archive = str(Path(folder, "a.earz"))
+    restored = str(Path(folder, "a.flac"))
+    return [["compress", str(source), "-o", archive], ["restore", archive, "-o", restored]]
+
+
 def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent)
-    print(json.dumps(count(parser.parse_args().root), indent=2))
+    parser.add_argument("--enter", type=Path, metavar="SOURCE")
+    arguments = parser.parse_args()
+    found = enter(arguments.enter) if arguments.enter else count(arguments.root)
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":
