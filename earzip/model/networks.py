@@ -6,18 +6,20 @@ from typing import Any
 
 from torch import Tensor
 
-from earzip.model.config import EarConfig, SpectralConfig, TransformConfig
+from earzip.model.config import EarConfig, LevelConfig, SpectralConfig, TransformConfig
 from earzip.model.ear import EarVae
+from earzip.model.level_vae import LevelVae
 from earzip.model.oobleck import fold_weight_norm
 from earzip.model.spectral import SpectralVae
 from earzip.model.transform import TransformVae
 
-Dimensions = SpectralConfig | TransformConfig | EarConfig
-Network = SpectralVae | TransformVae | EarVae
+Dimensions = SpectralConfig | TransformConfig | LevelConfig | EarConfig
+Network = SpectralVae | TransformVae | LevelVae | EarVae
 
 _DIMENSIONS: dict[str, type[Dimensions]] = {
     "spectral": SpectralConfig,
     "transform": TransformConfig,
+    "levels": LevelConfig,
     "ear": EarConfig,
 }
 
@@ -38,6 +40,8 @@ def build_network(architecture: str, config: dict[str, Any]) -> Network:
             return SpectralVae(dimensions)
         case TransformConfig() as dimensions:
             return TransformVae(dimensions)
+        case LevelConfig() as dimensions:
+            return LevelVae(dimensions)
         case dimensions:
             return EarVae(dimensions)
 

@@ -42,10 +42,17 @@ class Bottleneck(nn.Module):
 
     shares: Tensor
 
-    def __init__(self, config: BottleneckConfig, n_latents: int, n_sparse: int = 0) -> None:
+    def __init__(
+        self,
+        config: BottleneckConfig,
+        n_latents: int,
+        n_sparse: int = 0,
+        *,
+        counts_rest: bool = True,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.prior = _prior_of(n_latents, n_sparse) if config.rate == "prior" else None
+        self.prior = _prior_of(n_latents, n_sparse, counts_rest) if config.rate == "prior" else None
         shares = torch.from_numpy(preset_shares(n_latents, n_sparse))
         self.register_buffer("shares", shares[:, None], persistent=False)
 
@@ -89,8 +96,12 @@ class Bottleneck(nn.Module):
                 return posterior.mean
 
 
-def _prior_of(n_latents: int, n_sparse: int) -> FactorisedPrior | NeighbourPrior:
-    return NeighbourPrior(n_sparse, n_latents) if n_sparse else FactorisedPrior(n_latents)
+def _prior_of(
+    n_latents: int, n_sparse: int, counts_rest: bool
+) -> FactorisedPrior | NeighbourPrior:
+    if n_sparse:
+        return NeighbourPrior(n_sparse, n_latents, counts_rest=counts_rest)
+    return FactorisedPrior(n_latents)
 
 
 def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float) -> Tensor:

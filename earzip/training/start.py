@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from earzip.errors import UsageError
+from earzip.model.level_vae import LevelVae
 from earzip.model.networks import Network
 from earzip.model.spectral import SpectralVae
 from earzip.model.transform import TransformVae
@@ -18,7 +19,11 @@ from earzip.training.data import CropSource
 from earzip.training.discriminator import Discriminator
 from earzip.training.rate import fit_prior
 from earzip.training.run_state import first_misfit, read_parts
-from earzip.training.statistics import measure_statistics, measure_transform_statistics
+from earzip.training.statistics import (
+    measure_level_statistics,
+    measure_statistics,
+    measure_transform_statistics,
+)
 
 _PRIOR_BATCHES = 16
 _LINEAR_MAPS = ("analysis", "synthesis", "envelope_analysis", "envelope_synthesis")
@@ -30,6 +35,8 @@ def start_from_music(network: Network, crops: CropSource, n_batches: int) -> Non
         network.initialise(measure_statistics(network, crops, n_batches))
     elif isinstance(network, TransformVae):
         network.initialise(measure_transform_statistics(network, crops, n_batches))
+    elif isinstance(network, LevelVae):
+        network.initialise(measure_level_statistics(network, crops, n_batches))
 
 
 def linear_maps(network: Network) -> list[nn.Parameter]:

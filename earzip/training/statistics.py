@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from earzip.model import levels
 from earzip.model.config import SAMPLE_RATE
+from earzip.model.level_vae import LevelStatistics, LevelVae
 from earzip.model.mdct import Mdct
 from earzip.model.spectral import LinearStatistics, SpectralVae, mid_side
 from earzip.model.transform import TransformStatistics, TransformVae
@@ -86,6 +88,30 @@ def measure_transform_statistics(
         envelope_analysis=(vectors / deviation).t().float(),
         envelope_synthesis=(vectors * deviation).float(),
         envelope_scale=torch.full((c.n_envelope,), _FIRST_STEP),
+    )
+
+
+@torch.no_grad()
+def measure_level_statistics(vae: LevelVae, crops: CropSource, n_batches: int) -> LevelStatistics:
+    """Return the statistics over ``n_batches`` batches of ``crops``."""
+    c = vae.config
+    steps = range(n_batches)
+    rms, fine_rms = (
+        _smoothed(torch.stack([_energies(mdct, crops, step) for step in steps]).mean(0).sqrt())
+        for mdct in (vae.mdct.long, vae.fine_mdct)
+    )
+    f_hz = (torch.arange(c.n_bins) + 0.5) * (SAMPLE_RATE / 2 / c.hop)
+    weight = k_weighting_response(f_hz).abs().float().clamp(min=_LEAST_WEIGHT)
+    means = []
+    for step in steps:
+        energy = vae.fine_mdct(_mid_side_batch(crops, step)).square() @ vae.bands.t()
+        energy = (energy / vae.bands.sum(1)).unflatten(2, (-1, c.n_fine)).mean(3)
+        means.append(levels.to_db(energy).mean((0, 2)))
+    return LevelStatistics(
+        rms=rms,
+        fine_rms=fine_rms,
+        step=(_FIRST_COEFFICIENT_STEP / weight).expand(2, -1),
+        level_mean_db=torch.stack(means).mean(0),
     )
 
 
