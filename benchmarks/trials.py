@@ -63,14 +63,16 @@ def read_clips(root: Path, tier: str, seconds: float) -> dict[str, Audio]:
     return clips
 
 
-def measures(original: Audio, restored: Audio) -> dict[str, float]:
-    """The five measures and the Zimtohrli distance."""
+def measures(original: Audio, restored: Audio, all_of_them: bool) -> dict[str, float]:
+    """The Zimtohrli distance and, for `all_of_them`, the five measures."""
+    if not all_of_them:
+        return {"d": distance(original, restored)}
     found = measure(original, restored)
     values = {name: float(getattr(found, name)) for name in ("si_sdr_db", "mel", "stft", "icpc", "ccpc")}
     return {"d": distance(original, restored), **values}
 
 
-def opus_ladder(clips: dict[str, Audio]) -> list[dict[str, Any]]:
+def opus_ladder(clips: dict[str, Audio], all_of_them: bool) -> list[dict[str, Any]]:
     """Rates and scores of opusenc's defaults on each clip."""
     rows = []
     for name, audio in clips.items():
@@ -87,7 +89,7 @@ def opus_ladder(clips: dict[str, Audio]) -> list[dict[str, Any]]:
                 sound = np.pad(sound, ((0, 0), (0, max(0, audio.shape[1] - sound.shape[1]))))
                 rate = 8 * coded.stat().st_size / audio.shape[1] * SAMPLE_RATE / 1000
                 row = {"clip": name, "run": "opus", "setting": kbps, "kbps": rate}
-                rows.append(row | measures(audio, sound[:, : audio.shape[1]]))
+                rows.append(row | measures(audio, sound[:, : audio.shape[1]], all_of_them))
         print(name, *(f"{row['kbps']:.1f}/{row['d']:.4f}" for row in rows[-len(OPUS_KBPS) :]), flush=True)
     return rows
 
@@ -125,7 +127,7 @@ def code(
 
 
 @torch.inference_mode()
-def judge(run: str, clips: dict[str, Audio], settings: dict[str, int], rounding: float) -> list[dict[str, Any]]:
+def judge(run: str, clips: dict[str, Audio], settings: dict[str, int], rounding: float, all_of_them: bool) -> list[dict[str, Any]]:
     """Rates and scores of a run on each clip at each setting."""
     network, architecture, exponents = load(run)
     hop, rows = network.config.hop, []
@@ -145,7 +147,7 @@ def judge(run: str, clips: dict[str, Audio], settings: dict[str, int], rounding:
             sound = sound[:, _LEAD * hop : _LEAD * hop + n] / gain
             seconds = n / SAMPLE_RATE
             row = {"clip": name, "run": run, "setting": setting, "kbps": n_bits / seconds / 1000}
-            row |= measures(audio, sound)
+            row |= measures(audio, sound, all_of_them)
             row |= {f"kbps_{kind}": bits / seconds / 1000 for kind, bits in kinds.items()}
             rows.append(row)
     return rows
@@ -179,6 +181,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each clip, its middle")
     parser.add_argument("--every", type=int, default=1, help="only each so many of the clips")
     parser.add_argument("--added", type=int, nargs="*", help="exponents added to those of the scales")
+    parser.add_argument("--measures", action="store_true", help="the five measures too")
     parser.add_argument("--rounding", type=float, default=0.4)
     parser.add_argument("--ladder", type=Path, help="Opus's rows")
     parser.add_argument("--opus", action="store_true", help="make --ladder")
@@ -187,12 +190,12 @@ def main() -> None:
     torch.set_num_threads(1)
     clips = dict(list(read_clips(args.root, args.tier, args.seconds).items())[:: args.every])
     if args.opus:
-        rows = opus_ladder(clips)
+        rows = opus_ladder(clips, args.measures)
         args.ladder.write_text("".join(json.dumps(row) + "\n" for row in rows))
     ladder = [json.loads(line) for line in args.ladder.read_text().splitlines()] if args.ladder else []
     settings = {str(a): a for a in args.added} if args.added is not None else EXPONENTS
     for run in args.runs:
-        rows = judge(run, clips, settings, args.rounding)
+        rows = judge(run, clips, settings, args.rounding, args.measures)
         if args.out:
             with args.out.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -125,7 +125,7 @@ def _bits(mass: Tensor) -> Tensor:
     return -torch.log2(mass + 1e-9)
 
 
-def round_steps(scaled: Tensor, rounding: float) -> Tensor:
+def round_steps(scaled: Tensor, rounding: float | Tensor) -> Tensor:
     """Return latents ``scaled`` to steps as integers; ``rounding`` as in `earzip.quantizer.quantize`."""
     return scaled.sign() * (scaled.abs() + rounding).floor()
 
