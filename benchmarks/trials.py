@@ -68,7 +68,9 @@ def measures(original: Audio, restored: Audio, all_of_them: bool) -> dict[str, f
     if not all_of_them:
         return {"d": distance(original, restored)}
     found = measure(original, restored)
-    values = {name: float(getattr(found, name)) for name in ("si_sdr_db", "mel", "stft", "icpc", "ccpc")}
+    values = {
+        name: float(getattr(found, name)) for name in ("si_sdr_db", "mel", "stft", "icpc", "ccpc")
+    }
     return {"d": distance(original, restored), **values}
 
 
@@ -90,7 +92,11 @@ def opus_ladder(clips: dict[str, Audio], all_of_them: bool) -> list[dict[str, An
                 rate = 8 * coded.stat().st_size / audio.shape[1] * SAMPLE_RATE / 1000
                 row = {"clip": name, "run": "opus", "setting": kbps, "kbps": rate}
                 rows.append(row | measures(audio, sound[:, : audio.shape[1]], all_of_them))
-        print(name, *(f"{row['kbps']:.1f}/{row['d']:.4f}" for row in rows[-len(OPUS_KBPS) :]), flush=True)
+        print(
+            name,
+            *(f"{row['kbps']:.1f}/{row['d']:.4f}" for row in rows[-len(OPUS_KBPS) :]),
+            flush=True,
+        )
     return rows
 
 
@@ -109,7 +115,12 @@ def load(run: str) -> tuple[Network, str, list[int]]:
 
 
 def code(
-    network: Network, architecture: str, exponents: list[int], added: int, latents: Any, rounding: float
+    network: Network,
+    architecture: str,
+    exponents: list[int],
+    added: int,
+    latents: Any,
+    rounding: float,
 ) -> tuple[float, Any, dict[str, float]]:
     """Bits of `latents` `[D, F]`, their quantised values, and bits by kind."""
     config = network.config
@@ -127,7 +138,9 @@ def code(
 
 
 @torch.inference_mode()
-def judge(run: str, clips: dict[str, Audio], settings: dict[str, int], rounding: float, all_of_them: bool) -> list[dict[str, Any]]:
+def judge(
+    run: str, clips: dict[str, Audio], settings: dict[str, int], rounding: float, all_of_them: bool
+) -> list[dict[str, Any]]:
     """Rates and scores of a run on each clip at each setting."""
     network, architecture, exponents = load(run)
     hop, rows = network.config.hop, []
@@ -163,7 +176,9 @@ def report(rows: list[dict[str, Any]], ladder: list[dict[str, Any]]) -> None:
     """Print means by run and setting, and the worst clips."""
     for run, setting in dict.fromkeys((r["run"], r["setting"]) for r in rows):
         mine = [r for r in rows if (r["run"], r["setting"]) == (run, setting)]
-        means = {k: float(np.mean([r[k] for r in mine])) for k in mine[0] if type(mine[0][k]) is float}
+        means = {
+            k: float(np.mean([r[k] for r in mine])) for k in mine[0] if type(mine[0][k]) is float
+        }
         text = " ".join(f"{k} {v:.5f}" if k == "d" else f"{k} {v:.3f}" for k, v in means.items())
         if ladder:
             shares = sorted(((share(r, ladder), r["clip"]) for r in mine), reverse=True)
@@ -180,7 +195,9 @@ def main() -> None:
     parser.add_argument("--tier", default="val")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each clip, its middle")
     parser.add_argument("--every", type=int, default=1, help="only each so many of the clips")
-    parser.add_argument("--added", type=int, nargs="*", help="exponents added to those of the scales")
+    parser.add_argument(
+        "--added", type=int, nargs="*", help="exponents added to those of the scales"
+    )
     parser.add_argument("--measures", action="store_true", help="the five measures too")
     parser.add_argument("--rounding", type=float, default=0.4)
     parser.add_argument("--ladder", type=Path, help="Opus's rows")
@@ -192,7 +209,9 @@ def main() -> None:
     if args.opus:
         rows = opus_ladder(clips, args.measures)
         args.ladder.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ladder = [json.loads(line) for line in args.ladder.read_text().splitlines()] if args.ladder else []
+    ladder = (
+        [json.loads(line) for line in args.ladder.read_text().splitlines()] if args.ladder else []
+    )
     settings = {str(a): a for a in args.added} if args.added is not None else EXPONENTS
     for run in args.runs:
         rows = judge(run, clips, settings, args.rounding, args.measures)

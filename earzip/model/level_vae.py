@@ -166,7 +166,9 @@ class LevelVae(nn.Module):
             is_short = self._saves_by_short(long, short)
             n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
             rest = self._describe(audio, rotated, long, is_short)
-            features = torch.cat([*_levels(n), self._short_log_energies(rotated), self._seen(rest)], -1)
+            features = torch.cat(
+                [*_levels(n), self._short_log_energies(rotated), self._seen(rest)], -1
+            )
             near = self.mdct.long_of(frames, is_short)
             coefficients = torch.where(is_short[:, None, :, None], short, near)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
@@ -185,9 +187,7 @@ class LevelVae(nn.Module):
         return cost[1] * _SHORT_MARGIN + 8 < cost[0]
 
     @torch.no_grad()
-    def _describe(
-        self, audio: Tensor, rotated: Tensor, long: Tensor, is_short: Tensor
-    ) -> Tensor:
+    def _describe(self, audio: Tensor, rotated: Tensor, long: Tensor, is_short: Tensor) -> Tensor:
         """Return the latents beside coefficients, ``[B, F, …]``."""
         c = self.config
         energy = self.fine_mdct(rotated).square() @ self.bands.t() / self.bands.sum(1)
@@ -282,12 +282,18 @@ class LevelVae(nn.Module):
         c = self.config
         widths = self.bands.sum(1)
         share = self._shares(told)[:, None]  # [B, 1, F, n_fine, n_levels]
-        wanted = levels.from_db(told.level_db) * widths  # a fine frame's energy, [B, 2, F, n_levels]
+        wanted = (
+            levels.from_db(told.level_db) * widths
+        )  # a fine frame's energy, [B, 2, F, n_levels]
 
         def by_frame(x: Tensor) -> Tensor:
             return (x.square() @ self.bands.t()).unflatten(2, (-1, c.n_fine))
 
-        missing = (wanted - by_frame(coded).mean(3)).clamp(min=0) + _LEAST_MISSING * wanted + _ENERGY_FLOOR
+        missing = (
+            (wanted - by_frame(coded).mean(3)).clamp(min=0)
+            + _LEAST_MISSING * wanted
+            + _ENERGY_FLOOR
+        )
         drawn_energy = by_frame(shape) + _ENERGY_FLOOR
         bounded = gain.clamp(*_DRAWN_RANGE).unflatten(2, (-1, c.n_fine))
         bounded = bounded + _TONAL_DRAWN * told.is_tonal[:, None, :, None]

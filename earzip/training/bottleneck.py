@@ -101,17 +101,13 @@ class Bottleneck(nn.Module):
                 return posterior.mean
 
 
-def _prior_of(
-    n_latents: int, n_sparse: int, counts_rest: bool
-) -> FactorisedPrior | NeighbourPrior:
+def _prior_of(n_latents: int, n_sparse: int, counts_rest: bool) -> FactorisedPrior | NeighbourPrior:
     if n_sparse:
         return NeighbourPrior(n_sparse, n_latents, counts_rest=counts_rest)
     return FactorisedPrior(n_latents)
 
 
-def quantise_straight_through(
-    latents: Tensor, step: Tensor, rounding: float | Tensor
-) -> Tensor:
+def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float | Tensor) -> Tensor:
     """Return ``latents`` rounded to multiples of ``step``, with gradients for both.
 
     ``rounding`` as in `earzip.quantizer.quantize`: ½, or less for a dead zone.
