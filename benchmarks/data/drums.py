@@ -15,7 +15,6 @@ from pathlib import Path
 
 import mido  # type: ignore[import-untyped]
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from benchmarks.data.arrange import DRUMS, PROGRAM, Event, Piece, save

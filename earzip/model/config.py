@@ -194,8 +194,8 @@ class TransformConfig(_Dimensions):
 class LevelConfig(_Dimensions):
     """Dimensions of a `LevelVae`.
 
-    The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side; `earzip.model.levels`
-    has what the others say.
+    The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side;
+    `earzip.model.levels` has what the others say.
     """
 
     n_bins: int = 1600
@@ -248,7 +248,9 @@ class LevelConfig(_Dimensions):
         """How many latents of a frame are of which kind, in their order."""
         return {
             "coefficients": self.n_coefficients,
-            "levels": 2 * self.n_levels,
+            "levels": self.n_levels,
+            "balance": self.n_levels,
+            "width": self.n_levels // 2,
             "halves": self.n_levels,
             "course": 5 * self.n_blocks,
             "tonal": self.n_levels // 2,

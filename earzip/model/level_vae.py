@@ -10,6 +10,7 @@ statistics of music, so that training starts from a working codec.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -24,8 +25,7 @@ from earzip.model.switched import SwitchedMdct
 from earzip.model.transform import _fine_frames, _levels, _trunk
 from earzip.model.vae import Posterior
 
-_LEVEL_STEP_DB = 4.5
-_COURSE_STEP_DB = 4.5
+_STEPS_DB = {"levels": 4.0, "balance": 5.0, "width": 6.0, "halves": 2.5, "course": 4.5}
 _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
 _GATE_RANGE = (-8.0, 1.0)
 _WORTH_RANGE = (-2.0, 0.6)
@@ -34,9 +34,6 @@ _DOUBT = 8.0  # steps: a coefficient of the coded sound is taken for granted but
 _DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
 _TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
 _LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
-_PLAY_DB = 2.5  # within which a band's level is left to the network
-_HOLD_RANGE_DB = (-15.0, 9.0)
-_MOST_TONAL_HOLD_DB = 1.0
 _ENERGY_FLOOR = 1e-12
 _DB = math.log(10) / 10  # nepers of energy
 
@@ -45,7 +42,7 @@ class LevelStatistics(NamedTuple):
     """Statistics of music that a `LevelVae` starts from.
 
     ``rms`` ``[2, hop]`` and ``fine_rms`` ``[2, fine_hop]``: of mid and side coefficients of either
-    MDCT; ``step`` ``[2, n_bins]``: first steps; ``level_mean_db`` ``[2, n_levels]``.
+    MDCT; ``step`` ``[2, n_bins]``: first steps; ``level_mean_db`` ``[n_levels]``.
     """
 
     rms: Tensor
@@ -55,14 +52,14 @@ class LevelStatistics(NamedTuple):
 
 
 class Described(NamedTuple):
-    """What latents beside coefficients say, for the decoder."""
+    """What latents beside coefficients say, for the decoder; as `levels.Measured` has it."""
 
     level_db: Tensor
-    """``[B, 2, F, n_levels]``: of the mean energy of a coefficient of the fine MDCT."""
+    balance_db: Tensor
+    width_db: Tensor
+    """``[B, F, n_levels]``."""
     half_db: Tensor
-    """``[B, F, n_levels]``: by how much the later half is over the frame's middle."""
     course_db: Tensor
-    """``[B, F, blocks, attack bands]``; 0 but in attacks."""
     is_tonal: Tensor
     """Bool ``[B, F, n_levels]``."""
     is_short: Tensor
@@ -90,25 +87,23 @@ class LevelVae(nn.Module):
         self.mdct = SwitchedMdct(c.hop, c.short_hop)
         self.fine_mdct = Mdct(c.fine_hop)
         self.short_mdct = Mdct(c.short_hop)
-        self.attacks = levels.AttackTransform()
-        self.edges = levels.level_edges(c.fine_hop)
-        if len(self.edges) - 1 != c.n_levels:
-            raise ValueError(f"n_levels is {c.n_levels}, expected {len(self.edges) - 1}")
-        ratio = c.hop // c.fine_hop
-        self.tonal_edges = [edge * ratio for edge in self.edges[::2]]
+        self.transform = levels.ShortTransform()
+        if c.n_levels != levels.N_LEVELS:
+            raise ValueError(f"n_levels is {c.n_levels}, expected {levels.N_LEVELS}")
+        self.tonal_edges = levels.fine_edges(c.hop)[::2]
         self.register_buffer("rms", torch.ones(2, c.hop))
         self.register_buffer("fine_rms", torch.ones(2, c.fine_hop))
-        self.register_buffer("level_mean_db", torch.zeros(2, c.n_levels))
-        bands = levels.band_matrix(self.edges, c.fine_hop)
+        self.register_buffer("level_mean_db", torch.zeros(c.n_levels))
+        bands = levels.band_matrix(levels.fine_edges(c.fine_hop), c.fine_hop)
         self.register_buffer("bands", bands, persistent=False)
         short_bands = band_weights(c.short_hop, c.n_short_bands)
         self.register_buffer("short_band_means", rows_to_means(short_bands), persistent=False)
         sizes = c.layout
         scale_of_rest = torch.cat(
             [
-                torch.full((sizes["levels"] + sizes["halves"],), _LEVEL_STEP_DB),
-                torch.full((sizes["course"],), _COURSE_STEP_DB),
-                torch.ones(sizes["tonal"] + sizes["short"]),
+                torch.full((size,), _STEPS_DB.get(kind, 1.0))
+                for kind, size in sizes.items()
+                if kind != "coefficients"
             ]
         )
         self.register_buffer("scale_of_rest", scale_of_rest, persistent=False)
@@ -165,7 +160,7 @@ class LevelVae(nn.Module):
             long, short = self.mdct.long_of(frames), self.mdct.short_of(frames)
             is_short = self._saves_by_short(long, short)
             n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
-            rest = self._describe(audio, rotated, long, is_short)
+            rest = self._describe(audio, long, is_short)
             features = torch.cat(
                 [*_levels(n), self._short_log_energies(rotated), self._seen(rest)], -1
             )
@@ -187,25 +182,20 @@ class LevelVae(nn.Module):
         return cost[1] * _SHORT_MARGIN + 8 < cost[0]
 
     @torch.no_grad()
-    def _describe(self, audio: Tensor, rotated: Tensor, long: Tensor, is_short: Tensor) -> Tensor:
+    def _describe(self, audio: Tensor, long: Tensor, is_short: Tensor) -> Tensor:
         """Return the latents beside coefficients, ``[B, F, …]``."""
-        c = self.config
-        energy = self.fine_mdct(rotated).square() @ self.bands.t() / self.bands.sum(1)
-        energy = energy.unflatten(2, (-1, c.n_fine))
-        level = levels.to_db(energy.mean(3)) - self.level_mean_db[:, None]
-        early, late = energy.sum(1).unflatten(2, (2, -1)).mean(3).unbind(2)
-        half = (0.5 * (levels.to_db(late) - levels.to_db(early))).clamp(-15, 15)
-        energies = self.attacks.energies(self.attacks.forward(audio))
-        course, is_attack = levels.attack_course(energies, c.n_blocks)
-        half = half * ~is_attack[..., None]
-        tonal = levels.tonal_cells(long, self.tonal_edges) & ~is_attack[..., None]
+        found = levels.measure(audio, self.config.n_blocks, self.transform)
+        tonal = levels.tonal_cells(long, self.tonal_edges) & ~found.course.is_attack[..., None]
         flags = torch.cat([tonal, is_short[..., None]], -1).float() * levels.TONAL_STEP
-        return torch.cat([level.transpose(1, 2).flatten(2), half, course.flatten(2), flags], -1)
+        level = found.level_db - self.level_mean_db
+        course = found.course.course_db.flatten(2)
+        parts = [level, found.balance_db, found.width_db, found.half_db, course, flags]
+        return torch.cat(parts, -1)
 
     def _seen(self, rest: Tensor) -> Tensor:
         """Return the latents beside coefficients as networks see them."""
         sizes = self.config.layout
-        n_db = sizes["levels"] + sizes["halves"] + sizes["course"]
+        n_db = sum(sizes[kind] for kind in _STEPS_DB)
         return torch.cat([rest[..., :n_db] / 12, rest[..., n_db:] / levels.TONAL_STEP], -1)
 
     def _short_log_energies(self, mid_side_audio: Tensor) -> Tensor:
@@ -219,10 +209,11 @@ class LevelVae(nn.Module):
     def _described(self, rest: Tensor) -> Described:
         c = self.config
         sizes = list(c.layout.values())[1:]
-        level, half, course, tonal, short = rest.split(sizes, -1)
-        level = level.unflatten(-1, (2, -1)).transpose(1, 2) + self.level_mean_db[:, None]
+        level, balance, width, half, course, tonal, short = rest.split(sizes, -1)
         return Described(
-            level,
+            level + self.level_mean_db,
+            balance,
+            width.repeat_interleave(2, -1),
             half,
             course.unflatten(-1, (c.n_blocks, -1)),
             (tonal > levels.TONAL_STEP / 2).repeat_interleave(2, -1),
@@ -239,8 +230,8 @@ class LevelVae(nn.Module):
             told = self._described(rest)
             coded = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2)
             coded = F.pad(coded * self.log_step.exp()[:, None], (0, c.hop - c.n_bins))
-            fine: Tensor = self.fine_mdct(self.mdct.inverse(coded, told.is_short))
-            fine = fine / self.fine_rms[:, None]
+            sound = self.mdct.inverse(coded, told.is_short)
+            fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
             seen = fine.transpose(1, 2).flatten(2).unflatten(1, (-1, c.trunk_hop // c.fine_hop))
             features = torch.cat(_levels(seen.flatten(2)), -1)
         described = self.described_in(self._seen(rest))
@@ -257,10 +248,13 @@ class LevelVae(nn.Module):
         )
         with float32_throughout(latents):
             opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), self._least_opened(fine))
-            restored = (fine * opened) * self.fine_rms[:, None]
-            restored = self._with_drawn(restored, shape * self.fine_rms[:, None], gain, told)
+            share = self._share_opened(fine, opened)
+            wanted = self._lacking(told, self._levels_of(sound) * share)
+            drawn = self._drawn(shape * self.fine_rms[:, None], gain, wanted, told)
+            restored = fine * opened * self.fine_rms[:, None] + drawn
             audio = mid_side(self.fine_mdct.inverse(restored))
-            return levels.apply_course(audio, told.course_db, self.attacks)
+            targets = self._targets(told)
+            return levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
 
     def _least_opened(self, fine: Tensor) -> Tensor:
         """Return the share of each coefficient of ``fine`` that no gate may take away.
@@ -274,44 +268,52 @@ class LevelVae(nn.Module):
         share: Tensor = (1 - doubtful).clamp(min=0) * math.exp(_SURE_GATE)
         return share
 
-    def _with_drawn(self, coded: Tensor, shape: Tensor, gain: Tensor, told: Described) -> Tensor:
-        """Return ``coded`` with what its bands lack drawn as ``shape``, held to their levels.
+    def _levels_of(self, sound: Tensor) -> Tensor:
+        """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""
+        bands = self.transform.bands.to(sound.device)
+        by_band = levels.power(self.transform.forward(sound)) @ bands.t() / bands.sum(1)
+        return by_band.unflatten(2, (-1, self.config.n_blocks)).mean(3)
 
-        ``coded``, ``shape``: ``[B, 2, F', fine_hop]``; ``gain``: ``[B, 2, F', n_levels]``, nepers.
+    def _by_frame(self, fine: Tensor) -> Tensor:
+        """Return the energies ``[B, 2, F, n_fine, n_levels]`` of ``fine`` ``[B, 2, F', fine_hop]``."""
+        return (fine.square() @ self.bands.t()).unflatten(2, (-1, self.config.n_fine))
+
+    def _share_opened(self, fine: Tensor, opened: Tensor) -> Tensor:
+        """Return the share of the coded energy that gates leave, ``[B, 2, F, n_levels]``."""
+        scaled = fine * self.fine_rms[:, None]
+        before, after = (self._by_frame(x).mean(3) for x in (scaled, scaled * opened))
+        share: Tensor = ((after + _ENERGY_FLOOR) / (before + _ENERGY_FLOOR)).clamp(max=8.0)
+        return share
+
+    def _lacking(self, told: Described, coded: Tensor) -> Tensor:
+        """Return what mid and side lack of the energy of a bin: ``[B, 2, F, n_levels]``.
+
+        ``coded``: what they have, of that shape.
         """
-        c = self.config
-        widths = self.bands.sum(1)
-        share = self._shares(told)[:, None]  # [B, 1, F, n_fine, n_levels]
-        wanted = (
-            levels.from_db(told.level_db) * widths
-        )  # a fine frame's energy, [B, 2, F, n_levels]
+        both = levels.from_db(told.level_db)
+        side = torch.sigmoid(_DB * told.width_db)
+        wanted = torch.stack([both * (1 - side), both * side], 1)
+        return (wanted - coded).clamp(min=0) + _LEAST_MISSING * wanted + _ENERGY_FLOOR
 
-        def by_frame(x: Tensor) -> Tensor:
-            return (x.square() @ self.bands.t()).unflatten(2, (-1, c.n_fine))
+    def _drawn(self, shape: Tensor, gain: Tensor, lacking: Tensor, told: Described) -> Tensor:
+        """Return ``shape`` ``[B, 2, F', fine_hop]`` at the energies ``lacking``.
 
-        missing = (
-            (wanted - by_frame(coded).mean(3)).clamp(min=0)
-            + _LEAST_MISSING * wanted
-            + _ENERGY_FLOOR
-        )
-        drawn_energy = by_frame(shape) + _ENERGY_FLOOR
-        bounded = gain.clamp(*_DRAWN_RANGE).unflatten(2, (-1, c.n_fine))
+        ``gain``: ``[B, 2, F', n_levels]``, nepers, what a network adds to that.
+        """
+        energy = self._by_frame(shape) / self.bands.sum(1) + _ENERGY_FLOOR
+        wanted = lacking[:, :, :, None] * self._shares(told)[:, None]
+        bounded = gain.clamp(*_DRAWN_RANGE).unflatten(2, (-1, self.config.n_fine))
         bounded = bounded + _TONAL_DRAWN * told.is_tonal[:, None, :, None]
-        amplitude = torch.sqrt(missing[:, :, :, None] * share / drawn_energy) * torch.exp(bounded)
-        rest = 1 - self.bands.sum(0)  # bins outside of all bands are left to the gates
-        whole = coded + shape * (amplitude.flatten(2, 3) @ self.bands)
+        amplitude = torch.sqrt(wanted / energy) * torch.exp(bounded)
+        return shape * (amplitude.flatten(2, 3) @ self.bands)
 
-        half = c.n_fine // 2
-        energy = by_frame(whole).unflatten(3, (2, half)).sum(4)
-        target = (wanted[:, :, :, None] * share).unflatten(3, (2, half)).sum(4)
-        floor = levels.FLOOR * widths
-        off_db = torch.log((target + floor) / (energy + floor)) / _DB
-        hold = off_db.sign() * (off_db.abs() - _PLAY_DB).clamp(min=0)
-        hold = hold.clamp(*_HOLD_RANGE_DB)
-        tonal = told.is_tonal[:, None, :, None]
-        hold = torch.where(tonal, hold.clamp(max=_MOST_TONAL_HOLD_DB), hold)
-        factor = torch.exp(0.5 * _DB * hold).repeat_interleave(half, 3).flatten(2, 3)
-        return whole * (factor @ self.bands + rest)
+    def _targets(self, told: Described) -> Tensor:
+        """Return the energies of a bin of left and right, ``[B, 2, F, 2, n_levels]``, by halves."""
+        both = levels.from_db(told.level_db)
+        of_left = torch.sigmoid(2 * _DB * told.balance_db)
+        of_channels = torch.stack([both * of_left, both * (1 - of_left)], 1)
+        late = 2 * torch.sigmoid(2 * _DB * told.half_db)
+        return of_channels[:, :, :, None] * torch.stack([2 - late, late], 2)[:, None]
 
     def _shares(self, told: Described) -> Tensor:
         """Return the energy of each fine frame over its frame's mean: ``[B, F, n_fine, n_levels]``."""
@@ -324,11 +326,7 @@ class LevelVae(nn.Module):
             return halves
         power = torch.exp(_DB * told.course_db).unflatten(2, (c.n_fine, -1)).mean(3)
         power = power / power.mean(2, keepdim=True)
-        of_level = [self._attack_band(i) for i in range(c.n_levels)]
+        middles = [0.5 * (a + b) for a, b in pairwise(levels.EDGES)]
+        inner = levels.ATTACK_EDGES[1:-1]
+        of_level = [sum(middle >= edge for edge in inner) for middle in middles]
         return torch.where(is_attack[:, :, None, None], power[..., of_level], halves)
-
-    def _attack_band(self, level: int) -> int:
-        width_hz = levels.SAMPLE_RATE / 2 / self.config.fine_hop
-        middle_hz = 0.5 * (self.edges[level] + self.edges[level + 1]) * width_hz
-        inner = levels.ATTACK_EDGES_HZ[1:-1]
-        return sum(middle_hz >= edge for edge in inner)

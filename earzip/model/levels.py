@@ -1,9 +1,11 @@
 """Levels of a network that holds bands to what an archive says of them: measured, and applied.
 
-Level bands are disjoint ranges of bins of the fine MDCT. Four kinds of latents describe them, all of
-them measured and none learned: the level of each band in a frame, of mid and of side; how the later
-half of the frame differs from the earlier one; the course of an attack in blocks of 2.9 ms; and
-where the sound is tonal, so that nothing is to be drawn there.
+All are measured in a short Fourier transform (sine windows of 256 samples, every 128): the energies of
+an MDCT depend on phase, and held to those a band of noise is 2 dB off. A frame is 16 such spectra.
+Latents say, all of them measured and none learned: the level of each band in a frame, both channels
+together; the balance of left and right; the width, side over mid; how the later half of the frame
+differs from the earlier one; the course of an attack, spectrum by spectrum; and where the sound is
+tonal, so that nothing is to be drawn there.
 """
 
 from __future__ import annotations
@@ -15,34 +17,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from earzip.model.config import SAMPLE_RATE
-
 FLOOR = 1e-9  # of a coefficient's mean energy: −90 dB
-ATTACK_EDGES_HZ = (700, 1400, 2800, 5600, 10_000, 21_000)
-N_ATTACK_BANDS = len(ATTACK_EDGES_HZ) - 1
-ATTACK_HOP = 128  # 2.9 ms
-ATTACK_SIZE = 2 * ATTACK_HOP
+HOP = 128  # 2.9 ms
+SIZE = 2 * HOP
+# In bins of 172 Hz: twenty bands of a sixth of an octave (or a bin) from 1.4 to 14 kHz, three on
+# each side.
+EDGES = (
+    4, 5, 6, 8, 9, 10, 11, 13, 14, 16, 18, 20, 23, 26, 29, 32, 36, 41, 46, 51, 58, 65, 73, 81,
+    93, 107, 120,
+)  # fmt: skip
+N_LEVELS = len(EDGES) - 1
+ATTACK_EDGES = (4, 8, 16, 32, 58, 120)
+N_ATTACK_BANDS = len(ATTACK_EDGES) - 1
 TONAL_STEP = 8.0  # what stands for 1 in a latent that is 0 or 1: far above any step
 
 _LEAST_MODULATION_DB = 5.0  # RMS of an attack's course, and more than noise has by chance
 _STRONGEST_DB = 40.0  # of a course
 _TONAL_FLATNESS_DB = -14.0
-_FIRST_HZ, _LAST_HZ, _N_LOG_BANDS = 1400.0, 14_000.0, 20
-_LOWER_HZ, _UPPER_HZ = (690.0, 905.0, 1120.0), (16_000.0, 18_500.0, 20_700.0)
+_DB = math.log(10) / 10  # nepers of energy
+_HOLD_RANGE_DB = (-20.0, 12.0)
+_MOST_TONAL_HOLD_DB = 1.0
+PLAY_DB = 0.5
+"""Within which a band's level is left as it is."""
 
 
-def level_edges(fine_hop: int) -> list[int]:
-    """Return the first bin of each level band and the end of the last, in bins of the fine MDCT.
-
-    Twenty bands of a sixth of an octave from 1.4 to 14 kHz, three below and three above.
-    """
-    width_hz = SAMPLE_RATE / 2 / fine_hop
-    ratio = (_LAST_HZ / _FIRST_HZ) ** (1 / _N_LOG_BANDS)
-    logarithmic = [_FIRST_HZ * ratio**i for i in range(_N_LOG_BANDS + 1)]
-    edges = [round(hz / width_hz) for hz in (*_LOWER_HZ, *logarithmic, *_UPPER_HZ)]
-    for i in range(1, len(edges)):
-        edges[i] = max(edges[i], edges[i - 1] + 1)
-    return edges
+def fine_edges(n_bins: int) -> list[int]:
+    """Return `EDGES` in bins of an MDCT of ``n_bins``."""
+    ratio = n_bins / HOP
+    return [round((edge - 0.5) * ratio) for edge in EDGES]
 
 
 def band_matrix(edges: list[int], n_bins: int) -> Tensor:
@@ -62,81 +64,139 @@ def from_db(level: Tensor) -> Tensor:
     return (torch.exp(level * (math.log(10) / 10)) - FLOOR).clamp(min=0)
 
 
-class AttackTransform:
-    """The short Fourier transform, sine windows of 256, in which an attack's course is measured."""
+class ShortTransform:
+    """The short Fourier transform in which levels are measured and applied, and its inverse."""
 
     def __init__(self) -> None:
-        n = torch.arange(ATTACK_SIZE, dtype=torch.float64)
-        self.window = torch.sin(math.pi * (n + 0.5) / ATTACK_SIZE).float()
-        width_hz = SAMPLE_RATE / ATTACK_SIZE
-        edges = [round(hz / width_hz) for hz in ATTACK_EDGES_HZ]
-        self.first, self.end = edges[0], edges[-1]
-        self.bands = band_matrix(edges, ATTACK_SIZE // 2 + 1)
+        n = torch.arange(SIZE, dtype=torch.float64)
+        self.window = torch.sin(math.pi * (n + 0.5) / SIZE).float()
+        self.bands = band_matrix(list(EDGES), HOP + 1)
+        self.attack_bands = band_matrix(list(ATTACK_EDGES), HOP + 1)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Return the spectrum ``[..., blocks + 1, bins]`` of ``audio`` ``[..., blocks · 128]``.
+        """Return the spectra ``[..., blocks + 1, 129]`` of ``audio`` ``[..., blocks · 128]``.
 
-        Spectrum i is centred on the beginning of block i.
+        Spectrum i is centred on the beginning of block i. White noise of variance 1 has energy 1 a bin.
         """
-        padded = F.pad(audio, (ATTACK_HOP, ATTACK_HOP))
-        frames = padded.unfold(-1, ATTACK_SIZE, ATTACK_HOP) * self.window.to(audio.device)
-        spectrum: Tensor = torch.fft.rfft(frames)
-        return spectrum
+        padded = F.pad(audio, (HOP, HOP)).unfold(-1, SIZE, HOP)
+        spectra: Tensor = torch.fft.rfft(padded * (self.window.to(audio.device) / math.sqrt(HOP)))
+        return spectra
 
-    def inverse(self, spectrum: Tensor) -> Tensor:
+    def inverse(self, spectra: Tensor) -> Tensor:
         """Return the audio of `forward`."""
-        frames = torch.fft.irfft(spectrum, ATTACK_SIZE) * self.window.to(spectrum.device)
-        left, right = frames.split(ATTACK_HOP, -1)
+        frames = torch.fft.irfft(spectra, SIZE) * (self.window * math.sqrt(HOP)).to(spectra.device)
+        left, right = frames.split(HOP, -1)
         return (left[..., 1:, :] + right[..., :-1, :]).flatten(-2)
 
-    def energies(self, spectrum: Tensor) -> Tensor:
-        """Return the energies ``[B, blocks, bands]`` of both channels of `forward` together.
 
-        Those of a block are of the spectrum that is centred on its beginning.
-        """
-        power = torch.view_as_real(spectrum[..., :-1, :]).square().sum((1, -1))
-        energies: Tensor = power @ self.bands.t().to(power.device)
-        return energies
+def power(spectra: Tensor) -> Tensor:
+    """Return the energies ``[..., blocks, 129]`` of all spectra but the last."""
+    energies: Tensor = torch.view_as_real(spectra[..., :-1, :]).square().sum(-1)
+    return energies
 
 
 class Course(NamedTuple):
     """How energies move in attack frames."""
 
     course_db: Tensor
-    """``[B, F, blocks, bands]`` in dB over the frame's mean; 0 in all frames but those of attacks."""
+    """``[B, F, blocks, attack bands]`` in dB over the frame's mean; 0 but in frames of attacks."""
     is_attack: Tensor
     """Bool ``[B, F]``."""
 
 
 def attack_course(energies: Tensor, n_blocks: int) -> Course:
-    """Return the course of an attack in each frame of ``n_blocks`` blocks, from `energies`."""
+    """Return the course of an attack in each frame of ``n_blocks`` spectra.
+
+    ``energies``: ``[B, F · n_blocks, attack bands]`` of both channels together.
+    """
     by_frame = energies.unflatten(1, (-1, n_blocks))
-    mean = by_frame.mean(2, keepdim=True)
-    floor = ATTACK_SIZE * FLOOR
-    course = 10 * torch.log10((by_frame + floor) / (mean + floor))
+    course = 10 * torch.log10((by_frame + FLOOR) / (by_frame.mean(2, keepdim=True) + FLOOR))
     course = course.clamp(-_STRONGEST_DB, _STRONGEST_DB)
     is_attack = course.square().mean((2, 3)).sqrt() > _LEAST_MODULATION_DB
     return Course(course * is_attack[..., None, None], is_attack)
 
 
-def apply_course(audio: Tensor, course_db: Tensor, transform: AttackTransform) -> Tensor:
-    """Return ``audio`` ``[B, 2, F · hop]`` with the course of its energies as given.
+class Measured(NamedTuple):
+    """What is measured of a sound, frame by frame."""
 
-    ``course_db``: as `Course.course_db`; frames where it is 0 throughout stay as they are.
+    level_db: Tensor
+    """``[B, F, N_LEVELS]``: mean energy of a bin, left and right together."""
+    balance_db: Tensor
+    """``[B, F, N_LEVELS]``: half of left over right."""
+    width_db: Tensor
+    """``[B, F, N_LEVELS / 2]``: side over mid, in pairs of bands."""
+    half_db: Tensor
+    """``[B, F, N_LEVELS]``: half of the later half over the earlier; 0 in attacks."""
+    course: Course
+
+
+def measure(audio: Tensor, n_blocks: int, transform: ShortTransform) -> Measured:
+    """Return what is measured of ``audio`` ``[B, 2, F · n_blocks · 128]``, left and right."""
+    spectra = transform.forward(audio)
+    energy = power(spectra)
+    size = transform.bands.sum(1)
+    by_band = (energy @ transform.bands.t() / size).unflatten(2, (-1, n_blocks))
+    left, right = to_db(by_band.mean(3)).unbind(1)
+    halves = by_band.sum(1).unflatten(2, (2, -1)).mean(3)
+    early, late = to_db(halves).unbind(2)
+    course = attack_course(energy.sum(1) @ transform.attack_bands.t(), n_blocks)
+    mid = power((spectra[:, 0] + spectra[:, 1]) * math.sqrt(0.5))
+    pairs = transform.bands.unflatten(0, (-1, 2)).sum(1)
+    of_pairs = torch.stack([mid, energy.sum(1) - mid], 1) @ pairs.t() / pairs.sum(1)
+    of_mid, of_side = to_db(of_pairs.clamp(min=0).unflatten(2, (-1, n_blocks)).mean(3)).unbind(1)
+    return Measured(
+        to_db(by_band.mean(3).sum(1)),
+        (0.5 * (left - right)).clamp(-15, 15),
+        (of_side - of_mid).clamp(-30, 15),
+        (0.5 * (late - early)).clamp(-15, 15) * ~course.is_attack[..., None],
+        course,
+    )
+
+
+def hold(
+    audio: Tensor,
+    targets: Tensor,
+    is_tonal: Tensor,
+    course_db: Tensor,
+    transform: ShortTransform,
+) -> Tensor:
+    """Return ``audio`` ``[B, 2, F · n_blocks · 128]`` held to levels, and to the course of attacks.
+
+    ``targets``: energies ``[B, 2, F, parts, N_LEVELS]`` of a bin, of left and right, in equal parts of
+    a frame. ``is_tonal``: bool ``[B, F, N_LEVELS]``, where levels are hardly raised. ``course_db``:
+    as `Course.course_db`; frames where it is 0 throughout have none.
     """
-    is_attack = (course_db != 0).any(-1).any(-1)
-    if not is_attack.any():
-        return audio
+    spectra = transform.forward(audio)
     n_blocks = course_db.shape[2]
-    spectrum = transform.forward(audio)
-    energies = transform.energies(spectrum).unflatten(1, (-1, n_blocks))
-    mean = energies.mean(2, keepdim=True)
-    floor = ATTACK_SIZE * FLOOR
-    wanted = torch.exp(course_db * (math.log(10) / 10)) * mean
-    gain = torch.sqrt((wanted + floor) / (energies + floor)).clamp(0.01, 4.0)
-    gain = torch.where(is_attack[..., None, None], gain, torch.ones_like(gain)).flatten(1, 2)
-    of_bins = (gain - 1) @ transform.bands.to(gain.device) + 1
-    return transform.inverse(spectrum * F.pad(of_bins, (0, 0, 0, 1), value=1.0)[:, None])
+    bands = transform.bands.to(audio.device)
+    n_parts = targets.shape[3]
+    own = power(spectra) @ bands.t() / bands.sum(1)
+    own = own.unflatten(2, (-1, n_parts, n_blocks // n_parts)).mean(4)
+    is_attack = (course_db != 0).any(-1).any(-1)
+    if bool(is_attack.any()):  # whose parts the course tells
+        attack = is_attack[:, None, :, None, None]
+        own = torch.where(attack, own.mean(3, keepdim=True), own)
+        targets = torch.where(attack, targets.mean(3, keepdim=True), targets)
+    off_db = torch.log((targets + FLOOR) / (own + FLOOR)) / _DB
+    raised = off_db.sign() * (off_db.abs() - PLAY_DB).clamp(min=0)
+    raised = raised.clamp(*_HOLD_RANGE_DB)
+    tonal = is_tonal[:, None, :, None]
+    raised = torch.where(tonal, raised.clamp(max=_MOST_TONAL_HOLD_DB), raised)
+    gain = torch.exp(0.5 * _DB * raised).repeat_interleave(n_blocks // n_parts, 3).flatten(2, 3)
+    spectra = spectra * _of_bins(gain, bands)
+    if bool(is_attack.any()):
+        bands = transform.attack_bands.to(audio.device)
+        energies = (power(spectra).sum(1) @ bands.t()).unflatten(1, (-1, n_blocks))
+        wanted = torch.exp(_DB * course_db) * energies.mean(2, keepdim=True)
+        gain = torch.sqrt((wanted + FLOOR) / (energies + FLOOR)).clamp(0.01, 4.0)
+        gain = torch.where(is_attack[..., None, None], gain, torch.ones_like(gain)).flatten(1, 2)
+        spectra = spectra * _of_bins(gain, bands)[:, None]
+    return transform.inverse(spectra)
+
+
+def _of_bins(gain: Tensor, bands: Tensor) -> Tensor:
+    """Return gains of bins ``[..., blocks + 1, 129]`` for those of bands; 1 outside, and in the last."""
+    return F.pad((gain - 1) @ bands + 1, (0, 0, 0, 1), value=1.0)
 
 
 def tonal_cells(coefficients: Tensor, edges: list[int]) -> Tensor:

@@ -1,8 +1,9 @@
 """Integers of the latents of a `LevelVae` that are not coefficients: chosen, and what they cost.
 
-A level is told as its difference from the frame before, a course as its difference from the block before,
-each under adaptive counts in a context of integers that a reader knows before it. The cost is the ideal
-length of an adaptive arithmetic code that knows nothing at a track's beginning; nothing writes it yet.
+Levels, balance and width are told as differences from the frame before, a course as differences from
+the block before, each under adaptive counts in a context of integers that a reader knows before it. The
+cost is the ideal length of an adaptive arithmetic code that knows nothing at a track's beginning; nothing
+writes it yet.
 Integers are chosen one after another at the least squared error (in steps) plus `THRIFT` times bits.
 """
 
@@ -54,7 +55,7 @@ class _Counts:
 
 
 def _choose(table: list[float], wanted: float, predicted: int, thrift: float) -> tuple[int, float]:
-    """Return the integer for ``wanted`` and its bits; what is told is its difference from ``predicted``."""
+    """Return the integer for ``wanted``, told by its difference from ``predicted``, and its bits."""
     nearest = math.floor(wanted + 0.5)
     toward = nearest + (1 if predicted > nearest else -1 if predicted < nearest else 0)
     best, least, paid = nearest, math.inf, 0.0
@@ -74,53 +75,50 @@ def _clip(value: int, most: int) -> int:
 def choose_rest(
     rest: _Floats, steps: _Floats, config: LevelConfig, thrift: float = THRIFT
 ) -> tuple[_Integers, dict[str, float]]:
-    """Return integers ``[D', F]`` for latents ``rest`` ``[D', F]`` at ``steps`` ``[D']``, and bits by kind.
+    """Return integers ``[D', F]`` for latents ``rest`` ``[D', F]``, and bits by kind.
 
-    D' are the latents behind the coefficients, in the order of `LevelConfig.layout`.
+    D' are the latents behind the coefficients, in the order of `LevelConfig.layout`; ``steps``: ``[D']``.
     """
-    sizes = list(config.layout.values())[1:]
-    ends = np.cumsum([0, *sizes])
+    kinds = [kind for kind in config.layout if kind != "coefficients"]
+    ends = np.cumsum([0, *(config.layout[kind] for kind in kinds)])
+    of = {kind: slice(a, b) for kind, a, b in zip(kinds, ends, ends[1:], strict=False)}
     scaled = rest / steps[:, None]
-    level, half, course, tonal, short = (
-        scaled[first:end] for first, end in zip(ends, ends[1:], strict=False)
-    )
     q = np.zeros(rest.shape, np.int64)
-    flags = np.rint(scaled[ends[3] :]).astype(np.int64)
-    q[ends[3] :] = flags
-    levels, bits_levels = _levels(level, config.n_levels, thrift)
-    is_attack = (course != 0).any(0)
-    halves, bits_halves = _halves(half, levels, ~is_attack, config.n_levels, thrift)
-    courses, bits_course = _courses(course, is_attack, config.n_blocks, thrift)
-    q[: ends[1]], q[ends[1] : ends[2]], q[ends[2] : ends[3]] = levels, halves, courses
-    bits = {
-        "levels": bits_levels,
-        "halves": bits_halves,
-        "course": bits_course + _flag_bits(is_attack[None]),
-        "tonal": _flag_bits(tonal > 0),
-        "short": _flag_bits(short > 0),
-    }
+    bits: dict[str, float] = {}
+    for kind in ("levels", "balance", "width"):
+        q[of[kind]], bits[kind] = _tracked(scaled[of[kind]], thrift)
+    is_attack = (scaled[of["course"]] != 0).any(0)
+    q[of["halves"]], bits["halves"] = _halves(
+        scaled[of["halves"]], q[of["levels"]], ~is_attack, config.n_levels, thrift
+    )
+    q[of["course"]], bits["course"] = _courses(
+        scaled[of["course"]], is_attack, config.n_blocks, thrift
+    )
+    bits["course"] += _flag_bits(is_attack[None])
+    for kind in ("tonal", "short"):
+        q[of[kind]] = np.rint(scaled[of[kind]])
+        bits[kind] = _flag_bits(scaled[of[kind]] > 0)
     return q, bits
 
 
-def _levels(scaled: _Floats, n: int, thrift: float) -> tuple[_Integers, float]:
+def _tracked(scaled: _Floats, thrift: float) -> tuple[_Integers, float]:
+    """Choose integers of bands ``[n, F]``, each told from the frame before and the band below."""
     counts, total = _Counts(), 0.0
     q = np.zeros(scaled.shape, np.int64)
-    before = [0] * (2 * n)
+    n = len(scaled)
+    before = [0] * n
     for t in range(scaled.shape[1]):
-        now = [0] * (2 * n)
+        now = [0] * n
         column = scaled[:, t].tolist()
         lower = 0
-        for i in range(2 * n):
-            is_side, b = divmod(i, n)
-            if b == 0:
-                lower = 0
-            of_mid = _clip(now[b] - before[b], 2) if is_side else 0
-            beside = _clip((before[i + 1] - before[i]) if b < n - 1 else 0, 1)
-            context = (is_side, _clip(lower, 2), of_mid, beside, int(t == 0))
-            predicted = before[i] if t else (now[i - 1] if b else 0)
-            now[i], bits = _choose(counts.table(context), column[i], predicted, thrift)
+        for b in range(n):
+            above = _clip(before[b + 1] - before[b], 1) if b < n - 1 else 0
+            below = _clip(now[b - 1] - before[b], 1) if b else 0
+            context = (_clip(lower, 2), above, below, int(t == 0))
+            predicted = before[b] if t else (now[b - 1] if b else 0)
+            now[b], bits = _choose(counts.table(context), column[b], predicted, thrift)
             total += bits
-            lower = now[i] - before[i]
+            lower = now[b] - before[b]
         q[:, t] = now
         before = now
     return q, total

@@ -104,9 +104,8 @@ def measure_level_statistics(vae: LevelVae, crops: CropSource, n_batches: int) -
     weight = k_weighting_response(f_hz).abs().float().clamp(min=_LEAST_WEIGHT)
     means = []
     for step in steps:
-        energy = vae.fine_mdct(_mid_side_batch(crops, step)).square() @ vae.bands.t()
-        energy = (energy / vae.bands.sum(1)).unflatten(2, (-1, c.n_fine)).mean(3)
-        means.append(levels.to_db(energy).mean((0, 2)))
+        found = levels.measure(torch.from_numpy(crops.batch(step)), c.n_blocks, vae.transform)
+        means.append(found.level_db.mean((0, 1)))
     return LevelStatistics(
         rms=rms,
         fine_rms=fine_rms,

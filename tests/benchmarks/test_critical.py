@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 pytest.importorskip("mido")
 
-from benchmarks.data import critical, drums, fetch, pcm, songs, tiers  # noqa: E402
+from benchmarks.data import critical, drums, fetch, pcm, songs, tiers
 
 RATE = pcm.SAMPLE_RATE
 

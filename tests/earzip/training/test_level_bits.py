@@ -7,9 +7,10 @@ from earzip.model.config import LevelConfig
 from earzip.training.level_bits import choose_rest
 
 CONFIG = LevelConfig()
-SIZES = list(CONFIG.layout.values())[1:]
-N_REST = sum(SIZES)
-N_LEVELS = SIZES[0]
+N_REST = CONFIG.n_latents - CONFIG.n_coefficients
+N_LEVELS = CONFIG.layout["levels"]
+N_COURSE = CONFIG.layout["course"]
+FIRST_OF_COURSE = N_REST - 1 - CONFIG.layout["tonal"] - N_COURSE
 STEPS = np.ones(N_REST, np.float32)
 
 
@@ -27,10 +28,9 @@ def test_what_stays_the_same_costs_next_to_nothing() -> None:
 
 def test_without_thrift_integers_are_the_nearest() -> None:
     values = rest()
-    values[: N_LEVELS + SIZES[1]] = np.random.default_rng(0).normal(0, 2, (N_LEVELS + SIZES[1], 60))
+    values[:FIRST_OF_COURSE] = np.random.default_rng(0).normal(0, 2, (FIRST_OF_COURSE, 60))
     q, _ = choose_rest(values, STEPS, CONFIG, thrift=0.0)
-    chosen = q[: N_LEVELS + SIZES[1]]
-    assert np.abs(chosen - values[: N_LEVELS + SIZES[1]]).max() <= 0.5 + 1e-6
+    assert np.abs(q - values)[:FIRST_OF_COURSE].max() <= 0.5 + 1e-6
 
 
 def test_thrift_saves_bits_and_costs_accuracy() -> None:
@@ -47,12 +47,12 @@ def test_thrift_saves_bits_and_costs_accuracy() -> None:
 
 def test_course_and_flags_are_kept_and_cost_bits_where_they_are() -> None:
     values = rest()
-    first = SIZES[0] + SIZES[1]
-    values[first : first + SIZES[2], 7] = np.random.default_rng(0).normal(0, 4, SIZES[2])
+    first = FIRST_OF_COURSE
+    values[first : first + N_COURSE, 7] = np.random.default_rng(0).normal(0, 4, N_COURSE)
     values[-1, 7] = values[-3, 20:40] = 8.0
     q, bits = choose_rest(values, STEPS, CONFIG, thrift=0.0)
-    assert q[first : first + SIZES[2], 7].any()
-    assert not q[first : first + SIZES[2], :7].any()
+    assert q[first : first + N_COURSE, 7].any()
+    assert not q[first : first + N_COURSE, :7].any()
     assert q[-1, 7] == 8
     assert (q[-3, 20:40] == 8).all()
     assert bits["course"] > 80
