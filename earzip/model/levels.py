@@ -36,7 +36,7 @@ _STRONGEST_DB = 40.0  # of a course
 _TONAL_FLATNESS_DB = -14.0
 _DB = math.log(10) / 10  # nepers of energy
 _HOLD_RANGE_DB = (-20.0, 12.0)
-_MOST_TONAL_HOLD_DB = 1.0
+_MOST_TONAL_HOLD_DB = 9.0
 PLAY_DB = 0.5
 """Within which a band's level is left as it is."""
 
@@ -163,7 +163,7 @@ def hold(
     """Return ``audio`` ``[B, 2, F · n_blocks · 128]`` held to levels, and to the course of attacks.
 
     ``targets``: energies ``[B, 2, F, parts, N_LEVELS]`` of a bin, of left and right, in equal parts of
-    a frame. ``is_tonal``: bool ``[B, F, N_LEVELS]``, where levels are hardly raised. ``course_db``:
+    a frame. ``is_tonal``: bool ``[B, F, N_LEVELS]``, where levels are raised less. ``course_db``:
     as `Course.course_db`; frames where it is 0 throughout have none.
     """
     spectra = transform.forward(audio)

@@ -111,10 +111,13 @@ def test_what_is_at_its_levels_is_hardly_changed() -> None:
     assert error.square().mean() < 0.04 * original.square().mean()
 
 
-def test_tonal_bands_are_turned_down_but_hardly_up() -> None:
+@pytest.mark.parametrize(("is_tonal", "most_db"), [(True, 9), (False, 12)])
+def test_bands_are_turned_down_to_their_level_and_up_within_bounds(
+    is_tonal: bool, most_db: float
+) -> None:
     original = noise(8)
-    for gain, expected in ((0.1, 0.1 * 10 ** (1 / 20)), (10.0, 1.0)):
-        sound = held(gain * original, original, is_tonal=True)
+    for gain, expected in ((0.1, 0.1 * 10 ** (most_db / 20)), (10.0, 1.0)):
+        sound = held(gain * original, original, is_tonal)
         spectra = [levels.ShortTransform().forward(x)[..., 2:-2, 10:100] for x in (sound, original)]
         ratio = (spectra[0].abs().square().sum() / spectra[1].abs().square().sum()).sqrt()
         assert float(ratio) == pytest.approx(expected, rel=0.1)
