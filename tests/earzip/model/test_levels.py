@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from earzip.model import levels
+from earzip.model.config import SAMPLE_RATE
 from earzip.model.mdct import Mdct
 
-RATE = levels.SAMPLE_RATE
+RATE = SAMPLE_RATE
 N_BLOCKS = 16
 DB = math.log(10) / 10
 FRAME = N_BLOCKS * levels.HOP
