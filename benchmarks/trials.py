@@ -24,19 +24,22 @@ from scipy.signal import resample_poly
 
 from benchmarks.opus_share import Point, opus_kbps
 from earzip.checkpoints import find_model, load_codec
+from earzip.coefficient_rounding import round_coefficients
 from earzip.formats.archive_frames import compress_frames
 from earzip.formats.symbols import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics.measures import measure
 from earzip.model.config import SAMPLE_RATE, LevelConfig, n_sparse_latents
 from earzip.model.networks import Network, build_network, ready_to_run
-from earzip.quantizer import dequantize, preset_exponents, quantize
+from earzip.quantizer import dequantize, preset_exponents, quantize, step_sizes
 from earzip.training.level_bits import choose_rest
 from earzip.training.run_state import read_facts, read_parts
 
 Audio = NDArray[np.float32]
 OPUS_KBPS = (10, 12, 16, 20, 24, 32, 48, 64, 96)
-EXPONENTS = {"low": 20, "medium": 0, "high": -18}
+SETTINGS = {"low": (30, 0), "medium": (14, -8), "high": (-6, -12)}
+"""Exponents added to those of coefficients and of the other latents, for networks with levels."""
+THRIFT = 0.12
 _LEAD = 12  # frames of zeros before and behind a clip: more than networks reach
 
 
@@ -118,20 +121,26 @@ def code(
     network: Network,
     architecture: str,
     exponents: list[int],
-    added: int,
+    added: tuple[int, int],
     latents: Any,
     rounding: float,
+    thrift: float = THRIFT,
 ) -> tuple[float, Any, dict[str, float]]:
     """Bits of `latents` `[D, F]`, their quantised values, and bits by kind."""
     config = network.config
     n_sparse = n_sparse_latents(architecture, config.to_json())
-    steps = preset_exponents(exponents, added, n_sparse)
-    symbols = quantize(latents, steps, rounding)
     if not isinstance(config, LevelConfig):
+        steps = preset_exponents(exponents, added[0], n_sparse)
+        symbols = quantize(latents, steps, rounding)
         n_bits = 8 * len(compress_frames(pack(symbols, n_sparse)))
         return n_bits, dequantize(symbols, steps), {}
-    sizes = np.exp2(steps[n_sparse:] / 16).astype(np.float32)
-    rest, kinds = choose_rest(latents[n_sparse:], sizes, config)
+    steps = np.array(exponents, np.int32)
+    steps[:n_sparse] += added[0]
+    steps[n_sparse : -1 - config.layout["tonal"]] += added[1]
+    sizes = step_sizes(steps)[:, None]
+    symbols = np.zeros(latents.shape, np.int32)
+    symbols[:n_sparse] = round_coefficients(latents[:n_sparse] / sizes[:n_sparse], thrift)
+    rest, kinds = choose_rest(latents[n_sparse:], sizes[n_sparse:, 0], config)
     kinds["coefficients"] = 8 * len(compress_frames(pack(symbols[:n_sparse], n_sparse)))
     symbols[n_sparse:] = rest
     return sum(kinds.values()), dequantize(symbols, steps), kinds
@@ -139,7 +148,11 @@ def code(
 
 @torch.inference_mode()
 def judge(
-    run: str, clips: dict[str, Audio], settings: dict[str, int], rounding: float, all_of_them: bool
+    run: str,
+    clips: dict[str, Audio],
+    settings: dict[str, tuple[int, int]],
+    rounding: float,
+    all_of_them: bool,
 ) -> list[dict[str, Any]]:
     """Rates and scores of a run on each clip at each setting."""
     network, architecture, exponents = load(run)
@@ -188,6 +201,11 @@ def report(rows: list[dict[str, Any]], ladder: list[dict[str, Any]]) -> None:
         print(f"{Path(run).name} {setting}: {text}", flush=True)
 
 
+def _pair(text: str) -> tuple[int, int]:
+    first, _, second = text.partition(",")
+    return int(first), int(second or 0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", nargs="*", metavar="RUN")
@@ -196,7 +214,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each clip, its middle")
     parser.add_argument("--every", type=int, default=1, help="only each so many of the clips")
     parser.add_argument(
-        "--added", type=int, nargs="*", help="exponents added to those of the scales"
+        "--added",
+        nargs="*",
+        metavar="A[,B]",
+        help="exponents added to the steps of coefficients, and of other latents where there are levels",
     )
     parser.add_argument("--measures", action="store_true", help="the five measures too")
     parser.add_argument("--rounding", type=float, default=0.4)
@@ -212,7 +233,7 @@ def main() -> None:
     ladder = (
         [json.loads(line) for line in args.ladder.read_text().splitlines()] if args.ladder else []
     )
-    settings = {str(a): a for a in args.added} if args.added is not None else EXPONENTS
+    settings = {a: _pair(a) for a in args.added} if args.added else SETTINGS
     for run in args.runs:
         rows = judge(run, clips, settings, args.rounding, args.measures)
         if args.out:

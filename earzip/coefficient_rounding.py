@@ -51,5 +51,7 @@ def _around(magnitudes: Scaled, n_channels: int) -> Scaled:
         return padded[:, 2 + bin_ : 2 + bin_ + n, 2 + frame : 2 + frame + n_frames]
 
     sums = 2 * at(0, -1) + at(0, 1) + at(0, -2)
-    sums = sums + at(-1, -1) + at(1, -1) + 1.5 * (at(-1, 0) + at(1, 0)) + 0.5 * (at(-2, 0) + at(2, 0))
+    sums = (
+        sums + at(-1, -1) + at(1, -1) + 1.5 * (at(-1, 0) + at(1, 0)) + 0.5 * (at(-2, 0) + at(2, 0))
+    )
     return sums.reshape(magnitudes.shape)

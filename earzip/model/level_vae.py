@@ -26,6 +26,7 @@ from earzip.model.transform import _fine_frames, _levels, _trunk
 from earzip.model.vae import Posterior
 
 _STEPS_DB = {"levels": 4.0, "balance": 5.0, "width": 6.0, "halves": 2.5, "course": 4.5}
+_DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and not coded
 _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
 _GATE_RANGE = (-8.0, 1.0)
 _WORTH_RANGE = (-2.0, 0.6)
@@ -167,12 +168,24 @@ class LevelVae(nn.Module):
             near = self.mdct.long_of(frames, is_short)
             coefficients = torch.where(is_short[:, None, :, None], short, near)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
+            in_steps = in_steps * self._coded(rest)[:, None]
         h = self.encoder_in_norm(self.encoder_in(features))
         worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
         waveform = in_steps.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
         mean = torch.cat([waveform, rest], -1).transpose(1, 2)
         scale = torch.cat([self.scale_of_rest.new_ones(c.n_coefficients), self.scale_of_rest])
         return Posterior(mean, scale[:, None].expand_as(mean))
+
+    def _coded(self, rest: Tensor) -> Tensor:
+        """Return 1 for what may be coded, 0 for the treble of attacks: ``[B, F, n_bins]``.
+
+        Noise in the attack's own course comes nearer to it than as many bits of coefficients do.
+        """
+        c = self.config
+        first = c.n_latents - c.n_coefficients - 1 - c.layout["tonal"] - c.layout["course"]
+        is_attack = (rest[..., first : first + c.layout["course"]] != 0).any(-1)
+        is_treble = torch.arange(c.n_bins, device=rest.device) >= _DRAWN_FROM * c.hop
+        return (~(is_attack[..., None] & is_treble)).float()
 
     def _saves_by_short(self, long: Tensor, short: Tensor) -> Tensor:
         """Return which frames cost less as short ones, bool ``[B, F]``: bits go with log |c| / step."""

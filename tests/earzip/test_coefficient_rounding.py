@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from earzip.coefficient_rounding import round_coefficients
@@ -32,7 +34,7 @@ def test_thrift_drops_lone_ones_and_keeps_those_among_others() -> None:
 
 def test_more_thrift_leaves_fewer_and_never_larger_magnitudes() -> None:
     results = [np.abs(round_coefficients(sparse(), thrift)) for thrift in (0.0, 0.05, 0.1, 0.2)]
-    for less, more in zip(results, results[1:], strict=False):
+    for less, more in pairwise(results):
         assert (more <= less).all()
         assert more.sum() < less.sum()
 
