@@ -13,6 +13,7 @@ import json
 import math
 import subprocess
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from earzip.formats.symbols import pack
 from earzip.level import LevelMeter, gain_to_reference_db
 from earzip.metrics.measures import measure
 from earzip.model.config import SAMPLE_RATE, LevelConfig, n_sparse_latents
+from earzip.model.levels import fine_edges
 from earzip.model.networks import Network, build_network, ready_to_run
 from earzip.quantizer import dequantize, preset_exponents, quantize, step_sizes
 from earzip.training.level_bits import choose_rest
@@ -40,6 +42,9 @@ OPUS_KBPS = (10, 12, 16, 20, 24, 32, 48, 64, 96)
 SETTINGS = {"low": (30, 0), "medium": (14, -8), "high": (-6, -12)}
 """Exponents added to those of coefficients and of the other latents, for networks with levels."""
 THRIFT = 0.12
+"""Squared steps of error that a bit of coefficients is worth; see `round_coefficients`."""
+TONAL_THRIFT = 0.0
+"""The same where the sound is tonal: partials that are not coded are not drawn either."""
 _LEAD = 12  # frames of zeros before and behind a clip: more than networks reach
 
 
@@ -124,7 +129,7 @@ def code(
     added: tuple[int, int],
     latents: Any,
     rounding: float,
-    thrift: float = THRIFT,
+    thrifts: tuple[float, float] = (THRIFT, TONAL_THRIFT),
 ) -> tuple[float, Any, dict[str, float]]:
     """Bits of `latents` `[D, F]`, their quantised values, and bits by kind."""
     config = network.config
@@ -139,11 +144,24 @@ def code(
     steps[n_sparse : -1 - config.layout["tonal"]] += added[1]
     sizes = step_sizes(steps)[:, None]
     symbols = np.zeros(latents.shape, np.int32)
+    first = -1 - config.layout["tonal"]
+    thrift = _thrift_of_cells(latents[first:-1] > 0, config, thrifts)
     symbols[:n_sparse] = round_coefficients(latents[:n_sparse] / sizes[:n_sparse], thrift)
     rest, kinds = choose_rest(latents[n_sparse:], sizes[n_sparse:, 0], config)
     kinds["coefficients"] = 8 * len(compress_frames(pack(symbols[:n_sparse], n_sparse)))
     symbols[n_sparse:] = rest
     return sum(kinds.values()), dequantize(symbols, steps), kinds
+
+
+def _thrift_of_cells(
+    is_tonal: NDArray[np.bool_], config: LevelConfig, thrifts: tuple[float, float]
+) -> NDArray[np.float32]:
+    """The thrift of each coefficient `[2 · n_bins, F]`, given the tonal bands `[n, F]`."""
+    edges = fine_edges(config.hop)[::2]
+    cells = np.full((config.n_bins, is_tonal.shape[1]), thrifts[0], np.float32)
+    for (low, high), tonal in zip(pairwise(edges), is_tonal, strict=True):
+        cells[low:high, tonal] = thrifts[1]
+    return np.concatenate([cells, cells])
 
 
 @torch.inference_mode()
