@@ -23,8 +23,8 @@ def round_coefficients(scaled: Scaled, thrift: float | Scaled, n_channels: int =
     """Return integers ``[n, F]`` for coefficients ``scaled`` ``[n, F]`` to their steps.
 
     ``thrift``: squared steps of error that a bit is worth, one number or ``[n, F]``; 0 rounds to the
-    nearest. ``n_channels``: parts of the first axis that are no neighbours of each other. A magnitude is rounded down where the error
-    that adds, 2·part − 1 squared steps, is worth fewer bits than it saves. What is around is that of
+    nearest. ``n_channels``: parts of the first axis that are no neighbours of each other. A magnitude is
+    rounded down where the error that adds, 2·part − 1 squared steps, is worth fewer bits than it saves. What is around is that of
     rounding with a fixed dead zone: two frames before, one behind, and two coefficients on each side.
     """
     size = np.abs(scaled)
