@@ -11,7 +11,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 from benchmarks.data.tracks import SETS, Track, package_folder, read_tracks
@@ -30,6 +30,13 @@ MORE_DEBS = {
         "opl3-soundfont",
     ),
     "voices": ("0ad-data", "freedroidrpg-data"),
+    "drums": (
+        "hydrogen-drumkits",
+        "fluid-soundfont-gm",
+        "opl3-soundfont",
+        "musescore-general-soundfont-lossless",
+        "timgm6mb-soundfont",
+    ),
     "test": ("openttd-openmsx", "timgm6mb-soundfont", "lmms-common"),
 }
 SDISTS = {"test": ("encodec==0.1.1",)}
@@ -101,9 +108,9 @@ def unpack_archives(tracks: Iterable[Track], root: Path) -> None:
             opened.extract(member, archive.with_name(f"{archive.name}.d"))
 
 
-def fetch_music(which: str, root: Path) -> None:
+def fetch_music(which: str, root: Path, without: Container[str] = ()) -> None:
     """Every package that holds a track of the set, unpacked, with the archives inside."""
-    tracks = read_tracks(which)
+    tracks = [track for track in read_tracks(which) if track.package not in without]
     for package in sorted(
         {track.package for track in tracks}, key=lambda name: (name == LAST, name)
     ):
@@ -118,21 +125,29 @@ def main() -> None:
         "--set",
         dest="sets",
         action="append",
-        choices=[*SETS, "midi", "voices"],
+        choices=[*SETS, *MORE_DEBS],
         help="may be repeated; all without it",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="leave it out, for instance 0ad-data (1.4 GB); may be repeated",
     )
     args = parser.parse_args()
     root = args.root.absolute()
-    for which in args.sets or [*SETS, "midi", "voices"]:
+    for which in args.sets or list(dict.fromkeys([*SETS, *MORE_DEBS])):
         if which in SETS:
-            fetch_music(which, root)
+            fetch_music(which, root, args.without)
         for names, fetch in (
             (MORE_DEBS.get(which, ()), fetch_deb),
             (SDISTS.get(which, ()), fetch_sdist),
             (NPM.get(which, ()), fetch_npm),
         ):
             for name in names:
-                fetch_once(name, fetch, root)
+                if name not in args.without:
+                    fetch_once(name, fetch, root)
 
 
 if __name__ == "__main__":

@@ -166,13 +166,16 @@ def main() -> None:
         "--root", type=Path, default=Path("data"), help="where scores.py put the pieces"
     )
     parser.add_argument("--jobs", type=int, default=2, help="pieces rendered at once")
+    parser.add_argument(
+        "--every", type=int, default=1, help="only each so many of the training renders; 1: all"
+    )
     args = parser.parse_args()
     pieces = sorted((args.root / "midi").glob("*/*.mid"))
     kept_apart = [piece for piece in pieces if held_out(piece)]
     training = [piece for piece in pieces if not held_out(piece)]
     plans = {
         "valmidi": list(plan_validation(kept_apart)),
-        "midi": list(plan_training(training)),
+        "midi": list(plan_training(training))[:: args.every],
     }
     for name, renders in plans.items():
         entries = write_set(args.root, name, items(renders, args.root), args.jobs)

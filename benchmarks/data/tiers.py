@@ -8,7 +8,9 @@ Writes 44.1 kHz stereo WAV files under `ROOT/tiers/` and `ROOT/tiers/tiers.json`
   encodec;
 - T3 well-coded recordings: hyperrogue-music, 319 kbps Vorbis;
 - T4 other coded recordings: the rest of the test set;
-- val: validation tracks and solo MIDI renders, for choosing models.
+- T5 voices and acoustic instruments: a song, and five recordings (needs `--songs`);
+- T6 attacks: drum kits and a sound font that training does not use, applause;
+- val: validation tracks and solo MIDI renders, for choosing models, and the like of T5 and T6.
 
 A clip is the middle of its track. Needs fluidsynth, and lmms installed with its data. LMMS renders
 whole projects, which takes a quarter of an hour, so they are kept under `ROOT/lmms`.
@@ -26,11 +28,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from benchmarks.data import critical, drums
 from benchmarks.data.decode import load
 from benchmarks.data.pcm import (
     CHANNELS,
@@ -162,6 +166,29 @@ def coded_recordings(root: Path) -> Iterator[Source]:
         yield Source(tier, track.name, functools.partial(load, track, root), lossy=True)
 
 
+def voices(folder: Path | None) -> Iterator[Source]:
+    """T5; nothing without a folder."""
+    if folder:
+        for name, play in critical.voices(folder, "test"):
+            yield Source("T5", name, play, lossy=True)
+
+
+def attacks(root: Path) -> Iterator[Source]:
+    """T6."""
+    for name, play in critical.attacks(root, "test", TEST_CLIP_S):
+        yield Source("T6", name, play, lossy=False)
+
+
+def critical_validation(root: Path, folder: Path | None) -> Iterator[Source]:
+    """The like of T5 and T6, of other voices, kits and sound fonts, as far as it is fetched."""
+    if folder:
+        for name, play in critical.voices(folder, "val"):
+            yield Source("val", name, play, lossy=True, seconds=VAL_CLIP_S)
+    if package_folder(root, drums.PACKAGE).exists():
+        for name, play in critical.attacks(root, "val", VAL_CLIP_S):
+            yield Source("val", name, play, lossy=False, seconds=VAL_CLIP_S)
+
+
 def validation(root: Path) -> Iterator[Source]:
     """Tracks spread over the packages of the validation set, and solo renders if there are any."""
     packages: dict[str, list[Track]] = {}
@@ -239,18 +266,23 @@ def main() -> None:
         "--root", type=Path, default=Path("data"), help="where fetch.py put the packages"
     )
     parser.add_argument(
+        "--songs", type=Path, help="the folder of songs and test recordings, for T5 and val"
+    )
+    parser.add_argument(
         "--tier",
         dest="tiers",
         action="append",
-        choices=["T1", "T2", "T3", "T4", "val"],
+        choices=["T1", "T2", "T3", "T4", "T5", "T6", "val"],
         help="may be repeated; all without it",
     )
     parser.add_argument("--jobs", type=int, default=2, help="clips made at once")
     args = parser.parse_args()
     folder = args.root / "tiers"
     folder.mkdir(parents=True, exist_ok=True)
-    makers = {
-        "val": validation,
+    makers: dict[str, Callable[[Path], Iterator[Source]]] = {
+        "val": lambda root: chain(validation(root), critical_validation(root, args.songs)),
+        "T5": lambda _: voices(args.songs),
+        "T6": attacks,
         "T2": lossless_recordings,
         "T3": coded_recordings,
         "T4": coded_recordings,

@@ -37,11 +37,12 @@ def unpack_0ad(root: Path) -> Path:
 
 
 def clips(root: Path) -> dict[str, list[Path]]:
-    """Clips of each speaker, by `package/speaker`."""
+    """Clips of each speaker, by `package/speaker`; those of 0 A.D. if it is fetched."""
     speakers: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(unpack_0ad(root).rglob("*.ogg")):
-        gender = "female" if "female" in path.name else "male"
-        speakers[f"0ad-data/{path.parent.parent.name}-{gender}"].append(path)
+    if package_folder(root, "0ad-data").exists():
+        for path in sorted(unpack_0ad(root).rglob("*.ogg")):
+            gender = "female" if "female" in path.name else "male"
+            speakers[f"0ad-data/{path.parent.parent.name}-{gender}"].append(path)
     for path in sorted(package_folder(root, "freedroidrpg-data").rglob("*.ogg")):
         for kind in SPOKEN:
             if path.name.startswith(kind) or path.parent.name == kind:

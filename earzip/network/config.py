@@ -189,13 +189,109 @@ class TransformConfig(_Dimensions):
         return 2 + -(-trunk // self.n_trunk)
 
 
+@dataclass(frozen=True)
+class LevelConfig(_Dimensions):
+    """Dimensions of a `LevelVae`.
+
+    The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side;
+    `earzip.network.levels` has what the others say.
+    """
+
+    n_bins: int = 1600
+    """Coefficients a channel that are coded, from the lowest: 17.2 kHz of 2048."""
+    width: int = 384
+    """Of the decoder's trunk."""
+    decoder_depth: int = 4
+    encoder_width: int = 256
+    encoder_depth: int = 3
+    expansion: int = 3
+    kernel_size: int = 7
+    hop: int = 2048
+    """Samples a frame: the number of bins of the long MDCT."""
+    trunk_hop: int = 1024
+    """Samples a frame of the decoder's trunk."""
+    fine_hop: int = 512
+    """Bins of the MDCT in which the decoder works."""
+    short_hop: int = 256
+    """Bins of the MDCT of short frames, and of the one that shows the encoder where a transient is."""
+    n_short_bands: int = 16
+    n_levels: int = 26
+    """Bands with levels: as many as `earzip.network.levels.level_edges` has."""
+
+    def __post_init__(self) -> None:
+        self._require_in_range()
+        hops = (self.hop, self.trunk_hop, self.fine_hop, self.short_hop, 128)
+        if any(longer % shorter for longer, shorter in pairwise(hops)):
+            raise ValueError(
+                "hop, trunk_hop, fine_hop, short_hop and 128 must each be a multiple of the next"
+            )
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
+        if self.hop // self.fine_hop % 2:
+            raise ValueError("a frame must have an even number of fine frames")
+        self._require_at_most(("n_bins", self.hop))
+        _require_archivable(self.n_latents)
+
+    @property
+    def n_coefficients(self) -> int:
+        """Latent channels that are coefficients."""
+        return 2 * self.n_bins
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of 128 samples in a frame: the grid of attacks."""
+        return self.hop // 128
+
+    @property
+    def layout(self) -> dict[str, int]:
+        """How many latents of a frame are of which kind, in their order."""
+        return {
+            "coefficients": self.n_coefficients,
+            "levels": self.n_levels,
+            "balance": self.n_levels,
+            "width": self.n_levels // 2,
+            "halves": self.n_levels,
+            "course": 5 * self.n_blocks,
+            "tonal": self.n_levels // 2,
+            "short": 1,
+        }
+
+    @property
+    def n_latents(self) -> int:
+        """Latent channels D."""
+        return sum(self.layout.values())
+
+    @property
+    def n_fine(self) -> int:
+        """Frames of the fine MDCT in a frame."""
+        return self.hop // self.fine_hop
+
+    @property
+    def n_trunk(self) -> int:
+        """Frames of the decoder's trunk in a frame."""
+        return self.hop // self.trunk_hop
+
+    @property
+    def encoder_reach(self) -> int:
+        """Frames on each side of a frame that its latents depend on."""
+        # Two more than convolutions reach: a frame's window depends on what its neighbours are.
+        return 2 + self.encoder_depth * (self.kernel_size // 2)
+
+    @property
+    def decoder_reach(self) -> int:
+        """Frames on each side of a sample's own frame that the sample depends on."""
+        trunk = 2 + self.decoder_depth * (self.kernel_size // 2)
+        return 3 + -(-trunk // self.n_trunk)
+
+
 def n_sparse_latents(architecture: str, config: dict[str, Any]) -> int:
     """Return how many of a network's first latents are coefficients of a transform, sparse once rounded.
 
     A configuration that cannot be read has none.
     """
     n_bins = config.get("n_bins", TransformConfig.n_bins)
-    return 2 * n_bins if architecture == "transform" and type(n_bins) is int else 0
+    sparse = architecture in ("transform", "levels")
+    return 2 * n_bins if sparse and type(n_bins) is int else 0
 
 
 def _refuse_unknown(kind: type[Any], data: dict[str, Any]) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from earzip.network.config import SpectralConfig, TransformConfig, network_config
+from earzip.network.config import LevelConfig, SpectralConfig, TransformConfig, network_config
 from earzip.network.ear import EarVae
+from earzip.network.level_vae import LevelVae
 from earzip.network.oobleck import fold_weight_norm
 from earzip.network.spectral import SpectralVae
 from earzip.network.transform import TransformVae
 
-Network = SpectralVae | TransformVae | EarVae
+Network = SpectralVae | TransformVae | LevelVae | EarVae
 
 
 def build_network(architecture: str, config: dict[str, Any]) -> Network:
@@ -22,6 +23,8 @@ def build_network(architecture: str, config: dict[str, Any]) -> Network:
             return SpectralVae(dimensions)
         case TransformConfig() as dimensions:
             return TransformVae(dimensions)
+        case LevelConfig() as dimensions:
+            return LevelVae(dimensions)
         case dimensions:
             return EarVae(dimensions)
 

@@ -41,13 +41,25 @@ class Bottleneck(nn.Module):
     """
 
     shares: Tensor
+    rounding: Tensor
 
-    def __init__(self, config: BottleneckConfig, n_latents: int, n_sparse: int = 0) -> None:
+    def __init__(
+        self,
+        config: BottleneckConfig,
+        n_latents: int,
+        n_sparse: int = 0,
+        *,
+        counts_rest: bool = True,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.prior = _prior_of(n_latents, n_sparse) if config.rate == "prior" else None
+        self.prior = _prior_of(n_latents, n_sparse, counts_rest) if config.rate == "prior" else None
         shares = torch.from_numpy(preset_shares(n_latents, n_sparse))
         self.register_buffer("shares", shares[:, None], persistent=False)
+        rounding = torch.full((n_latents, 1), config.rounding)
+        if not counts_rest:
+            rounding[n_sparse:] = 0.5  # a dead zone is for what is worth less than its bits
+        self.register_buffer("rounding", rounding, persistent=False)
 
     def forward(self, posterior: Posterior, draws: Tensor, noise: Tensor) -> Passed:
         """Return what the decoder gets of ``posterior``, and its rate.
@@ -78,7 +90,7 @@ class Bottleneck(nn.Module):
     def _noisy(self, posterior: Posterior, step: Tensor, noise: Tensor) -> Tensor:
         match self.config.noise:
             case "round":
-                return quantise_straight_through(posterior.mean, step, self.config.rounding)
+                return quantise_straight_through(posterior.mean, step, self.rounding)
             case "uniform":
                 return posterior.mean + noise * step
             case "gaussian":
@@ -89,11 +101,13 @@ class Bottleneck(nn.Module):
                 return posterior.mean
 
 
-def _prior_of(n_latents: int, n_sparse: int) -> FactorisedPrior | NeighbourPrior:
-    return NeighbourPrior(n_sparse, n_latents) if n_sparse else FactorisedPrior(n_latents)
+def _prior_of(n_latents: int, n_sparse: int, counts_rest: bool) -> FactorisedPrior | NeighbourPrior:
+    if n_sparse:
+        return NeighbourPrior(n_sparse, n_latents, counts_rest=counts_rest)
+    return FactorisedPrior(n_latents)
 
 
-def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float) -> Tensor:
+def quantise_straight_through(latents: Tensor, step: Tensor, rounding: float | Tensor) -> Tensor:
     """Return ``latents`` rounded to multiples of ``step``, with gradients for both.
 
     ``rounding`` as in `earzip.coding.quantizer.quantize`: ½, or less for a dead zone.

@@ -59,9 +59,12 @@ class NeighbourPrior(nn.Module):
     A coefficient is Laplace-distributed; its scale, in steps, is a curve over the magnitudes around it
     that a decoder of archives knows before it: those of two frames before and, for every other
     coefficient, both next to it (symbol coding ``context-1`` of SPEC.md, which looks further back).
+
+    ``counts_rest``: where the others are measured and not learned, their bits teach nothing, and are
+    counted as 0.
     """
 
-    def __init__(self, n_sparse: int, n_latents: int) -> None:
+    def __init__(self, n_sparse: int, n_latents: int, *, counts_rest: bool = True) -> None:
         super().__init__()
         self.n_sparse = n_sparse
         magnitudes = 2 ** (torch.arange(_N_KNOTS) / _KNOTS_AN_OCTAVE) - 1
@@ -69,7 +72,7 @@ class NeighbourPrior(nn.Module):
             torch.stack([torch.log(0.12 + magnitudes / 7), torch.log(0.12 + magnitudes / 10)])
         )
         self.log_b_of_channel = nn.Parameter(torch.zeros(n_sparse))
-        self.rest = FactorisedPrior(n_latents - n_sparse)
+        self.rest = FactorisedPrior(n_latents - n_sparse) if counts_rest else None
 
     def bits(self, latents: Tensor, step: Tensor) -> Tensor:
         """See `Prior.bits`."""
@@ -88,6 +91,8 @@ class NeighbourPrior(nn.Module):
         b = (log_b + self.log_b_of_channel[:, None]).exp()
         half = torch.full_like(b[:1, :1, :1], 0.5)
         bits = _bits(_laplace_mass(scaled.abs(), half, b))
+        if self.rest is None:
+            return F.pad(bits, (0, 0, 0, latents.shape[1] - n))
         return torch.cat([bits, self.rest.bits(latents[:, n:], step[:, n:])], 1)
 
 
@@ -120,7 +125,7 @@ def _bits(mass: Tensor) -> Tensor:
     return -torch.log2(mass + 1e-9)
 
 
-def round_steps(scaled: Tensor, rounding: float) -> Tensor:
+def round_steps(scaled: Tensor, rounding: float | Tensor) -> Tensor:
     """Return latents ``scaled`` to steps as integers; ``rounding`` as in `quantizer.quantize`."""
     return scaled.sign() * (scaled.abs() + rounding).floor()
 

@@ -19,7 +19,7 @@ from earzip.errors import ModelDamagedError
 from earzip.formats.atomic import atomic_write
 from earzip.training.config import TrainingConfig
 
-LEVELS = ("rms", "fine_rms", "log_step")
+LEVELS = ("rms", "fine_rms", "log_step", "level_mean_db")
 """Tensors by mid and side, a vector each: they span more than float16 reaches, and do not decay."""
 _FACTS = {"step": int, "bad_steps": int, "rate": dict, "config": dict, "music": dict}
 

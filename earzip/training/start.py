@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from earzip.errors import UsageError
 from earzip.formats.geometry import SAMPLE_RATE
+from earzip.network import levels
+from earzip.network.level_vae import LevelStatistics, LevelVae
 from earzip.network.mdct import Mdct
 from earzip.network.networks import Network
 from earzip.network.spectral import LinearStatistics, SpectralVae, mid_side
@@ -38,6 +40,8 @@ def start_from_music(network: Network, crops: CropSource, n_batches: int) -> Non
         network.initialise(measure_statistics(network, crops, n_batches))
     elif isinstance(network, TransformVae):
         network.initialise(measure_transform_statistics(network, crops, n_batches))
+    elif isinstance(network, LevelVae):
+        network.initialise(measure_level_statistics(network, crops, n_batches))
 
 
 def linear_maps(network: Network) -> list[nn.Parameter]:
@@ -212,3 +216,26 @@ def _principal(x: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Return the ``n`` largest eigenvalues of the covariance of ``x`` and their vectors as columns."""
     values, vectors = torch.linalg.eigh(x.t() @ x / len(x))
     return values.flip(0)[:n].clamp(min=1e-12), vectors.flip(1)[:, :n]
+
+
+@torch.no_grad()
+def measure_level_statistics(vae: LevelVae, crops: CropSource, n_batches: int) -> LevelStatistics:
+    """Return the statistics over ``n_batches`` batches of ``crops``."""
+    c = vae.config
+    steps = range(n_batches)
+    rms, fine_rms = (
+        _smoothed(torch.stack([_energies(mdct, crops, step) for step in steps]).mean(0).sqrt())
+        for mdct in (vae.mdct.long, vae.fine_mdct)
+    )
+    f_hz = (torch.arange(c.n_bins) + 0.5) * (SAMPLE_RATE / 2 / c.hop)
+    weight = k_weighting_response(f_hz).abs().float().clamp(min=_LEAST_WEIGHT)
+    means = []
+    for step in steps:
+        found = levels.measure(torch.from_numpy(crops.batch(step)), c.n_blocks, vae.transform)
+        means.append(found.level_db.mean((0, 1)))
+    return LevelStatistics(
+        rms=rms,
+        fine_rms=fine_rms,
+        step=(_FIRST_COEFFICIENT_STEP / weight).expand(2, -1),
+        level_mean_db=torch.stack(means).mean(0),
+    )

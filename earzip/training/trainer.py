@@ -105,7 +105,12 @@ class Trainer:
         self._hop = dimensions.hop
         self._latents_shape = dimensions.n_latents, config.crop_frames
         n_sparse = n_sparse_latents(config.architecture, config.model)
-        bottleneck = Bottleneck(config.bottleneck, dimensions.n_latents, n_sparse)
+        bottleneck = Bottleneck(
+            config.bottleneck,
+            dimensions.n_latents,
+            n_sparse,
+            counts_rest=config.architecture != "levels",  # whose other latents are measured
+        )
         adversarial, discriminator = config.adversarial, None
         if adversarial:
             discriminator = Discriminator(adversarial.fft_sizes, adversarial.channels)

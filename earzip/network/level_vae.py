@@ -1,0 +1,345 @@
+"""The level VAE: coefficients of a switched MDCT, and a decoder that is held to the levels of bands.
+
+An encoder network says how much of each mid/side coefficient is worth its bits, as in `TransformVae`;
+what else an archive has of the sound is measured (`earzip.network.levels`). The decoder turns the coded
+coefficients into sound, looks at that through a shorter MDCT, closes and opens it bin by bin, draws
+what a band lacks of its level, and holds the sum to the level. `initialise` sets scales from
+statistics of music, so that training starts from a working codec.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from earzip.network import levels
+from earzip.network.config import LevelConfig
+from earzip.network.mdct import Mdct
+from earzip.network.spectral import band_weights, float32_throughout, mid_side, rows_to_means
+from earzip.network.switched import SwitchedMdct
+from earzip.network.transform import _fine_frames, _levels, _trunk
+from earzip.network.vae import Posterior
+
+_STEPS_DB = {"levels": 4.0, "balance": 5.0, "width": 6.0, "halves": 2.5, "course": 4.5}
+_DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and not coded
+_SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
+_GATE_RANGE = (-8.0, 1.0)
+_WORTH_RANGE = (-2.0, 0.6)
+_SURE_GATE = -_WORTH_RANGE[1]  # nepers: undoes the most that an encoder may have amplified
+_DOUBT = 8.0  # steps: a coefficient of the coded sound is taken for granted but for so much
+_DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
+_TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
+_LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
+_ENERGY_FLOOR = 1e-12
+_DB = math.log(10) / 10  # nepers of energy
+
+
+class LevelStatistics(NamedTuple):
+    """Statistics of music that a `LevelVae` starts from.
+
+    ``rms`` ``[2, hop]`` and ``fine_rms`` ``[2, fine_hop]``: of mid and side coefficients of either
+    MDCT; ``step`` ``[2, n_bins]``: first steps; ``level_mean_db`` ``[n_levels]``.
+    """
+
+    rms: Tensor
+    fine_rms: Tensor
+    step: Tensor
+    level_mean_db: Tensor
+
+
+class Described(NamedTuple):
+    """What latents beside coefficients say, for the decoder; as `levels.Measured` has it."""
+
+    level_db: Tensor
+    balance_db: Tensor
+    width_db: Tensor
+    """``[B, F, n_levels]``."""
+    half_db: Tensor
+    course_db: Tensor
+    is_tonal: Tensor
+    """Bool ``[B, F, n_levels]``."""
+    is_short: Tensor
+    """Bool ``[B, F]``."""
+
+
+class LevelVae(nn.Module):
+    """The level VAE; see the module's first lines.
+
+    Audio is float32 ``[B, 2, F·hop]``, ±1, 44.1 kHz; latents are float32 ``[B, D, F]`` in the order of
+    `LevelConfig.layout`. The outermost hop of a decoded batch is not exact: callers give context.
+    """
+
+    rms: Tensor
+    fine_rms: Tensor
+    level_mean_db: Tensor
+    bands: Tensor
+    short_band_means: Tensor
+    scale_of_rest: Tensor
+
+    def __init__(self, config: LevelConfig) -> None:
+        super().__init__()
+        self.config = config
+        c = config
+        self.mdct = SwitchedMdct(c.hop, c.short_hop)
+        self.fine_mdct = Mdct(c.fine_hop)
+        self.short_mdct = Mdct(c.short_hop)
+        self.transform = levels.ShortTransform()
+        if c.n_levels != levels.N_LEVELS:
+            raise ValueError(f"n_levels is {c.n_levels}, expected {levels.N_LEVELS}")
+        self.tonal_edges = levels.fine_edges(c.hop)[::2]
+        self.register_buffer("rms", torch.ones(2, c.hop))
+        self.register_buffer("fine_rms", torch.ones(2, c.fine_hop))
+        self.register_buffer("level_mean_db", torch.zeros(c.n_levels))
+        bands = levels.band_matrix(levels.fine_edges(c.fine_hop), c.fine_hop)
+        self.register_buffer("bands", bands, persistent=False)
+        short_bands = band_weights(c.short_hop, c.n_short_bands)
+        self.register_buffer("short_band_means", rows_to_means(short_bands), persistent=False)
+        sizes = c.layout
+        scale_of_rest = torch.cat(
+            [
+                torch.full((size,), _STEPS_DB.get(kind, 1.0))
+                for kind, size in sizes.items()
+                if kind != "coefficients"
+            ]
+        )
+        self.register_buffer("scale_of_rest", scale_of_rest, persistent=False)
+
+        n_short = 2 * c.n_short_bands * (c.hop // c.short_hop)
+        n_described = c.n_latents - c.n_coefficients
+        self.encoder_in = nn.Linear(4 * c.hop + n_short + n_described, c.encoder_width)
+        self.encoder_in_norm = nn.LayerNorm(c.encoder_width)
+        self.encoder = _trunk(c.encoder_width, c.encoder_depth, c)
+        self.encoder_out_norm = nn.LayerNorm(c.encoder_width)
+        self.worth_out = nn.Linear(c.encoder_width, c.n_coefficients)
+        # Coefficients are latents in units of their steps, so that archives name one step for all.
+        self.log_step = nn.Parameter(torch.zeros(2, c.n_bins))
+
+        self.decoder_in = nn.Linear(4 * c.trunk_hop, c.width)
+        self.described_in = nn.Linear(n_described, c.n_trunk * c.width)
+        self.decoder_in_norm = nn.LayerNorm(c.width)
+        self.decoder = _trunk(c.width, c.decoder_depth, c)
+        self.decoder_out_norm = nn.LayerNorm(c.width)
+        self.shape_out = nn.Linear(c.width, 2 * c.trunk_hop)
+        self.gain_out = nn.Linear(c.width, c.trunk_hop // c.fine_hop * 2 * c.n_levels)
+        self.gate_out = nn.Linear(c.width, 2 * c.trunk_hop)
+        self._initialise_networks()
+
+    def _initialise_networks(self) -> None:
+        """Start the network's parts small beside the linear ones, which carry the codec at first."""
+        root = math.sqrt(self.config.width)
+        small = {
+            self.encoder_in: 1 / math.sqrt(self.encoder_in.in_features),
+            self.worth_out: 0.1 / root,
+            self.decoder_in: 1 / math.sqrt(self.decoder_in.in_features),
+            self.described_in: 1 / math.sqrt(self.described_in.in_features),
+            self.shape_out: 0.5 / root,
+            self.gain_out: 0.05 / root,
+            self.gate_out: 0.0,
+        }
+        for layer, deviation in small.items():
+            nn.init.normal_(layer.weight, 0, deviation)
+            nn.init.zeros_(layer.bias)
+
+    @torch.no_grad()
+    def initialise(self, statistics: LevelStatistics) -> None:
+        """Set scales and first steps from the statistics of music."""
+        for name in ("rms", "fine_rms", "level_mean_db"):
+            getattr(self, name).copy_(getattr(statistics, name))
+        self.log_step.copy_(statistics.step.log())
+
+    def encode(self, audio: Tensor) -> Posterior:
+        """Return the posterior of ``audio`` ``[B, 2, F·hop]``."""
+        c = self.config
+        with float32_throughout(audio):
+            rotated = mid_side(audio)
+            frames = self.mdct.frames(rotated)
+            long, short = self.mdct.long_of(frames), self.mdct.short_of(frames)
+            is_short = self._saves_by_short(long, short)
+            n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
+            rest = self._describe(audio, long, is_short)
+            features = torch.cat(
+                [*_levels(n), self._short_log_energies(rotated), self._seen(rest)], -1
+            )
+            near = self.mdct.long_of(frames, is_short)
+            coefficients = torch.where(is_short[:, None, :, None], short, near)
+            in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
+            in_steps = in_steps * self._coded(rest)[:, None]
+        h = self.encoder_in_norm(self.encoder_in(features))
+        worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
+        waveform = in_steps.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
+        mean = torch.cat([waveform, rest], -1).transpose(1, 2)
+        scale = torch.cat([self.scale_of_rest.new_ones(c.n_coefficients), self.scale_of_rest])
+        return Posterior(mean, scale[:, None].expand_as(mean))
+
+    def _coded(self, rest: Tensor) -> Tensor:
+        """Return 1 for what may be coded, 0 for the treble of attacks: ``[B, F, n_bins]``.
+
+        Noise in the attack's own course comes nearer to it than as many bits of coefficients do.
+        """
+        c = self.config
+        first = c.n_latents - c.n_coefficients - 1 - c.layout["tonal"] - c.layout["course"]
+        is_attack = (rest[..., first : first + c.layout["course"]] != 0).any(-1)
+        is_treble = torch.arange(c.n_bins, device=rest.device) >= _DRAWN_FROM * c.hop
+        return (~(is_attack[..., None] & is_treble)).float()
+
+    def _saves_by_short(self, long: Tensor, short: Tensor) -> Tensor:
+        """Return which frames cost less as short ones, bool ``[B, F]``: bits go with log |c| / step."""
+        n = self.config.n_bins
+        step = self.log_step.detach().exp()[:, None]
+        cost = [torch.log2(1 + (x[..., :n] / step).abs()).sum((1, 3)) for x in (long, short)]
+        return cost[1] * _SHORT_MARGIN + 8 < cost[0]
+
+    @torch.no_grad()
+    def _describe(self, audio: Tensor, long: Tensor, is_short: Tensor) -> Tensor:
+        """Return the latents beside coefficients, ``[B, F, …]``."""
+        found = levels.measure(audio, self.config.n_blocks, self.transform)
+        tonal = levels.tonal_cells(long, self.tonal_edges) & ~found.course.is_attack[..., None]
+        flags = torch.cat([tonal, is_short[..., None]], -1).float() * levels.TONAL_STEP
+        level = found.level_db - self.level_mean_db
+        course = found.course.course_db.flatten(2)
+        parts = [level, found.balance_db, found.width_db, found.half_db, course, flags]
+        return torch.cat(parts, -1)
+
+    def _seen(self, rest: Tensor) -> Tensor:
+        """Return the latents beside coefficients as networks see them."""
+        sizes = self.config.layout
+        n_db = sum(sizes[kind] for kind in _STEPS_DB)
+        return torch.cat([rest[..., :n_db] / 12, rest[..., n_db:] / levels.TONAL_STEP], -1)
+
+    def _short_log_energies(self, mid_side_audio: Tensor) -> Tensor:
+        """Return log energies of short frames, grouped by frame: ``[B, F, ...]``."""
+        c = self.config
+        energy = self.short_mdct(mid_side_audio).square() @ self.short_band_means.t()
+        log_energy = (torch.log10(energy + 1e-9) + 4) * 0.5
+        grouped: Tensor = log_energy.unflatten(2, (-1, c.hop // c.short_hop)).transpose(1, 2)
+        return grouped.flatten(2)
+
+    def _described(self, rest: Tensor) -> Described:
+        c = self.config
+        sizes = list(c.layout.values())[1:]
+        level, balance, width, half, course, tonal, short = rest.split(sizes, -1)
+        return Described(
+            level + self.level_mean_db,
+            balance,
+            width.repeat_interleave(2, -1),
+            half,
+            course.unflatten(-1, (c.n_blocks, -1)),
+            (tonal > levels.TONAL_STEP / 2).repeat_interleave(2, -1),
+            short[..., 0] > levels.TONAL_STEP / 2,
+        )
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the audio ``[B, 2, F·hop]`` of ``latents`` ``[B, D, F]``."""
+        c = self.config
+        with float32_throughout(latents):
+            waveform, rest = latents.transpose(1, 2).split(
+                [c.n_coefficients, c.n_latents - c.n_coefficients], -1
+            )
+            told = self._described(rest)
+            coded = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2)
+            coded = F.pad(coded * self.log_step.exp()[:, None], (0, c.hop - c.n_bins))
+            sound = self.mdct.inverse(coded, told.is_short)
+            fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
+            seen = fine.transpose(1, 2).flatten(2).unflatten(1, (-1, c.trunk_hop // c.fine_hop))
+            features = torch.cat(_levels(seen.flatten(2)), -1)
+        described = self.described_in(self._seen(rest))
+        described = described.unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
+        h = self.decoder_in(features) + described
+        h = self.decoder_out_norm(self.decoder(self.decoder_in_norm(h)))
+        gain, shape, gate = (
+            _fine_frames(out(h).float(), size)
+            for out, size in (
+                (self.gain_out, c.n_levels),
+                (self.shape_out, c.fine_hop),
+                (self.gate_out, c.fine_hop),
+            )
+        )
+        with float32_throughout(latents):
+            opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), self._least_opened(fine))
+            share = self._share_opened(fine, opened)
+            wanted = self._lacking(told, self._levels_of(sound) * share)
+            drawn = self._drawn(shape * self.fine_rms[:, None], gain, wanted, told)
+            restored = fine * opened * self.fine_rms[:, None] + drawn
+            audio = mid_side(self.fine_mdct.inverse(restored))
+            targets = self._targets(told)
+            return levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
+
+    def _least_opened(self, fine: Tensor) -> Tensor:
+        """Return the share of each coefficient of ``fine`` that no gate may take away.
+
+        See `TransformVae._least_opened`.
+        """
+        c = self.config
+        step = F.pad(self.log_step.exp(), (0, c.hop - c.n_bins))
+        step = step.unflatten(-1, (c.fine_hop, -1)).mean(-1) / self.fine_rms
+        doubtful = _DOUBT * step[:, None] / fine.abs().clamp(min=1e-9)
+        share: Tensor = (1 - doubtful).clamp(min=0) * math.exp(_SURE_GATE)
+        return share
+
+    def _levels_of(self, sound: Tensor) -> Tensor:
+        """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""
+        bands = self.transform.bands.to(sound.device)
+        by_band = levels.power(self.transform.forward(sound)) @ bands.t() / bands.sum(1)
+        return by_band.unflatten(2, (-1, self.config.n_blocks)).mean(3)
+
+    def _by_frame(self, fine: Tensor) -> Tensor:
+        """Return the energies ``[B, 2, F, n_fine, n_levels]`` of ``fine`` ``[B, 2, F', fine_hop]``."""
+        return (fine.square() @ self.bands.t()).unflatten(2, (-1, self.config.n_fine))
+
+    def _share_opened(self, fine: Tensor, opened: Tensor) -> Tensor:
+        """Return the share of the coded energy that gates leave, ``[B, 2, F, n_levels]``."""
+        scaled = fine * self.fine_rms[:, None]
+        before, after = (self._by_frame(x).mean(3) for x in (scaled, scaled * opened))
+        share: Tensor = ((after + _ENERGY_FLOOR) / (before + _ENERGY_FLOOR)).clamp(max=8.0)
+        return share
+
+    def _lacking(self, told: Described, coded: Tensor) -> Tensor:
+        """Return what mid and side lack of the energy of a bin: ``[B, 2, F, n_levels]``.
+
+        ``coded``: what they have, of that shape.
+        """
+        both = levels.from_db(told.level_db)
+        side = torch.sigmoid(_DB * told.width_db)
+        wanted = torch.stack([both * (1 - side), both * side], 1)
+        return (wanted - coded).clamp(min=0) + _LEAST_MISSING * wanted + _ENERGY_FLOOR
+
+    def _drawn(self, shape: Tensor, gain: Tensor, lacking: Tensor, told: Described) -> Tensor:
+        """Return ``shape`` ``[B, 2, F', fine_hop]`` at the energies ``lacking``.
+
+        ``gain``: ``[B, 2, F', n_levels]``, nepers, what a network adds to that.
+        """
+        energy = self._by_frame(shape) / self.bands.sum(1) + _ENERGY_FLOOR
+        wanted = lacking[:, :, :, None] * self._shares(told)[:, None]
+        bounded = gain.clamp(*_DRAWN_RANGE).unflatten(2, (-1, self.config.n_fine))
+        bounded = bounded + _TONAL_DRAWN * told.is_tonal[:, None, :, None]
+        amplitude = torch.sqrt(wanted / energy) * torch.exp(bounded)
+        return shape * (amplitude.flatten(2, 3) @ self.bands)
+
+    def _targets(self, told: Described) -> Tensor:
+        """Return the energies of a bin of left and right, ``[B, 2, F, 2, n_levels]``, by halves."""
+        both = levels.from_db(told.level_db)
+        of_left = torch.sigmoid(2 * _DB * told.balance_db)
+        of_channels = torch.stack([both * of_left, both * (1 - of_left)], 1)
+        late = 2 * torch.sigmoid(2 * _DB * told.half_db)
+        return of_channels[:, :, :, None] * torch.stack([2 - late, late], 2)[:, None]
+
+    def _shares(self, told: Described) -> Tensor:
+        """Return the energy of each fine frame over its frame's mean: ``[B, F, n_fine, n_levels]``."""
+        c = self.config
+        ratio = torch.exp(2 * _DB * told.half_db)
+        early = 2 / (1 + ratio)
+        halves = torch.stack([early, 2 - early], 2).repeat_interleave(c.n_fine // 2, 2)
+        is_attack = (told.course_db != 0).any(-1).any(-1)
+        if not is_attack.any():
+            return halves
+        power = torch.exp(_DB * told.course_db).unflatten(2, (c.n_fine, -1)).mean(3)
+        power = power / power.mean(2, keepdim=True)
+        middles = [0.5 * (a + b) for a, b in pairwise(levels.EDGES)]
+        inner = levels.ATTACK_EDGES[1:-1]
+        of_level = [sum(middle >= edge for edge in inner) for middle in middles]
+        return torch.where(is_attack[:, :, None, None], power[..., of_level], halves)

@@ -1,0 +1,217 @@
+"""Levels of a network that holds bands to what an archive says of them: measured, and applied.
+
+All are measured in a short Fourier transform (sine windows of 256 samples, every 128): the energies of
+an MDCT depend on phase, and held to those a band of noise is 2 dB off. A frame is 16 such spectra.
+Latents say, all of them measured and none learned: the level of each band in a frame, both channels
+together; the balance of left and right; the width, side over mid; how the later half of the frame
+differs from the earlier one; the course of an attack, spectrum by spectrum; and where the sound is
+tonal, so that nothing is to be drawn there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+FLOOR = 1e-9  # of a coefficient's mean energy: −90 dB
+HOP = 128  # 2.9 ms
+SIZE = 2 * HOP
+# In bins of 172 Hz: twenty bands of a sixth of an octave (or a bin) from 1.4 to 14 kHz, three on
+# each side.
+EDGES = (
+    4, 5, 6, 8, 9, 10, 11, 13, 14, 16, 18, 20, 23, 26, 29, 32, 36, 41, 46, 51, 58, 65, 73, 81,
+    93, 107, 120,
+)  # fmt: skip
+N_LEVELS = len(EDGES) - 1
+ATTACK_EDGES = (4, 8, 16, 32, 58, 120)
+N_ATTACK_BANDS = len(ATTACK_EDGES) - 1
+TONAL_STEP = 8.0  # what stands for 1 in a latent that is 0 or 1: far above any step
+
+_LEAST_MODULATION_DB = 5.0  # RMS of an attack's course, and more than noise has by chance
+_STRONGEST_DB = 40.0  # of a course
+_TONAL_FLATNESS_DB = -14.0
+_DB = math.log(10) / 10  # nepers of energy
+_HOLD_RANGE_DB = (-20.0, 12.0)
+_MOST_TONAL_HOLD_DB = 9.0
+PLAY_DB = 0.5
+"""Within which a band's level is left as it is."""
+
+
+def fine_edges(n_bins: int) -> list[int]:
+    """Return `EDGES` in bins of an MDCT of ``n_bins``."""
+    ratio = n_bins / HOP
+    return [round((edge - 0.5) * ratio) for edge in EDGES]
+
+
+def band_matrix(edges: list[int], n_bins: int) -> Tensor:
+    """Return float32 ``[bands, n_bins]``, 1 where a bin belongs to a band."""
+    bins = torch.arange(n_bins)
+    first, end = torch.tensor(edges[:-1])[:, None], torch.tensor(edges[1:])[:, None]
+    return ((bins >= first) & (bins < end)).float()
+
+
+def to_db(energy: Tensor) -> Tensor:
+    """Return ``energy`` of a coefficient in dB, not below the floor."""
+    return 10 * torch.log10(energy + FLOOR)
+
+
+def from_db(level: Tensor) -> Tensor:
+    """Return the energy at ``level``, the inverse of `to_db`; 0 at the floor and below."""
+    return (torch.exp(level * (math.log(10) / 10)) - FLOOR).clamp(min=0)
+
+
+class ShortTransform:
+    """The short Fourier transform in which levels are measured and applied, and its inverse."""
+
+    def __init__(self) -> None:
+        n = torch.arange(SIZE, dtype=torch.float64)
+        self.window = torch.sin(math.pi * (n + 0.5) / SIZE).float()
+        self.bands = band_matrix(list(EDGES), HOP + 1)
+        self.attack_bands = band_matrix(list(ATTACK_EDGES), HOP + 1)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Return the spectra ``[..., blocks + 1, 129]`` of ``audio`` ``[..., blocks · 128]``.
+
+        Spectrum i is centred on the beginning of block i. White noise of variance 1 has energy 1 a bin.
+        """
+        padded = F.pad(audio, (HOP, HOP)).unfold(-1, SIZE, HOP)
+        spectra: Tensor = torch.fft.rfft(padded * (self.window.to(audio.device) / math.sqrt(HOP)))
+        return spectra
+
+    def inverse(self, spectra: Tensor) -> Tensor:
+        """Return the audio of `forward`."""
+        frames = torch.fft.irfft(spectra, SIZE) * (self.window * math.sqrt(HOP)).to(spectra.device)
+        left, right = frames.split(HOP, -1)
+        return (left[..., 1:, :] + right[..., :-1, :]).flatten(-2)
+
+
+def power(spectra: Tensor) -> Tensor:
+    """Return the energies ``[..., blocks, 129]`` of all spectra but the last."""
+    energies: Tensor = torch.view_as_real(spectra[..., :-1, :]).square().sum(-1)
+    return energies
+
+
+class Course(NamedTuple):
+    """How energies move in attack frames."""
+
+    course_db: Tensor
+    """``[B, F, blocks, attack bands]`` in dB over the frame's mean; 0 but in frames of attacks."""
+    is_attack: Tensor
+    """Bool ``[B, F]``."""
+
+
+def attack_course(energies: Tensor, n_blocks: int) -> Course:
+    """Return the course of an attack in each frame of ``n_blocks`` spectra.
+
+    ``energies``: ``[B, F · n_blocks, attack bands]`` of both channels together.
+    """
+    by_frame = energies.unflatten(1, (-1, n_blocks))
+    course = 10 * torch.log10((by_frame + FLOOR) / (by_frame.mean(2, keepdim=True) + FLOOR))
+    course = course.clamp(-_STRONGEST_DB, _STRONGEST_DB)
+    is_attack = course.square().mean((2, 3)).sqrt() > _LEAST_MODULATION_DB
+    return Course(course * is_attack[..., None, None], is_attack)
+
+
+class Measured(NamedTuple):
+    """What is measured of a sound, frame by frame."""
+
+    level_db: Tensor
+    """``[B, F, N_LEVELS]``: mean energy of a bin, left and right together."""
+    balance_db: Tensor
+    """``[B, F, N_LEVELS]``: half of left over right."""
+    width_db: Tensor
+    """``[B, F, N_LEVELS / 2]``: side over mid, in pairs of bands."""
+    half_db: Tensor
+    """``[B, F, N_LEVELS]``: half of the later half over the earlier; 0 in attacks."""
+    course: Course
+
+
+def measure(audio: Tensor, n_blocks: int, transform: ShortTransform) -> Measured:
+    """Return what is measured of ``audio`` ``[B, 2, F · n_blocks · 128]``, left and right."""
+    spectra = transform.forward(audio)
+    energy = power(spectra)
+    size = transform.bands.sum(1)
+    by_band = (energy @ transform.bands.t() / size).unflatten(2, (-1, n_blocks))
+    left, right = to_db(by_band.mean(3)).unbind(1)
+    halves = by_band.sum(1).unflatten(2, (2, -1)).mean(3)
+    early, late = to_db(halves).unbind(2)
+    course = attack_course(energy.sum(1) @ transform.attack_bands.t(), n_blocks)
+    mid = power((spectra[:, 0] + spectra[:, 1]) * math.sqrt(0.5))
+    pairs = transform.bands.unflatten(0, (-1, 2)).sum(1)
+    of_pairs = torch.stack([mid, energy.sum(1) - mid], 1) @ pairs.t() / pairs.sum(1)
+    of_mid, of_side = to_db(of_pairs.clamp(min=0).unflatten(2, (-1, n_blocks)).mean(3)).unbind(1)
+    return Measured(
+        to_db(by_band.mean(3).sum(1)),
+        (0.5 * (left - right)).clamp(-15, 15),
+        (of_side - of_mid).clamp(-30, 15),
+        (0.5 * (late - early)).clamp(-15, 15) * ~course.is_attack[..., None],
+        course,
+    )
+
+
+def hold(
+    audio: Tensor,
+    targets: Tensor,
+    is_tonal: Tensor,
+    course_db: Tensor,
+    transform: ShortTransform,
+) -> Tensor:
+    """Return ``audio`` ``[B, 2, F · n_blocks · 128]`` held to levels, and to the course of attacks.
+
+    ``targets``: energies ``[B, 2, F, parts, N_LEVELS]`` of a bin, of left and right, in equal parts of
+    a frame. ``is_tonal``: bool ``[B, F, N_LEVELS]``, where levels are raised less. ``course_db``:
+    as `Course.course_db`; frames where it is 0 throughout have none.
+    """
+    spectra = transform.forward(audio)
+    n_blocks = course_db.shape[2]
+    bands = transform.bands.to(audio.device)
+    n_parts = targets.shape[3]
+    own = power(spectra) @ bands.t() / bands.sum(1)
+    own = own.unflatten(2, (-1, n_parts, n_blocks // n_parts)).mean(4)
+    is_attack = (course_db != 0).any(-1).any(-1)
+    if bool(is_attack.any()):  # whose parts the course tells
+        attack = is_attack[:, None, :, None, None]
+        own = torch.where(attack, own.mean(3, keepdim=True), own)
+        targets = torch.where(attack, targets.mean(3, keepdim=True), targets)
+    off_db = torch.log((targets + FLOOR) / (own + FLOOR)) / _DB
+    raised = off_db.sign() * (off_db.abs() - PLAY_DB).clamp(min=0)
+    raised = raised.clamp(*_HOLD_RANGE_DB)
+    tonal = is_tonal[:, None, :, None]
+    raised = torch.where(tonal, raised.clamp(max=_MOST_TONAL_HOLD_DB), raised)
+    gain = torch.exp(0.5 * _DB * raised).repeat_interleave(n_blocks // n_parts, 3).flatten(2, 3)
+    spectra = spectra * _of_bins(gain, bands)
+    if bool(is_attack.any()):
+        bands = transform.attack_bands.to(audio.device)
+        energies = (power(spectra).sum(1) @ bands.t()).unflatten(1, (-1, n_blocks))
+        wanted = torch.exp(_DB * course_db) * energies.mean(2, keepdim=True)
+        gain = torch.sqrt((wanted + FLOOR) / (energies + FLOOR)).clamp(0.01, 4.0)
+        gain = torch.where(is_attack[..., None, None], gain, torch.ones_like(gain)).flatten(1, 2)
+        spectra = spectra * _of_bins(gain, bands)[:, None]
+    return transform.inverse(spectra)
+
+
+def _of_bins(gain: Tensor, bands: Tensor) -> Tensor:
+    """Return gains of bins ``[..., blocks + 1, 129]`` for those of bands; 1 outside, and in the last."""
+    return F.pad((gain - 1) @ bands + 1, (0, 0, 0, 1), value=1.0)
+
+
+def tonal_cells(coefficients: Tensor, edges: list[int]) -> Tensor:
+    """Return where the sound is tonal: bool ``[B, F, bands]``, bands in bins of ``coefficients``.
+
+    ``coefficients``: ``[B, 2, F, n]`` of the long MDCT. The flatness (geometric over arithmetic mean) is
+    that of the pseudo-spectrum c²_k + (c_{k+1} − c_{k−1})², which hardly depends on the phase (Daudet
+    and Sandler, "MDCT analysis of sinusoids", 2004), of the channels' mean.
+    """
+    beside = F.pad(coefficients, (1, 1))
+    pseudo = coefficients.square() + (beside[..., 2:] - beside[..., :-2]).square()
+    power = pseudo.mean(1) + FLOOR
+    bands = band_matrix(edges, power.shape[-1]).to(power.device)
+    bands = bands / bands.sum(1, keepdim=True)
+    log_mean = (10 * torch.log10(power)) @ bands.t()
+    mean_log = 10 * torch.log10(power @ bands.t())
+    is_audible = mean_log > 10 * math.log10(FLOOR) + 10
+    return ((log_mean - mean_log) < _TONAL_FLATNESS_DB) & is_audible
