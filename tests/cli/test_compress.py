@@ -62,7 +62,7 @@ def test_what_changed_behind_its_size_and_time_is_seen_with_verify_sources(earzi
     assert _compress(earzip, source, "--json").statuses() == {"a.wav": "up_to_date"}
     outcome = _compress(earzip, source, "--verify-sources")
     assert outcome.exit_code == 3
-    assert "archive of its source as that was before it changed" in outcome.stderr
+    assert "made from an earlier version of this source" in outcome.stderr
 
 
 def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):

@@ -85,7 +85,7 @@ def test_a_person_reads_what_the_check_found(earzip, mixed, tmp_path):
     assert written.startswith("written")
     assert check.startswith("            check: SI-SDR ")
     assert "exact copy: " in copy
-    assert "at least 5 wanted" in copy
+    assert "required 5" in copy
     assert "of it exact copies" in outcome.stderr
     assert "1 archive below the quality floor" in outcome.stderr
     info = earzip("info", tmp_path / "noise.flac.earz").stdout

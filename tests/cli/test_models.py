@@ -132,7 +132,7 @@ def test_a_checkpoint_is_imported_used_and_exported(earzip, music, tmp_path, mon
     ("arguments", "message", "exit_code"),
     [
         (["nowhere.pyt"], "nowhere.pyt: cannot be read as a checkpoint: ", 1),
-        (["--name", "a/b", "x.pyt"], "'a/b' cannot be the name of a model", 2),
+        (["--name", "a/b", "x.pyt"], "'a/b' cannot name a model", 2),
     ],
 )
 def test_what_cannot_be_imported_is_named(earzip, music, arguments, message, exit_code):

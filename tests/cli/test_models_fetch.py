@@ -88,7 +88,7 @@ def test_what_is_required_is_checked(hub: str, tmp_path: Path) -> None:
     right = fetch(tmp_path, hub, "--revision", "v1", "--sha256", SHA256.upper())
     assert f"@{COMMIT}" in right.stderr
     wrong = fetch(tmp_path, hub, "--sha256", "0" * 64)
-    assert f"has SHA-256 {SHA256}, required is {'0' * 64}" in wrong.stderr
+    assert f"has SHA-256 {SHA256}, expected {'0' * 64}" in wrong.stderr
     assert "fetched" not in wrong.stderr
     assert wrong.returncode == 1
     missing = fetch(tmp_path, hub, "--revision", "nosuch")

@@ -69,7 +69,7 @@ def test_tracks_and_the_summary_are_told(earzip, library, tmp_path):
     name = tmp_path / "pools" / "music"
     assert outcome.stderr == (
         "kept 1 track (0.00 h), rejected 1; reasons: 1 stereo\n"
-        f"earzip: {name}.s16: written; {name}.report.jsonl has every track\n"
+        f"earzip: {name}.s16: written; {name}.report.jsonl lists every track\n"
     )
     assert MusicPool(tmp_path / "pools" / "music.s16", RATE).hours == pytest.approx(11 / 3600)
 
@@ -105,8 +105,8 @@ def test_nothing_kept_ends_with_1_and_leaves_the_report(earzip, library, tmp_pat
     outcome = earzip(library / "mono.flac", "-o", tmp_path / "music")
     assert outcome.exit_code == 1
     assert outcome.stderr.splitlines()[1] == (
-        f"earzip: {tmp_path}/music.s16: not written, for no track was kept; "
-        f"{tmp_path}/music.report.jsonl says why"
+        f"earzip: {tmp_path}/music.s16: not written, because no track was kept; "
+        f"see {tmp_path}/music.report.jsonl"
     )
     assert not (tmp_path / "music.s16").exists()
 
@@ -223,7 +223,7 @@ def test_a_folder_without_sound_is_told(earzip, tmp_path):
     (tmp_path / "empty").mkdir()
     outcome = earzip(tmp_path / "empty", "-o", tmp_path / "music")
     assert outcome.exit_code == 1
-    assert outcome.stderr == f"earzip: {tmp_path}/empty: there is no sound file to prepare\n"
+    assert outcome.stderr == f"earzip: {tmp_path}/empty: contains no audio files\n"
 
 
 def test_ctrl_c_ends_with_75_and_leaves_nothing(library, tmp_path):

@@ -65,7 +65,7 @@ def test_a_finished_run_is_left_as_it_is(
     weights = (run / "weights.safetensors").read_bytes()
     again = earzip("train", "run", config, "-m", pools, "-o", run)
     assert again.exit_code == 0
-    assert again.stderr.startswith("earzip: going on at step 2 of 2 steps, ")
+    assert again.stderr.startswith("earzip: resuming at step 2 of 2 steps, ")
     assert (run / "weights.safetensors").read_bytes() == weights
 
 
@@ -96,7 +96,7 @@ def test_values_are_set_and_parts_switched_off(
         (["--set", "model.widht=3"], "model: unknown fields widht"),
         (["--set", "steps"], "--set steps: expected NAME=VALUE"),
         (["--set", "=3"], "--set =3: expected NAME=VALUE"),
-        (["--set", "steps=many"], "steps is 'many', expected a whole number"),
+        (["--set", "steps=many"], "steps is 'many', expected an integer 1 to 1000000000"),
         (["--without", "transformer"], "the spectral network has no transformer"),
         (["--without", "phases"], "'phases' is not one of"),
         (["--start", "no.safetensors"], "no.safetensors: not weights of this configuration"),

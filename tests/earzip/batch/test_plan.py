@@ -111,7 +111,7 @@ def test_a_link_to_a_folder_above_ends_the_walk(music):
     (music / "a" / "self").symlink_to("self")
     plan = plan_batch([music], COMPRESS)
     assert len(plan.jobs) == 4
-    assert _reasons(plan) == {"loop": "a link to a folder above it", "self": "not sound"}
+    assert _reasons(plan) == {"loop": "a link to a parent directory", "self": "not sound"}
 
 
 def test_linked_folders_and_files_are_followed(music, tmp_path):
@@ -162,7 +162,7 @@ def test_the_output_inside_a_source_is_not_searched(music):
     _touch(music / "out" / "old.flac")
     plan = plan_batch([music], COMPRESS, music / "out")
     assert len(plan.jobs) == 4
-    assert _reasons(plan) == {"out": "the folder of the results"}
+    assert _reasons(plan) == {"out": "the output directory"}
 
 
 def test_results_of_an_earlier_run_beside_their_sources_are_not_mentioned(music):
@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_be_listed_is_refused_and_the_others_go_on(music):
 
 
 def test_an_output_that_is_a_file_is_a_usage_error(music, tmp_path):
-    with pytest.raises(UsageError, match="expected a folder"):
+    with pytest.raises(UsageError, match="expected a directory"):
         plan_batch([music], COMPRESS, _touch(tmp_path / "out"))
 
 

@@ -115,7 +115,7 @@ def test_weights_can_be_read_by_whoever_may_read_the_folder(run: Path, music: Pa
 
 def test_a_run_that_is_not_finished_is_refused(run: Path, music: Path) -> None:
     (run / "weights.json").unlink()
-    with pytest.raises(UsageError, match=r"run: is no finished run of training"):
+    with pytest.raises(UsageError, match=r"run: is not a finished training run"):
         import_model(run, [music], options(name="ours", config=None))
 
 

@@ -28,39 +28,39 @@ from tests.conftest import MODELS
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models that holds `tiny`, and before it by name a file that is no model."""
-    folder = tmp_path / "models"
-    shutil.copytree(MODELS, folder)
-    (folder / "a.json").write_text("{}")
-    monkeypatch.setenv("EARZIP_MODELS", str(folder))
-    return folder
+    shelf = tmp_path / "models"
+    shutil.copytree(MODELS, shelf)
+    (shelf / "a.json").write_text("{}")
+    monkeypatch.setenv("EARZIP_MODELS", str(shelf))
+    return shelf
 
 
 def _spec(**changes: Any) -> dict[str, Any]:
     return json.loads((MODELS / "tiny.json").read_text()) | changes
 
 
-def test_a_stray_file_hides_no_model(folder):
+def test_a_stray_file_hides_no_model(shelf):
     spec = find_model("tiny")
     assert find_model_of_archive("tiny", spec.sha256) == spec
     with pytest.raises(ModelNotFoundError, match=r"no model 'none' is installed; .*tiny"):
         find_model("none")
 
 
-def test_the_list_tells_what_is_malformed(folder):
+def test_the_list_tells_what_is_malformed(shelf):
     specs, problems = list_models()
     assert "tiny" in [spec.name for spec in specs]
-    assert [problem.path for problem in problems] == [str(folder / "a.json")]
+    assert [problem.path for problem in problems] == [str(shelf / "a.json")]
 
 
-def test_a_malformed_file_that_is_named_is_an_error(folder):
+def test_a_malformed_file_that_is_named_is_an_error(shelf):
     with pytest.raises(ModelDamagedError, match=r"not a model specification: it has no 'format'$"):
-        find_model(str(folder / "a.json"))
+        find_model(str(shelf / "a.json"))
 
 
-def test_a_malformed_model_that_is_asked_for_is_told_with_its_reason(folder):
-    (folder / "big.json").write_text(json.dumps(_spec(name="big", n_latents=0)))
+def test_a_malformed_model_that_is_asked_for_is_told_with_its_reason(shelf):
+    (shelf / "big.json").write_text(json.dumps(_spec(name="big", n_latents=0)))
     why = r"big.json: not a model specification: n_latents is 0"
     with pytest.raises(ModelDamagedError, match=why):
         find_model("big")
@@ -69,17 +69,17 @@ def test_a_malformed_model_that_is_asked_for_is_told_with_its_reason(folder):
         find_model_of_archive("big", sha256)
 
 
-def test_a_malformed_file_hides_no_model_of_its_name_in_a_later_folder(folder, monkeypatch):
-    monkeypatch.setenv("EARZIP_MODELS", f"{folder}:{MODELS}")
-    (folder / "tiny.json").write_text("{}")
+def test_a_malformed_file_hides_no_model_of_its_name_in_a_later_folder(shelf, monkeypatch):
+    monkeypatch.setenv("EARZIP_MODELS", f"{shelf}:{MODELS}")
+    (shelf / "tiny.json").write_text("{}")
     assert find_model("tiny").path == MODELS / "tiny.json"
 
 
-def test_the_search_ends_at_the_first_match(folder, monkeypatch):
-    later = folder / "later"
+def test_the_search_ends_at_the_first_match(shelf, monkeypatch):
+    later = shelf / "later"
     later.mkdir()
     (later / "b.json").write_text("{}")
-    monkeypatch.setenv("EARZIP_MODELS", f"{folder}:{later}")
+    monkeypatch.setenv("EARZIP_MODELS", f"{shelf}:{later}")
     read, original = [], ModelSpec.read
     monkeypatch.setattr(ModelSpec, "read", lambda path: read.append(path) or original(path))
     find_model("tiny")
@@ -96,7 +96,7 @@ def test_a_user_without_a_home_has_no_folder_there(monkeypatch):
     assert find_model("mini").name == "mini"
 
 
-def test_an_archives_absent_model_is_named_with_ways_to_it(folder):
+def test_an_archives_absent_model_is_named_with_ways_to_it(shelf):
     sha256 = "0123456789abcdef" * 4
     need = f"needs model {{!r}} with SHA-256 {sha256}, which is not installed"
     embedded = find_model("mini").sha256[:16]
@@ -112,7 +112,7 @@ def test_an_archives_absent_model_is_named_with_ways_to_it(folder):
 
 
 @pytest.mark.parametrize("name", ["ear-vae-44k", "mine"])
-def test_a_model_that_is_asked_for_and_absent_is_told_with_ways_to_it(folder, name):
+def test_a_model_that_is_asked_for_and_absent_is_told_with_ways_to_it(shelf, name):
     with pytest.raises(ModelNotFoundError, match=r"its \.json and \.safetensors, .*") as caught:
         find_model(name)
     published = "`earzip models fetch ear-vae-44k --music PATH`" in caught.value.message

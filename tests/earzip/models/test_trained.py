@@ -105,7 +105,7 @@ def test_a_run_of_what_cannot_be_built_is_refused(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{}", "it has no 'architecture'$"), ("[]", "expected an object, got list$")],
+    [("{}", "missing 'architecture'$"), ("[]", "expected an object, got list$")],
 )
 def test_what_is_missing_in_a_run_is_named(run: Path, text: str, message: str) -> None:
     (run / "weights.json").write_text(text)
