@@ -55,4 +55,5 @@ def _around(magnitudes: Scaled, n_channels: int) -> Scaled:
     sums = (
         sums + at(-1, -1) + at(1, -1) + 1.5 * (at(-1, 0) + at(1, 0)) + 0.5 * (at(-2, 0) + at(2, 0))
     )
-    return sums.reshape(magnitudes.shape)
+    reshaped: Scaled = sums.reshape(magnitudes.shape)
+    return reshaped

@@ -417,11 +417,12 @@ class EarConfig:
         return config
 
 
-Dimensions = SpectralConfig | TransformConfig | EarConfig
+Dimensions = SpectralConfig | TransformConfig | LevelConfig | EarConfig
 
 _DIMENSIONS: dict[str, type[Dimensions]] = {
     "spectral": SpectralConfig,
     "transform": TransformConfig,
+    "levels": LevelConfig,
     "ear": EarConfig,
 }
 

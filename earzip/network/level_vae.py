@@ -285,11 +285,13 @@ class LevelVae(nn.Module):
         """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""
         bands = self.transform.bands.to(sound.device)
         by_band = levels.power(self.transform.forward(sound)) @ bands.t() / bands.sum(1)
-        return by_band.unflatten(2, (-1, self.config.n_blocks)).mean(3)
+        by_frame: Tensor = by_band.unflatten(2, (-1, self.config.n_blocks)).mean(3)
+        return by_frame
 
     def _by_frame(self, fine: Tensor) -> Tensor:
         """Return the energies ``[B, 2, F, n_fine, n_levels]`` of ``fine`` ``[B, 2, F', fine_hop]``."""
-        return (fine.square() @ self.bands.t()).unflatten(2, (-1, self.config.n_fine))
+        by_frame: Tensor = (fine.square() @ self.bands.t()).unflatten(2, (-1, self.config.n_fine))
+        return by_frame
 
     def _share_opened(self, fine: Tensor, opened: Tensor) -> Tensor:
         """Return the share of the coded energy that gates leave, ``[B, 2, F, n_levels]``."""

@@ -86,7 +86,8 @@ class ShortTransform:
         """Return the audio of `forward`."""
         frames = torch.fft.irfft(spectra, SIZE) * (self.window * math.sqrt(HOP)).to(spectra.device)
         left, right = frames.split(HOP, -1)
-        return (left[..., 1:, :] + right[..., :-1, :]).flatten(-2)
+        audio: Tensor = (left[..., 1:, :] + right[..., :-1, :]).flatten(-2)
+        return audio
 
 
 def power(spectra: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from earzip.network.config import TransformConfig
+from earzip.network.config import LevelConfig, TransformConfig
 from earzip.network.mdct import Mdct
 from earzip.network.spectral import (
     ConvNeXtBlock,
@@ -245,7 +245,7 @@ class TransformVae(nn.Module):
         return 0.5 * torch.log(lacking)
 
 
-def _trunk(width: int, depth: int, config: TransformConfig) -> nn.Sequential:
+def _trunk(width: int, depth: int, config: TransformConfig | LevelConfig) -> nn.Sequential:
     blocks = (
         ConvNeXtBlock(width, config.expansion, config.kernel_size, depth) for _ in range(depth)
     )
