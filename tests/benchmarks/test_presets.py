@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import soundfile
+
+# `benchmarks` is not part of the package, so it is found from the repository.
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.presets import main
 from tests.conftest import MODELS, tones
