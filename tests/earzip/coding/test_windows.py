@@ -190,7 +190,7 @@ def test_an_error_reaches_its_batch_only(engine: WindowBatches) -> None:
 
 def test_too_little_memory_names_the_option(engine: WindowBatches) -> None:
     network = failing_at(1, torch.OutOfMemoryError("CUDA out of memory"))
-    message = "does not hold a batch of 4 windows; use a smaller --batch-size takes less"
+    message = "too small for a batch of 4 windows; use a smaller --batch-size"
     with pytest.raises(DeviceError, match=message) as caught:
         list(engine.computed(network, track(1)))
     assert caught.value.__cause__ is caught.value.__context__ is None

@@ -20,7 +20,8 @@ from earzip.training.losses import (
 )
 
 FLOOR = 1e-10
-TERMS = [name for name, field in LossConfig.__dataclass_fields__.items() if field.type == "float"]
+TERMS = [name for name, value in vars(LossConfig()).items() if type(value) is float]
+assert len(TERMS) == 10
 SPECTRAL = [name for name in TERMS if name not in ("correlation", "coherence", "level")]
 NOTHING = dict.fromkeys(TERMS, 0.0)
 

@@ -275,12 +275,12 @@ def test_numbers_that_are_no_sound_are_damage(archive: Path, tmp_path: Path) -> 
         writer.write(replace(header, quantizer=steps, gain_centibels=-1200))
         writer.commit()
     wav = RestoreOptions(container="wav", bits="float")
-    with pytest.raises(DamagedArchiveError, match="no sound"):
+    with pytest.raises(DamagedArchiveError, match="not sound"):
         restore_file(crafted, tmp_path / "o.wav", wav)
     result = restore_file(crafted, tmp_path / "o.wav", replace(wav, keep_going=True))
     assert result.lost_segments
     assert np.isfinite(sound(tmp_path / "o.wav")).all()
-    assert "no sound" in decode_check(crafted)[0]
+    assert "not sound" in decode_check(crafted)[0]
 
 
 @pytest.mark.parametrize("time", [float("nan"), float("inf"), 1e300, -1.0])
@@ -301,11 +301,13 @@ def test_paths_may_be_text_and_a_bad_folder_is_a_target_error(
 def test_damage_beside_a_range_is_told_from_damage_in_it(archive: Path, tmp_path: Path) -> None:
     damage_segment(archive, 2)
     options = RestoreOptions(end_s=0.5)  # in segments 0 and 1
-    with pytest.raises(DamagedArchiveError, match=r"segment 2.*the range beside it needs it"):
+    with pytest.raises(
+        DamagedArchiveError, match=r"segment 2.*needed as context for the range beside it"
+    ):
         restore_file(archive, tmp_path / "o.flac", options)
     result = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
     assert (result.lost_segments, result.is_incomplete) == ((), False)
-    assert [w for w in result.warnings if w.startswith("segment 2, which is beside")]
+    assert [w for w in result.warnings if w.startswith("segment 2 beside the range")]
     again = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
     assert again.status == "written"  # what is not whole is never up to date
 

@@ -93,7 +93,7 @@ def test_a_restored_file_that_was_cut_is_not_up_to_date(archive: Path, tmp_path:
         restore_file(archive, target)
         assert restore_file(archive, target).status == "up_to_date"
         os.truncate(target, target.stat().st_size - 100)
-        with pytest.raises(TargetError, match="is not what would be written"):
+        with pytest.raises(TargetError, match="already exists with other content"):
             restore_file(archive, target)
 
 
