@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +18,7 @@ from torch import Tensor
 from earzip.coding.quantizer import STEPS_PER_OCTAVE
 from earzip.errors import ModelDamagedError, UsageError
 from earzip.formats.atomic import atomic_write
+from earzip.formats.checked import Checked, OneOf, Range, read, write
 from earzip.formats.geometry import MAX_EXPONENT
 from earzip.network.config import Dimensions, EarConfig, network_config
 from earzip.network.networks import build_network
@@ -31,6 +32,7 @@ _STEPS_OF_POSTERIOR_NOISE = {"high": 3.5, "medium": 7.0, "low": 14.0}
 _QUANTISED_NOISES = ("round", "uniform")
 _NOISES = (*_QUANTISED_NOISES, "gaussian", "none")
 _MAX_STEP_OCTAVES = MAX_EXPONENT // STEPS_PER_OCTAVE  # either way, as a preset may add
+_StepScale = Annotated[float, Range(2.0**-_MAX_STEP_OCTAVES, 2.0**_MAX_STEP_OCTAVES)]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,29 @@ class TrainedNetwork:
     """The step of each quality, in posterior scales."""
     rounding: float = 0.5
     """As `earzip.coding.quantizer.quantize` takes it."""
+
+
+@dataclass(frozen=True)
+class _RunRecord(Checked):
+    """What lies beside the weights of a run."""
+
+    architecture: str
+    config: dict[str, Any]
+    noise: Annotated[str, OneOf(_NOISES)]
+    step_scales: tuple[_StepScale, _StepScale]
+    rounding: Annotated[float, Range(0, 1)] = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.step_scales[0] > self.step_scales[1]:
+            raise ValueError(f"step_scales is {self.step_scales}, expected the smaller first")
+
+    def step_factors(self) -> Mapping[str, float]:
+        """Return the steps met in training, or those that add to the posterior's noise."""
+        if self.noise not in _QUANTISED_NOISES:
+            return _STEPS_OF_POSTERIOR_NOISE
+        finest, coarsest = self.step_scales
+        return {"high": finest, "medium": math.sqrt(finest * coarsest), "low": coarsest}
 
 
 def read_published(path: Path, config: Path | None) -> TrainedNetwork:
@@ -70,15 +95,9 @@ def write_run_network(
 
     ``noise``, ``step_scales`` and ``rounding``: of its bottleneck, see `earzip.training.config`.
     """
-    data = {
-        "architecture": architecture,
-        "config": config.to_json(),
-        "noise": noise,
-        "step_scales": step_scales,
-        "rounding": rounding,
-    }
+    record = _RunRecord(architecture, config.to_json(), noise, step_scales, rounding)
     with atomic_write(folder / RUN_NETWORK) as file:
-        file.write(json.dumps(data, indent=1).encode() + b"\n")
+        file.write(json.dumps(write(record), indent=1).encode() + b"\n")
 
 
 def read_run(folder: Path) -> TrainedNetwork:
@@ -88,60 +107,69 @@ def read_run(folder: Path) -> TrainedNetwork:
     """
     path = folder / RUN_NETWORK
     try:
-        data = json.loads(path.read_bytes())
-        if not isinstance(data, dict):
-            raise ValueError(f"expected an object, got {type(data).__name__}")
-        architecture = data["architecture"]
-        config = network_config(architecture, data["config"])
-        factors = _step_factors(data["noise"], data["step_scales"])
-        rounding = data.get("rounding", 0.5)
-        if not (_is_number(rounding) and 0 <= rounding <= 1):
-            raise ValueError(f"rounding is {rounding!r}, expected a number from 0 to 1")
+        record = read(_RunRecord, json.loads(path.read_bytes()))
+        config = network_config(record.architecture, record.config)
     except FileNotFoundError as error:
         raise UsageError(
             f"is not a finished training run; missing: {RUN_NETWORK}; "
             "`earzip train run` goes on with a run that was stopped",
             folder,
         ) from error
-    except KeyError as error:
-        raise ModelDamagedError(f"does not describe a network: missing {error}", path) from error
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelDamagedError(f"does not describe a network: {error}", path) from error
     weights = _read_weights(folder / RUN_WEIGHTS)
-    _require_shapes(weights, architecture, config, folder / RUN_WEIGHTS)
-    return TrainedNetwork(architecture, config, weights, factors, float(rounding))
-
-
-def _step_factors(noise: object, step_scales: object) -> Mapping[str, float]:
-    """Return the steps that a decoder has met in training, or such as add to its posterior's noise."""
-    if noise not in _NOISES:
-        raise ValueError(f"noise is {noise!r}, expected one of {', '.join(_NOISES)}")
-    if not _are_step_scales(step_scales):
-        raise ValueError(
-            f"step_scales is {step_scales!r}, expected two numbers, the smaller first, "
-            f"from 2**-{_MAX_STEP_OCTAVES} to 2**{_MAX_STEP_OCTAVES}"
-        )
-    if noise not in _QUANTISED_NOISES:
-        return _STEPS_OF_POSTERIOR_NOISE
-    finest, coarsest = step_scales
-    return {"high": finest, "medium": math.sqrt(finest * coarsest), "low": coarsest}
-
-
-def _are_step_scales(value: object) -> TypeGuard[list[float]]:
-    if not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))):
-        return False
-    return bool(2.0**-_MAX_STEP_OCTAVES <= value[0] <= value[1] <= 2.0**_MAX_STEP_OCTAVES)
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float)  # not bool, which is an int
+    _require_shapes(weights, record.architecture, config, folder / RUN_WEIGHTS)
+    factors = record.step_factors()
+    return TrainedNetwork(record.architecture, config, weights, factors, record.rounding)
 
 
 def _read_published_config(path: Path) -> EarConfig:
     try:
-        return EarConfig.from_published(json.loads(path.read_bytes()))
+        return published_dimensions(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"not the configuration of an εar-VAE: {error}", path) from error
+
+
+def published_dimensions(data: dict[str, Any]) -> EarConfig:
+    """Return the dimensions in a configuration as the authors publish it.
+
+    Raises ValueError for one that describes another network than `EarVae` builds.
+    """
+    try:
+        encoder, decoder = data["encoder"]["config"], data["decoder"]["config"]
+        transformer = data["transformer"]
+        n_latents = data["latent_dim"]
+        expected = {
+            "io_channels": (data["io_channels"], 2),
+            "encoder.in_channels": (encoder["in_channels"], 2),
+            "encoder.latent_dim": (encoder["latent_dim"], 2 * n_latents),
+            "encoder.use_snake": (encoder["use_snake"], True),
+            "decoder.out_channels": (decoder["out_channels"], 2),
+            "decoder.latent_dim": (decoder["latent_dim"], n_latents),
+            "decoder.use_snake": (decoder["use_snake"], True),
+            "decoder.use_nearest_upsample": (decoder["use_nearest_upsample"], False),
+            "decoder.final_tanh": (decoder["final_tanh"], False),
+            "transformer.rotary_pos_emb": (transformer["config"]["rotary_pos_emb"], True),
+        }
+        expected |= {
+            f"decoder.{key}": (decoder[key], encoder[key])
+            for key in ("channels", "c_mults", "strides")
+        }
+        config = EarConfig(
+            channels=encoder["channels"],
+            multiples=tuple(encoder["c_mults"]),
+            strides=tuple(encoder["strides"]),
+            n_latents=n_latents,
+            transformer_depth=transformer["depth"],
+            head_size=transformer["config"]["dim_heads"],
+        )
+        expected["downsampling_ratio"] = (data["downsampling_ratio"], config.hop)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a configuration of an εar-VAE: {error!r}") from error
+    for name, (got, wanted) in expected.items():
+        if got != wanted:
+            raise ValueError(f"{name} is {got!r}, expected {wanted!r}")
+    return config
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -3,56 +3,51 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from earzip.formats.checked import Checked, Range, read, write
 from earzip.formats.geometry import MAX_LATENTS
 
 _MAX_DIMENSION = 65_536  # beyond any network that is meant: what follows from it stays in range
+_Size = Annotated[int, Range(1, _MAX_DIMENSION)]
 
 
-def _require_archivable(n_latents: int) -> None:
-    if n_latents > MAX_LATENTS:
-        raise ValueError(f"{n_latents} latents a frame, expected at most {MAX_LATENTS}")
+class _Dimensions(Checked):
+    """The dimensions of a network, each checked by its type."""
 
-
-class _Dimensions:
-    """What the dimensions of networks over an MDCT have in common; every field is an integer."""
-
-    kernel_size: int
-    n_bands: int
-    first_envelope_band: int
-
-    def _require_in_range(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"{name} must be positive, got {value}")
-            if value > _MAX_DIMENSION:
-                raise ValueError(f"{name} is {value}, expected at most {_MAX_DIMENSION}")
-
-    def _require_odd_kernel_and_bands(self) -> None:
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
-        if self.first_envelope_band >= self.n_bands:
-            raise ValueError("first_envelope_band must be below n_bands")
-
-    def _require_at_most(self, *limits: tuple[str, int]) -> None:
-        for name, most in limits:
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
+    @property
+    def n_latents(self) -> int:
+        """Latent channels D."""
+        raise NotImplementedError
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
-        _refuse_unknown(cls, data)
-        if not all(type(value) is int for value in data.values()):
-            raise ValueError("every field must be an integer")
-        return cls(**data)
+        """Return the dimensions in ``data``; ValueError for unknown fields or bad values."""
+        return read(cls, data, by_hand=True)
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able data, the inverse of `from_json`."""
-        return dict(vars(self))
+        return write(self)
+
+    def _require_multiples(self, *names: str, of: int) -> None:
+        """Require that each of these hops is a multiple of the next, the last one of ``of``."""
+        hops = (*(getattr(self, name) for name in names), of)
+        if any(longer % shorter for longer, shorter in pairwise(hops)):
+            raise ValueError(f"{', '.join(names)} and {of} must each be a multiple of the next")
+
+    def _require_odd(self, name: str) -> None:
+        if getattr(self, name) % 2 == 0:
+            raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
+
+    def _require_at_most(self, name: str, most: int) -> None:
+        if getattr(self, name) > most:
+            raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
+
+    def _require_archivable(self) -> None:
+        if self.n_latents > MAX_LATENTS:
+            raise ValueError(f"{self.n_latents} latents a frame, expected at most {MAX_LATENTS}")
 
 
 @dataclass(frozen=True)
@@ -63,30 +58,31 @@ class SpectralConfig(_Dimensions):
     other ``n_envelope`` its band energies.
     """
 
-    n_waveform: int = 200
-    n_envelope: int = 24
-    width: int = 512
-    encoder_depth: int = 4
-    decoder_depth: int = 6
-    expansion: int = 3
-    kernel_size: int = 7
-    hop: int = 1024
+    n_waveform: _Size = 200
+    n_envelope: _Size = 24
+    width: _Size = 512
+    encoder_depth: _Size = 4
+    decoder_depth: _Size = 6
+    expansion: _Size = 3
+    kernel_size: _Size = 7
+    hop: _Size = 1024
     """Samples a frame: the number of bins of the long MDCT."""
-    short_hop: int = 128
+    short_hop: _Size = 128
     """Bins of the short MDCT, which shows the encoder where in a frame a transient lies."""
-    n_short_bands: int = 16
-    n_bands: int = 40
+    n_short_bands: _Size = 16
+    n_bands: _Size = 40
     """Bands whose gains the decoder predicts."""
-    first_envelope_band: int = 9
+    first_envelope_band: _Size = 9
     """Bands below this one (511 Hz for 40 bands) are left to the waveform latents."""
 
     def __post_init__(self) -> None:
-        self._require_in_range()
-        if self.hop % self.short_hop or self.hop % 4 or self.short_hop % 4:
-            raise ValueError("hop must be a multiple of short_hop, and both of 4")
-        self._require_odd_kernel_and_bands()
-        self._require_at_most(("n_waveform", 2 * self.hop), ("n_envelope", self.n_envelope_bands))
-        _require_archivable(self.n_latents)
+        super().__post_init__()
+        self._require_multiples("hop", "short_hop", of=4)
+        self._require_odd("kernel_size")
+        self._require_at_most("first_envelope_band", self.n_bands - 1)
+        self._require_at_most("n_waveform", 2 * self.hop)
+        self._require_at_most("n_envelope", self.n_envelope_bands)
+        self._require_archivable()
 
     @property
     def n_latents(self) -> int:
@@ -109,53 +105,13 @@ class SpectralConfig(_Dimensions):
         return 2 + self.decoder_depth * (self.kernel_size // 2)
 
 
-@dataclass(frozen=True)
-class TransformConfig(_Dimensions):
-    """Dimensions of a `TransformVae`.
+class _CoefficientDimensions(_Dimensions):
+    """What networks share whose first latents are coefficients of an MDCT."""
 
-    The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side; the other
-    ``n_envelope`` are its band energies.
-    """
-
-    n_bins: int = 1600
-    """Coefficients a channel that are coded, from the lowest: 17.2 kHz of 2048."""
-    n_envelope: int = 24
-    width: int = 512
-    """Of the decoder's trunk."""
-    decoder_depth: int = 6
-    encoder_width: int = 256
-    encoder_depth: int = 3
-    expansion: int = 3
-    kernel_size: int = 7
-    hop: int = 2048
-    """Samples a frame: the number of bins of the long MDCT."""
-    trunk_hop: int = 512
-    """Samples a frame of the decoder's trunk."""
-    fine_hop: int = 512
-    """Bins of the MDCT in which the decoder works."""
-    short_hop: int = 128
-    """Bins of the short MDCT, which shows the encoder where in a frame a transient lies."""
-    n_short_bands: int = 16
-    n_bands: int = 40
-    """Bands whose gains the decoder predicts."""
-    first_envelope_band: int = 9
-    """Bands below this one (511 Hz for 40 bands) are left to the coefficients."""
-
-    def __post_init__(self) -> None:
-        self._require_in_range()
-        hops = (self.hop, self.trunk_hop, self.fine_hop, self.short_hop, 4)
-        if any(longer % shorter for longer, shorter in pairwise(hops)):
-            raise ValueError(
-                "hop, trunk_hop, fine_hop, short_hop and 4 must each be a multiple of the next"
-            )
-        self._require_odd_kernel_and_bands()
-        self._require_at_most(("n_bins", self.hop), ("n_envelope", self.n_envelope_bands))
-        _require_archivable(self.n_latents)
-
-    @property
-    def n_latents(self) -> int:
-        """Latent channels D."""
-        return self.n_coefficients + self.n_envelope
+    n_bins: _Size
+    hop: _Size
+    trunk_hop: _Size
+    fine_hop: _Size
 
     @property
     def n_coefficients(self) -> int:
@@ -171,6 +127,53 @@ class TransformConfig(_Dimensions):
     def n_trunk(self) -> int:
         """Frames of the decoder's trunk in a frame."""
         return self.hop // self.trunk_hop
+
+
+@dataclass(frozen=True)
+class TransformConfig(_CoefficientDimensions):
+    """Dimensions of a `TransformVae`.
+
+    The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side; the other
+    ``n_envelope`` are its band energies.
+    """
+
+    n_bins: _Size = 1600
+    """Coefficients a channel that are coded, from the lowest: 17.2 kHz of 2048."""
+    n_envelope: _Size = 24
+    width: _Size = 512
+    """Of the decoder's trunk."""
+    decoder_depth: _Size = 6
+    encoder_width: _Size = 256
+    encoder_depth: _Size = 3
+    expansion: _Size = 3
+    kernel_size: _Size = 7
+    hop: _Size = 2048
+    """Samples a frame: the number of bins of the long MDCT."""
+    trunk_hop: _Size = 512
+    """Samples a frame of the decoder's trunk."""
+    fine_hop: _Size = 512
+    """Bins of the MDCT in which the decoder works."""
+    short_hop: _Size = 128
+    """Bins of the short MDCT, which shows the encoder where in a frame a transient lies."""
+    n_short_bands: _Size = 16
+    n_bands: _Size = 40
+    """Bands whose gains the decoder predicts."""
+    first_envelope_band: _Size = 9
+    """Bands below this one (511 Hz for 40 bands) are left to the coefficients."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_multiples("hop", "trunk_hop", "fine_hop", "short_hop", of=4)
+        self._require_odd("kernel_size")
+        self._require_at_most("first_envelope_band", self.n_bands - 1)
+        self._require_at_most("n_bins", self.hop)
+        self._require_at_most("n_envelope", self.n_envelope_bands)
+        self._require_archivable()
+
+    @property
+    def n_latents(self) -> int:
+        """Latent channels D."""
+        return self.n_coefficients + self.n_envelope
 
     @property
     def n_envelope_bands(self) -> int:
@@ -190,52 +193,42 @@ class TransformConfig(_Dimensions):
 
 
 @dataclass(frozen=True)
-class LevelConfig(_Dimensions):
+class LevelConfig(_CoefficientDimensions):
     """Dimensions of a `LevelVae`.
 
     The first ``2 · n_bins`` latents of a frame are MDCT coefficients, mid then side;
     `earzip.network.levels` has what the others say.
     """
 
-    n_bins: int = 1600
+    n_bins: _Size = 1600
     """Coefficients a channel that are coded, from the lowest: 17.2 kHz of 2048."""
-    width: int = 384
+    width: _Size = 384
     """Of the decoder's trunk."""
-    decoder_depth: int = 4
-    encoder_width: int = 256
-    encoder_depth: int = 3
-    expansion: int = 3
-    kernel_size: int = 7
-    hop: int = 2048
+    decoder_depth: _Size = 4
+    encoder_width: _Size = 256
+    encoder_depth: _Size = 3
+    expansion: _Size = 3
+    kernel_size: _Size = 7
+    hop: _Size = 2048
     """Samples a frame: the number of bins of the long MDCT."""
-    trunk_hop: int = 1024
+    trunk_hop: _Size = 1024
     """Samples a frame of the decoder's trunk."""
-    fine_hop: int = 512
+    fine_hop: _Size = 512
     """Bins of the MDCT in which the decoder works."""
-    short_hop: int = 256
+    short_hop: _Size = 256
     """Bins of the MDCT of short frames, and of the one that shows the encoder where a transient is."""
-    n_short_bands: int = 16
-    n_levels: int = 26
-    """Bands with levels: as many as `earzip.network.levels.level_edges` has."""
+    n_short_bands: _Size = 16
+    n_levels: _Size = 26
+    """Bands with levels: as many as `earzip.network.levels.EDGES` makes."""
 
     def __post_init__(self) -> None:
-        self._require_in_range()
-        hops = (self.hop, self.trunk_hop, self.fine_hop, self.short_hop, 128)
-        if any(longer % shorter for longer, shorter in pairwise(hops)):
-            raise ValueError(
-                "hop, trunk_hop, fine_hop, short_hop and 128 must each be a multiple of the next"
-            )
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
-        if self.hop // self.fine_hop % 2:
+        super().__post_init__()
+        self._require_multiples("hop", "trunk_hop", "fine_hop", "short_hop", of=128)
+        self._require_odd("kernel_size")
+        if self.n_fine % 2:
             raise ValueError("a frame must have an even number of fine frames")
-        self._require_at_most(("n_bins", self.hop))
-        _require_archivable(self.n_latents)
-
-    @property
-    def n_coefficients(self) -> int:
-        """Latent channels that are coefficients."""
-        return 2 * self.n_bins
+        self._require_at_most("n_bins", self.hop)
+        self._require_archivable()
 
     @property
     def n_blocks(self) -> int:
@@ -262,16 +255,6 @@ class LevelConfig(_Dimensions):
         return sum(self.layout.values())
 
     @property
-    def n_fine(self) -> int:
-        """Frames of the fine MDCT in a frame."""
-        return self.hop // self.fine_hop
-
-    @property
-    def n_trunk(self) -> int:
-        """Frames of the decoder's trunk in a frame."""
-        return self.hop // self.trunk_hop
-
-    @property
     def encoder_reach(self) -> int:
         """Frames on each side of a frame that its latents depend on."""
         # Two more than convolutions reach: a frame's window depends on what its neighbours are.
@@ -294,41 +277,37 @@ def n_sparse_latents(architecture: str, config: dict[str, Any]) -> int:
     return 2 * n_bins if sparse and type(n_bins) is int else 0
 
 
-def _refuse_unknown(kind: type[Any], data: dict[str, Any]) -> None:
-    unknown = set(data) - {field.name for field in fields(kind)}
-    if unknown:
-        raise ValueError(f"unknown fields {', '.join(sorted(unknown))}")
-
-
 _RESIDUAL_REACH = 3 * (1 + 3 + 9)  # samples a side: convolutions of 7, dilated by 1, 3 and 9
 
 
 @dataclass(frozen=True)
-class EarConfig:
+class EarConfig(_Dimensions):
     """Dimensions of an `EarVae`, the published network; the defaults are those of ear_vae_44k."""
 
-    channels: int = 128
+    channels: _Size = 128
     """Channels of the first convolution; block i has ``channels · multiples[i]``."""
-    multiples: tuple[int, ...] = (1, 2, 4, 8, 16)
-    strides: tuple[int, ...] = (2, 4, 4, 4, 8)
-    n_latents: int = 64
-    transformer_depth: int = 2
-    head_size: int = 32
+    multiples: tuple[_Size, ...] = (1, 2, 4, 8, 16)
+    strides: tuple[_Size, ...] = (2, 4, 4, 4, 8)
+    n_latents: _Size = 64
+    transformer_depth: Annotated[int, Range(0, _MAX_DIMENSION)] = 2
+    head_size: _Size = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.multiples) != len(self.strides) or not self.strides:
             raise ValueError("multiples and strides must be of one length, at least 1")
-        sizes = (self.channels, *self.multiples, *self.strides, self.n_latents, self.head_size)
-        if min(sizes) < 1 or self.transformer_depth < 0:
-            raise ValueError("every dimension must be positive")
-        most = max(*sizes, self.transformer_depth, self.channels * max(self.multiples), self.hop)
-        if most > _MAX_DIMENSION:
-            raise ValueError(f"a dimension is {most}, expected at most {_MAX_DIMENSION}")
+        self._require_at_most("widest", _MAX_DIMENSION)
+        self._require_at_most("hop", _MAX_DIMENSION)
         if any(stride % 2 for stride in self.strides):
             raise ValueError(f"strides must be even, got {self.strides}")
         if self.n_latents % self.head_size or self.head_size % 2:
             raise ValueError("head_size must be even and divide n_latents")
-        _require_archivable(self.n_latents)
+        self._require_archivable()
+
+    @property
+    def widest(self) -> int:
+        """Channels of the widest convolution."""
+        return self.channels * max(self.multiples)
 
     @property
     def hop(self) -> int:
@@ -354,67 +333,6 @@ class EarConfig:
             reach += (_RESIDUAL_REACH + stride) * rate
             rate *= stride
         return reach
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> EarConfig:
-        """Return the configuration in ``data``; ValueError for unknown fields or bad values."""
-        _refuse_unknown(cls, data)
-        numbers = [n for v in data.values() for n in (v if isinstance(v, list) else [v])]
-        if not all(type(number) is int for number in numbers):
-            raise ValueError("every field must be an integer or a list of integers")
-        try:
-            values: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-            }
-            return cls(**values)
-        except TypeError as error:  # a list in the place of a number, or the other way round
-            raise ValueError(f"a field has the wrong type: {error}") from error
-
-    def to_json(self) -> dict[str, int | list[int]]:
-        """Return the fields as JSON-able data, the inverse of `from_json`."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_published(cls, data: dict[str, Any]) -> EarConfig:
-        """Return the dimensions in a configuration as the authors publish it.
-
-        Raises ValueError for one that describes another network than `EarVae` builds.
-        """
-        try:
-            encoder, decoder = data["encoder"]["config"], data["decoder"]["config"]
-            transformer = data["transformer"]
-            n_latents = data["latent_dim"]
-            expected = {
-                "io_channels": (data["io_channels"], 2),
-                "encoder.in_channels": (encoder["in_channels"], 2),
-                "encoder.latent_dim": (encoder["latent_dim"], 2 * n_latents),
-                "encoder.use_snake": (encoder["use_snake"], True),
-                "decoder.out_channels": (decoder["out_channels"], 2),
-                "decoder.latent_dim": (decoder["latent_dim"], n_latents),
-                "decoder.use_snake": (decoder["use_snake"], True),
-                "decoder.use_nearest_upsample": (decoder["use_nearest_upsample"], False),
-                "decoder.final_tanh": (decoder["final_tanh"], False),
-                "transformer.rotary_pos_emb": (transformer["config"]["rotary_pos_emb"], True),
-            }
-            expected |= {
-                f"decoder.{key}": (decoder[key], encoder[key])
-                for key in ("channels", "c_mults", "strides")
-            }
-            config = cls(
-                channels=encoder["channels"],
-                multiples=tuple(encoder["c_mults"]),
-                strides=tuple(encoder["strides"]),
-                n_latents=n_latents,
-                transformer_depth=transformer["depth"],
-                head_size=transformer["config"]["dim_heads"],
-            )
-            expected["downsampling_ratio"] = (data["downsampling_ratio"], config.hop)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a configuration of an εar-VAE: {error!r}") from error
-        for name, (got, wanted) in expected.items():
-            if got != wanted:
-                raise ValueError(f"{name} is {got!r}, expected {wanted!r}")
-        return config
 
 
 Dimensions = SpectralConfig | TransformConfig | LevelConfig | EarConfig

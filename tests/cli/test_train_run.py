@@ -93,7 +93,7 @@ def test_values_are_set_and_parts_switched_off(
     ("options", "message"),
     [
         (["--set", "stepz=3"], "earzip: --set stepz=3: stepz is unknown"),
-        (["--set", "model.widht=3"], "model: unknown fields widht"),
+        (["--set", "model.widht=3"], "model: widht is unknown"),
         (["--set", "steps"], "--set steps: expected NAME=VALUE"),
         (["--set", "=3"], "--set =3: expected NAME=VALUE"),
         (["--set", "steps=many"], "steps is 'many', expected an integer 1 to 1000000000"),

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from earzip.models.trained import published_dimensions
 from earzip.network.config import EarConfig
 from earzip.network.ear import EarVae
 from earzip.network.oobleck import Snake, fold_weight_norm, strided_conv1d
@@ -28,7 +29,7 @@ TINY = json.loads((PUBLISHED / "tiny_ear_vae.config.json").read_text())
 
 @pytest.fixture
 def vae() -> EarVae:
-    vae = EarVae(EarConfig.from_published(TINY)).eval().requires_grad_(False)
+    vae = EarVae(published_dimensions(TINY)).eval().requires_grad_(False)
     vae.load_state_dict(load_file(PUBLISHED / "tiny_ear_vae.safetensors"), strict=True)
     return vae
 
@@ -72,9 +73,7 @@ def test_every_layer_matters_to_the_vectors(vae: EarVae, vectors: dict[str, Tens
 
 
 def test_the_full_size_network_has_exactly_the_published_keys_and_shapes() -> None:
-    config = EarConfig.from_published(
-        json.loads((PUBLISHED / "ear_vae_44k.config.json").read_text())
-    )
+    config = published_dimensions(json.loads((PUBLISHED / "ear_vae_44k.config.json").read_text()))
     assert config == EarConfig()
     with torch.device("meta"):
         state = EarVae(config).state_dict()
@@ -128,7 +127,7 @@ def test_the_configuration_of_another_network_is_refused(
         inner = inner[key]
     inner[path[-1]] = value
     with pytest.raises(ValueError, match=message):
-        EarConfig.from_published(data)
+        published_dimensions(data)
 
 
 @pytest.mark.parametrize(("dtype", "least_db"), [(torch.bfloat16, 28), (torch.float16, 45)])

@@ -43,11 +43,11 @@ def test_bands_cover_every_bin_once() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"width": 0}, "positive"),
+        ({"width": 0}, "width is 0, expected an integer 1 to 65536"),
         ({"kernel_size": 4}, "odd"),
         ({"hop": 1000}, "multiple"),
-        ({"n_bands": 5}, "below n_bands"),
-        ({"wdith": 5}, "unknown fields wdith"),
+        ({"n_bands": 5}, "first_envelope_band is 9, expected at most 4"),
+        ({"wdith": 5}, "wdith is unknown"),
         ({"width": 1.5}, "integer"),
         ({"width": True}, "integer"),
     ],

@@ -143,16 +143,16 @@ def test_a_sample_reaches_no_further_than_the_configuration_says(vae: TransformV
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"width": 0}, "positive"),
+        ({"width": 0}, "width is 0, expected an integer 1 to 65536"),
         ({"kernel_size": 4}, "odd"),
         ({"fine_hop": 1000}, "multiple"),
         ({"trunk_hop": 256}, "multiple"),
-        ({"n_bands": 5}, "below n_bands"),
+        ({"n_bands": 5}, "first_envelope_band is 9, expected at most 4"),
         ({"n_bins": 5000}, "at most 2048"),
-        ({"wdith": 5}, "unknown fields wdith"),
+        ({"wdith": 5}, "wdith is unknown"),
         ({"width": 1.5}, "integer"),
-        ({"width": 65_537}, "width is 65537, expected at most 65536"),
-        ({"hop": 2**70}, "hop is 1180591620717411303424, expected at most"),
+        ({"width": 65_537}, "width is 65537, expected an integer 1 to 65536"),
+        ({"hop": 2**70}, "hop is 1180591620717411303424, expected an integer"),
     ],
 )
 def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -> None:
@@ -170,7 +170,7 @@ def test_a_bad_configuration_is_refused(data: dict[str, object], message: str) -
     ],
 )
 def test_no_dimension_of_the_published_network_is_beyond_reason(data: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"a dimension is .*, expected at most 65536"):
+    with pytest.raises(ValueError, match=r"(widest|depth|hop|n_latents) is \d+, expected .*65536"):
         EarConfig.from_json(data)
 
 

@@ -34,7 +34,7 @@ def test_configurations_of_ablations_are_read(path: Path) -> None:
         ({"seed": -1}, "seed is -1"),
         ({"music": {"a": float("inf")}}, "music.a is inf"),
         ({"music": {"../a": 1}}, "'../a' is no name of a pool"),
-        ({"model": {"widht": 3}}, "model: unknown fields widht"),
+        ({"model": {"widht": 3}}, "model: widht is unknown"),
         ({"model": {"n_waveform": 5000}}, "n_waveform is 5000, expected at most 2048"),
         ({"loss": {"mel": float("nan")}}, "loss.mel is nan, expected a number"),
         ({"loss": {"mel": -1}}, "loss.mel is -1.0, expected a number 0 to 1000000.0"),
