@@ -35,6 +35,7 @@ from earzip.models.store import find_model, load_codec
 from earzip.network.config import LevelConfig, n_sparse_latents
 from earzip.network.levels import fine_edges
 from earzip.network.networks import Network, build_network, ready_to_run
+from earzip.runtime import Runtime
 from earzip.training.level_bits import choose_rest
 from earzip.training.run_state import read_facts, read_parts
 
@@ -113,7 +114,11 @@ def load(run: str) -> tuple[Network, str, list[int]]:
     """The network of a run's checkpoint, its architecture, and exponents of its posterior scales."""
     if run == "mini":
         spec = find_model("mini")
-        return load_codec(spec, threads=1).vae, spec.architecture, list(spec.step_exponents)
+        return (
+            load_codec(spec, Runtime("cpu", threads=1)).vae,
+            spec.architecture,
+            list(spec.step_exponents),
+        )
     checkpoint = Path(run, "checkpoint.safetensors")
     config = read_facts(checkpoint)["config"]
     network = build_network(config["architecture"], config["model"])

@@ -113,10 +113,10 @@ def run(
 ) -> int:
     """Train a model as CONFIG says, or resume the run in RUN at the exact step where it stopped.
 
-    CONFIG is a JSON file, or the name of one that comes with earzip: mini, ear, ear-stage-2. RUN gets
-    config.json, checkpoint.safetensors, log.jsonl, curves.png and, at the end, weights.safetensors.
-    Ctrl-C and SIGTERM save the state and exit with 75. For several GPUs, or several processes without a
-    GPU:
+    CONFIG is a JSON file, or the name of one that comes with earzip: mini, mini-round-2, levels, ear,
+    ear-stage-2. RUN gets config.json, checkpoint.safetensors, log.jsonl, curves.png and, at the end,
+    weights.safetensors. Ctrl-C and SIGTERM save the state and exit with 75. For several GPUs, or
+    several processes without a GPU:
 
         accelerate launch --multi_gpu --num_processes N -m earzip train run CONFIG ...
     """

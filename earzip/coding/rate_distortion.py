@@ -1,6 +1,7 @@
 """Coefficients to integers by rate and distortion: a lone 1 costs more bits than one among others.
 
-The encoder's choice alone: readers dequantise whatever stands in an archive.
+The encoder's choice alone: readers dequantise what an archive holds. `compress` does not use it yet;
+`benchmarks.trials` does.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _GUARD, _BEFORE, _AFTER = 2, 20, 10  # ms
 _LEAST_RISE_DB = 10.0
 _APART = 50  # ms in which an onset is the steepest
 _RANGE_DB = 30.0  # below the strongest onset, none counts
-_UNHEARD_DB = 10.0  # below that, a rise is none
+_UNHEARD_DB = 10.0  # below that: rises there are ignored
 _FLOOR = 1e-9  # power of a block: −90 dBFS
 _LEAST_DB = -60.0  # nothing below is heard before an onset
 

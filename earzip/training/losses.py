@@ -270,7 +270,7 @@ _OF_AUDIO = {"correlation": correlation_loss, "coherence": coherence_loss, "leve
 class ReconstructionLoss:
     """The whole objective: per call one long and one short resolution, one on L/R, one on M/S.
 
-    Drawing resolutions and rotation anew each step costs a third of computing all of them and
+    Drawing resolutions and rotation again each step costs a third of computing all of them and
     averages to the same objective.
     """
 
