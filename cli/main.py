@@ -18,18 +18,18 @@ from earzip.cli.output import printable
 from earzip.errors import EarzipError, ExitCode
 
 PROGRAM = "earzip"
-_COMMANDS = (
-    "compress",
-    "restore",
-    "verify",
-    "info",
-    "latents",
-    "evaluate",
-    "report",
-    "models",
-    "train",
-    "completion",
-)
+_COMMANDS = {  # in the order of a user's work; as the commands say it, so that the help loads none
+    "compress": "Compress audio files.",
+    "restore": "Restore archives to FLAC or WAV files.",
+    "verify": "Check archives for damage.",
+    "info": "Show the contents of archives.",
+    "latents": "Extract latents as safetensors.",
+    "evaluate": "Measure restored files against their originals.",
+    "report": "One HTML page about archives.",
+    "models": "List, check, fetch, import, calibrate, measure and export models.",
+    "train": "Train models: prepare music, then run a configuration on it.",
+    "completion": "Print a shell completion script.",
+}
 
 
 class LazyGroup(click.Group):
@@ -39,8 +39,13 @@ class LazyGroup(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the commands in the order of a user's work, as the help shows them."""
+        """Return the names of the commands."""
         return list(_COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write what each command is for."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the command of that name, or None."""

@@ -78,6 +78,15 @@ def test_an_absent_model_is_told_without_torch(tmp_path, arguments, exit_code):
         assert "EARZIP_MODELS" in run.stderr
 
 
+def test_the_help_says_of_each_command_what_it_says_itself():
+    from earzip.cli.main import _COMMANDS, cli  # noqa: PLC0415
+
+    for name, told in _COMMANDS.items():
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        assert command.get_short_help_str(limit=100) == told
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS[:7], "models verify"])
 def test_help_states_the_exit_codes(earzip, command):
     help_text = earzip(*command.split(), "--help").stdout
