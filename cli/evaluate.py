@@ -37,13 +37,13 @@ from earzip.tasks import EvaluateTask
 @click.option(
     "--align",
     is_flag=True,
-    help="Find the lag of each track, up to 5 s, and compare what both tracks have.",
+    help="Find the lag of each track, up to 5 s, and compare where both have sound.",
 )
 @click.option(
     "--perceptual",
     is_flag=True,
     help="Add measures that follow listeners: Zimtohrli, the 2f-model, noise-to-mask ratio, tonality and "
-    "pre-echo. Takes about 7 s of a core for a minute of sound.",
+    "pre-echo. Takes one core about 7 s per minute of sound.",
 )
 @run_options("max_failures", "as_json", *SCHEDULING)
 @runtime_options
@@ -106,7 +106,7 @@ def _row(figures: Mapping[str, Any], name: str) -> str:
 
 
 def _perceptual_columns(measures: Mapping[str, float | None] | None) -> list[str]:
-    """Return nothing where they were not asked for."""
+    """Return nothing if they were not requested."""
     if measures is None:
         return []
     return [

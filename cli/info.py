@@ -56,7 +56,7 @@ _PARTS = ("sound", "overhead", "tags", "pictures")
 
 
 def _check(archive: dict[str, Any]) -> Iterator[str]:
-    """Yield the measures of a check, and what is stored exactly."""
+    """Yield the measures of a check, and the kind of exact copy."""
     if archive["checked"]:
         measures = archive["measures"]
         yield f"check     {measures_text(measures) if measures else 'silence, or too short to measure'}"

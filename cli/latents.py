@@ -1,4 +1,4 @@
-"""``earzip latents``: the latents of archives, for people who train on them."""
+"""``earzip latents``: the latents of archives, for training."""
 
 from __future__ import annotations
 

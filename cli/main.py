@@ -33,7 +33,7 @@ _COMMANDS = {  # in the order of a user's work; as the commands say it, so that 
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is asked for; ends with earzip's exit codes.
+    """Imports a command's module when it is used; ends with earzip's exit codes.
 
     The module ``earzip.cli.NAME`` holds the command NAME. Commands return their exit code.
     """

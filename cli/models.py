@@ -77,7 +77,7 @@ _music_option = click.option(
     multiple=True,
     required=True,
     type=click.Path(path_type=Path),
-    help="Music to calibrate with: a file, or a directory, of which 20 tracks are used. Repeatable.",
+    help="Music to calibrate with: a file, or a directory (20 tracks are used). Repeatable.",
 )
 
 

@@ -65,7 +65,7 @@ paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=T
 
 
 def output_option(help_text: str) -> Callable[[Function], Function]:
-    """Return the option -o, of which each command says what it means."""
+    """Return the option -o with the help of the command."""
     return click.option("-o", "--output", metavar="OUT", type=PATH, help=help_text)
 
 

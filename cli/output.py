@@ -68,7 +68,7 @@ class Table:
 
 @dataclass
 class Printer:
-    """Prints what a run reports, in the form the user asked for."""
+    """Prints a run's records in the requested form."""
 
     as_json: bool
     describe: Describe | None = None

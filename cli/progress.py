@@ -1,4 +1,4 @@
-"""A progress bar on stderr, counted in seconds of audio; only where somebody sees it."""
+"""A progress bar on stderr, counted in seconds of audio; only on a terminal."""
 
 from __future__ import annotations
 

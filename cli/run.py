@@ -35,7 +35,7 @@ def run(
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
-    """Plan, share the jobs out among processes, print a record of each, return the exit code.
+    """Plan, share the jobs among processes, print a record of each, return the exit code.
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time. Under `accelerate launch` and torchrun the process of rank 0 plans and

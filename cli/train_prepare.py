@@ -62,7 +62,7 @@ def _limit(
     help="The pool: NAME.s16, NAME.json and NAME.report.jsonl in DIR.",
 )
 @_limit("--min-length", "SECONDS", 10, 0, 1e6, "Minimum duration.")
-@_limit("--min-bandwidth", "KHZ", 18, 0, 22.05, "Minimum frequency up to which there is music.")
+@_limit("--min-bandwidth", "KHZ", 18, 0, 22.05, "Minimum bandwidth of the music.")
 @_limit(
     "--max-clipping",
     "PERCENT",
@@ -78,7 +78,7 @@ def _limit(
     -40,
     -120,
     120,
-    "Minimum energy of side over mid. Also rejects inverted channels, and one 20 dB softer.",
+    "Minimum side-to-mid energy. Also rejects inverted channels and a channel 20 dB softer.",
 )
 @_limit(
     "--min-level",

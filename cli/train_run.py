@@ -1,4 +1,4 @@
-"""``earzip train run``: one run of training, begun or resumed."""
+"""``earzip train run``: one training run, started or resumed."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _say(text: str, is_main: bool) -> None:
 
 @contextmanager
 def _progress(first: int, last: int, *, shown: bool) -> Iterator[OnStep]:
-    """Give what is told of each step: it moves a bar where somebody sees it, or prints each record."""
+    """Return the callback of each step: it moves a bar on a terminal, or prints each record."""
     from tqdm import tqdm  # noqa: PLC0415
 
     is_terminal = sys.stderr.isatty()

@@ -94,7 +94,7 @@ class DamagedArchiveError(ArchiveError):
 
 
 class ModelNotFoundError(EarzipError):
-    """The model that is asked for, or that an archive names, is not installed."""
+    """The model that the user or an archive names is not installed."""
 
 
 class ModelDamagedError(EarzipError):
@@ -102,7 +102,7 @@ class ModelDamagedError(EarzipError):
 
 
 class DeviceError(EarzipError):
-    """The device that the network runs on cannot do what is asked of it."""
+    """The device of the network cannot do the requested operation."""
 
 
 class LockedError(EarzipError):

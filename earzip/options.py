@@ -19,7 +19,7 @@ Bits = Literal[16, 24, "float"]
 BelowFloor = Literal["keep", "fail", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
 _LATEST_S = 1e9
-"""The latest time, in seconds, that can be asked for: 31 years, far beyond any archive's end."""
+"""The latest time that a user can give, in seconds: 31 years, far beyond any archive's end."""
 QUALITIES = ("low", "medium", "high")
 DEFAULT_MODEL = "mini"
 
@@ -63,7 +63,7 @@ class Floor:
         return tuple(found)
 
     def wants_exact(self, measures: Mapping[str, float] | None) -> bool:
-        """Return whether a track of these measures is to be kept exactly."""
+        """Return whether a track of these measures must be kept exactly."""
         return self.below == "lossless" and (measures is None or bool(self.shortfalls(measures)))
 
     def require(self, measures: Mapping[str, float] | None, outcome: str) -> None:

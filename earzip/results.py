@@ -123,7 +123,7 @@ class Report:
     n_below_floor: int = 0
     """Files that do not reach the floor of a check and have an archive all the same."""
     n_undone: int = 0
-    """Files that were planned and not begun, or abandoned."""
+    """Planned files that were not started, or were abandoned."""
     stopped: bool = False
     """A signal ended the run early."""
     gave_up: bool = False
@@ -223,7 +223,7 @@ class CompressResult:
     """Of the coded sound against the source, by the names of `earzip.metrics.measures.Measures`; None if
     it was not checked, or has none."""
     below_floor: tuple[str, ...] = ()
-    """Which measures do not reach the floor that was asked for, in a few words each."""
+    """The measures below the requested floor, in a few words each."""
     truncated: str | None = None
     """Why the source is taken to be cut short; it was archived as far as it decodes."""
     warnings: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
 """What `placements` takes."""
 
-_MAX_DEFAULT_THREADS = 16  # each takes some 300 MB for a window of `mini`
+_MAX_DEFAULT_THREADS = 16  # each takes about 300 MB for a window of `mini`
 _MAX_TRACKS = 8
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""

@@ -102,12 +102,12 @@ def make_folder(target: Path, *, is_folder: bool = False) -> None:
             each.mkdir(exist_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        what = "" if is_folder else "its folder "
-        raise TargetError(f"{what}cannot be made: {reason}", target) from error
+        what = "" if is_folder else "its directory "
+        raise TargetError(f"{what}cannot be created: {reason}", target) from error
 
 
 def reap_stale(folder: str | os.PathLike[str]) -> list[Path]:
-    """Remove the temporaries that dead runs have left directly in ``folder``; return their paths.
+    """Remove the temporaries of dead runs directly in ``folder``; return their paths.
 
     One whose lock is held, by this process or another, is being written and stays. So does one
     that cannot be opened or locked: what is not proven dead is not deleted.
@@ -178,7 +178,7 @@ def _refuse_early(target: Path, *, replace: bool) -> None:
     except OSError as error:
         raise _target_error(error, target) from error
     if stat.S_ISDIR(mode):
-        raise TargetError("cannot be written: it is a folder", target)
+        raise TargetError("cannot be written: it is a directory", target)
     if not replace:
         raise TargetError("already exists", target)
 

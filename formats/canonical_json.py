@@ -65,7 +65,7 @@ def _refuse_unspellable(value: JsonValue) -> None:
 def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a JSON object has one key twice")
+        raise ValueError("a JSON object has a key twice")
     return members
 
 

@@ -107,7 +107,7 @@ def read(cls: type[_Record], data: Any, where: str = "", *, by_hand: bool = Fals
     prefix = f"{where}." if where else ""
     table = _fields(cls)
     if by_hand and (unknown := sorted(set(data) - set(keys := [each.key for each in table]))):
-        raise ValueError(f"{prefix}{unknown[0]} is unknown; there are {', '.join(keys)}")
+        raise ValueError(f"{prefix}{unknown[0]} is unknown; expected one of {', '.join(keys)}")
     values = {}
     for each in table:
         if each.key not in data:
@@ -116,7 +116,7 @@ def read(cls: type[_Record], data: Any, where: str = "", *, by_hand: bool = Fals
             continue
         value = data[each.key]
         if value is None and each.is_left_out:
-            raise ValueError(f"{prefix}{each.key} is null, expected none at all")
+            raise ValueError(f"{prefix}{each.key} is null, expected a value or no key")
         values[each.name] = each.kind.read(prefix + each.key, value, by_hand)
     try:
         return cls(**values)
@@ -143,7 +143,7 @@ class _Kind(NamedTuple):
     require: Callable[[str, Any], None]
     """Refuse a value of a record."""
     read: Callable[[str, Any, bool], Any] = lambda _where, value, _by_hand: value
-    """Return what a record has for a value of the JSON; what it cannot be is left for `require`."""
+    """Return a record's value for one of the JSON; `require` refuses impossible ones."""
     write: Callable[[Any], Any] = lambda value: value
 
 

@@ -1,4 +1,4 @@
-"""What files are called: archives, what is restored from them, and files of sound."""
+"""Names of archives, restored files and sound files."""
 
 from __future__ import annotations
 

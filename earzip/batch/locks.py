@@ -28,12 +28,12 @@ from earzip.formats.atomic import make_folder, reap
 _CLAIM_NAME = re.compile(r"\.[0-9a-f]{16}" + re.escape(CLAIM_SUFFIX))
 
 _held: set[int] = set()  # the locks of claims, as file descriptors
-# Taken around what opens or closes one, and by a fork: between the two no lock goes unnoted into a child.
+# Held while one is opened or closed, and by a fork: so a child always knows all locks.
 _opening = threading.Lock()
 
 
 def _let_go() -> None:
-    """Close the locks of the parent in a forked process: they must not outlive a killed owner there."""
+    """Close the parent's locks in a forked process: they must not outlive a killed parent."""
     for lock in _held:
         os.close(lock)
     _held.clear()
@@ -47,12 +47,12 @@ os.register_at_fork(
 
 @contextmanager
 def claim(target: Path) -> Iterator[None]:
-    """Hold ``target`` against other runs, on this machine and on those that share its locks.
+    """Lock ``target`` against other runs, on this machine and on those that share its locks.
 
     The claim is a lock (flock) on a small hidden file beside the target. The kernel drops it with
-    its owner, kill -9 included; the file is then taken over by the next run. Where it cannot be
-    made, as on a read-only disk, the target cannot be written either, and nothing is held. Raises
-    `LockedError`.
+    its owner, kill -9 included; the next run then takes the file over. If the file cannot be
+    created, as on a read-only disk, the target cannot be written either, and nothing is locked.
+    Raises `LockedError`.
     """
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     path = target.with_name(f".{digest}{CLAIM_SUFFIX}")
@@ -65,14 +65,14 @@ def claim(target: Path) -> Iterator[None]:
         try:
             locked = _try_lock(lock)
             if not os.fstat(lock).st_nlink:
-                continue  # its owner was done with it and has removed it: look again
+                continue  # its owner has removed it: look again
             if not locked:
                 raise LockedError("another run is writing it", target)
             try:
                 yield
             finally:
                 with suppress(OSError):
-                    path.unlink()  # before the lock goes, so that nobody can lock what has no name
+                    path.unlink()  # before unlocking, so that nobody locks a nameless file
             return
         finally:
             with _opening:
@@ -88,16 +88,16 @@ def _open_lock(path: Path) -> int:
 
 
 def open_lock_file(path: Path) -> int:
-    """Return a descriptor of the file ``path``, made if it is not there, to be locked. Raises OSError."""
+    """Open the file ``path`` to lock it, created if missing; return its descriptor. Raises OSError."""
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
     except PermissionError:
-        return os.open(path, os.O_RDONLY | flags)  # another user's, whose lock holds all the same
+        return os.open(path, os.O_RDONLY | flags)  # another user's file can be locked too
 
 
 def reap_claims(folder: Path) -> None:
-    """Remove the lock files that dead runs have left directly in ``folder``."""
+    """Remove the lock files of dead runs directly in ``folder``."""
     try:
         with os.scandir(folder) as entries:
             paths = [Path(entry) for entry in entries if _CLAIM_NAME.fullmatch(entry.name)]
@@ -108,27 +108,27 @@ def reap_claims(folder: Path) -> None:
 
 
 def _try_lock(file: int) -> bool:
-    """Return whether this process may go on: False if another one holds the lock."""
+    """Lock ``file``; False if another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        pass  # no locks on this file system: atomic writes keep the results whole all the same
+        pass  # no locks on this file system: atomic writes still keep the results whole
     return True
 
 
 _MAX_NOTE_BYTES = 500
 _GO_ON = "wait for it to finish, or use --no-lock"
 _UNSIGNED_S = 1.0
-"""A lock without a name is held for a moment, by a run that starts or ends: it is waited for."""
+"""A run that starts or ends holds its lock briefly without a note in it: wait for it."""
 _POLL_S = 0.01
 
 
 class RunLock:
     """The lock of a run of ``command`` that writes below ``folders``. A context manager.
 
-    Entering raises LockedError while another run works there. Where a lock file cannot be made nothing
+    Entering raises LockedError while another run works there. If the lock file cannot be created, nothing
     can be written either, and nothing is locked.
     """
 
@@ -159,7 +159,7 @@ class _FolderLock:
         self._whole = folder / f".{command}{RUN_LOCK_SUFFIX}"
         self._files: list[
             tuple[Path, int]
-        ] = []  # with descriptors: the whole folder, then the shard
+        ] = []  # descriptors: of the whole folder, then of the shard
 
     def take(self) -> None:
         try:
@@ -174,10 +174,10 @@ class _FolderLock:
     def _take(self) -> None:
         if self._shard is None:
             self._lock(self._whole, fcntl.LOCK_EX, _who_and_since())
-            for path, _ in self._shard_files():  # of killed runs: the others would share this lock
+            for path, _ in self._shard_files():  # of killed runs: live ones would share this lock
                 path.unlink(missing_ok=True)
             return
-        self._lock(self._whole, fcntl.LOCK_SH, "")  # empties what a dead run has left there
+        self._lock(self._whole, fcntl.LOCK_SH, "")  # removes the note of a dead run
         for _, other in self._shard_files():
             self._require_same_count(self._shard, other)
         self._lock(self._file_of(self._shard), fcntl.LOCK_EX, _who_and_since())
@@ -185,7 +185,7 @@ class _FolderLock:
     def give_back(self) -> None:
         for path, file in reversed(self._files):
             with suppress(OSError):
-                # Only the last of those that share it removes it; an only owner is that in any case.
+                # Only its last owner removes it.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
             os.close(file)
@@ -202,7 +202,7 @@ class _FolderLock:
         except LockedError as error:
             raise LockedError(
                 f"locked by shard {other} ({_read(path)}): shards of {other.count} and of "
-                f"{shard.count} overlap; use one number, or wait",
+                f"{shard.count} overlap; use the same N, or wait",
                 self._folder,
             ) from error
         path.unlink(missing_ok=True)
@@ -221,7 +221,7 @@ class _FolderLock:
         return found
 
     def _shard_at_work(self) -> str:
-        """Return who holds the lock of a shard, "" if nobody does."""
+        """Return the owner of a shard's lock, "" for none."""
         for path, shard in self._shard_files():
             try:
                 with path.open("rb") as file:
@@ -257,14 +257,14 @@ class _FolderLock:
                 who = f" ({who})" if who else ""
                 what = f"locked by another {self._command} run{who}; {_GO_ON}"
                 raise LockedError(what, self._folder) from error
-            except OSError:  # a file system without locks: nobody holds what is empty
+            except OSError:  # a file system without locks: an empty file has no owner
                 if not os.fstat(file).st_size:
                     path.unlink(missing_ok=True)
                 os.close(file)
                 raise
             if os.fstat(file).st_nlink:
                 return file
-            os.close(file)  # its owner was done with it and has removed it: look again
+            os.close(file)  # its owner has removed it: look again
 
 
 def _who_and_since() -> str:
@@ -273,7 +273,7 @@ def _who_and_since() -> str:
 
 
 def _write(file: int, text: str) -> None:
-    with suppress(OSError):  # a full disk is no reason not to hold the lock
+    with suppress(OSError):  # the lock holds even if the disk is full
         os.ftruncate(file, 0)
         os.pwrite(file, text.encode(), 0)
 

@@ -1,4 +1,4 @@
-"""Which original belongs to which restored file: by the names that compress and restore give.
+"""Pairs of originals and restored files: by the names that compress and restore give.
 
     earzip evaluate Music Restored     Restored/a.flac or Restored/a.flac.wav -> Music/a.flac
                                        Restored/b.mp3.flac -> Music/b.mp3
@@ -27,7 +27,7 @@ _RESTORED_SUFFIXES = {".flac", ".wav"}
 
 @dataclass
 class Pairing:
-    """Restored files to work on, in a plan, and the original of each."""
+    """A plan of restored files, and the original of each."""
 
     plan: Plan
     originals: dict[Path, Path] = field(default_factory=dict)
@@ -36,8 +36,8 @@ class Pairing:
 def pair(original: Path, restored: Path) -> Pairing:
     """Return the pairs of two files, or of the sound files and archives in two mirrored folders.
 
-    A file on either side without its like on the other is refused in the plan. Raises `UsageError` for
-    a folder and something else.
+    A file on either side without a counterpart is refused in the plan. Raises `UsageError` for a folder
+    and a file.
     """
     folders = [path for path in (original, restored) if is_folder(path)]
     if not folders:
@@ -46,14 +46,14 @@ def pair(original: Path, restored: Path) -> Pairing:
     if len(folders) == 1:
         other = restored if folders == [original] else original
         raise UsageError(
-            f"is a folder and {other} is not: give two files or two folders", folders[0]
+            f"is a directory and {other} is not; give two files or two directories", folders[0]
         )
     return _pair_folders(original, restored)
 
 
 def _pair_folders(original: Path, restored: Path) -> Pairing:
     in_place = original.samefile(restored)
-    # One of the folders may lie inside of the other, whose tree it is no part of.
+    # One folder may lie inside the other, but is not part of its tree.
     selection = _ARCHIVES if in_place else _SOUNDS
     pairing = Pairing(plan_batch([restored], selection, output=original))
     plan = pairing.plan
@@ -74,12 +74,12 @@ def _pair_folders(original: Path, restored: Path) -> Pairing:
     _refuse_unpaired(original, restored, pairing)
     plan.other_files.clear()
     if not plan.jobs and not plan.refused:  # a wrong folder, or a disk that is not mounted
-        plan.refuse(restored, f"holds nothing to compare, and neither does {original}")
+        plan.refuse(restored, f"has nothing to compare, nor does {original}")
     return pairing
 
 
 def _names_of_sound(name: str) -> list[str]:
-    """Return what the sound may be called that a restored file or archive of that name was made of."""
+    """Return the possible names of the original of a restored file or archive of that name."""
     name = name_without_archive_suffix(name)
     inner = Path(name).stem
     is_restored = Path(name).suffix.lower() in _RESTORED_SUFFIXES and _is_sound(inner)
@@ -87,19 +87,19 @@ def _names_of_sound(name: str) -> list[str]:
 
 
 def _is_other(path: Path, than: Path) -> bool:
-    """Return whether there is a file at ``path``, and another one."""
+    """Return whether ``path`` is a file other than ``than``."""
     return path.is_file() and not path.samefile(than)
 
 
 def _refuse_unpaired(original: Path, restored: Path, pairing: Pairing) -> None:
-    """Refuse the originals that nothing was restored of."""
+    """Refuse the originals without a restored file."""
     paired = set(pairing.originals.values())
     plan = plan_batch([original], _SOUNDS, output=restored)
     known = {record.source for record in pairing.plan.refused}  # in place, both are one folder
     pairing.plan.refused += [record for record in plan.refused if record.source not in known]
     for job in plan.jobs:
         source = job.source
-        # An archive or a restored file that lies beside its original is no original.
+        # An archive or a restored file beside its original is not an original.
         beside = [source.with_name(name) for name in _names_of_sound(source.name)]
         if source not in paired | known and not any(_is_other(path, source) for path in beside):
             folder = restored / source.relative_to(original).parent

@@ -1,8 +1,8 @@
-"""Actors of a Ray cluster that share the jobs of a run, for those whose scheduler is Ray.
+"""Actors of a Ray cluster that share the jobs of a run, for users whose scheduler is Ray.
 
-Ray Data deals the jobs, one at a time, with `map_batches`: one actor a GPU. An actor whose process or
-machine is lost is started anew, elsewhere if need be, and what it had in hand is tried again; what it had
-done is on record or, at the latest in the next run, up to date. Ray is imported when a backend is made.
+Ray Data assigns the jobs, one at a time, with `map_batches`: one actor a GPU. If the process or machine
+of an actor dies, Ray starts another, elsewhere if necessary, and retries the files in progress. Finished
+files are recorded or, at the latest in the next run, up to date. Ray is imported when a backend is made.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DEVICES = ("auto", "cpu", "cuda")
-"""What a `RayBackend` takes; which GPU is whose is for Ray to say."""
+"""Devices of a `RayBackend`; Ray assigns the GPUs."""
 
 _MAX_TRIES = 3
-"""A file that has lost so many actors has failed: Ray would retry it for ever."""
+"""A file fails after as many actors have died on it: Ray would retry it for ever."""
 _POLL_S = 0.5
 _ABANDON_S = 10.0
-"""What actors may take, once files in hand are abandoned, to come to the next block of audio."""
+"""Time for actors to reach the next block of audio once files in progress are abandoned."""
 
 
 class RayBackend(Backend):
@@ -57,9 +57,9 @@ class RayBackend(Backend):
     for GPUs if the cluster has any. ``n_actors``: None for as many as the cluster has room for.
     ``threads``: CPU threads of an actor; None for 1 on a CPU, and for the CPUs shared out on GPUs.
 
-    Takes the cluster that this process is connected to, or what `ray.init` finds or starts. A path means
-    the same file on all of its machines. Raises UsageError without Ray, for a device that is none of
-    these, and where no machine has room for an actor.
+    Uses the cluster that this process is connected to, or the one that `ray.init` finds or starts. A path
+    means the same file on all machines. Raises UsageError without Ray, for an unknown device, and if no
+    machine has room for an actor.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class RayBackend(Backend):
                 room += int(node["Resources"].get(kind, 0)) // amount
         if not room:
             raise UsageError(
-                f"the Ray cluster has no room for an actor, which needs {kind} {amount}"
+                f"no machine of the Ray cluster has the {amount} {kind} that an actor needs"
             )
         super().__init__()
         self._task = task
@@ -110,14 +110,14 @@ class RayBackend(Backend):
         return self._n_actors
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
-        """Begin with ``jobs``."""
+        """Start ``jobs``."""
         import ray  # noqa: PLC0415
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
         self._jobs = jobs
         self._stop = stop
         self._stop_sent_for = float("inf")
-        # Beside this process, which is lost with its machine: the actors may be lost without it.
+        # On this process's machine: the actors may die without it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(_Coordinator).remote()
         self._is_done = False
@@ -137,7 +137,7 @@ class RayBackend(Backend):
 
     @property
     def is_done(self) -> bool:
-        """Whether all actors have ended and every event has been received."""
+        """Whether every actor has exited and every event has been received."""
         return self._is_done
 
     def _pass_on_stop(self) -> None:
@@ -148,7 +148,7 @@ class RayBackend(Backend):
                 self._coordinator.end_in.remote(left_s)
 
     def _receive(self) -> None:
-        """Put what the actors tell in the queue, until they have ended."""
+        """Queue the actors' events until all actors have exited."""
         from ray.exceptions import RayError  # noqa: PLC0415
 
         try:
@@ -158,12 +158,12 @@ class RayBackend(Backend):
                     break
         except RayError as error:
             self._events.put(Failed(EarzipError(f"Ray stopped the run: {error}")))
-        except BaseException as error:  # nobody else would see it
+        except BaseException as error:  # or it would be lost
             self._events.put(Failed(error))
         self._events.put(Exited(0))
 
     def _as_planned(self, event: Event) -> Event:
-        """Return ``event`` with the paths that the plan has: actors know absolute ones."""
+        """Return ``event`` with the paths of the plan: actors have absolute ones."""
         if not isinstance(event, Finished):
             return event
         job = self._jobs[event.index]
@@ -172,7 +172,7 @@ class RayBackend(Backend):
     def _events_of_dataset(self) -> Iterator[Event]:
         import ray  # noqa: PLC0415
 
-        # A row a block: what Ray deals, takes back and counts as lost are blocks.
+        # A row a block: Ray assigns, retries and loses whole blocks.
         dataset = ray.data.from_items(
             [_to_row(index, job) for index, job in enumerate(self._jobs)],
             override_num_blocks=len(self._jobs),
@@ -186,7 +186,7 @@ class RayBackend(Backend):
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
                 size=self._n_actors,
-                # None waits behind another while some actor has nothing to do.
+                # No job waits behind another while an actor is idle.
                 max_tasks_in_flight_per_actor=tracks,
                 max_concurrent_calls_per_actor=tracks,
                 enable_true_multi_threading=True,
@@ -194,7 +194,7 @@ class RayBackend(Backend):
             **{f"num_{kind.lower()}s": amount},
         )
         dataset.context.enable_progress_bars = False
-        # Rows as such are fetched ahead: each would be told of when the next one is done.
+        # iter_rows fetches ahead: an event would arrive only after the next one.
         for rows in dataset.iter_batches(
             prefetch_batches=0, batch_size=None, batch_format="pyarrow"
         ):
@@ -202,7 +202,7 @@ class RayBackend(Backend):
 
 
 def _needs(placement: Placement) -> tuple[str, int]:
-    """Return which of a machine's resources an actor takes, as Ray calls it, and how many of it."""
+    """Return the resource that an actor takes, by Ray's name, and the amount."""
     return (
         ("GPU", 1)
         if placement.runtime.device == "cuda"
@@ -211,7 +211,7 @@ def _needs(placement: Placement) -> tuple[str, int]:
 
 
 class _Coordinator:
-    """Where actors ask which of them they are, what to begin and when to stop: an actor of Ray itself."""
+    """Gives actors their ranks, counts tries and passes on stops; itself a Ray actor."""
 
     def __init__(self) -> None:
         self._n_ranks = 0
@@ -219,21 +219,21 @@ class _Coordinator:
         self._stop = Stop()
 
     def next_rank(self) -> int:
-        """Return the rank of the next actor; one that is started anew has a new one."""
+        """Return the rank of the next actor; a restarted actor has a new one."""
         self._n_ranks += 1
         return self._n_ranks - 1
 
     def begin(self, index: int) -> int:
-        """Return how many times the job ``index`` has been begun, this time included."""
+        """Return how many times the job ``index`` has been started, this time included."""
         self._n_tries[index] += 1
         return self._n_tries[index]
 
     def end_in(self, grace_s: float) -> None:
-        """Ask all to begin no further file, and to abandon those in hand after ``grace_s``."""
+        """Ask all to start no further file, and to abandon files in progress after ``grace_s``."""
         self._stop.request(grace_s)
 
     def left_s(self) -> float | None:
-        """Return how many seconds files in hand have; None if nobody is to stop."""
+        """Return the seconds that files in progress have left; None without a stop request."""
         return self._stop.left_s if self._stop.requested else None
 
 
@@ -253,7 +253,7 @@ class _Actor:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def __call__(self, jobs: pa.Table) -> pa.Table:
-        """Return what becomes of ``jobs``: events, as JSON."""
+        """Do ``jobs`` and return their events, as JSON."""
         import pyarrow as pa  # noqa: PLC0415
 
         events = [event for row in jobs.to_pylist() for event in self._do(*_from_row(row))]
@@ -303,10 +303,10 @@ class _Actor:
 
 
 def _to_row(index: int, job: Job) -> dict[str, Any]:
-    """Return ``job`` as Ray carries it: paths as bytes, since names of files need not be text."""
+    """Return ``job`` as a row of Ray: paths as bytes, since file names need not be text."""
     return {
         "index": index,
-        # Actors work in folders of their own.
+        # Actors have other working directories.
         "source": os.fsencode(job.source.absolute()),
         "target": None if job.target is None else os.fsencode(job.target.absolute()),
         "n_bytes": job.n_bytes,

@@ -103,9 +103,9 @@ class Codec:
         """Return the first and the last sample of a track, float32 ``[2, 2]``, channels × samples.
 
         ``first``, ``last``: latents ``[D, F]`` of the track's first and last `end_frames` frames, or of
-        all of them if it has fewer. For a network without bounds to what it sees the result is near what
-        `decode` gives, not equal to it. It is computed in float32 in every precision, as whoever restores
-        the track most likely does.
+        all of them if it has fewer. For a network with an unbounded receptive field the result is close
+        to that of `decode`, not equal. It is computed in float32 in every precision, like most restored
+        tracks.
         """
         g = self.geometry
         behind = g.n_frames(n_samples) * g.hop - (n_samples + g.lead)

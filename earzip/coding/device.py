@@ -45,7 +45,7 @@ def choose_device(name: str) -> str:
 
 
 def _require_precision(device: str, precision: str) -> None:
-    """Try whether what a network spends its time in is done in ``precision``, and rightly."""
+    """Test that the device does a network's main operations in ``precision``, and correctly."""
     import torch  # noqa: PLC0415
 
     if precision not in PRECISIONS:

@@ -1,9 +1,9 @@
-"""The level of a track, by which it is brought to the models' working level.
+"""The level of a track, to bring it to the models' working level.
 
-A quantiser with fixed steps hears a quiet track as coarser than a loud one. So a track is amplified
-to one reference level before it is encoded and attenuated by as much after decoding; the gain stands
-in the archive. The level is a root mean square over blocks of 400 ms with the two gates of ITU-R
-BS.1770 (absolute at −70 dBFS, relative at −10 dB), without its frequency weighting.
+A quantiser with fixed steps hears a quiet track as coarser than a loud one. So a track is amplified to
+one reference level before it is encoded and attenuated by as much after decoding; the archive stores
+the gain. The level is a root mean square over blocks of 400 ms with the two gates of ITU-R BS.1770
+(absolute at −70 dBFS, relative at −10 dB), without its frequency weighting.
 """
 
 from __future__ import annotations

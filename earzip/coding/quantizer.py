@@ -2,8 +2,8 @@
 
 A channel's step is a power of two to a sixteenth: ``step = 2 ** (exponent / 16)``. A model knows the
 exponent of each channel at which its decoder was trained (its mean posterior scale); a quality preset
-adds one number to them, or a share of it (`preset_shares`). The exponents that were used stand in the
-archive, so that latents can be read without the model.
+adds one number to them, or a share of it (`preset_shares`). The archive stores the exponents, so that
+latents can be read without the model.
 """
 
 from __future__ import annotations

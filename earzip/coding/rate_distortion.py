@@ -1,6 +1,6 @@
 """Coefficients to integers by rate and distortion: a lone 1 costs more bits than one among others.
 
-The encoder's choice alone: readers dequantise what an archive holds. `compress` does not use it yet;
+The encoder's choice alone: readers dequantise any integers. `compress` does not use it yet;
 `benchmarks.trials` does.
 """
 

@@ -1,8 +1,8 @@
 """Windows of all tracks in progress, computed on one device.
 
-Each track's thread hands in its windows, a bounded number ahead, and gets the results in its own order.
-On a CPU every window is a pass of its own; on a GPU windows of different tracks share batches, since
-one track alone seldom fills them to its end.
+Each track's thread submits its windows, a bounded number ahead, and gets the results in its order. On a
+CPU every window is a pass of its own; on a GPU windows of different tracks share batches, since one
+track alone seldom fills them.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Network = Callable[[Tensor], Tensor]
 _Tag = TypeVar("_Tag")
 
 LINGER_S = 0.05
-"""How long a batch that is not full waits for one more window of its kind after the last one. When
-results are handed out, tracks that waited for them hand in their next windows within a few
-milliseconds; a window that is not there by then is still being read, and the device would stand idle."""
+"""How long a partial batch waits for another window of its kind after the last one. When tracks get
+results, they submit their next windows within a few milliseconds; a later window is still being read,
+and the device would be idle."""
 _MAX_RUNNING = 2  # batches on the device: one computes, the next lies copied behind it
 _LEAST_IN_FLIGHT = 2  # windows of a track: one is computed while it works on the one before
 
 
 class WindowEngine(ABC):
-    """Computes windows that any number of threads hand in, ``in_flight`` of all tracks together."""
+    """Computes windows that any number of threads submit, ``in_flight`` of all tracks together."""
 
     def __init__(self, in_flight: int) -> None:
         self._in_flight = in_flight
@@ -113,7 +113,7 @@ class SingleWindows(WindowEngine):
 
 
 def use_one_thread() -> None:
-    """Let torch compute in the calling thread alone what it is asked for there."""
+    """Make torch compute in the calling thread only."""
     # Windows run side by side, one thread each: two threads in one small window gain nothing, and a
     # sum split among threads could round differently from run to run.
     torch.set_num_threads(1)
@@ -171,7 +171,7 @@ class WindowBatches(WindowEngine):
     """Windows of one kind, ``batch_size`` at a time, of whichever tracks wait for them.
 
     A batch is computed at its full size, filled up with zeros, because results may depend on it. One
-    thread gathers windows and starts batches, another waits for these and hands out the results: while
+    thread gathers windows and starts batches, another waits for them and delivers the results: while
     one batch computes, the next is gathered and copied to the device.
     """
 
@@ -185,7 +185,7 @@ class WindowBatches(WindowEngine):
         self._n_running = 0
         self._is_closed = False
         self._started: SimpleQueue[_Batch | None] = SimpleQueue()
-        # Daemons: a codec that nobody closes must not keep the interpreter from its end.
+        # Daemons: a codec that is never closed must not block the interpreter's exit.
         self._threads = [
             threading.Thread(target=self._start_batches, name="earzip-start", daemon=True),
             threading.Thread(target=self._finish_batches, name="earzip-finish", daemon=True),
@@ -316,7 +316,7 @@ class WindowBatches(WindowEngine):
             pass
 
     def _finish_one(self) -> bool:
-        """Wait for the oldest batch on the device and hand out its results; False at the end."""
+        """Wait for the oldest batch on the device and deliver its results; False at the end."""
         batch = self._started.get()
         if batch is None:
             return False
@@ -341,7 +341,7 @@ class WindowBatches(WindowEngine):
             self._changed.notify()
 
     def _fail(self, futures: list[Future[Window]], error: BaseException) -> None:
-        """Let those who wait for ``futures`` meet ``error``."""
+        """Fail ``futures`` with ``error``."""
         for future in futures:
             if isinstance(error, torch.OutOfMemoryError):
                 # Without it as a cause: its traceback holds tensors, and so the memory that is short.

@@ -41,7 +41,7 @@ class Evaluation:
     loudness_of_original: Loudness
     loudness_of_restored: Loudness
     perceptual: PerceptualMeasures | None = None
-    """None if they were not asked for."""
+    """None if they were not requested."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -50,7 +50,7 @@ class Evaluation:
         return self.n_samples / SAMPLE_RATE
 
     def to_json(self) -> dict[str, object]:
-        """Return what stands in a record; None for what is not defined."""
+        """Return the members of a record; None for undefined ones."""
         return {
             "original": str(self.original),
             "duration_s": self.duration_s,
@@ -80,9 +80,9 @@ def evaluate_pair(
 
     Both are sound files, or archives, whose names end in .earz, which are decoded as they are read.
     Memory does not grow with their length, except by 40 kB a second if ``perceptual`` asks for the
-    measures of `earzip.metrics.perceptual` too. They must be equally long at 44.1 kHz, unless ``align``:
-    then the lag between them is found by cross-correlation, and what they share is compared; warnings
-    name what was left out, and a second lag that fits as well.
+    measures of `earzip.metrics.perceptual` too. They must be equally long at 44.1 kHz, unless
+    ``align``: then the lag between them is found by cross-correlation, and their common part is
+    compared; warnings name what was left out, and a second lag that fits as well.
 
     Raises SourceError for what cannot be read or compared, ArchiveError, ModelNotFoundError or
     ModelDamagedError, and UsageError if the packages of the extra ``eval`` are missing.
@@ -127,7 +127,7 @@ def _lag(original: Path, restored: Path, pool: CodecPool, on_progress: Progress 
         lag = find_lag(_watched(x.blocks(), on_progress), _watched(y.blocks(), on_progress))
     if lag is None:
         raise SourceError(
-            f"has no sound in common with {original}, at no lag of up to {MAX_LAG // SAMPLE_RATE} s",
+            f"has no sound in common with {original} at any lag up to {MAX_LAG // SAMPLE_RATE} s",
             restored,
         )
     return lag

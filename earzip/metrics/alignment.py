@@ -106,7 +106,7 @@ class _Sums:
         spectrum = (np.fft.rfft(padded) * np.fft.rfft(segment, _FFT).conj()).sum(0)
         lags = np.arange(2 * MAX_LAG + 1)
         self._products += np.fft.irfft(spectrum, _FFT)[: len(lags)]
-        # At each lag the segment lies upon what is around it from ``first`` to ``last``.
+        # At each lag the segment meets the surroundings from ``first`` to ``last``.
         first = np.clip(lags - offset, 0, around.shape[1])
         last = np.clip(lags + segment.shape[1] - offset, 0, around.shape[1])
         self._n_samples += last - first
@@ -130,7 +130,7 @@ class _Sums:
 def _energy(
     sound: _Differences, first: NDArray[np.int64], last: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the energy of ``sound`` between each ``first`` and ``last``, wherever they lie."""
+    """Return the energy of ``sound`` between each ``first`` and ``last``, also beyond its ends."""
     running = np.concatenate([[0.0], np.square(sound).sum(0).cumsum()])
     n = sound.shape[1]
     energy: NDArray[np.float64] = running[last.clip(0, n)] - running[first.clip(0, n)]

@@ -81,7 +81,7 @@ class Peaq:
 
 
 class PeaqMeter:
-    """Measures a sound that arrives in blocks; of each second it keeps some 10 kB."""
+    """Measures a sound that arrives in blocks; it keeps about 10 kB per second."""
 
     def __init__(self, n_channels: int = 2) -> None:
         self._held = np.zeros((2, n_channels, 0))

@@ -47,7 +47,7 @@ class PerceptualMeasures:
 
 
 class PerceptualMeter:
-    """Measures a track that arrives in blocks; of each second it keeps some 40 kB.
+    """Measures a track that arrives in blocks; it keeps about 40 kB per second.
 
     Raises UsageError if the package zimtohrli is missing.
     """

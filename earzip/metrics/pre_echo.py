@@ -36,7 +36,7 @@ class PreEcho:
 
 
 class PreEchoMeter:
-    """Measures a sound that arrives in blocks; of each second it keeps some 16 kB. Needs scipy."""
+    """Measures a sound that arrives in blocks; it keeps about 16 kB per second. Needs scipy."""
 
     def __init__(self, n_channels: int = 2) -> None:
         from scipy import signal  # noqa: PLC0415  # of the extra eval
@@ -89,7 +89,7 @@ def _means(powers: Array, first: int, n: int) -> Array:
 
 
 def _rises_db(powers: Array, floor: float) -> Array:
-    """Return by how much the energy rises at each possible onset, the first of which is block 20."""
+    """Return by how much the energy rises at each possible onset, from block 20 on."""
     before = _means(powers, -_BEFORE, _BEFORE - _GUARD)
     rise: Array = 10 * np.log10((_means(powers, 0, _AFTER) + floor) / (before + floor))
     return rise

@@ -28,7 +28,7 @@ _WINDOW = np.hanning(_FRAME + 1)[:-1]
 
 
 class TonalityMeter:
-    """Measures a sound that arrives in blocks; of each second it keeps some 8 kB."""
+    """Measures a sound that arrives in blocks; it keeps about 8 kB per second."""
 
     def __init__(self, n_channels: int = 2) -> None:
         self._held = np.zeros((2, n_channels, 0))

@@ -12,7 +12,7 @@ from earzip.metrics import require_zimtohrli
 
 SAMPLE_RATE = 48_000
 SHORTEST = SAMPLE_RATE // 4
-"""The fewest samples that a distance is taken of: some 0.05 s crash the package's library."""
+"""The fewest samples of a distance: about 0.05 s crash the package's library."""
 _PART = 10 * SAMPLE_RATE  # its time grows with the square of a length; the distance hardly changes
 
 

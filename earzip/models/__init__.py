@@ -1,1 +1,1 @@
-"""Models: what one is, where it lies, how it comes there."""
+"""Models: specification, storage, installation."""

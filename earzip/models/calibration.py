@@ -27,7 +27,7 @@ from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.symbols.coding import pack
 
 OnUnreadable = Callable[[SourceError], None]
-"""Told of each track that cannot be read."""
+"""Called with each track that cannot be read."""
 
 MAX_TRACKS = 20
 SECONDS_A_TRACK = 30
@@ -56,7 +56,7 @@ def choose_tracks(paths: Sequence[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class EncodedMusic:
-    """What a model's encoder makes of the excerpts that it is calibrated with."""
+    """The encoder's outputs for the calibration excerpts."""
 
     scales: NDArray[np.float64]
     """The mean posterior scale of each latent, ``[D]``; a track counts by the frames taken of it."""
@@ -86,9 +86,9 @@ class EncodedMusic:
 def encode_music(
     codec: Codec, music: Sequence[Path], on_unreadable: OnUnreadable | None = None
 ) -> EncodedMusic:
-    """Return what ``codec`` makes of the tracks in ``music``, each excerpt encoded once.
+    """Return the encoded excerpts of the tracks in ``music``, each encoded once.
 
-    ``music``: files or folders; see `choose_tracks`. A track that cannot be read is left out, and told.
+    ``music``: files or folders; see `choose_tracks`. Unreadable tracks are skipped and reported.
     Raises SourceError when there is no sound in any, and where the encoder gives no finite numbers.
     """
     segments: list[Latents] = []

@@ -1,6 +1,6 @@
-"""Published checkpoints from the Hugging Face hub: where they lie, fetched and checked.
+"""Published checkpoints from the Hugging Face hub: where they are, fetched and checked.
 
-The hub's library is loaded only to fetch: who asks what is published need not wait for it.
+The hub's library is loaded only to fetch: listing them does not wait for it.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def fetch_checkpoint(
 ) -> FetchedCheckpoint:
     """Return the published checkpoint ``name``, from the cache if it is there, else from the hub.
 
-    ``revision`` (a commit, tag or branch of the repository) and ``sha256`` are what is required of it.
-    Raises UsageError for a name of no publication, ModelNotFoundError where it cannot be fetched, and
+    ``revision`` (a commit, tag or branch of the repository) and ``sha256`` are required. Raises
+    UsageError for a name of no publication, ModelNotFoundError where it cannot be fetched, and
     ModelDamagedError for another SHA-256 than the required one.
     """
     if name not in PUBLICATIONS:

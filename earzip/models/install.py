@@ -54,12 +54,12 @@ def import_model(
 ) -> ModelSpec:
     """Convert a checkpoint once, calibrate it on ``music``, and install it.
 
-    ``checkpoint`` is a published εar-VAE, as a safetensors file or a pickled state dict, of which only
-    tensors are ever unpickled; or the folder of a finished run of training. Returns the specification,
-    written to ``folder`` (default: the last of `earzip.models.store.model_folders`) beside the weights.
-    Raises ModelDamagedError for a file that is no such checkpoint, UsageError for a configuration that
-    does not fit, TargetError where a model of that name is installed and ``options.force`` is not set,
-    SourceError for music of which nothing can be read.
+    ``checkpoint`` is a published εar-VAE, as a safetensors file or a pickled state dict, with only
+    tensors unpickled; or the folder of a finished run of training. Returns the specification, written
+    to ``folder`` (default: the last of `earzip.models.store.model_folders`) beside the weights. Raises
+    ModelDamagedError for a file that is no such checkpoint, UsageError for a configuration that does
+    not fit, TargetError where a model of that name is installed and ``options.force`` is not set,
+    SourceError if no music can be read.
     """
     if not is_model_name(options.name):
         raise UsageError(f"{options.name!r} cannot name a model: use letters, digits, . _ -")
@@ -77,9 +77,9 @@ def import_model(
         try:
             spec = _uncalibrated(network, options, path)
         except ValueError as error:
-            raise ModelDamagedError(f"makes no model: {error}", checkpoint) from error
+            raise ModelDamagedError(f"cannot be made into a model: {error}", checkpoint) from error
         write_spec(_calibrated(spec, music, runtime, options.on_unreadable))
-        # The specification last: without it the weights are found by nobody.
+        # The specification last: without it the weights are not found.
         for target in targets:
             _publish(scratch / target.name, target)
     return ModelSpec.read(targets[1])
@@ -93,9 +93,9 @@ def calibrate_model(
 ) -> ModelSpec:
     """Recalibrate an installed model on ``music``: measure steps and rates, write its specification.
 
-    Archives that were made before stay readable: their steps stand in them. Raises SourceError for
-    music of which nothing can be read, TargetError where the specification cannot be written,
-    UsageError for an embedded model, whose steps were trained.
+    Older archives stay readable: they store their steps. Raises SourceError if no music can be read,
+    TargetError where the specification cannot be written, UsageError for an embedded model, whose steps
+    were trained.
     """
     if spec.path.parent == model_folders()[0]:
         raise UsageError(f"{spec.name} is embedded: its steps come from training")
@@ -132,7 +132,7 @@ def write_spec(spec: ModelSpec) -> None:
 
 
 def _uncalibrated(network: TrainedNetwork, options: ImportOptions, path: Path) -> ModelSpec:
-    """Return the specification of ``network``, whose weights lie at ``path``, without its steps.
+    """Return the specification of ``network``, with its weights at ``path``, without its steps.
 
     Raises ValueError where no archive could be made with it.
     """

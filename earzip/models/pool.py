@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class CodecPool:
     """Codecs on one device, the CPU unless ``runtime`` says otherwise, for any number of threads.
 
-    A context manager. Nothing is loaded, torch least of all, before the first codec is asked for: a run
-    that finds all its files done, or their models absent, goes without.
+    A context manager. Nothing is loaded, above all not torch, before the first codec is needed: a run
+    whose files are all done, or whose models are missing, does not wait for it.
     """
 
     def __init__(self, runtime: Runtime | None = None) -> None:
@@ -29,9 +29,9 @@ class CodecPool:
         self._loading = threading.Lock()
 
     def checked(self) -> Self:
-        """Return this pool. Raises UsageError where its device is missing or cannot do what it must.
+        """Return this pool. Raises UsageError if its device is missing or cannot do the work.
 
-        What any machine can do is not tried, so that the defaults do not load torch.
+        Defaults that work on any machine are not tested, and so do not load torch.
         """
         runtime = self._runtime
         if runtime.device not in ("auto", "cpu") or runtime.precision != "float32":

@@ -129,7 +129,7 @@ class ModelSpec(Checked):
             raise ModelDamagedError(f"not a model specification: {why}", path) from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return what stands in ``NAME.json``, the inverse of `read`."""
+        """Return the contents of ``NAME.json``, the inverse of `read`."""
         members = {"format": _SPEC_FORMAT, **checked.write(self)}
         del members["path"]
         return members
@@ -157,8 +157,8 @@ def _require_steps(quality: str, exponents: tuple[int, ...], added: int, n_spars
     least, most = min(used), max(used)
     if most - least > MAX_EXPONENT_SPREAD or max(-least, most) > MAX_EXPONENT:
         raise ValueError(
-            f"steps of {quality} have exponents from {least} to {most}, an archive holds those "
-            f"within ±{MAX_EXPONENT} and {MAX_EXPONENT_SPREAD} of each other"
+            f"steps of {quality} have exponents from {least} to {most}, the limits are "
+            f"±{MAX_EXPONENT} and a spread of {MAX_EXPONENT_SPREAD}"
         )
 
 
@@ -169,6 +169,6 @@ def _require_geometry(members: dict[str, int], most_core: int) -> None:
     except TypeError as error:
         raise ValueError(f"geometry is not that of a model: {error}") from error
     if geometry.core > most_core:
-        raise ValueError(f"core is {geometry.core} frames, an archive holds {most_core}")
+        raise ValueError(f"core is {geometry.core} frames, the limit is {most_core}")
     if max(geometry.encoder_context, geometry.decoder_context) > geometry.core:
         raise ValueError(f"a context of {geometry} is wider than the core")

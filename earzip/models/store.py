@@ -52,7 +52,7 @@ def _installed() -> Iterator[ModelSpec | EarzipError]:
 
 
 def list_models() -> tuple[list[ModelSpec], list[EarzipError]]:
-    """Return every model that is installed, the first of a name, and what is wrong with others."""
+    """Return every installed model, the first of a name, and the errors of others."""
     found: dict[str, ModelSpec] = {}
     problems: list[EarzipError] = []
     for spec in _installed():
@@ -97,16 +97,16 @@ def find_model_of_archive(name: str, sha256: str) -> ModelSpec:
 
 
 def _problem_of(name: str) -> EarzipError | None:
-    """Return what is wrong with the file of the model ``name``, where one is installed that is none."""
+    """Return the error of the file of the model ``name``, if there is an invalid one."""
     problems = (p for p in list_models()[1] if p.path and Path(p.path).stem == name)
     return next(problems, None)
 
 
 def _how_to_install(name: str) -> str:
-    """Return in words where a model that is not installed may be had."""
+    """Return in words how to get a missing model."""
     files = (
-        f"put its .json and .safetensors, as `earzip models export` copies them, into "
-        f"{model_folders()[-1]}, or name their folder in EARZIP_MODELS"
+        f"put its .json and .safetensors (from `earzip models export`) into "
+        f"{model_folders()[-1]}, or set EARZIP_MODELS to their directory"
     )
     if name in PUBLICATIONS:
         return f"`earzip models fetch {name} --music PATH` installs the published one, or {files}"
@@ -171,10 +171,12 @@ def _require_its_network(spec: ModelSpec) -> None:
     try:
         config = network_config(spec.architecture, spec.config)
     except ValueError as error:
-        raise ModelDamagedError(f"config describes no network: {error}", spec.path) from error
+        raise ModelDamagedError(
+            f"config does not describe a network: {error}", spec.path
+        ) from error
     for what, got, said in (
         ("n_latents", config.n_latents, spec.n_latents),
         ("hop", config.hop, spec.geometry["hop"]),
     ):
         if got != said:
-            raise ModelDamagedError(f"{what} is {said}, that of its config {got}", spec.path)
+            raise ModelDamagedError(f"{what} is {said}, its config has {got}", spec.path)

@@ -1,4 +1,4 @@
-"""Trained networks as they come to be imported: a published checkpoint, or a run of training."""
+"""Trained networks to import: a published checkpoint, or a training run."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def read_run(folder: Path) -> TrainedNetwork:
     except FileNotFoundError as error:
         raise UsageError(
             f"is not a finished training run; missing: {RUN_NETWORK}; "
-            "`earzip train run` goes on with a run that was stopped",
+            "`earzip train run` resumes a stopped run",
             folder,
         ) from error
     except (OSError, ValueError, RecursionError) as error:

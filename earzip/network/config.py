@@ -1,4 +1,4 @@
-"""Dimensions of the networks, as plain data: rebuilt from the JSON that lies beside the weights."""
+"""Dimensions of the networks, as plain data: rebuilt from the JSON beside the weights."""
 
 from __future__ import annotations
 

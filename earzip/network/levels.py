@@ -1,4 +1,4 @@
-"""Levels of a network that holds bands to what an archive says of them: measured, and applied.
+"""The levels of bands that an archive stores: measured, and applied.
 
 All are measured in a short Fourier transform (sine windows of 256 samples, every 128): the energies of
 an MDCT depend on phase, and held to those a band of noise is 2 dB off. A frame is 16 such spectra.

@@ -1,7 +1,7 @@
 """Oobleck: the convolutional encoder and decoder of Stable Audio's and of the published εar-VAE.
 
-Modules are named and numbered so that the state dict has the published keys: sequences lie under
-``layers``, and the two Snakes of a residual unit are one module, which stands in it twice.
+Modules are named and numbered so that the state dict has the published keys: sequences are under
+``layers``, and the two Snakes of a residual unit are one module, used twice.
 """
 
 from __future__ import annotations

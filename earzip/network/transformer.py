@@ -11,7 +11,7 @@ _ROTARY_BASE = 10_000
 
 
 class _LayerNorm(nn.Module):
-    """LayerNorm with a learned gain and a shift that is fixed at 0 but stands in the state dict."""
+    """LayerNorm with a learned gain and a shift that is fixed at 0 but kept in the state dict."""
 
     beta: Tensor
 

@@ -1,4 +1,4 @@
-"""What every network of this package is to the codec, the quantiser and the trainer."""
+"""The interface of every network to the codec, the quantiser and the trainer."""
 
 from __future__ import annotations
 

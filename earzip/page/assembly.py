@@ -71,7 +71,7 @@ def write_page(
 
 @cache
 def _frame() -> dict[str, bytes]:
-    """Return what stands before and behind the data."""
+    """Return the page before and after the data."""
     style = _read("page.css")
     parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{parts}\n}})();\n'

@@ -36,7 +36,7 @@ class Originals:
         for place in places:
             if sha256_of(place) == facts.source["sha256"]:
                 return place
-        raise SourceError("differs from what was archived (SHA-256), so it is not used", places[0])
+        raise SourceError("differs from the archived source (SHA-256) and is not used", places[0])
 
     def _places(self, facts: TrackFacts) -> list[Path]:
         names = dict.fromkeys((name_without_archive_suffix(facts.path.name), facts.source["name"]))

@@ -54,9 +54,9 @@ class Grade:
 
 
 FINE = Grade(960, 192, 70)
-"""For pages of few tracks: some 29 kB a picture of music, within 1.8 dB (RMS) of the values."""
+"""For pages of few tracks: about 29 kB a picture of music, within 1.8 dB (RMS) of the values."""
 COARSE = Grade(640, 144, 50)
-"""For pages of many: some 11 kB a picture of music, within 2.3 dB."""
+"""For pages of many: about 11 kB a picture of music, within 2.3 dB."""
 
 
 def levels_picture(decibels: Decibels, grade: Grade) -> bytes:

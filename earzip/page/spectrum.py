@@ -100,7 +100,7 @@ class Spectrogram:
             self._n_frames += n
 
 
-_FRAMES_AT_ONCE = 64  # some 2 MB of spectra
+_FRAMES_AT_ONCE = 64  # about 2 MB of spectra
 
 
 class Waveform:

@@ -47,7 +47,7 @@ class Share:
     def __post_init__(self) -> None:
         if self.batch_size % (self.world * self.passes):
             raise UsageError(
-                f"batch_size {self.batch_size} cannot be shared out evenly: "
+                f"batch_size {self.batch_size} cannot be split evenly: "
                 f"{self.world} processes, {self.passes} passes each"
             )
 

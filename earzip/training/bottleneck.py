@@ -1,4 +1,4 @@
-"""What lies between encoder and decoder in training: the quantiser's noise, and the rate."""
+"""Between encoder and decoder in training: the quantiser's noise, and the rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_QUANTILE = 1e-8  # 5.6 deviations
 
 
 class Passed(NamedTuple):
-    """What comes out of a bottleneck."""
+    """The output of a bottleneck."""
 
     latents: Tensor
     """For the decoder: float32 ``[B, D, F]``."""
@@ -82,7 +82,7 @@ class Bottleneck(nn.Module):
         return Passed(latents, cost * log_scale.flatten().exp(), bits)
 
     def _counted(self, posterior: Posterior, step: Tensor, noise: Tensor) -> Tensor:
-        """Return the latents whose bits are counted: rounded, or with the noise that stands for it."""
+        """Return the latents whose bits are counted: rounded, or with the noise in its place."""
         if self.config.noise == "round":
             return self._noisy(posterior, step, noise)
         return posterior.mean + noise * step
@@ -163,7 +163,7 @@ class RateController:
         self._log_weight = max(bounds[0], min(bounds[1], moved))
 
     def state_dict(self) -> dict[str, float]:
-        """Return what a resumed run needs."""
+        """Return the state for a resumed run."""
         return {"log_weight": self._log_weight, "error": self._error}
 
     def load_state_dict(self, state: dict[str, float]) -> None:

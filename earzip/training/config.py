@@ -1,4 +1,4 @@
-"""A training run as data: what stands in a configuration's JSON, and how single values are changed."""
+"""A training run as data: its JSON configuration, and changes of single values."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class TrainingConfig(Checked):
             raise ValueError("music must name pools, each with odds above 0")
         for name in [*self.music, *([self.voices] if self.voices else [])]:
             if Path(name).name != name:
-                raise ValueError(f"{name!r} is no name of a pool, which is a file's without suffix")
+                raise ValueError(f"{name!r} is not the name of a pool (a file name without suffix)")
         try:
             hop = network_config(self.architecture, self.model).hop
         except ValueError as error:

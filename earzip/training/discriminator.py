@@ -119,7 +119,7 @@ class Adversary:
         self._accelerator = accelerator
 
     def judge(self, decoded: Tensor, audio: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what the network is to lower, and its two terms; the discriminator learns nothing.
+        """Return the network's loss and its two terms; the discriminator learns nothing.
 
         ``decoded``, ``audio``: ``[B, 2, T]``.
         """

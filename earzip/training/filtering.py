@@ -83,7 +83,7 @@ class Reason(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a track must keep to; None: whatever it is.
+    """Limits for a track; None: no limit.
 
     The defaults are for a small set of clean, full-band, truly stereophonic productions. The limit on
     clipping is low because of what is left of it in lossy files; see `ClippingMeter`. Above
@@ -149,12 +149,12 @@ def _above(value: float, limit: float | None) -> bool:
 
 def _at_least(limit: float | None, unit: str, scale: float = 1.0) -> str:
     assert limit is not None
-    return f"at least {limit * scale:g} {unit} is wanted"
+    return f"the minimum is {limit * scale:g} {unit}"
 
 
 def _at_most(limit: float | None, unit: str, scale: float = 1.0) -> str:
     assert limit is not None
-    return f"at most {limit * scale:g} {unit} is wanted"
+    return f"the maximum is {limit * scale:g} {unit}"
 
 
 class TrackMeter:
@@ -258,7 +258,7 @@ class SpectrumMeter:
     95th percentile over time and quiet at its 10th. It carries music if it is loud within 82 dB of
     the loudest band; where it is 50 dB or more below that, it must also rise more than 6 dB over its
     quiet level: what is soft and steady is hiss, dither or a pilot tone. The bandwidth is the upper
-    edge of the highest such band. A sharp low-pass is found to some 400 Hz.
+    edge of the highest such band. A sharp low-pass is found to about 400 Hz.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Integers of the latents of a `LevelVae` that are not coefficients: chosen, and what they cost.
+"""Integers of the latents of a `LevelVae` that are not coefficients: their choice and their cost.
 
-Levels, balance and width are told as differences from the frame before, a course as differences from
+Levels, balance and width are coded as differences from the frame before, a course as differences from
 the block before, each under adaptive counts in a context of integers that a reader knows before it. The
 cost is the ideal length of an adaptive arithmetic code that knows nothing at a track's beginning; nothing
 writes it yet.
@@ -18,7 +18,7 @@ from earzip.network.config import LevelConfig
 
 THRIFT = 0.1
 """Squared steps of error that a bit is worth."""
-_ESCAPE = 9  # differences beyond are told as this and a number
+_ESCAPE = 9  # greater differences are coded as this and a number
 _Floats = NDArray[np.float32]
 _Integers = NDArray[np.int64]
 
@@ -55,7 +55,7 @@ class _Counts:
 
 
 def _choose(table: list[float], wanted: float, predicted: int, thrift: float) -> tuple[int, float]:
-    """Return the integer for ``wanted``, told by its difference from ``predicted``, and its bits."""
+    """Return the integer for ``wanted``, coded as its difference from ``predicted``, and its bits."""
     nearest = math.floor(wanted + 0.5)
     toward = nearest + (1 if predicted > nearest else -1 if predicted < nearest else 0)
     best, least, paid = nearest, math.inf, 0.0
@@ -102,7 +102,7 @@ def choose_rest(
 
 
 def _tracked(scaled: _Floats, thrift: float) -> tuple[_Integers, float]:
-    """Choose integers of bands ``[n, F]``, each told from the frame before and the band below."""
+    """Choose integers of bands ``[n, F]``, each coded from the frame before and the band below."""
     counts, total = _Counts(), 0.0
     q = np.zeros(scaled.shape, np.int64)
     n = len(scaled)
@@ -164,7 +164,7 @@ def _courses(
 
 
 def _flag_bits(flags: NDArray[np.bool_]) -> float:
-    """Return the bits of flags ``[n, F]``, each told by those below it and before it."""
+    """Return the bits of flags ``[n, F]``, each coded from those below it and before it."""
     ones: dict[tuple[bool, bool], list[float]] = {}
     total = 0.0
     for b in range(len(flags)):

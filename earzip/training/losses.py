@@ -244,7 +244,7 @@ def level_loss(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute error of band levels over a whole crop, in nepers; ``x``, ``y``: ``[B, 2, T]``.
 
     Forty mel bands of left, right, mid and side. What cannot be known is least wrong to the other terms
-    where it is too soft (squared errors, by some 2 dB above 5 kHz); this holds it to its energy.
+    where it is too soft (squared errors, by about 2 dB above 5 kHz); this holds it to its energy.
     """
 
     def log_levels(audio: Tensor) -> Tensor:
@@ -270,7 +270,7 @@ _OF_AUDIO = {"correlation": correlation_loss, "coherence": coherence_loss, "leve
 class ReconstructionLoss:
     """The whole objective: per call one long and one short resolution, one on L/R, one on M/S.
 
-    Drawing resolutions and rotation again each step costs a third of computing all of them and
+    Drawing new resolutions and rotations each step costs a third of computing all of them and
     averages to the same objective.
     """
 

@@ -75,7 +75,7 @@ class TrackReport:
 
 
 OnTrack = Callable[[TrackReport, Job | None], None]
-"""Told of each track in order, and of its job; None: it was refused before it was opened."""
+"""Called with each track in order, and its job; None: it was refused before it was opened."""
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Preparation:
 
 
 def find_tracks(paths: Iterable[Path]) -> Plan:
-    """Return the sound files in ``paths`` in a fixed order, each once, and what is refused of them.
+    """Return the sound files in ``paths`` in a fixed order, each once, and the refused ones.
 
     Folders are walked as by every command over files: hidden ones are left out, links are followed.
     """
@@ -133,14 +133,14 @@ def prepare(
 ) -> Preparation:
     """Write the tracks of ``plan`` that are wanted to the pool ``target``, and the report.
 
-    The files are the same for any number of jobs, and appear whole, or not at all where an
-    exception ends this. If no track is kept, only the report is written. ``on_progress`` is told
-    the seconds done, by one thread at a time; what it raises ends the run. Raises TargetError where a
-    file of the pool exists (without ``options.force``) or cannot be written, LockedError while
-    another run writes it.
+    The files are the same for any number of jobs, and appear whole, or not at all where an exception
+    ends this. If no track is kept, only the report is written. ``on_progress`` is called with the
+    seconds done, by one thread at a time; its exceptions end the run. Raises TargetError where a file
+    of the pool exists (without ``options.force``) or cannot be written, LockedError while another run
+    writes it.
     """
     samples, index, report = pool_paths(target)
-    # A report alone is of an attempt that kept nothing, and is in nobody's way.
+    # A report alone is from an attempt that kept nothing; replace it.
     for path in (samples, index):
         if not options.force and os.path.lexists(path):
             raise TargetError("already exists; use --force to replace it", path)
@@ -236,7 +236,7 @@ def _unless_empty(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
 def _decode_all(
     jobs: Iterable[Job], folder: Path, options: PreparationOptions, on_progress: Progress
 ) -> Generator[tuple[Job, _Track]]:
-    """Yield the tracks of ``jobs`` in their order; each can be read until the next one is asked for."""
+    """Yield the tracks of ``jobs`` in their order; each can be read until the next one is taken."""
     lock, stopping = Lock(), False
 
     def progress(seconds: float) -> None:
@@ -265,7 +265,7 @@ def _decode_all(
 
 
 class _StoppedError(Exception):
-    """Ends the threads once nobody waits for their tracks."""
+    """Ends the threads when their tracks are no longer needed."""
 
 
 def _finished(waiting: deque[tuple[Job, Future[_Track]]]) -> Iterator[tuple[Job, _Track]]:
@@ -299,7 +299,7 @@ def _decode(path: Path, folder: Path, options: PreparationOptions, progress: Pro
             return _Track(_unreadable(path, error.message), sound, 0.0)
         measures = meter.measures()
         if not sound.tell():
-            return _Track(_unreadable(path, "it holds no sound"), sound, 0.0)
+            return _Track(_unreadable(path, "it has no sound"), sound, 0.0)
         reasons = options.limits.reasons(measures)
         if truncated:
             reasons.insert(0, Reason("damage", f"sound is missing: {truncated}"))

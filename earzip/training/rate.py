@@ -19,7 +19,7 @@ class Prior(Protocol):
     """What tells how many bits latents take."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return what is learned."""
+        """Return the learned parameters."""
         ...
 
     def bits(self, latents: Tensor, step: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def save_state(state: RunState, path: Path) -> None:
 def read_facts(path: Path) -> dict[str, Any]:
     """Return the facts in ``path``; ModelDamagedError when it is no state of a run.
 
-    The configuration of a run that was begun before a field existed has that field's default.
+    A run that is older than a field of the configuration has that field's default.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -59,7 +59,7 @@ def read_facts(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{name} is {facts[name]!r}")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelDamagedError(f"not the state of a training run: {error!r}", path) from error
-    # One that this version cannot read is told as it stands, by what is different about it.
+    # A configuration that this version cannot read is returned as it is, to name the differences.
     with suppress(ValueError):
         facts["config"] = TrainingConfig.from_json(facts["config"]).to_json()
     return facts
@@ -85,7 +85,7 @@ def load_state(state: RunState, path: Path) -> None:
 
 
 def _require_shapes(optimiser: Optimizer, values: dict[int, dict[str, Tensor]]) -> None:
-    """Refuse state that is of other parameters: torch takes what stands at a place, whatever it is."""
+    """Refuse the state of other parameters: torch would load it by position."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for index, state in values.items():
         found, expected = state["exp_avg"].shape, parameters[index].shape

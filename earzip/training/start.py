@@ -35,7 +35,7 @@ _LEAST_WEIGHT = 0.3  # K-weighting closes below 38 Hz; what is not coded there c
 
 
 def start_from_music(network: Network, crops: CropSource, n_batches: int) -> None:
-    """Set what is linear of a network from statistics, if it can be; another network starts random."""
+    """Set the linear parts of a network from statistics, if it has any; others start random."""
     if isinstance(network, SpectralVae):
         network.initialise(measure_statistics(network, crops, n_batches))
     elif isinstance(network, TransformVae):

@@ -46,7 +46,7 @@ CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"
 
 OnStep = Callable[[int, dict[str, float | None]], None]
-"""Told of each step that is done: its number, and the values of the log's last record."""
+"""Called after each step: its number, and the values of the log's last record."""
 
 _MOST_BAD_STEPS = 100
 
@@ -67,7 +67,7 @@ class Autoencoder(nn.Module):
 
 
 class Trainer:
-    """One run in ``folder``: configuration, checkpoint, log, curves and final weights lie there.
+    """One run in ``folder``: with its configuration, checkpoint, log, curves and final weights.
 
     Under ``accelerate launch`` each process takes its share of every batch.
     """
@@ -81,10 +81,10 @@ class Trainer:
         start: Path | None = None,
         workers: int = 1,
     ) -> None:
-        """Resume the run in ``folder``, or begin one: from ``start``, or from statistics of ``music``.
+        """Resume the run in ``folder``, or start one: from ``start``, or from statistics of ``music``.
 
         ``start`` is the folder of an earlier run or a file of weights; ``workers`` processes cut crops
-        ahead. Raises UsageError for batches that cannot be shared out, for a run that was begun with
+        ahead. Raises UsageError for batches that cannot be split, for a run that was started with
         another configuration, and for a ``start`` that does not fit; SourceError for music that cannot
         be read.
         """
@@ -210,7 +210,7 @@ class Trainer:
         return True
 
     def _train_step(self, passes: list[Crops]) -> dict[str, Tensor]:
-        """Do one step; return what the log is told of it."""
+        """Do one step; return its values for the log."""
         config = self.config.optimiser
         factor = learning_rate_factor(config, self.step / self.config.steps)
         for group in self._optimiser.param_groups:
@@ -319,15 +319,15 @@ class Trainer:
         facts = read_facts(self.checkpoint)
         if differing := _differences(facts["config"], self.config.to_json()):
             raise UsageError(
-                f"the run was begun with another configuration: {'; '.join(differing)}; "
-                "a further stage is a run of its own that starts from this one",
+                f"the run was started with another configuration: {'; '.join(differing)}; "
+                "for a further stage, start a new run from this one",
                 self.folder,
             )
         if changed := [n for n, digest in self._music.items() if facts["music"].get(n) != digest]:
             raise UsageError(
-                f"the run was begun with other music in {' and '.join(changed)}", self.folder
+                f"the run was started with other music in {' and '.join(changed)}", self.folder
             )
-        # The command that began the run goes on with it, with or without its start.
+        # The command that started the run resumes it, with or without its start.
         if self._start not in (None, facts["start"]):
             raise UsageError(f"the run did not start from {self._start}", self.folder)
         self._start = facts["start"]
@@ -355,7 +355,7 @@ def _pool_names(config: TrainingConfig) -> list[str]:
 
 
 def _digests(config: TrainingConfig, music: Path) -> dict[str, str]:
-    """Return what tells each pool from another: the SHA-256 of its list of tracks."""
+    """Return the identity of each pool: the SHA-256 of its list of tracks."""
     indices = {name: (music / f"{name}.json").read_bytes() for name in _pool_names(config)}
     return {name: hashlib.sha256(index).hexdigest() for name, index in indices.items()}
 
@@ -365,9 +365,9 @@ def _open_crops(config: TrainingConfig, music: Path, hop: int) -> CropSource:
     if missing := [name for name in names if not (music / f"{name}.s16").is_file()]:
         there = ", ".join(sorted(path.stem for path in music.glob("*.s16"))) or "none"
         raise UsageError(
-            f"the configuration takes music from the pools {', '.join(names)}; not in this folder: "
-            f"{', '.join(missing)} (there: {there}); `earzip train prepare` makes pools, and "
-            """--set 'music={"NAME": 1}' --set voices=null takes others""",
+            f"the configuration needs the pools {', '.join(names)}; missing from this directory: "
+            f"{', '.join(missing)} (it has: {there}); make pools with `earzip train prepare`, or "
+            """use others with --set 'music={"NAME": 1}' --set voices=null""",
             music,
         )
     frames = config.crop_frames * hop

@@ -70,13 +70,13 @@ def compress_file(
     """Archive ``source`` as ``target``; return what was done.
 
     A target that is `compressed_already` is left as it is, and neither is read. Else the source's bytes
-    decide: an archive of the same bytes, made with the same model and settings, is left as
-    it is if it is whole; one of the same bytes that is damaged or was made with others is replaced;
-    any other file is refused without ``options.force``. The archive gets the source's time of
-    modification. ``source_name`` is for a source that came through a pipe and has neither name nor
-    time of its own: it stands in the archive instead of the source's own name ("" for none). Raises
-    SourceError, TargetError, ModelNotFoundError, ModelDamagedError, BelowFloorError where that is what
-    ``options.floor`` says, or UsageError for a check without the packages of the extra ``eval``.
+    decide: an archive of the same bytes, made with the same model and settings, is left as it is if it
+    is whole; one of the same bytes that is damaged or was made with others is replaced; any other file
+    is refused without ``options.force``. The archive gets the source's time of modification.
+    ``source_name`` is for a source that came through a pipe and has neither name nor time of its own:
+    the archive stores it instead of the source's own name ("" for none). Raises SourceError,
+    TargetError, ModelNotFoundError, ModelDamagedError, BelowFloorError where ``options.floor`` says so,
+    or UsageError for a check without the packages of the extra ``eval``.
     """
     source, target = Path(source), Path(target)
     options = options or CompressOptions()
@@ -230,14 +230,14 @@ class _Encoding:
         too_large = "its samples are too large, expected about ±1 at the loudest"
         if np.abs(symbols).max() == MAX_SYMBOL:  # where the quantiser cuts off
             raise SourceError(
-                f"{too_large}: its latents pass the ±{MAX_SYMBOL} steps that an archive holds",
+                f"{too_large}: its latents pass ±{MAX_SYMBOL} steps, the limit of an archive",
                 self.source,
             )
         pieces = pack(symbols, self.settings.spec.n_sparse)
         n_bytes, most = sum(map(len, pieces)), self._max_segment_bytes
         if n_bytes > most:
             raise SourceError(
-                f"{too_large}: a segment takes {n_bytes} bytes, an archive holds {most}",
+                f"{too_large}: a segment has {n_bytes} bytes, the limit is {most}",
                 self.source,
             )
         return pieces

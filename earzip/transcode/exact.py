@@ -1,4 +1,4 @@
-"""The exact copy of a source in an archive: how it is made, and the proof that it is one."""
+"""The exact copy of a source in an archive: how it is made and checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def exact_forms(facts: SourceFacts) -> tuple[str, ...]:
 
 @contextmanager
 def open_exact(form: str, source: Path, facts: SourceFacts, folder: Path) -> Iterator[BinaryIO]:
-    """Give the exact copy of ``source`` in that form, to be read; a FLAC lies unnamed in ``folder``.
+    """Open the exact copy of ``source`` in that form; a FLAC is an unnamed file in ``folder``.
 
     Raises SourceError, and TargetError where the folder has no room.
     """

@@ -111,9 +111,9 @@ def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
 def verify_archive(path: str | os.PathLike[str]) -> VerifyResult:
     """Return what is wrong with the bytes of the archive at ``path``, every part checked.
 
-    Raises `ArchiveError` for a file that cannot be read, `NotAnArchiveError` for one that is
-    something else, and `UnsupportedArchiveError` for one that needs a newer earzip. What has an
-    archive's name and is empty or begins with zeros was one: a full disk or a crash leaves that.
+    Raises `ArchiveError` for a file that cannot be read, `NotAnArchiveError` for one that is something
+    else, and `UnsupportedArchiveError` for one that needs a newer earzip. A file with an archive's name
+    that is empty or begins with zeros counts as damaged: a full disk or a crash leaves such files.
     """
     path = Path(path)
     with ArchiveFile(path) as file, suppress(DamagedArchiveError):

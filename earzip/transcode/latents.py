@@ -1,4 +1,4 @@
-"""The latents of an archive, for those who train on them. Needs neither the model nor torch."""
+"""The latents of an archive, for training. Needs neither the model nor torch."""
 
 from __future__ import annotations
 

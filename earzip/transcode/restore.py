@@ -47,7 +47,7 @@ def restore_file(
     """Restore ``archive`` to the WAV or FLAC file ``target`` with its tags; return what was done.
 
     The sound is that of the exact copy, if the archive has one; with ``options.as_source`` to the bit,
-    and ``target`` is the source file itself where that is what was copied and no container is asked for.
+    and ``target`` is the source file itself if the copy is that file and no container is requested.
 
     A target that was restored whole from the same archive with the same options is left as it is;
     any other is refused without ``options.force``, the archive and its source even then. Raises

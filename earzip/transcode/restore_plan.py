@@ -49,7 +49,7 @@ class RestorePlan:
 
     @property
     def _asked(self) -> dict[str, object]:
-        """What was asked for: other fields follow from that and from the archive."""
+        """The requested options: other fields follow from them and the archive."""
         follows = ("position_rate", "all_channels", "warnings")
         return {name: value for name, value in vars(self).items() if name not in follows}
 
@@ -69,7 +69,7 @@ def plan_restore(
         return plan
     if options.container == "flac" and not flac_holds_rate(source.sample_rate):
         raise UsageError(
-            f"FLAC cannot hold the source's {source.sample_rate} Hz; --format wav can", path
+            f"FLAC cannot store the source's {source.sample_rate} Hz; --format wav can", path
         )
     whole = (plan.start, plan.end) == (0, header.n_samples)
     plan = replace(plan, rate=source.sample_rate, channels=min(source.channels, 2))
@@ -129,8 +129,8 @@ def _from_exact(
     warnings: tuple[str, ...] = ()
     if source.lossless and options.bits is None and not _holds(bits, source):
         warnings = (
-            f"samples of {_depth(source)} bits do not fit and are rounded: without a format that is "
-            "asked for, --as-source gives the source file itself",
+            f"samples of {_depth(source)} bits do not fit and are rounded; "
+            "--as-source without --format gives the source file itself",
         )
     return replace(
         plan,

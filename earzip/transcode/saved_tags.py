@@ -26,7 +26,7 @@ class SavedTags:
 
 
 def read_saved_tags(reader: ArchiveReader, *, keep_going: bool) -> SavedTags:
-    """Return the tags; ``keep_going``: less what is damaged, else that raises DamagedArchiveError."""
+    """Return the tags; damage raises DamagedArchiveError, or is left out if ``keep_going``."""
     try:
         part = reader.tags
         if part is None:

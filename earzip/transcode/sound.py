@@ -69,11 +69,11 @@ def open_sound(
     coded: bool = False,
     keep_going: bool = False,
 ) -> Iterator[Sound]:
-    """Give the sound of the file at ``path``, a sound file or, if its name ends in .earz, an archive.
+    """Open the sound of the file at ``path``, a sound file or, if its name ends in .earz, an archive.
 
-    Of an archive that has an exact copy of its source, that, unless ``coded`` asks for what the model
-    decodes. ``keep_going``: silence stands for damaged segments of coded sound, which `Sound.problems`
-    names; else reading the blocks raises DamagedArchiveError. Memory does not grow with the length.
+    An archive with an exact copy of its source gives that, unless ``coded`` requests the coded sound.
+    ``keep_going``: silence stands for damaged segments of coded sound, which `Sound.problems` names;
+    else reading the blocks raises DamagedArchiveError. Memory does not grow with the length.
 
     Raises SourceError for what cannot be read as sound, ArchiveError, ModelNotFoundError or
     ModelDamagedError.
@@ -183,7 +183,7 @@ class CodedSound:
                         "overflows in float16; --precision float32 or bfloat16 has a greater range",
                         self.reader.path,
                     )
-                self._lose(i, "decodes to numbers that are not sound")
+                self._lose(i, "decodes to infinite or far too large samples")
             if i in self.lost:
                 yield np.zeros_like(cut)
             else:
@@ -318,9 +318,7 @@ def codec_of(reader: ArchiveReader, pool: CodecPool) -> Codec:
         raise type(error)(error.message, reader.path) from error
     codec = pool.of_model(spec)
     if header.geometry != codec.geometry or header.model.n_latents != codec.n_latents:
-        raise ArchiveError(
-            f"was coded with another geometry than that of its model {spec.name!r}", reader.path
-        )
+        raise ArchiveError(f"its geometry is not that of its model {spec.name!r}", reader.path)
     return codec
 
 

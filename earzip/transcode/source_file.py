@@ -16,11 +16,11 @@ from earzip.options import RestoreOptions
 from earzip.results import Progress, RestoreResult
 
 _BLOCK_BYTES = 1 << 20
-_OURS = {".wav", ".flac"}  # extensions of what is written of an archive's sound
+_OURS = {".wav", ".flac"}  # extensions of restored sound
 
 
 def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path) -> bool:
-    """Return whether the source file is what is asked for, not its sound in a container.
+    """Return whether the source file itself is requested, not its sound in a container.
 
     So it is for --as-source without a container, sample format or range; where ``target`` has an
     extension of sound files, only if the source is of that kind, or was called so.
@@ -43,14 +43,14 @@ def require_own_container(options: RestoreOptions, target: Path) -> None:
     suffix = target.suffix.lower()
     if options.container is None and suffix in AUDIO_EXTENSIONS - _OURS:
         raise TargetError(
-            "would hold FLAC: the archive has no copy of a source file of that kind; use a name in .flac "
-            "or .wav, or a directory",
+            "would be FLAC: the archive has no copy of a source file of that kind; use a name "
+            "ending in .flac or .wav, or a directory",
             target,
         )
 
 
 def source_file_name(archive: str | os.PathLike[str], restored: str) -> str | None:
-    """Return what the source file in an archive is to be called, None if the archive holds none.
+    """Return the name of the source file in an archive, None if the archive has none.
 
     ``restored`` is the archive's name without .earz; it gets the extension of the source's own name,
     or of its kind, if it lacks that, but none that no sound file has. None also for what cannot be
@@ -116,7 +116,7 @@ def restore_source_file(
 
 
 def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:
-    """Refuse what even ``force`` must not replace: the archive itself, and what it was made of.
+    """Refuse to replace, even with ``force``, the archive itself and its source.
 
     People edit the tags of a source after it was archived, so sound of the source's own format, rate,
     channels and length that earzip has not written may be it.

@@ -30,7 +30,7 @@ class TargetState:
     """What an existing archive means for the one about to be made."""
 
     result: CompressResult | None = None
-    """Set if it is up to date: nothing is to be done."""
+    """Set if it is up to date: there is nothing to do."""
     notes: tuple[str, ...] = ()
     """Warnings about the archive that is replaced."""
     has_exact_copy: bool = False
@@ -89,10 +89,10 @@ def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
 def inspect_target(
     source: Path, target: Path, sha256: str, settings: ArchiveSettings, options: CompressOptions
 ) -> TargetState:
-    """Return what stands at ``target``, next to nothing if ``options.force`` replaces another's.
+    """Return the state of ``target``, almost empty if ``options.force`` replaces another's.
 
-    ``sha256`` is that of the source. Raises TargetError for a target that ``options.force`` is needed
-    to replace, BelowFloorError for an archive below a floor that fails.
+    ``sha256`` is that of the source. Raises TargetError for a target that only ``options.force``
+    replaces, BelowFloorError for an archive below a floor that fails.
     """
     if not os.path.lexists(target):
         return TargetState()

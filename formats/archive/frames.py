@@ -64,7 +64,7 @@ DICTIONARY = (
 MAX_WINDOW_BYTES = 8 << 20  # level 19's own, and what RFC 8878 asks of every decoder
 
 MAX_FRAMES = 64  # of a segment: tables, lists of classes, groups of channels
-# A code of its own costs a frame's head and a table, some 30 bytes: little beside larger pieces.
+# A code of its own costs a frame's head and a table, about 30 bytes: little beside larger pieces.
 _MAX_SHARING_BYTES = 4096
 
 _LEVEL = 19
@@ -99,7 +99,7 @@ def compress_frames(pieces: Iterable[bytes]) -> bytes:
 
 
 def decompress_frame(stored: bytes, *, max_bytes: int, dictionary: bool) -> bytes:
-    """Return what the zstd frame ``stored`` holds; the inverse of `compress_frame`.
+    """Return the contents of the zstd frame ``stored``; the inverse of `compress_frame`.
 
     Raises `DamagedArchiveError` before anything is allocated where the frame says that it holds
     more than ``max_bytes``, and for anything but one whole frame of the kind SPEC.md allows.

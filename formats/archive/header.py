@@ -150,7 +150,7 @@ class SourceRecord(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if "/" in self.name or "\0" in self.name or self.name in (".", ".."):
-            raise ValueError(f"name is {self.name!r}, not the name of a file")
+            raise ValueError(f"name is {self.name!r}, not a file name")
 
 
 MAX_CHECK = 10**7
@@ -230,7 +230,7 @@ class Header(Checked):
             )
         if self.symbols == CONTEXT and self.geometry.core > MAX_CONTEXT_FRAMES:
             raise ValueError(
-                f"segments of {self.geometry.core} frames are more than {CONTEXT} takes, "
+                f"segments have {self.geometry.core} frames, the limit of {CONTEXT} is "
                 f"{MAX_CONTEXT_FRAMES}"
             )
         # Also bounds what a small file can make --as-source write.
@@ -267,7 +267,7 @@ class Header(Checked):
     def unpack_segment(self, raw: bytes, number: int) -> Symbols:
         """Return the integers ``[D, F]`` of segment ``number``, whose decompressed bytes are ``raw``.
 
-        Raises DamagedArchiveError where they are not what a writer could have written.
+        Raises DamagedArchiveError for bytes that no writer writes.
         """
         return unpack(raw, self.symbols, self.model.n_latents, self.segment_frames(number))
 
@@ -327,7 +327,7 @@ def _refuse_unknown_critical(members: dict[str, JsonValue]) -> None:
         if name not in _KNOWN:
             raise UnsupportedArchiveError(
                 f"header field {name!r} needs a newer earzip: "
-                "it is critical and unknown to this one"
+                "it is critical and unknown to this version"
             )
     for key, what, ours in (
         ("symbols", "symbol coding", SYMBOL_CODINGS),
@@ -336,5 +336,5 @@ def _refuse_unknown_critical(members: dict[str, JsonValue]) -> None:
         value = members.get(key)
         if type(value) is str and value not in ours:
             raise UnsupportedArchiveError(
-                f"{what} {value!r} needs a newer earzip: this one reads {', '.join(ours)}"
+                f"{what} {value!r} needs a newer earzip: this version reads {', '.join(ours)}"
             )

@@ -81,7 +81,7 @@ def require_checksum(data: bytes, expected: bytes, source: str) -> None:
 
 @dataclass(frozen=True)
 class Prefix:
-    """The first 52 bytes: version, where the rest lies, and the checksums of header and index."""
+    """The first 52 bytes: version, sizes, and the checksums of header and index."""
 
     header_bytes: int
     index_bytes: int
@@ -156,7 +156,7 @@ def _require_at_most(what: str, n_bytes: int, limit: int) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """Where one part lies in the file and what its stored bytes hash to."""
+    """The place of a part in the file, and the checksum of its stored bytes."""
 
     kind: int  # a `PartKind`, or a number of a later minor version
     offset: int
@@ -190,14 +190,14 @@ class Index:
         n_others = len(self) - self.count_of(PartKind.SEGMENT)
         if n_others > MAX_OTHER_PARTS:
             raise DamagedArchiveError(
-                f"the index lists {n_others} parts beside segments, the limit is {MAX_OTHER_PARTS}"
+                f"the index lists {n_others} parts besides segments, the limit is {MAX_OTHER_PARTS}"
             )
         n_tags = self.count_of(PartKind.TAGS)
         if n_tags > 1 or (self.count_of(PartKind.PICTURE) and not n_tags):
             raise DamagedArchiveError(f"the index lists {n_tags} tag parts, expected one")
         for kind in (PartKind.SEGMENT, PartKind.TAGS, PartKind.EXACT):
             if self.count_of(kind) and not self._lengths_of(kind).all():
-                raise DamagedArchiveError("the index lists a part of 0 bytes that is no picture")
+                raise DamagedArchiveError("the index lists a part of 0 bytes that is not a picture")
         if self.count_of(PartKind.EXACT):
             longest = int(self._lengths_of(PartKind.EXACT).max())
             _require_at_most("a piece of the exact copy", longest, MAX_EXACT_PART_BYTES)
@@ -222,7 +222,7 @@ class Index:
         return self._end_before(len(self))
 
     def _end_before(self, i: int) -> int:
-        """Return where part ``i`` begins, or would stand: where the one before it ends."""
+        """Return where part ``i`` begins, or would begin: at the end of the one before it."""
         return int(self._ends[i - 1]) if i else self._begin
 
     def count_of(self, kind: PartKind) -> int:
@@ -230,7 +230,7 @@ class Index:
         return self._firsts[kind + 1] - self._firsts[kind]
 
     def first_of(self, kind: int) -> int:
-        """Return the number of the first part of ``kind``, or where it would stand."""
+        """Return the number of the first part of ``kind``, or where it would be."""
         return self._firsts[kind]
 
     def bytes_of(self, kind: PartKind) -> int:

@@ -39,11 +39,11 @@ from earzip.formats.containers.spans import SpanFile
 
 
 class ArchiveReader:
-    """Reads one archive: prefix, header and index at once, the rest when it is asked for.
+    """Reads one archive: prefix, header and index at once, the rest on demand.
 
-    A context manager. Raises `ArchiveError` (or a kind of it) with the path for whatever is wrong,
-    before anything that is wrong is used. ``salvage`` opens a file that was cut short or added to,
-    for the sake of the segments that are whole; ``wrong_length`` then says what is wrong with it.
+    A context manager. Raises `ArchiveError` (or a subclass) with the path before anything wrong is
+    used. ``salvage`` opens a file that was cut short or added to, for the sake of the segments that are
+    whole; ``wrong_length`` then says what is wrong with it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, salvage: bool = False) -> None:
@@ -150,7 +150,7 @@ class ArchiveReader:
 
 
 def require_source(header: Header, sha256: str) -> None:
-    """Refuse an exact copy of ``sha256`` that is to be the source file, and is not."""
+    """Refuse an exact copy whose ``sha256`` is not that of the source file."""
     if header.exact == "file" and sha256 != header.source.sha256:
         raise DamagedArchiveError(
             f"its SHA-256 is {sha256[:16]}…, the header says {header.source.sha256[:16]}…"

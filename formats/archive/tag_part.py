@@ -1,8 +1,8 @@
 """The tag part of an archive: the neutral view, the raw tag blocks, which pictures belong to it.
 
-One frame holds them all, so that values which stand in both views cost their bytes once. What the
-neutral view says is the business of tags.py: here it is a JSON object like any other. The pictures
-themselves are parts of their own, stored as they are.
+One frame holds them all, so that values which stand in both views cost their bytes once. Here the
+neutral view is a JSON object like any other; `earzip.formats.tags` reads it. The pictures themselves
+are parts of their own, stored as they are.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def unpack_tag_part(raw: bytes, *, n_picture_parts: int) -> TagPart:
             raise ValueError(f"{len(raw)} bytes, expected at least {begin}")
         (n_json,) = _JSON_LENGTH.unpack(raw[:begin])
         if n_json > min(MAX_TAG_JSON_BYTES, len(raw) - begin):
-            raise ValueError(f"JSON of {n_json} bytes, {len(raw) - begin} are there")
+            raise ValueError(f"JSON has {n_json} bytes, {len(raw) - begin} are there")
         members = load_canonical(raw[begin : begin + n_json], sort_keys=False)
         if not isinstance(members, dict) or list(members) != ["blocks", "payload", "pictures"]:
             raise ValueError("JSON is not an object of blocks, payload and pictures")
@@ -75,7 +75,7 @@ def unpack_tag_part(raw: bytes, *, n_picture_parts: int) -> TagPart:
         blocks = _split(raw, begin + n_json, _integers(members["blocks"], MAX_BLOCKS, "blocks"))
         pictures = _integers(members["pictures"], MAX_PICTURES, "pictures")
         if set(pictures) != set(range(n_picture_parts)):
-            raise ValueError(f"pictures do not refer to each of the {n_picture_parts} there are")
+            raise ValueError(f"pictures do not refer to each of the {n_picture_parts} stored")
     except ValueError as error:
         raise DamagedArchiveError(f"tags are not valid: {error}") from error
     return TagPart(payload, blocks, pictures)
@@ -85,7 +85,7 @@ def _split(raw: bytes, begin: int, lengths: tuple[int, ...]) -> tuple[bytes, ...
     blocks = []
     for length in lengths:
         if length > len(raw) - begin:
-            raise ValueError(f"block of {length} bytes, {len(raw) - begin} are there")
+            raise ValueError(f"block has {length} bytes, {len(raw) - begin} are there")
         blocks.append(raw[begin : begin + length])
         begin += length
     if begin != len(raw):
@@ -106,4 +106,4 @@ def _integers(value: JsonValue, limit: int, what: str) -> tuple[int, ...]:
 
 def _require_at_most(found: int, limit: int, what: str) -> None:
     if found > limit:
-        raise TagError(f"{found} {what}, an archive holds {limit}")
+        raise TagError(f"{found} {what}, the limit is {limit}")

@@ -99,7 +99,7 @@ class ArchiveWriter:
         form. Raises `TargetError`, `TagError` where tags are too large, or `SourceError` for an
         exact copy that cannot be read or changes meanwhile.
         """
-        assert len(self._raw_bytes) == header.n_segments, "segments do not make up n_samples"
+        assert len(self._raw_bytes) == header.n_segments, "segments do not add up to n_samples"
         assert max(self._raw_bytes, default=0) <= header.max_segment_bytes
         assert tags is not None or not (blocks or pictures)
         assert (header.exact is None) == (exact is None)
@@ -163,9 +163,7 @@ class ArchiveWriter:
         """Return the tag part as stored; ``largest``: bytes of its largest picture."""
         try:
             if largest > MAX_PART_BYTES:
-                raise TagError(
-                    f"a picture takes {largest} bytes, an archive holds {MAX_PART_BYTES}"
-                )
+                raise TagError(f"a picture has {largest} bytes, the limit is {MAX_PART_BYTES}")
             raw = pack_tag_part(part)
         except TagError as error:
             raise TagError(error.message, self.path) from error
@@ -196,7 +194,7 @@ class ExactPieces:
             self.n_bytes += len(piece)
             if len(self.index) > _MAX_PIECES * INDEX_ENTRY_BYTES:
                 raise TargetError(
-                    f"the exact copy takes more than {_MAX_PIECES * PIECE_BYTES} bytes", target
+                    f"the exact copy has more than {_MAX_PIECES * PIECE_BYTES} bytes", target
                 )
 
     def __iter__(self) -> Iterator[bytes]:

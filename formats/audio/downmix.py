@@ -79,7 +79,7 @@ def can_downmix(layout: Layout) -> bool:
 
 
 def downmix_name(layout: Layout) -> str:
-    """Return what is done to the layout, for the archive's header."""
+    """Return the name of the downmix, for the archive's header."""
     if len(layout) == 1:
         return "mono-duplicated"
     if len(layout) == 2:

@@ -52,7 +52,7 @@ class FrameHeader:
 
 @dataclass
 class MpegStream:
-    """Where the sound of an MPEG audio file lies.
+    """The sound of an MPEG audio file.
 
     ``spans`` are the (offset, length) of runs of whole frames, the Xing frame left out.
     ``promised`` is the Xing header's count of frames, ``cut_bytes`` the size of an incomplete last
@@ -97,7 +97,7 @@ class MpegStream:
         return None if has_xing else self.n_frames * self.first_header.n_samples
 
     def decoder_input(self) -> list[Span]:
-        """Return what a decoder should see: a true Xing header, whole frames, nothing else."""
+        """Return the input for a decoder: a true Xing header, whole frames, nothing else."""
         if self.info is not None and self.promised == self.n_frames:
             header = self.info
         elif self.info is not None and self.promised is not None:
@@ -226,7 +226,7 @@ def _walk(file: BinaryIO, stream: MpegStream, position: int, end: int) -> None:
 
 
 def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int | None:
-    """Return where frames begin again after what stands at ``position``, or None."""
+    """Return where frames begin again after ``position``, or None."""
     position += id3v2_size(file, position) or 1
     while (candidate := _next_sync(file, position, end)) is not None:
         header = _frames_begin(file, candidate, end)

@@ -19,7 +19,7 @@ _EXTENSIBLE = 0xFFFE
 
 @dataclass(frozen=True)
 class SoundChunk:
-    """The chunk with the samples: its size field lies at ``size_at``, its samples at ``start``.
+    """The chunk with the samples: its size field is at ``size_at``, its samples at ``start``.
 
     ``promised`` is the size in bytes that the header states, None if it was written by a program
     that did not know it; ``present`` is what the file holds. ``unfinished``: the stated size is 0

@@ -163,7 +163,7 @@ class AvSource(SourceReader):
             self.truncated = self.truncated or stop
         if self.facts.container == "FLAC" and self._missing():
             raise self._error(
-                f"it is cut: it declares {self._n_declared} frames, {self.n_frames_read} are there"
+                f"it is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )
 
     def _trimmed(self) -> Iterator[npt.NDArray[np.float32]]:
@@ -247,7 +247,7 @@ def _layout(frame: av.AudioFrame) -> Layout:
 
 
 def _bit_depth(stream: av.AudioStream, frame: av.AudioFrame) -> int | None:
-    """Return the bits of a stored sample, None where FFmpeg hands out 32 and does not tell."""
+    """Return the bits of a stored sample, None where FFmpeg returns 32 and does not tell."""
     if frame.format.bits < 32 or frame.format.name in _FLOAT_FORMATS:
         return int(frame.format.bits)
     config = stream.codec_context.extradata or b""

@@ -21,11 +21,10 @@ BLOCK_FRAMES = 1 << 16
 class SourceFacts:
     """Format of a source file.
 
-    ``container`` and ``codec`` are upper-case names ("WAV", "PCM_24"; "OGG", "VORBIS").
-    ``bit_depth`` is the width of one stored sample in bits; None where the codec stores no samples
-    (MP3, Vorbis, …) or the decoder does not tell. ``is_float`` is about the stored samples, not
-    about what a lossy decoder hands out. ``n_frames`` counts samples per channel at
-    ``sample_rate``.
+    ``container`` and ``codec`` are upper-case names ("WAV", "PCM_24"; "OGG", "VORBIS"). ``bit_depth``
+    is the width of one stored sample in bits; None where the codec stores no samples (MP3, Vorbis, …)
+    or the decoder does not tell. ``is_float`` is about the stored samples, not about the output of a
+    lossy decoder. ``n_frames`` counts samples per channel at ``sample_rate``.
     """
 
     container: str
@@ -103,12 +102,12 @@ class SourceReader(ABC):
         rate, channels = self.facts.sample_rate, self.facts.channels
         if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
             raise self._error(
-                f"its sample rate is {rate} Hz, {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} can be read"
+                f"its sample rate is {rate} Hz; earzip reads {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
             )
         if not 1 <= channels <= MAX_CHANNELS:
-            raise self._error(f"it has {channels} channels, up to {MAX_CHANNELS} can be read")
+            raise self._error(f"it has {channels} channels; earzip reads up to {MAX_CHANNELS}")
         if not can_downmix(self.layout):
-            raise self._error(f"its channels {' '.join(self.layout)} have no place in stereo")
+            raise self._error(f"its channels {' '.join(self.layout)} cannot be mixed to stereo")
 
     def _missing(self) -> int:
         """Frames that the file declares and that were not decoded."""

@@ -58,7 +58,7 @@ class SndfileSource(SourceReader):
         self.truncated = truncated
         if len(inputs) > 1:
             n_links = len(inputs)
-            self.notes = (f"a chain of {n_links} streams: only the tags of the first are archived",)
+            self.notes = (f"{n_links} chained streams: only the first one's tags are archived",)
 
     def close(self) -> None:
         """Release the file."""
@@ -83,7 +83,7 @@ class SndfileSource(SourceReader):
             # A FLAC knows its length exactly and each frame has its checksum, so one that is short
             # is refused like one with a broken frame.
             raise self._error(
-                f"it is cut: it declares {self._n_declared} frames, {self.n_frames_read} are there"
+                f"it is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )
 
     def _decode_one(self, source: DecoderFile) -> Iterator[npt.NDArray[np.float32]]:
@@ -155,7 +155,7 @@ def _open_mpeg(path: str, file: BinaryIO, size: int) -> SndfileSource | None:
     if stream is None:
         return None
     if not stream.n_frames:
-        raise SourceError("an MPEG audio file without a whole frame", path)
+        raise SourceError("it has no whole MPEG audio frame", path)
     source = DecoderFile(file, stream.decoder_input())
     n_declared = stream.n_samples_without_xing
     return SndfileSource(path, file, [source], truncated=stream.truncated, n_declared=n_declared)

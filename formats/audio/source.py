@@ -93,8 +93,8 @@ def _open_with_av(
         if os.path.splitext(path)[1].lower() in SNDFILE_EXTENSIONS:  # noqa: PTH122  # the path is a str
             raise SourceError(f"not sound that libsndfile can read ({why})", path) from error
         raise SourceError(
-            f"libsndfile cannot read it ({why}); m4a, AAC, WMA, APE and more are read by PyAV, "
-            f"which is not installed: pip install 'earzip[av]'",
+            f"libsndfile cannot read it ({why}); PyAV, which reads m4a, AAC, WMA, APE and more, "
+            f"is not installed: pip install 'earzip[av]'",
             path,
         ) from error
     try:

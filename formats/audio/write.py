@@ -60,9 +60,13 @@ class AudioWriter:
         """Open the file. UsageError for a FLAC of float samples or of a rate it cannot hold."""
         self._path = os.fspath(path)
         if container == "flac" and bits == "float":
-            raise UsageError("FLAC has no float samples: take WAV, or 16 or 24 bits", self._path)
+            raise UsageError(
+                "FLAC cannot store float samples: use WAV, or 16 or 24 bits", self._path
+            )
         if container == "flac" and not flac_holds_rate(sample_rate):
-            raise UsageError(f"FLAC has no sample rate of {sample_rate} Hz: take WAV", self._path)
+            raise UsageError(
+                f"FLAC cannot store a sample rate of {sample_rate} Hz: use WAV", self._path
+            )
         self._channels = channels
         self._bits = bits
         self._n_samples = n_samples
@@ -240,7 +244,7 @@ def _empty_flac(sample_rate: int, channels: int, bits: int) -> bytes:
 def wav_header(
     *, sample_rate: int, channels: int, bits: int, is_float: bool, n_frames: int
 ) -> bytes:
-    """Return what stands before the samples; they must be followed by ``wav_padding``."""
+    """Return the bytes before the samples; ``wav_padding`` must follow the samples."""
     frame_bytes = channels * bits // 8
     data_bytes = n_frames * frame_bytes
     fmt = struct.pack(
@@ -267,7 +271,7 @@ def wav_header(
 
 
 def wav_padding(*, channels: int, bits: int, n_frames: int) -> bytes:
-    """Return what stands after the samples: chunks have an even length."""
+    """Return the bytes after the samples: chunks have an even length."""
     return bytes(n_frames * channels * bits // 8 % 2)
 
 

@@ -1,1 +1,1 @@
-"""How files are laid out, and nothing of what is in them."""
+"""The layout of files, without their contents."""

@@ -1,4 +1,4 @@
-"""The pages of an Ogg file: where its chained streams lie, and whether it was cut or damaged.
+"""The pages of an Ogg file: where its chained streams are, and whether it was cut or damaged.
 
 libsndfile reads the first of several chained streams and says nothing of the others, takes the last
 page it finds for the end, and passes over pages with a wrong checksum. So the pages are walked here
@@ -20,7 +20,7 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class OggPage(NamedTuple):
-    """A page: its ``header``, the size of each of its ``segments``, and where its body lies."""
+    """A page: its ``header``, the size of each of its ``segments``, and where its body is."""
 
     header: bytes
     segments: bytes

@@ -46,7 +46,7 @@ def inner_range(file: BinaryIO, size: int) -> tuple[int, int]:
 
 
 def leading_tags(file: BinaryIO) -> list[OuterTag]:
-    """Return the ID3v2 tags that stand one after the other at the beginning."""
+    """Return the ID3v2 tags at the beginning, one after the other."""
     tags: list[OuterTag] = []
     start = 0
     while size := id3v2_size(file, start):

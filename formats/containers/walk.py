@@ -76,7 +76,7 @@ def asf_objects(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, i
             return
         size = int.from_bytes(header[16:], "little")
         if not ASF_OBJECT_HEADER <= size <= end - position:
-            raise ValueError(f"an ASF header object says {size} bytes")
+            raise ValueError(f"an ASF header object has an impossible size, {size} bytes")
         yield header[:16], position, size
         position += size
 

@@ -46,7 +46,7 @@ def pack(symbols: Symbols, n_sparse: int = 0) -> list[bytes]:
 def unpack(data: bytes, coding: str, n_latents: int, n_frames: int) -> Symbols:
     """Return the symbols ``[n_latents, n_frames]`` of the joined pieces ``data`` in ``coding``.
 
-    Raises DamagedArchiveError where ``data`` is not what a writer could have written.
+    Raises DamagedArchiveError for data that no writer writes.
     """
     reader = PieceReader(data)
     symbols = _UNPACK[coding](reader, n_latents, n_frames)

@@ -72,7 +72,7 @@ def pack(symbols: Symbols, n_sparse: int) -> list[bytes]:
 def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     """Return the symbols ``[n_latents, n_frames]`` of the joined pieces, the inverse of `pack`.
 
-    Raises DamagedArchiveError where they are not what a writer could have written.
+    Raises DamagedArchiveError for bytes that no writer writes.
     """
     n_sparse = reader.integer(2)
     if n_sparse > n_latents:

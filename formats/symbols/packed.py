@@ -84,7 +84,7 @@ def pack(symbols: Symbols) -> list[bytes]:
 def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     """Return the symbols ``[n_latents, n_frames]`` of the joined pieces, the inverse of `pack`.
 
-    Raises DamagedArchiveError where they are not what a writer could have written.
+    Raises DamagedArchiveError for bytes that no writer writes.
     """
     packings = [_packing(index) for index in reader.take(_n_groups(reader.integer(1)))]
     group_of = reader.take(n_latents)

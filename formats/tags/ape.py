@@ -47,7 +47,7 @@ def note_cut_ape_tag(file: BinaryIO, end: int, found: Found) -> None:
     footer = file.read(_FRAME)
     if footer[:8] == _MAGIC:
         (size,) = struct.unpack_from("<I", footer, 12)
-        found.problems.append(f"the APEv2 tag says {size} bytes of the {end} there are")
+        found.problems.append(f"the APEv2 tag says {size} bytes, {end} are there")
 
 
 def parse_ape(block: bytes) -> BlockView:
@@ -65,7 +65,7 @@ def parse_ape(block: bytes) -> BlockView:
             break  # some writers count wrongly
         key_end = block.find(b"\0", position + 8, min(end, position + 8 + 256))
         if key_end < 0:
-            raise TagError("an item's key does not end")
+            raise TagError("an item's key has no end")
         size, flags = struct.unpack_from("<2I", block, position)
         value = block[key_end + 1 : key_end + 1 + size]
         if key_end + 1 + size > end:

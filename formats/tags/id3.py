@@ -118,7 +118,7 @@ def _id3_view(tags: ID3) -> BlockView:
 
 
 def _is_second_choice(frame: Frame) -> bool:
-    """Whether another frame that says the same comes first, wherever it stands in the tag."""
+    """Whether another frame with the same meaning takes precedence, wherever it is in the tag."""
     return bool(frame.FrameID == "RVA2" or (frame.FrameID == "COMM" and frame.desc == _V1_COMMENT))
 
 

@@ -46,7 +46,7 @@ class _Budget:
     def check(self) -> None:
         for what in ("frames", "cost", "inflated", "escapes"):
             if getattr(self, what) < 0:
-                raise TagError(f"the ID3 tag is built to exhaust its reader ({what})")
+                raise TagError(f"the ID3 tag would take too much time or memory to read ({what})")
 
 
 def check_id3v2(tag: bytes) -> None:

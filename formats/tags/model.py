@@ -87,7 +87,7 @@ class TagView:
         return sum(len(text.encode()) for text in texts)
 
     def merge(self, other: TagView, *, same_family: bool) -> None:
-        """Take over what a block of lower precedence adds: new names, new pictures, first chapters.
+        """Add what a block of lower precedence has more: new names, new pictures, first chapters.
 
         Two families may hold the same picture twice over; within one family each one counts.
         """
@@ -158,7 +158,7 @@ class TagSet(TagView):
         if len(described) != len(pictures):
             raise TagError(f"tags describe {len(described)} pictures, {len(pictures)} are stored")
         if (n_bytes := sum(map(len, pictures))) > _MAX_PICTURE_BYTES:
-            raise TagError(f"pictures have {n_bytes} bytes, at most {_MAX_PICTURE_BYTES} are read")
+            raise TagError(f"pictures have {n_bytes} bytes, the limit is {_MAX_PICTURE_BYTES}")
         raw = _list(top.get("raw", []), 2 * MAX_PICTURES, "raw blocks")
         if len(raw) != len(blobs):
             raise TagError(f"tags describe {len(raw)} raw blocks, {len(blobs)} are stored")
@@ -315,7 +315,7 @@ class Found:
         if self._n_bytes + size > MAX_TAG_BYTES or len(self.blocks) >= MAX_PICTURES:
             self.problems.append(
                 f"the {kind} block of {size} bytes is not archived: "
-                f"{MAX_TAG_BYTES} bytes in {MAX_PICTURES} blocks are the limit"
+                f"the limit is {MAX_TAG_BYTES} bytes in {MAX_PICTURES} blocks"
             )
             return
         file.seek(offset)

@@ -89,7 +89,7 @@ class _Walk:
 
     def read(self, start: int, end: int, limit: int) -> bytes:
         if end - start > limit:
-            raise TagError(f"an atom of {end - start} bytes, more than {limit}")
+            raise TagError(f"an atom has {end - start} bytes, more than {limit}")
         self.file.seek(start)
         return self.file.read(end - start)
 
@@ -129,7 +129,7 @@ def _text_samples(walk: _Walk, start: int, end: int) -> list[Chapter]:
         offsets, sizes, _durations(tables.get(b"stts", b"")), strict=False
     ):
         if offset > walk.end:
-            raise TagError(f"a chapter's title lies at byte {offset} of {walk.end}")
+            raise TagError(f"a chapter's title is at byte {offset} of {walk.end}")
         walk.file.seek(offset)
         sample = walk.file.read(min(size, _MAX_TITLE))
         length = int.from_bytes(sample[:2], "big")
@@ -139,7 +139,7 @@ def _text_samples(walk: _Walk, start: int, end: int) -> list[Chapter]:
         begin, ticks = ticks * 1000 // timescale, ticks + duration
         end = ticks * 1000 // timescale
         if end > MAX_MS:
-            raise TagError(f"a chapter ends at {end} ms")
+            raise TagError(f"a chapter ends at {end} ms, the limit is {MAX_MS}")
         chapters.append(Chapter(begin, end, title))
     return chapters
 

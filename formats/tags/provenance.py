@@ -32,7 +32,7 @@ def write_provenance(path: Path, digest: bytes) -> None:
                 return
             n_sound = _flac_sound_bytes(file)
     except (OSError, TagError) as error:
-        raise TargetError(f"its origin cannot be noted: {error}", path) from error
+        raise TargetError(f"cannot record its origin: {error}", path) from error
     add_flac_block(path, APPLICATION, _ID + digest + n_sound.to_bytes(_LENGTH_BYTES, "little"))
 
 

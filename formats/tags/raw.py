@@ -1,7 +1,7 @@
 """Raw tag blocks with their pictures cut out: ``cut_pictures`` and ``RawBlock.join`` are inverse.
 
 A picture is often most of a tag, and the archive stores it once, by its hash. The raw block keeps
-what is left and, for each cut, how the picture stood in it: as it is, unsynchronised (ID3 puts a
+what is left and, for each cut, how the picture was stored: as it is, unsynchronised (ID3 puts a
 zero behind some 0xFF bytes) or in base64 together with the bytes before it (Vorbis comments).
 """
 
@@ -81,7 +81,7 @@ class Base64Span:
 def cut_pictures(
     kind: str, block: bytes, pictures: Sequence[bytes], base64_spans: Iterable[Base64Span] = ()
 ) -> RawBlock:
-    """The block without every picture that stands in it; ``join`` restores ``block`` exactly."""
+    """The block without its pictures; ``join`` restores ``block`` exactly."""
     spans = [
         (span.start, span.end, pictures.index(span.picture), "base64", span.head)
         for span in base64_spans

@@ -77,7 +77,7 @@ def read_tags(path: Path) -> TagSet:
 
 
 def _find(file: BinaryIO) -> Found:
-    """The tags inside of a file proper, then those before and behind it."""
+    """The tags inside the file proper, then those before and after it."""
     size = file.seek(0, 2)
     leading = leading_tags(file)
     start = min(sum(tag.size for tag in leading), size)
@@ -104,7 +104,7 @@ def _find(file: BinaryIO) -> Found:
 
 
 def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
-    """The tags of the container that begins with ``head``; None where they stand outside of it."""
+    """The tags of the container that begins with ``head``; None where they are outside it."""
     found = None
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         found = find_wav_tags(file)
@@ -133,7 +133,7 @@ def _unread_tags(file: BinaryIO, head: bytes) -> str | None:
     if head[:4] == b"caff":
         for chunk, _start, _size in _caf_chunks(file):
             if chunk == b"info":
-                return "the info chunk of the CAF file, its tags, is not archived"
+                return "the tags (info chunk) of the CAF file are not archived"
     return None
 
 

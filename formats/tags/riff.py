@@ -117,7 +117,7 @@ def _decode(value: bytes) -> str:
 
 @dataclass(frozen=True)
 class WavFacts:
-    """What a WAV file's chunks say: frames, rate and where its RIFF size stands."""
+    """What a WAV file's chunks say: frames, rate and the place of its RIFF size."""
 
     n_frames: int
     sample_rate: int
@@ -162,7 +162,7 @@ def append_wav_chunks(file: BinaryIO, facts: WavFacts, chunks: list[tuple[bytes,
     end = _end(file)
     tail = bytes(end % 2) + tail
     if not facts.is_rf64 and end + len(tail) > MAX_RIFF:
-        raise TagError("there is no room for tags below the 4 GiB that a WAV file may have")
+        raise TagError("with tags it would pass 4 GiB, the limit of a WAV file")
     file.write(tail)
     size = end + len(tail) - 8
     file.seek(20 if facts.is_rf64 else 4)  # RF64: in the ds64 chunk, which comes first

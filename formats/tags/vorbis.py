@@ -114,7 +114,7 @@ def _add_chapters(view: TagView, chapters: dict[int, dict[str, str]]) -> None:
 
 
 def picture_spans(block: bytes) -> Iterator[Base64Span]:
-    """Where pictures stand in base64. A span without a head is a bare image (COVERART)."""
+    """The pictures in base64. A span without a head is a bare image (COVERART)."""
     for start, end in split_comments(block)[1]:
         key = comment_key(block[start:end])
         if key not in (PICTURE_KEY, _OLD_PICTURE_KEY):

@@ -102,7 +102,7 @@ def _write_flac(path: Path, tags: TagSet) -> list[str]:
     got.merge(sheet_view, same_family=True)
     losses = losses_between(tags, got, _FLAC)
     if sheets and not bodies:
-        losses.append(f"the cue sheet block does not span {_FLAC} of this length")
+        losses.append(f"the cue sheet block does not fit {_FLAC} of this length")
     kinds = {kind for kind, _ in native + sheets}
     return losses + raw_only_losses(tags.raw_only, kinds, _FLAC)
 
@@ -180,11 +180,11 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
             got.merge(PARSERS["riff-info"](info), same_family=True)
         append_wav_chunks(file, facts, chunks)
     except TagError as error:
-        return [f"the tags cannot be carried by {_WAV}: {error.message}; the archive keeps them"]
+        return [f"{_WAV} cannot store the tags: {error.message}; they stay in the archive"]
     losses += losses_between(tags, got, _WAV)
     kinds = [kind for kind, _ in native]
     losses += [
-        f"{kinds.count(kind) - 1} more {KINDS[kind][1]} of the source; the archive keeps it"
+        f"{kinds.count(kind) - 1} more {KINDS[kind][1]} of the source; it stays in the archive"
         for kind in firsts
         if kinds.count(kind) > 1
     ]
@@ -215,7 +215,7 @@ def _id3_tag(
     tag = save_id3(source)
     again = load_id3(tag)
     losses = [
-        f"frame {key[:80]!r} is changed in {_WAV}; the archive keeps it"
+        f"frame {key[:80]!r} is changed in {_WAV}; the original stays in the archive"
         for key, frame in frames.items()
         if key not in again or vars(again[key]) != vars(frame)
     ]
@@ -234,10 +234,8 @@ def losses_between(wanted: TagView, got: TagView, target: str) -> list[str]:
     have = _comparable(got.fields)
     for name, values in _comparable(wanted.fields).items():
         if name not in have:
-            empty = "" if any(values) else ", which is empty,"
-            losses.append(
-                f"field {name!r}{empty} cannot be carried by {target}; the archive keeps it"
-            )
+            empty = "" if any(values) else "the empty "
+            losses.append(f"{target} cannot store {empty}field {name!r}; it stays in the archive")
         elif have[name] != values:
             losses.append(
                 f"field {name!r} is changed in {target}: {_quote(values)} "
@@ -253,7 +251,7 @@ def raw_only_losses(
 ) -> list[str]:
     """A sentence for each part without neutral form of the kinds not among ``written``."""
     return [
-        f"{KINDS[kind][1]}: {name} cannot be carried by {target}; the archive keeps it"
+        f"{KINDS[kind][1]}: {name} cannot be stored in {target}; it stays in the archive"
         for kind, names in raw_only.items()
         if kind not in written
         for name in names
@@ -289,7 +287,7 @@ def _picture_losses(wanted: list[Picture], got: list[Picture], target: str) -> l
         exact = [other for other in same if _label(other) == _label(picture)]
         name = f"picture {number} ({picture.mime}, {len(picture.data)} bytes)"
         if not same:
-            losses.append(f"{name} cannot be carried by {target}; the archive keeps it")
+            losses.append(f"{target} cannot store {name}; it stays in the archive")
             continue
         if not exact:
             losses.append(
@@ -309,8 +307,7 @@ def _chapter_losses(wanted: list[Chapter], got: list[Chapter], target: str) -> l
     losses = []
     if changed:
         losses.append(
-            f"{changed} of {len(wanted)} chapters cannot be carried by {target}; "
-            "the archive keeps them"
+            f"{target} cannot store {changed} of {len(wanted)} chapters; they stay in the archive"
         )
     # An end that the next chapter's start, or the end of the track, says anyway is no loss.
     following = [chapter.start_ms for chapter in wanted[1:]]
@@ -318,5 +315,5 @@ def _chapter_losses(wanted: list[Chapter], got: list[Chapter], target: str) -> l
         a.end_ms not in (None, b.end_ms) and (b.end_ms is not None or a.end_ms != start)
         for (a, b), start in zip(kept, following, strict=False)
     ):
-        losses.append(f"the ends of chapters cannot be carried by {target}; the archive keeps them")
+        losses.append(f"{target} cannot store the ends of chapters; they stay in the archive")
     return losses

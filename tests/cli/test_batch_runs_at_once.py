@@ -180,7 +180,7 @@ def test_another_number_of_shards_waits_for_one_that_is_at_work(tmp_path):
     (refused,) = [third for third in thirds if third.exit_code]
     assert refused.exit_code == 75
     assert f"locked by shard {number}/2 (" in refused.stderr
-    assert "use one number, or wait" in refused.stderr
+    assert "use the same N, or wait" in refused.stderr
     for other in thirds:  # which have none of the files, and so nothing to lock
         assert other is refused or '"files": 0' in other.stdout
     same = run(tmp_path / "logs", *_command(music, tmp_path, "--shard", f"{number}/2"))

@@ -64,7 +64,7 @@ def test_tracks_and_the_summary_are_told(earzip, library, tmp_path):
     assert outcome.stdout == (
         f"kept        {library}/good.flac (0:11)\n"
         f"rejected    {library}/mono.flac "
-        "(mono: side over mid is -120.0 dB; at least -40 dB is wanted)\n"
+        "(mono: side over mid is -120.0 dB; the minimum is -40 dB)\n"
     )
     name = tmp_path / "pools" / "music"
     assert outcome.stderr == (
@@ -147,17 +147,17 @@ def test_options_have_the_units_that_the_help_says(earzip, tmp_path):
     wanted = [[each.partition("; ")[2] for each in t["reasons"]] for t in outcome.records[:2]]
     assert wanted == [
         [
-            "at least 3 s is wanted",
-            "at most 1.5 % is wanted",
-            "at most 2.5 % is wanted",
-            "at least 30 dB is wanted",
-            "at most -12.25 dBFS is wanted",
+            "the minimum is 3 s",
+            "the maximum is 1.5 %",
+            "the maximum is 2.5 %",
+            "the minimum is 30 dB",
+            "the maximum is -12.25 dBFS",
         ],
         [
-            "at least 3 s is wanted",
-            "at least 12.5 kHz is wanted",
-            "at least 30 dB is wanted",
-            "at least -11.25 dBFS is wanted",
+            "the minimum is 3 s",
+            "the minimum is 12.5 kHz",
+            "the minimum is 30 dB",
+            "the minimum is -11.25 dBFS",
         ],
     ]
 

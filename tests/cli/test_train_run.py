@@ -100,10 +100,10 @@ def test_values_are_set_and_parts_switched_off(
         (["--without", "transformer"], "the spectral network has no transformer"),
         (["--without", "phases"], "'phases' is not one of"),
         (["--start", "no.safetensors"], "no.safetensors: not weights of this configuration"),
-        (["--set", "accumulation=3"], "batch_size 4 cannot be shared out evenly"),
+        (["--set", "accumulation=3"], "batch_size 4 cannot be split evenly"),
         (
             ["--set", "voices=speech"],
-            "the pools music, speech; not in this folder: speech (there: music)",
+            "the pools music, speech; missing from this directory: speech (it has: music)",
         ),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_folder_does_not_hide_a_configuration_of_its_name(
     outcome = earzip("train", "run", "mini", "-m", pools, "-o", "mini")
     assert outcome.exit_code == 2
     assert (
-        "the pools train, midi, tones, voices; not in this folder: train, midi, tones, voices"
+        "the pools train, midi, tones, voices; missing from this directory: train, midi, tones, voices"
         in outcome.stderr
     )
 
@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_named(
     (tmp_path / "file").write_text("")
     outcome = earzip("train", "run", config, "-m", pools, "-o", tmp_path / "file" / "run")
     assert outcome.exit_code == 1
-    assert "file/run: cannot be made" in outcome.stderr
+    assert "file/run: cannot be created" in outcome.stderr
 
 
 def test_a_run_that_another_process_trains_is_locked(

@@ -195,7 +195,7 @@ def test_targets_that_cannot_be_written_are_target_errors(tmp_path: Path) -> Non
     for target, reason in (
         (tmp_path / "no" / "a", "cannot be written: No such file or directory"),
         (tmp_path / "file" / "a", "cannot be written: Not a directory"),
-        (tmp_path, "cannot be written: it is a folder"),
+        (tmp_path, "cannot be written: it is a directory"),
         (tmp_path / ("x" * 256), "cannot be written: File name too long"),
     ):
         for write in (atomic_write, atomic_path):

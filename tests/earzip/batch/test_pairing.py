@@ -110,7 +110,9 @@ def test_a_link_to_the_original_is_no_restored_file(tmp_path):
 def test_a_folder_and_a_file_are_no_pair(tmp_path):
     music = _tree(tmp_path / "music", "a.flac")
     for pair_of in ((music, music / "a.flac"), (music / "a.flac", music), (music, tmp_path / "x")):
-        with pytest.raises(UsageError, match=r"music: is a folder and .* is not: give two files"):
+        with pytest.raises(
+            UsageError, match=r"music: is a directory and .* is not; give two files"
+        ):
             pair(*pair_of)
 
 
@@ -123,9 +125,7 @@ def test_a_file_that_is_not_there_is_on_record(tmp_path):
 def test_folders_with_nothing_to_compare_are_on_record(tmp_path):
     music = _tree(tmp_path / "music", "cover.jpg")
     restored = _tree(tmp_path / "restored")
-    assert _refusals(music, restored) == {
-        "restored": f"holds nothing to compare, and neither does {music}"
-    }
+    assert _refusals(music, restored) == {"restored": f"has nothing to compare, nor does {music}"}
 
 
 def test_a_folder_of_restored_files_inside_of_the_originals_is_no_part_of_them(tmp_path):

@@ -236,7 +236,7 @@ def test_a_model_that_is_not_there_ends_the_run(cluster: str, library: Path) -> 
         ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
         (
             {"device": "cpu", "threads": 3},
-            "the Ray cluster has no room for an actor, which needs CPU 3",
+            "no machine of the Ray cluster has the 3 CPU that an actor needs",
         ),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_made_fails_its_files_only(plan, tmp_path):
     plan.jobs.insert(0, Job(tmp_path / "x", tmp_path / "file" / "x.earz", 5))
     report, records = _run(plan)
     assert records[0][1] is FileStatus.FAILED
-    assert "its folder cannot be made: " in records[0][2]
+    assert "its directory cannot be created: " in records[0][2]
     assert (report.counts[FileStatus.WRITTEN], report.exit_code) == (4, 3)
 
 

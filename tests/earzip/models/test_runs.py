@@ -84,7 +84,9 @@ def test_what_makes_no_model_is_refused_before_it_is_calibrated(
     run = run_of(tmp_path / "run", kernel_size=9001)
     with monkeypatch.context() as patched:
         patched.setattr("earzip.models.install.encode_music", None)
-        with pytest.raises(ModelDamagedError, match=r"run: makes no model: .* wider than the core"):
+        with pytest.raises(
+            ModelDamagedError, match=r"run: cannot be made into a model: .* wider than the core"
+        ):
             import_model(run, [music], options(name="deep", config=None))
     assert contents(folder) == []
 

@@ -100,7 +100,10 @@ def test_an_archives_absent_model_is_named_with_ways_to_it(shelf):
     sha256 = "0123456789abcdef" * 4
     need = f"needs model {{!r}} with SHA-256 {sha256}, which is not installed"
     embedded = find_model("mini").sha256[:16]
-    by_hand = f"put its .json and .safetensors, .* into {model_folders()[-1]}, .* EARZIP_MODELS$"
+    by_hand = (
+        f"put its .json and .safetensors .* into {model_folders()[-1]}, "
+        "or set EARZIP_MODELS to their directory$"
+    )
     for name, way in (
         ("ear-vae-44k", "; `earzip models fetch ear-vae-44k --music PATH` installs the published"),
         ("mini", rf" \(one of that name is, .* {embedded}…\); it is embedded in another ver"),
@@ -113,7 +116,7 @@ def test_an_archives_absent_model_is_named_with_ways_to_it(shelf):
 
 @pytest.mark.parametrize("name", ["ear-vae-44k", "mine"])
 def test_a_model_that_is_asked_for_and_absent_is_told_with_ways_to_it(shelf, name):
-    with pytest.raises(ModelNotFoundError, match=r"its \.json and \.safetensors, .*") as caught:
+    with pytest.raises(ModelNotFoundError, match=r"its \.json and \.safetensors .*") as caught:
         find_model(name)
     published = "`earzip models fetch ear-vae-44k --music PATH`" in caught.value.message
     assert published is (name == "ear-vae-44k")
@@ -266,17 +269,32 @@ _CONFIG = _spec()["config"]
     [
         (
             {"n_latents": 51, "step_exponents": [0] * 51},
-            "n_latents is 51, that of its config 52$",
+            "n_latents is 51, its config has 52$",
         ),
-        ({"geometry": {**_GEOMETRY, "hop": 128}}, "hop is 128, that of its config 256$"),
-        ({"config": {}}, "n_latents is 52, that of its config 224$"),
-        ({"config": {"hop": "x"}}, "config describes no network: hop is 'x', expected an integer"),
-        ({"config": {"x": 1}}, "config describes no network: x is unknown"),
-        ({"config": {**_CONFIG, "hop": 2**70}}, "config describes no network: hop is 1180591620"),
-        ({"config": {**_CONFIG, "width": 2**40}}, "config describes no network: width is 10995116"),
+        ({"geometry": {**_GEOMETRY, "hop": 128}}, "hop is 128, its config has 256$"),
+        ({"config": {}}, "n_latents is 52, its config has 224$"),
+        (
+            {"config": {"hop": "x"}},
+            "config does not describe a network: hop is 'x', expected an integer",
+        ),
+        ({"config": {"x": 1}}, "config does not describe a network: x is unknown"),
+        (
+            {"config": {**_CONFIG, "hop": 2**70}},
+            "config does not describe a network: hop is 1180591620",
+        ),
+        (
+            {"config": {**_CONFIG, "width": 2**40}},
+            "config does not describe a network: width is 10995116",
+        ),
         ({"config": {**_CONFIG, "width": 8}}, "weights do not fit the specification: "),
-        ({"architecture": "ear"}, "config describes no network: .* is unknown; there are channels"),
-        ({"architecture": "deaf"}, "config describes no network: unknown architecture 'deaf'"),
+        (
+            {"architecture": "ear"},
+            "config does not describe a network: .* is unknown; expected one of channels",
+        ),
+        (
+            {"architecture": "deaf"},
+            "config does not describe a network: unknown architecture 'deaf'",
+        ),
     ],
 )
 def test_a_specification_of_another_network_is_not_loaded(tmp_path, changes, message):
@@ -299,7 +317,7 @@ def test_a_network_of_another_size_is_refused_before_it_is_allocated(tmp_path, m
     path.write_text(json.dumps(_spec(config={**_CONFIG, "hop": 32_768})))
     shutil.copy(MODELS / "tiny.safetensors", tmp_path / "x.safetensors")
     monkeypatch.setattr("earzip.network.networks.SpectralVae", _raising(AssertionError))
-    with pytest.raises(ModelDamagedError, match="hop is 256, that of its config 32768"):
+    with pytest.raises(ModelDamagedError, match="hop is 256, its config has 32768"):
         load_codec(ModelSpec.read(path))
 
 

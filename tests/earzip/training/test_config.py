@@ -33,7 +33,7 @@ def test_configurations_of_ablations_are_read(path: Path) -> None:
         ({"crop_frames": 31}, "crop_frames is 31, expected at least 32"),
         ({"seed": -1}, "seed is -1"),
         ({"music": {"a": float("inf")}}, "music.a is inf"),
-        ({"music": {"../a": 1}}, "'../a' is no name of a pool"),
+        ({"music": {"../a": 1}}, "'../a' is not the name of a pool"),
         ({"model": {"widht": 3}}, "model: widht is unknown"),
         ({"model": {"n_waveform": 5000}}, "n_waveform is 5000, expected at most 2048"),
         ({"loss": {"mel": float("nan")}}, "loss.mel is nan, expected a number"),
@@ -48,7 +48,7 @@ def test_configurations_of_ablations_are_read(path: Path) -> None:
         ({"bottleneck": {"first_weight": 0}}, "bottleneck.first_weight is 0"),
         ({"model": {"hop": 1000}}, "multiple"),
         ({"architecture": "wavenet"}, "unknown architecture 'wavenet'"),
-        ({"stepz": 3}, "stepz is unknown; there are architecture, model, steps"),
+        ({"stepz": 3}, "stepz is unknown; expected one of architecture, model, steps"),
         ({"loss": {"mell": 3}}, "loss.mell is unknown"),
         ({"loss": {"mel": "much"}}, "loss.mel is 'much', expected a number"),
         ({"loss": {"k_weighting": 1}}, "loss.k_weighting is 1, expected true or false"),
@@ -61,7 +61,7 @@ def test_configurations_of_ablations_are_read(path: Path) -> None:
         ({"music": {}}, "music must name pools"),
         ({"music": {"a": 0}}, "odds above 0"),
         ({"optimiser": {"ema": 1}}, "optimiser.ema is 1.0"),
-        ({"voices": "a/b"}, "'a/b' is no name of a pool"),
+        ({"voices": "a/b"}, "'a/b' is not the name of a pool"),
     ],
 )  # fmt: skip
 def test_a_bad_configuration_names_what_is_wrong(

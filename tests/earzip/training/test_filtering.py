@@ -226,40 +226,40 @@ def test_a_good_track_has_no_reason_against_it():
 @pytest.mark.parametrize(
     ("change", "kind", "sentence"),
     [
-        ({"duration_s": 6.31}, "length", "6.3 s long; at least 10 s is wanted"),
+        ({"duration_s": 6.31}, "length", "6.3 s long; the minimum is 10 s"),
         (
             {"bandwidth_hz": 15_934.6},
             "bandwidth",
-            "nothing above 15.9 kHz; at least 18 kHz is wanted",
+            "nothing above 15.9 kHz; the minimum is 18 kHz",
         ),
         (
             {"clipping": 0.00523},
             "clipping",
-            "0.523 % of the samples are clipped; at most 0.02 % is wanted",
+            "0.523 % of the samples are clipped; the maximum is 0.02 %",
         ),
-        ({"silence": 0.314}, "silence", "31.4 % of it is silence; at most 20 % is wanted"),
+        ({"silence": 0.314}, "silence", "31.4 % of it is silence; the maximum is 20 %"),
         (
             {"side_mid_db": -62.1},
             "stereo",
-            "mono: side over mid is -62.1 dB; at least -40 dB is wanted",
+            "mono: side over mid is -62.1 dB; the minimum is -40 dB",
         ),
         (
             {"side_mid_db": 31.0},
             "stereo",
-            "a channel is inverted: side over mid is 31.0 dB; at most 10 dB is wanted",
+            "a channel is inverted: side over mid is 31.0 dB; the maximum is 10 dB",
         ),
         (
             {"balance_db": 44.0},
             "stereo",
-            "the right channel is 44.0 dB below the other; at most 20 dB is wanted",
+            "the right channel is 44.0 dB below the other; the maximum is 20 dB",
         ),
         (
             {"balance_db": -44.0},
             "stereo",
-            "the left channel is 44.0 dB below the other; at most 20 dB is wanted",
+            "the left channel is 44.0 dB below the other; the maximum is 20 dB",
         ),
-        ({"level_db": -55.2}, "level", "its level is -55.2 dBFS; at least -50 dBFS is wanted"),
-        ({"level_db": -5.25}, "level", "its level is -5.2 dBFS; at most -8 dBFS is wanted"),
+        ({"level_db": -55.2}, "level", "its level is -55.2 dBFS; the minimum is -50 dBFS"),
+        ({"level_db": -5.25}, "level", "its level is -5.2 dBFS; the maximum is -8 dBFS"),
     ],
 )
 def test_a_limit_gives_its_reason(change, kind, sentence):

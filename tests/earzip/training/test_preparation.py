@@ -102,22 +102,22 @@ def test_each_track_is_kept_or_rejected_with_its_reasons(music_folder, tmp_path)
     bandwidth = report["e dull.flac"]["bandwidth_hz"] / 1000
     assert bandwidth == pytest.approx(11, abs=0.3)
     assert reasons == {
-        "e dull.flac": [f"nothing above {bandwidth:.1f} kHz; at least 18 kHz is wanted"],
-        "f mono.aiff": ["mono: side over mid is -120.0 dB; at least -40 dB is wanted"],
+        "e dull.flac": [f"nothing above {bandwidth:.1f} kHz; the minimum is 18 kHz"],
+        "f mono.aiff": ["mono: side over mid is -120.0 dB; the minimum is -40 dB"],
         "g clipped.wav": [
-            f"{clipped:.3g} % of the samples are clipped; at most 0.02 % is wanted",
+            f"{clipped:.3g} % of the samples are clipped; the maximum is 0.02 %",
         ],
-        "h short.wav": ["1.0 s long; at least 2 s is wanted"],
+        "h short.wav": ["1.0 s long; the minimum is 2 s"],
         "i silent.wav": [
-            "nothing above 0.0 kHz; at least 18 kHz is wanted",
-            "100 % of it is silence; at most 20 % is wanted",
-            "mono: side over mid is -120.0 dB; at least -40 dB is wanted",
-            "its level is -120.0 dBFS; at least -50 dBFS is wanted",
+            "nothing above 0.0 kHz; the minimum is 18 kHz",
+            "100 % of it is silence; the maximum is 20 %",
+            "mono: side over mid is -120.0 dB; the minimum is -40 dB",
+            "its level is -120.0 dBFS; the minimum is -50 dBFS",
         ],
         "j dead channel.wav": [
-            "the right channel is 120.0 dB below the other; at most 20 dB is wanted"
+            "the right channel is 120.0 dB below the other; the maximum is 20 dB"
         ],
-        "l empty.wav": ["cannot be decoded: it holds no sound"],
+        "l empty.wav": ["cannot be decoded: it has no sound"],
     }
     assert report["b 48k.wav"]["duration_s"] == 3
     assert "duration_s" not in report["k broken.flac"]
@@ -171,7 +171,7 @@ def test_keep_all_only_converts_and_still_reports(music_folder, tmp_path):
     done, tracks = run(music_folder, tmp_path / "stage", options)
     assert (done.n_kept, done.n_rejected, done.n_failed) == (10, 2, 2)
     assert tracks["h short.wav"].kept
-    assert tracks["h short.wav"].reasons == (("length", "1.0 s long; at least 2 s is wanted"),)
+    assert tracks["h short.wav"].reasons == (("length", "1.0 s long; the minimum is 2 s"),)
     assert len(json.loads((tmp_path / "stage.json").read_text())) == 10
 
 

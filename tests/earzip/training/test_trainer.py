@@ -145,9 +145,7 @@ def check_alike(a: Path, b: Path, n_steps: int) -> None:
 
 
 def test_more_processes_than_crops_are_refused(music: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match="batch_size 4 cannot be shared out evenly: 1 processes, 3"
-    ):
+    with pytest.raises(UsageError, match="batch_size 4 cannot be split evenly: 1 processes, 3"):
         Trainer(load(SPECTRAL, accumulation=3), music, tmp_path / "run")
 
 
@@ -285,12 +283,14 @@ def test_a_run_is_not_resumed_with_other_music(music: Path, tmp_path: Path) -> N
     Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run", workers=0).run()
     index = music / "music.json"
     index.write_text(index.read_text().replace("-20.0", "-21.0"))
-    with pytest.raises(UsageError, match="the run was begun with other music in music"):
+    with pytest.raises(UsageError, match="the run was started with other music in music"):
         Trainer(load(SPECTRAL, steps=2), music, tmp_path / "run")
 
 
 def test_missing_music_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"pools music; not in this folder: music \(there: none\)"):
+    with pytest.raises(
+        UsageError, match=r"pools music; missing from this directory: music \(it has: none\)"
+    ):
         Trainer(load(SPECTRAL), tmp_path / "nowhere", tmp_path / "run")
 
 

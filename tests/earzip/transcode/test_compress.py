@@ -236,8 +236,8 @@ def test_a_sound_at_the_end_of_next_to_nothing_comes_back(tmp_path: Path, qualit
 @pytest.mark.parametrize(
     ("level", "message"),
     [
-        (1e8, r"a segment takes \d+ bytes, an archive holds 3366912"),
-        (1e13, r"its latents pass the ±32767 steps that an archive holds"),
+        (1e8, r"a segment has \d+ bytes, the limit is 3366912"),
+        (1e13, r"its latents pass ±32767 steps, the limit of an archive"),
     ],
 )
 def test_what_an_archive_cannot_hold_is_refused(tmp_path: Path, level: float, message: str) -> None:

@@ -197,7 +197,7 @@ def test_other_kinds_of_files_are_never_flac_inside(song: Path, tmp_path: Path) 
         exact(song, tmp_path / "x.earz"),
         compress_file(song, tmp_path / "c", TINY).target,
     ):
-        with pytest.raises(TargetError, match=r"x\.mp3: would hold FLAC"):
+        with pytest.raises(TargetError, match=r"x\.mp3: would be FLAC"):
             restore_file(archive, tmp_path / "x.mp3", AS_SOURCE)
 
 
@@ -281,5 +281,5 @@ def test_force_over_the_archive_of_a_changed_source_keeps_an_exact_copy(
 def test_a_source_file_is_not_given_the_name_of_another_kind(tmp_path: Path) -> None:
     source = write_wav(tmp_path / "a.ogg", music(30_000), subtype="VORBIS")
     archive = exact(source, tmp_path / "a.ogg.earz")
-    with pytest.raises(TargetError, match=r"x\.mp3: would hold FLAC"):
+    with pytest.raises(TargetError, match=r"x\.mp3: would be FLAC"):
         restore_file(archive, tmp_path / "x.mp3", AS_SOURCE)

@@ -120,5 +120,5 @@ def test_files_that_are_odd_or_not_there_are_left_to_the_work(
         assert restored_already(path, target) is None
     other_kind = target.rename(tmp_path / "x.mp3")
     assert restored_already(archive, other_kind) is None
-    with pytest.raises(TargetError, match="would hold FLAC"):
+    with pytest.raises(TargetError, match="would be FLAC"):
         restore_file(archive, other_kind)

@@ -127,7 +127,7 @@ def spelled(spell: Callable[[bytes], bytes]) -> Attack:
     return make
 
 
-attack("key twice", "one key twice")(spelled(lambda raw: raw[:-1] + b',"symbols":"packed-1"}'))
+attack("key twice", "a key twice")(spelled(lambda raw: raw[:-1] + b',"symbols":"packed-1"}'))
 attack("NaN", "JSON number NaN is not an integer")(
     spelled(lambda raw: raw.replace(b'"gain":-15', b'"gain":NaN'))
 )
@@ -190,9 +190,9 @@ for _key, _value, _message in (
     ("source.frames", -1, "source.frames is -1"),
     ("source.frames", 2**63, "more than 64 bits"),
     ("source.frames", ..., "source.frames is missing"),
-    ("source.name", "../../etc/passwd", "source.name is '../../etc/passwd', not the name"),
-    ("source.name", "..", "source.name is '..', not the name"),
-    ("source.name", "a\0b", "not the name"),
+    ("source.name", "../../etc/passwd", "source.name is '../../etc/passwd', not a file name"),
+    ("source.name", "..", "source.name is '..', not a file name"),
+    ("source.name", "a\0b", "not a file name"),
     ("source.name", "x" * 1025, "source.name is 'x.*, expected a text of at most 1024 bytes"),
     ("source.name", ["x"], "source.name is \\['x'\\], expected a text"),
     ("source.sha256", "0" * 63, "source.sha256 is '0.*, expected a text of at most 64 bytes like"),
@@ -236,9 +236,7 @@ def _(pieces: Pieces) -> None:
     pieces.change_header("geometry.core", 65_536)
 
 
-@attack(
-    "a context of 65,536 frames", "segments of 65536 frames are more than context-1 takes, 1024"
-)
+@attack("a context of 65,536 frames", "segments have 65536 frames, the limit of context-1 is 1024")
 def _(pieces: Pieces) -> None:
     pieces.change_header("geometry.core", 65_536)
     pieces.change_header("symbols", "context-1")
@@ -265,8 +263,10 @@ attack("kinds out of order", "order of kinds")(parts(lambda p: p.reverse()))
 attack("kind 0", "order of kinds")(parts(lambda p: p.insert(0, (0, b"abc"))))
 attack("two tag parts", "lists 2 tag parts")(parts(lambda p: p.insert(3, p[3])))
 attack("pictures without tags", "lists 0 tag parts")(parts(lambda p: p.pop(3)))
-attack("tags of 0 bytes", "part of 0 bytes that is no picture")(lambda p: p.change_part(TAGS, b""))
-attack("a segment of 0 bytes", "part of 0 bytes that is no picture")(
+attack("tags of 0 bytes", "part of 0 bytes that is not a picture")(
+    lambda p: p.change_part(TAGS, b"")
+)
+attack("a segment of 0 bytes", "part of 0 bytes that is not a picture")(
     lambda p: p.change_part(SEGMENT, b"")
 )
 attack("a picture too many", "pictures do not refer to each of the 3")(
@@ -296,7 +296,7 @@ def _(pieces: Pieces) -> None:
     pieces.index = bytes(262_145 * 12)
 
 
-@attack("262,144 pictures of 0 bytes", "262144 parts beside segments, the limit is 8192")
+@attack("262,144 pictures of 0 bytes", "262144 parts besides segments, the limit is 8192")
 def _(pieces: Pieces) -> None:
     pieces.parts.clear()
     picture = struct.pack("<I8s", PICTURE << 28, checksum(b""))
@@ -335,7 +335,9 @@ attack("segment in blocks of noise", "cannot be decompressed")(
 attack("tag bomb of 1 GiB", "tags.*holds 1073741824 bytes, expected 1 to 134217728")(
     part(TAGS, lambda: bomb(1 << 30))
 )
-attack("tag bomb of 128 MiB", "tags.*JSON of 0 bytes|not JSON")(part(TAGS, lambda: bomb(128 << 20)))
+attack("tag bomb of 128 MiB", "tags.*JSON has 0 bytes|not JSON")(
+    part(TAGS, lambda: bomb(128 << 20))
+)
 
 
 def tags(text: bytes, blocks: bytes = b"", n_json: int | None = None) -> Attack:
@@ -347,8 +349,8 @@ def members(blocks: object, payload: object, pictures: object) -> bytes:
 
 
 attack("tags of 3 bytes", "3 bytes, expected at least 4")(part(TAGS, lambda: compress(b"abc")))
-attack("tag JSON past the end", "JSON of 4294967295 bytes")(tags(b"{}", n_json=2**32 - 1))
-attack("tag JSON of 4 MiB and 1 byte", "JSON of 4194305 bytes")(
+attack("tag JSON past the end", "JSON has 4294967295 bytes")(tags(b"{}", n_json=2**32 - 1))
+attack("tag JSON of 4 MiB and 1 byte", "JSON has 4194305 bytes")(
     tags(b"[" + b"0," * 2_097_151 + b"0]")
 )
 attack("tag JSON of 4 MiB of lists", "not an object of blocks")(
@@ -362,7 +364,7 @@ attack("tag JSON in another order", "not an object of blocks")(
     tags(b'{"payload":{},"blocks":[],"pictures":[0,1]}')
 )
 attack("tag payload a list", "payload is not a JSON object")(tags(members([], [], [0, 1])))
-attack("tag block too long", "block of 7 bytes, 6 are there")(
+attack("tag block too long", "block has 7 bytes, 6 are there")(
     tags(members([7], {}, [0, 1]), b"TITLE=")
 )
 attack("tag block of -1 bytes", "blocks has -1, expected a whole number")(

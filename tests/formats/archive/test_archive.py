@@ -196,15 +196,15 @@ def test_tags_beyond_the_limits_are_refused_and_can_be_left_out(
     monkeypatch.setattr(writer_module, "MAX_PART_BYTES", 1000)
     with ArchiveWriter(tmp_path / "a") as writer:
         header = sample_header(0)
-        with pytest.raises(TagError, match=r"a: 10\d\d bytes of tag blocks, an archive holds 1000"):
+        with pytest.raises(TagError, match=r"a: 10\d\d bytes of tag blocks, the limit is 1000"):
             writer.write(header, tags={}, blocks=[bytes(1001)])
-        with pytest.raises(TagError, match="2001 tag blocks, an archive holds 2000"):
+        with pytest.raises(TagError, match="2001 tag blocks, the limit is 2000"):
             writer.write(header, tags={}, blocks=[b""] * 2001)
         with pytest.raises(TagError, match="4194304"):
             writer.write(header, tags={"x": "y" * (4 << 20)})
         with pytest.raises(TagError, match="not Unicode"):
             writer.write(header, tags={"x": "\udcff"})
-        with pytest.raises(TagError, match="a picture takes 1001 bytes"):
+        with pytest.raises(TagError, match="a picture has 1001 bytes"):
             writer.write(header, tags={}, pictures=[bytes(1001)])
         writer.write(header)
         writer.commit()

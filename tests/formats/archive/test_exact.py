@@ -138,7 +138,7 @@ def test_a_copy_beyond_the_limit_is_refused(
     tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "_MAX_PIECES", 2)
-    with pytest.raises(TargetError, match="a: the exact copy takes more than 2000 bytes"):
+    with pytest.raises(TargetError, match="a: the exact copy has more than 2000 bytes"):
         write_exact(tmp_path / "a")
 
 

@@ -368,7 +368,7 @@ def test_all_links_of_a_chained_ogg_are_read(tmp_path, codec):
     chained = tmp_path / "chained.ogg"
     chained.write_bytes(parts)
     got, source = read_source(chained)
-    assert "only the tags of the first are archived" in source.notes[0]
+    assert "only the first one's tags are archived" in source.notes[0]
     np.testing.assert_array_equal(got, np.concatenate(expected, axis=1))
     assert source.facts.n_frames == sum(lengths)
     assert source.truncated is None
@@ -570,7 +570,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, subtype, value):
 def test_more_than_eight_channels_are_refused(tmp_path, name):
     wav = write_wav(tmp_path / "in.wav", music(1_000, 9))
     path = encode(wav, tmp_path / name, "-c:a", "pcm_s16le")
-    with pytest.raises(SourceError, match="it has 9 channels, up to 8 can be read"):
+    with pytest.raises(SourceError, match="it has 9 channels; earzip reads up to 8"):
         open_source(path)
 
 

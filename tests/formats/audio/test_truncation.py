@@ -265,7 +265,7 @@ def test_a_flac_cut_between_two_frames_is_refused(tmp_path, folder, clip):
     assert len(starts) > 20
     assert all(data[start] == 0xFF for start in starts)
     for start in (starts[1], starts[10], starts[-1]):
-        with pytest.raises(SourceError, match=f"it is cut: it declares {N_FRAMES} frames, "):
+        with pytest.raises(SourceError, match=f"it is cut short: it declares {N_FRAMES} frames, "):
             read_source(cut(whole, tmp_path / "cut.flac", start))
     with pytest.raises(SourceError):
         read_source(cut(whole, tmp_path / "cut.flac", starts[0]))

@@ -231,7 +231,7 @@ def test_a_real_file_past_4_gib_is_read_to_its_last_sample(tmp_path):
 
 
 def test_float_flac_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="FLAC has no float samples"):
+    with pytest.raises(UsageError, match="FLAC cannot store float samples"):
         write(tmp_path / "out.flac", noise(1), container="flac", bits="float")
     assert not (tmp_path / "out.flac").exists()
 
