@@ -1,6 +1,6 @@
-"""What a run does with its files, and worker backends as the coordinator sees them.
+"""Tasks, events and worker backends.
 
-A backend (threads, processes or machines) opens a `Task`, does jobs with it, and answers with events.
+A backend (threads, processes or machines) opens a `Task`, does jobs with it, and sends events.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Work = Callable[[Job, Progress], FileRecord]
 
 
 class Task(Protocol):
-    """What a command does with each file. It is pickled on its way to other processes."""
+    """What a command does with each file. It is pickled for other processes."""
 
     @property
     def name(self) -> str:
-        """The command, as locks, metrics and messages call it."""
+        """The command's name in locks, metrics and messages."""
 
     def up_to_date(self, job: Job) -> FileRecord | None:
-        """Return the record of a job that is done already, seen at a glance; None for one to be done."""
+        """Return the record of a job that a quick check finds done already; None for others."""
 
     def opened(self, placement: Placement) -> AbstractContextManager[Work]:
-        """Load what the work needs, the network above all, and give the work."""
+        """Load what the work needs, above all the network, and return the work."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Progressed:
-    """So many more seconds of audio are done."""
+    """As many more seconds of audio are done."""
 
     seconds: float
 
@@ -70,7 +70,7 @@ class Exited:
 
 @dataclass(frozen=True)
 class Failed:
-    """A process cannot work at all, and for the same reason none can."""
+    """A process cannot work at all, for a reason that stops them all."""
 
     error: BaseException
 

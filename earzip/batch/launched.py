@@ -1,9 +1,8 @@
 """Processes that `accelerate launch` or torchrun has started, on one machine or several, as one run.
 
-They meet at the store (`torch.distributed.TCPStore`) that the launcher has set up. Jobs are claimed from
-a counter there, so that whoever is free takes the next one; nobody waits for anybody else. The process of
-rank 0 plans, works too, and keeps the record. What passes through the store is JSON, since whoever can
-reach its port can write to it.
+They meet at the launcher's store (`torch.distributed.TCPStore`). A counter there assigns the jobs: a free
+process takes the next one, and no process waits for another. The process of rank 0 plans, works too, and
+keeps the record. The store holds only JSON, because any program that reaches its port can write to it.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ _RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
 _JOBS_A_KEY = 128
 _HEARTBEAT_S = 0.5
 _TIMEOUT_S = 30.0
-"""A process that has not been received of for so long is taken to be dead."""
+"""A process without a heartbeat for this long is considered dead."""
 _TIMEOUT_AT_STOP_S = 5.0
-"""The same once a stop is requested: a scheduler does not wait long."""
+"""The same after a stop request: a scheduler does not wait long."""
 _FAREWELL_S = 10.0
 _POLL_S = 0.02
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Which of the processes of a launcher this one is."""
+    """The place of this process among those of a launcher."""
 
     rank: int
     world_size: int
@@ -62,7 +61,7 @@ class Launch:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launch | None:
-        """Return what a launcher says of this process; None if there is none, or no other process."""
+        """Return this process's launch; None without a launcher, or without other processes."""
         values = [environment.get(name, "") for name in _NUMBERS]
         if not environment.get("MASTER_ADDR") or not all(value.isdecimal() for value in values):
             return None
@@ -71,23 +70,23 @@ class Launch:
 
 
 class Rendezvous:
-    """Where the processes of a launcher meet. A context manager, entered by all of them.
+    """Where the processes of a launcher meet: a context manager that all of them enter.
 
-    Entering raises RunEndedError if they do not come. Rank 0 does its jobs with a `LaunchedBackend`, or
-    just leaves, which tells the others that there are none; those `run_worker`.
+    Entering raises RunEndedError if a process is missing. Rank 0 does its jobs with a `LaunchedBackend`;
+    if it just exits, the others have no jobs. The others call `run_worker`.
     """
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self.n_lost_workers = 0
-        """Processes that nobody waits for any more."""
+        """Dead processes, which rank 0 does not wait for."""
         self._chunk: tuple[int, list[Job]] = (-1, [])
         self._claiming = threading.Lock()
-        # torchrun, and so accelerate, keeps a store that outlives the processes it starts.
+        # The store of torchrun, and so of accelerate, outlives the processes it starts.
         self._is_of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
     def __enter__(self) -> Self:
-        # Runs of one process do without them.
+        # Runs of one process do not need them.
         from torch.distributed.distributed_c10d import PrefixStore  # noqa: PLC0415
         from torch.distributed.rendezvous import rendezvous  # noqa: PLC0415
 
@@ -102,7 +101,7 @@ class Rendezvous:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with suppress(RuntimeError):  # the store is gone, and so is whoever waits at it
+        with suppress(RuntimeError):  # the store is gone, and so are its users
             if self.launch.rank:
                 self._store.add("n_left", 1)
                 return
@@ -111,7 +110,7 @@ class Rendezvous:
             self._wait_for_workers()
 
     def _wait_for_workers(self) -> None:
-        """Let the others leave first, who would not know why a store has gone that this process keeps."""
+        """Let the others exit first: this process may own the store they use."""
         until = time.monotonic() + _FAREWELL_S
         while not self._is_of_launcher and time.monotonic() < until:
             if self._store.add("n_left", 0) >= self.launch.world_size - 1 - self.n_lost_workers:
@@ -119,14 +118,14 @@ class Rendezvous:
             time.sleep(_POLL_S)
 
     def publish(self, jobs: Sequence[Job]) -> None:
-        """Put jobs where all can claim them."""
+        """Store the jobs for all to claim."""
         for start in range(0, len(jobs), _JOBS_A_KEY):
             key = f"jobs/{start // _JOBS_A_KEY}"
             self._store.set(key, jobs_to_json(jobs[start : start + _JOBS_A_KEY]))
         self._store.set("n_jobs", str(len(jobs)))
 
     def n_jobs(self) -> int | None:
-        """Return how many jobs are laid out; None if that is not known yet."""
+        """Return the number of published jobs; None if it is not known yet."""
         return int(self._store.get("n_jobs")) if self._store.check(["n_jobs"]) else None
 
     def claim(self) -> tuple[int, Job] | None:
@@ -141,7 +140,7 @@ class Rendezvous:
             return index, self._chunk[1][offset]
 
     def send(self, event: Event) -> None:
-        """Tell rank 0 of ``event``."""
+        """Send ``event`` to rank 0."""
         self._store.queue_push("events", event_to_bytes(event))
 
     def receive(self) -> Event | None:
@@ -151,16 +150,16 @@ class Rendezvous:
         return event_from_bytes(self._store.queue_pop("events"))
 
     def heartbeat(self, count: int) -> None:
-        """Say that this process is alive, for the ``count``-th time."""
+        """Store this process's heartbeat number ``count``."""
         self._store.set(f"heartbeats/{self.launch.rank}", str(count))
 
     def heartbeats(self, rank: int) -> bytes:
-        """Return what ``rank`` has last said with `heartbeat`."""
+        """Return the last heartbeat of ``rank``, empty before its first."""
         key = f"heartbeats/{rank}"
         return self._store.get(key) if self._store.check([key]) else b""
 
     def share_stop(self, stop: Stop) -> None:
-        """Pass a stop on to all processes, or take one over."""
+        """Send a requested stop to all processes, or receive one."""
         if stop.requested:
             self._store.set("stop", f"{stop.left_s:.3f}")
         elif self._store.check(["stop"]):
@@ -169,7 +168,7 @@ class Rendezvous:
 
 @contextmanager
 def _killable() -> Iterator[None]:
-    """Let signals do what they do by themselves: while torch waits, no handler of Python's runs."""
+    """Restore the default signal handlers: while torch waits, no Python handler runs."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -192,7 +191,7 @@ class _WorkerLink:
         self._leaving = threading.Event()
         self._parent = os.getppid()
         self.is_cut_off = False
-        """The store, or whoever started this process, is gone."""
+        """The store or the parent process is gone."""
         with suppress(RuntimeError):  # the thread will notice
             rendezvous.heartbeat(0)
         self._thread = threading.Thread(target=self._keep_in_touch, daemon=True)
@@ -207,7 +206,7 @@ class _WorkerLink:
             return None
 
     def send(self, event: Event) -> None:
-        """Tell rank 0 of ``event``; of audio that is done only now and then. Raises StopRequested."""
+        """Send ``event`` to rank 0; progress is summed and sent later. Raises StopRequested."""
         if isinstance(event, Progressed):
             with self._counting:
                 self._progressed_s += event.seconds
@@ -219,7 +218,7 @@ class _WorkerLink:
             raise StopRequested from error
 
     def leave(self) -> None:
-        """End the thread that stays in touch."""
+        """End the heartbeat thread."""
         self._leaving.set()
         self._thread.join()
 
@@ -234,11 +233,11 @@ class _WorkerLink:
             except RuntimeError:
                 self._cut_off()
                 return
-            if os.getppid() != self._parent:  # a killed launcher leaves its processes to themselves
+            if os.getppid() != self._parent:  # a killed launcher does not kill its processes
                 self._cut_off()
 
     def end(self) -> None:
-        """Tell rank 0 that this process does no more jobs; before that all of a stop that is why."""
+        """Share a stop with all processes, then tell rank 0 that this process does no more jobs."""
         self.send_progress()
         try:
             self._rendezvous.share_stop(self._stop)
@@ -247,7 +246,7 @@ class _WorkerLink:
             self._cut_off()
 
     def send_progress(self) -> None:
-        """Tell rank 0 of the audio that is done since it was told last."""
+        """Send rank 0 the seconds of audio done since the last call."""
         with self._counting:
             seconds, self._progressed_s = self._progressed_s, 0.0
         if seconds:
@@ -283,7 +282,7 @@ class LaunchedBackend(Backend):
         return self._rendezvous.launch.world_size
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
-        """Begin with ``jobs``."""
+        """Start ``jobs``."""
         self._stop = stop
         work = self._opened.enter_context(self._task.opened(self._placement))
         self._link = _WorkerLink(self._rendezvous, stop)
@@ -318,7 +317,7 @@ class LaunchedBackend(Backend):
         return not self._at_work
 
     def _send_own_exit(self) -> None:
-        # By way of the store, as the others do: behind the records that are still in it.
+        # Through the store, as the others do: after the records that are still in it.
         if not self._has_sent_own_exit and not self._workers.are_at_work:
             self._has_sent_own_exit = True
             self._link.end()
@@ -341,20 +340,20 @@ class LaunchedBackend(Backend):
     def _timeout_s(self, heartbeats: bytes) -> float:
         if self._stop.requested:
             return _TIMEOUT_AT_STOP_S
-        # One that has not come yet is still loading what it needs.
+        # A process without a first heartbeat is still loading.
         return _TIMEOUT_S if heartbeats else _RENDEZVOUS_TIMEOUT.total_seconds()
 
 
 def run_worker(
     rendezvous: Rendezvous, task: Task, placement: Placement, stop: Stop, n_threads: int = 1
 ) -> None:
-    """Do jobs that rank 0 lays out, as another rank, until none is left.
+    """Do the jobs of rank 0, as another rank, until none is left.
 
-    Raises RunEndedError if the launcher or rank 0 is gone before that. Of other errors rank 0 is told.
+    Raises RunEndedError if the launcher or rank 0 exits before that. Other errors are sent to rank 0.
     """
     link = _WorkerLink(rendezvous, stop)
     try:
-        with suppress(StopRequested):  # what a link raises that is cut off
+        with suppress(StopRequested):  # raised by a link that is cut off
             if _wait_for_jobs(rendezvous, stop):
                 _do_jobs(link, task, placement, stop, n_threads)
             link.end()

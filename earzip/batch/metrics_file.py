@@ -28,7 +28,7 @@ _EVERY_S = 15.0  # as often as Prometheus usually scrapes
 
 @dataclass(frozen=True)
 class MetricsFile:
-    """Where a run publishes its figures, and the labels that tell them from those of other runs.
+    """The file of a run's figures, and the labels that identify the run.
 
     Series of the same name and labels in two files make node_exporter's scrape fail, hence
     ``output``: no two runs hold the lock of one folder. Labels that are None are left out.
@@ -46,15 +46,15 @@ class MetricsFile:
     def prepare(self) -> None:
         """Check now, before hours of work, that the file can be written.
 
-        What killed runs have left of the file is removed. Raises `TargetError` if the folder is
-        missing or cannot be written to, or if something else than a regular file has the name.
+        Temporary files of killed runs are removed. Raises `TargetError` if the folder is missing or not
+        writable, or if the name is that of anything but a regular file.
         """
         try:
             if not stat.S_ISREG(self.path.lstat().st_mode):
                 # /dev/null and /dev/stdout would be replaced by a file, and so would a link.
                 raise TargetError("cannot be written: it is not a regular file", self.path)
         except FileNotFoundError:
-            pass  # the folder is looked at below
+            pass  # the folder is checked below
         except OSError as error:
             raise TargetError(f"cannot be written: {error.strerror}", self.path) from error
         folder = self.path.parent
@@ -154,7 +154,7 @@ def _label_set(labels: Mapping[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Return a label's value as the format wants it; bytes of a name that are no text are spelt out."""
+    """Return a label's value, escaped; bytes of a name that are not text are spelt out."""
     text = value.encode(errors="backslashreplace").decode()
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
@@ -162,9 +162,8 @@ def _escaped(value: str) -> str:
 class MetricsWriter:
     """Writes the figures of a run to ``path``; does nothing if it is None.
 
-    A context manager: the figures of a run that an error ends say that it has ended. Raises TargetError
-    if ``path`` cannot be written. What fails later, as on a full disk, is warned of once: a run does not
-    end for it.
+    A context manager, so that the figures of a failed run also say that it has ended. Raises TargetError
+    if ``path`` cannot be written. Later errors, as on a full disk, only cause one warning.
     """
 
     def __init__(
@@ -193,7 +192,7 @@ class MetricsWriter:
             self.finish(self._going_on)
 
     def tick(self, report: Report) -> None:
-        """Write the figures so far, if it is time to."""
+        """Write the figures so far, if they are due."""
         self._going_on = report
         now = time.monotonic()
         if now - self._written_at >= _EVERY_S:

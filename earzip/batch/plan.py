@@ -3,8 +3,8 @@
     earzip compress Music -o Archive       Music/Artist/song.flac -> Archive/Artist/song.flac.earz
     earzip compress Music/Artist/song.flac    the result goes beside the source
 
-Planning only looks at names and file types, and writes nothing. It opens no file, unless what a
-result is called depends on what is in its source.
+Planning only looks at names and file types, and writes nothing. It opens a file only if the name of
+its result depends on its contents.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from earzip.formats.names import ARCHIVE_SUFFIX
 from earzip.results import FileRecord, FileStatus
 
 CLAIM_SUFFIX = ".earzip-claim"
-"""Ends the names of the lock files that runs keep beside a target while they write it."""
+"""Ends the names of the lock files beside a target that a run is writing."""
 
 RUN_LOCK_SUFFIX = ".earzip-lock"
 """Ends the names of the files that hold a run's lock on a folder; see `earzip.batch.locks`."""
@@ -38,7 +38,7 @@ class Job:
     target: Path | None
     n_bytes: int
     source_name: str | None = None
-    """What the source is called where its file has another name: standard input is a temporary one."""
+    """The source's name if its file has another: standard input is a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -52,39 +52,39 @@ class OtherFile:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a command works on in a folder, and what it calls its results.
+    """The files of a folder that a command works on, and the names of its results.
 
-    ``takes`` is asked about the names in folders; a file that is named by the user is taken
-    whatever its name, unless ``refuses`` gives a reason.
+    ``takes`` decides by name about files in folders. A file that the user names is always taken,
+    unless ``refuses`` gives a reason.
     """
 
     takes: Callable[[str], bool]
     otherwise: str
-    """Why the others are not taken, in a few words."""
+    """Why other files are skipped, in a few words."""
     target_name: Callable[[Path], str] | None = None
-    """Gives the name of the result of a file."""
+    """Returns the name of a file's result."""
     refuses: Callable[[str], str | None] = lambda _name: None
 
 
 @dataclass
 class Plan:
-    """A run: the jobs in order, the other files, and those that are refused from the start."""
+    """A run: the jobs in order, the other files, and refused files."""
 
     jobs: list[Job] = field(default_factory=list)
     other_files: list[OtherFile] = field(default_factory=list)
     refused: list[FileRecord] = field(default_factory=list)
 
     def refuse(self, source: Path, message: str, target: Path | None = None) -> None:
-        """Put ``source`` on record as failed."""
+        """Record ``source`` as failed."""
         self.refused.append(FileRecord(FileStatus.FAILED, source, target, message))
 
 
 def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None = None) -> Plan:
-    """Return the plan for ``paths``: files and folders, which are walked to their ends.
+    """Return the plan for ``paths``: files and folders, which are walked recursively.
 
-    Results go under the folder ``output``, those of a folder in the same tree as their sources, or
-    beside each source if it is None. What cannot be worked on is refused in the plan, not raised;
-    `UsageError` if ``output`` is a file.
+    Results go under the folder ``output``, in the same tree as their sources, or beside each source
+    if it is None. Unusable files are refused in the plan; raises only `UsageError` if ``output`` is
+    a file.
     """
     if output is not None and _status(output) and not is_folder(output):
         raise UsageError("is a file; expected a directory for the results", output)
@@ -99,19 +99,19 @@ def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None 
 
 
 def longest_first(jobs: Iterable[Job]) -> list[Job]:
-    """Return ``jobs`` in the order in which several processes take them, so that none works on alone.
+    """Return ``jobs``, longest first, so that several processes finish at about the same time.
 
-    How long a track is is told from its size and its kind: opening every file would cost more.
+    Durations are estimated from size and kind: opening every file would cost more.
     """
     return sorted(jobs, key=estimated_s, reverse=True)
 
 
 def estimated_s(job: Job) -> float:
-    """Return how many seconds of sound a file may hold, told from its size and kind."""
+    """Return the estimated duration of a file in seconds, from its size and kind."""
     return job.n_bytes / _BYTES_A_SECOND.get(job.source.suffix.lower(), _LOSSY_BYTES_A_SECOND)
 
 
-_LOSSY_BYTES_A_SECOND = 30_000  # 240 kbit/s, about what libraries are kept at
+_LOSSY_BYTES_A_SECOND = 30_000  # 240 kbit/s, typical of libraries
 _BYTES_A_SECOND = {
     **dict.fromkeys((".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"), 176_400),
     **dict.fromkeys((".flac", ".ape", ".wv"), 110_000),
@@ -126,7 +126,7 @@ def is_output_file(paths: Sequence[Path], output: Path, suffixes: Iterable[str])
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether there is a folder at ``path`` that can be looked at. Raises nothing."""
+    """Return whether ``path`` is an accessible folder. Raises nothing."""
     status = _status(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
@@ -159,7 +159,7 @@ def _target(selection: Selection, folder: Path, source: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder on the way: where its results go, and the folders it was reached through."""
+    """A folder to visit: where its results go, and the folders above it."""
 
     path: Path
     target: Path
@@ -172,7 +172,7 @@ class _Walk:
     """The files under one folder, in the order of their names.
 
     Links to folders are followed last, and each folder is visited once: under its own name if it
-    has one here. Folders that link to each other would else be walked in every order there is.
+    has one here. Otherwise folders that link to each other would be walked in every order.
     """
 
     def __init__(self, selection: Selection, root: Path, output: Path | None, plan: Plan) -> None:
@@ -181,7 +181,7 @@ class _Walk:
         self._output = output
         self._output_id = _folder_id(output) if output is not None and is_folder(output) else None
         self._plan = plan
-        # Apart for hidden folders: what was left aside there is worked on where it is not hidden.
+        # Hidden folders apart: a folder skipped there is visited under a visible name.
         self._visited: dict[tuple[_FolderId, bool], Path] = {}
 
     def run(self) -> None:
@@ -211,10 +211,10 @@ class _Walk:
             stack.extendleft(links)
 
     def _visit(self, folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
-        """Plan what ``entry`` is; return it if it is a folder to go into."""
+        """Plan ``entry``; return it if it is a folder to visit."""
         path = folder.path / entry.name
         if entry.name.endswith((TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)):
-            return None  # of a run at work, or killed
+            return None  # of a run in progress, or a killed one
         hidden = folder.hidden or entry.name.startswith(".")
         try:
             status = entry.stat()
@@ -261,7 +261,7 @@ def _folder_id(folder: Path) -> _FolderId:
 
 
 def _refuse_shared_targets(plan: Plan) -> None:
-    """Keep one of jobs that are the same, refuse all of those that differ and share a target."""
+    """Keep one of equal jobs; refuse all different jobs that share a target."""
     places = _Places()
     by_target: dict[str, list[Job]] = {}
     free: list[Job] = []
@@ -283,7 +283,7 @@ def _refuse_shared_targets(plan: Plan) -> None:
     plan.other_files = [
         _without_taken_target(other, places, by_target)
         for other in plan.other_files
-        # Left out: what an earlier run has put beside the source.
+        # Left out: results of an earlier run beside the source.
         if places.of(other.source) not in by_target
     ]
 
@@ -291,14 +291,14 @@ def _refuse_shared_targets(plan: Plan) -> None:
 def _without_taken_target(
     other: OtherFile, places: _Places, by_target: Container[str]
 ) -> OtherFile:
-    """Keep a copy out of a result's place: an archive's beside a source that is archived anew, say."""
+    """Drop the target of a copy if a result has the same one, such as a new archive."""
     if other.target is None or places.of(other.target) not in by_target:
         return other
     return replace(other, target=None, reason=f"{other.reason}; a result has its name")
 
 
 class _Places:
-    """Names of files whatever links lead to their folders."""
+    """File paths with the links to their folders resolved."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, str] = {}

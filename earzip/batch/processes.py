@@ -1,8 +1,8 @@
 """Several processes of one machine that share the jobs of a run: one a GPU, or some on the CPU.
 
-The process that starts them deals them their jobs, one at a time, and keeps the record; they work. A pair
-of pipes to each carries jobs one way and events the other, so a process that dies is known at once and
-costs no more than the files that it had in hand, and none outlives the one that deals.
+The coordinator starts them, sends them their jobs, one at a time, and keeps the record. A pipe to each
+process carries jobs one way and events the other. So the coordinator notices at once if a process dies,
+only its files in progress are lost, and no process outlives the coordinator.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import Placement
 
 _ABANDON_S = 10.0
-"""What a process may take, once files in hand are abandoned, to come to the next block of audio."""
+"""Time for a process to reach the next block of audio once files in progress are abandoned."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     stop_sent_for: float = float("inf")
-    """The deadline that it knows of, in seconds of `time.monotonic`."""
+    """The deadline last sent to it, in seconds of `time.monotonic`."""
 
 
 class ProcessBackend(Backend):
     """A backend of one process for each of ``placements``, with ``n_threads`` threads each.
 
-    ``open_work`` is pickled; it is called in each process. An EarzipError of it ends the run.
+    ``task`` is pickled and opened in each process. An EarzipError on opening it ends the run.
     """
 
     def __init__(self, task: Task, placements: Sequence[Placement], n_threads: int = 1) -> None:
@@ -85,10 +85,10 @@ class ProcessBackend(Backend):
         self._left: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
         # Not fork: threads and CUDA do not survive it.
         context = multiprocessing.get_context("spawn")
-        # Inherited: a Ctrl-C that comes while Python starts there would end it with a traceback.
+        # Inherited: a Ctrl-C while Python starts there would end it with a traceback.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
-            # Now, for it unblocks signals once it has started what comes with every spawned process.
+            # Now, because it unblocks signals when it starts.
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             for placement in self._placements[: len(jobs)]:
@@ -105,7 +105,7 @@ class ProcessBackend(Backend):
             daemon=True,
         )
         process.start()
-        theirs.close()  # or its end would never be seen here
+        theirs.close()  # or its exit would never be noticed here
         return _Worker(placement.rank, process, ours)
 
     def receive(self, timeout_s: float) -> Event | None:
@@ -142,7 +142,7 @@ class ProcessBackend(Backend):
     def _reap(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         worker.process.join(_ABANDON_S)
-        if worker.process.is_alive():  # it hangs on its way out
+        if worker.process.is_alive():  # it hangs while exiting
             worker.process.kill()
             worker.process.join()
         worker.pipe.close()
@@ -151,7 +151,7 @@ class ProcessBackend(Backend):
         if code is not None and code < 0:
             cause = f"was killed by {signal.Signals(-code).name}"
         elif code == ExitCode.STOPPED:
-            if not self._workers:  # somebody has signalled all of them, and not this process
+            if not self._workers:  # all were signalled, but not this process
                 self._stop.request(0)
         elif code:
             cause = f"exited with code {code}"
@@ -166,7 +166,7 @@ class ProcessBackend(Backend):
                 worker.stop_sent_for = now + left_s
                 self._send(worker, _EndIn(left_s))
             elif now > worker.stop_sent_for + _ABANDON_S:
-                worker.process.kill()  # it hangs; what it leaves is reaped by the next run
+                worker.process.kill()  # it hangs; the next run removes its temporaries
 
     def _send(self, worker: _Worker, what: _NextJob | _EndIn) -> None:
         with suppress(OSError):  # it is dead, and will be reaped
@@ -177,8 +177,8 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
     """Work as one process of a run: what `ProcessBackend` starts."""
     stop = Stop()
     for number in STOP_SIGNALS:
-        # Ctrl-C reaches every process of a terminal, and systemd and Slurm signal all of a job too. How
-        # long there is, and what a second signal means, is told by the one that deals.
+        # Ctrl-C reaches every process of a terminal, and systemd and Slurm signal a whole job. The
+        # coordinator sends the deadline and handles a second signal.
         signal.signal(number, lambda *_: stop.request(float("inf")))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     assigned: SimpleQueue[_NextJob] = SimpleQueue()
@@ -190,7 +190,7 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
             with sending:
                 pipe.send(what)
         except OSError:
-            os._exit(ExitCode.STOPPED)  # as in `_listen`, which may not have come to it yet
+            os._exit(ExitCode.STOPPED)  # as in `_listen`, which may not have noticed yet
 
     def next_job() -> _NextJob:
         send(_Want())
@@ -208,12 +208,12 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
 
 
 def _listen(pipe: Connection, stop: Stop, assigned: SimpleQueue[_NextJob]) -> None:
-    """Hear what the process that deals says, until it ends."""
+    """Receive from the coordinator until it exits."""
     while True:
         try:
             received = pipe.recv()
         except (EOFError, OSError):
-            # It was killed, or has all that it wants: nobody would record what is done from here on.
+            # The coordinator was killed or is done: no further work would be recorded.
             os._exit(ExitCode.STOPPED)
         if isinstance(received, _EndIn):
             stop.request(received.grace_s)

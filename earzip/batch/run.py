@@ -1,4 +1,4 @@
-"""A run: a backend works on many files, and each is put on record as it is done."""
+"""A run: a backend works on many files, and each finished file is recorded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from earzip.formats.atomic import atomic_path, make_folder, reap_stale
 from earzip.results import FileRecord, FileStatus, Progress, Report
 
 OnRecord = Callable[[FileRecord, Job | None], None]
-"""Told of each record, and of the job that it ends, if it ends one."""
+"""Called with each record, and the job that it finishes, if any."""
 MakeBackend = Callable[[int], Backend]
 """Returns the backend for a number of jobs."""
 
@@ -43,14 +43,13 @@ def run_batch(
 ) -> Report:
     """Do the jobs of ``plan`` and return the report.
 
-    Jobs that are ``up_to_date`` are put on record first. If others are left, the backend of
-    ``make_backend`` does them. One process takes jobs in the order of the plan, several take the longest
-    first. What killed runs left beside the targets is removed. ``copy_others`` copies the other files
-    beside the results; ``force`` lets the copies replace files that differ. Once ``max_failures`` files
-    have failed the run gives up. ``on_tick`` is called at the start, and some times a second.
+    Jobs that are ``up_to_date`` are recorded first. The backend of ``make_backend`` does the others. One
+    process takes jobs in the order of the plan, several take the longest first. Temporary files of killed
+    runs beside the targets are removed. ``copy_others`` copies the other files beside the results;
+    ``force`` lets the copies replace files that differ. The run gives up once ``max_failures`` files have
+    failed. ``on_tick`` is called at the start, and several times a second.
 
-    Raises what keeps every process from working: ModelNotFoundError, UsageError for the device, and the
-    like.
+    Raises errors that stop every process: ModelNotFoundError, UsageError for the device, and the like.
     """
     run = _Run(plan, on_record, stop, on_progress, on_tick, max_failures)
     run.report.n_undone = len(plan.jobs)
@@ -66,12 +65,12 @@ def run_batch(
         run.work(backend, longest_first(jobs) if backend.n_processes > 1 else jobs)
     run.handle_other_files(copy_others=copy_others, force=force)
     if jobs:
-        _reap(folders)  # the last process of a killed run may still have been dying
+        _reap(folders)  # a killed run may have left some since the start
     return run.finished(time.monotonic() - started)
 
 
 def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> Report:
-    """Return the report of a dry run: what `run_batch` would work on. Nothing is written."""
+    """Return the report of a dry run: the files of `run_batch`. Nothing is written."""
     report = Report()
     records = [
         *plan.refused,
@@ -103,7 +102,7 @@ class _Run:
     n_other_files_seen: int = 0
 
     def settle(self, up_to_date: Callable[[Job], FileRecord | None]) -> list[Job]:
-        """Put on record what is done already; return the other jobs."""
+        """Record the jobs that are done already; return the others."""
         left = []
         for job in self.plan.jobs:
             if not self.goes_on:
@@ -116,7 +115,7 @@ class _Run:
         return left
 
     def work(self, backend: Backend, jobs: Sequence[Job]) -> None:
-        """Have ``jobs`` done."""
+        """Do ``jobs`` with ``backend``."""
         self.report.n_processes = backend.n_processes
         in_flight = _InFlight(jobs)
         with closing(backend):
@@ -130,7 +129,7 @@ class _Run:
                     self.stop.request(0)
         if self.stop.requested:
             return
-        # Every job was assigned, unless no process was left to take it.
+        # Every job was assigned, unless all processes had died.
         for index in in_flight.unaccounted() if in_flight.any_exited_well else ():
             self._mark_lost(jobs[index], "its worker process exited")
         self.report.died = not in_flight.any_exited_well
@@ -156,7 +155,7 @@ class _Run:
         return report
 
     def put_on_record(self, record: FileRecord, job: Job | None = None) -> None:
-        """Count a record and pass it on; ``job``: the one that it ends."""
+        """Count a record and pass it on; ``job``: the one it finishes."""
         self.report.add(record)
         self.n_failed += record.status in (FileStatus.FAILED, FileStatus.DAMAGED)
         self.n_jobs_done += job is not None
@@ -165,12 +164,12 @@ class _Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether further files are begun."""
+        """Whether further files are started."""
         return not self.stop.requested and not self.is_too_much
 
     @property
     def is_too_much(self) -> bool:
-        """Whether as many files have failed as the run puts up with."""
+        """Whether ``max_failures`` files have failed."""
         return self.max_failures is not None and self.n_failed >= self.max_failures
 
     def _take(self, event: Event, in_flight: _InFlight) -> None:
@@ -182,7 +181,7 @@ class _Run:
                 if self.on_progress is not None:
                     self.on_progress(seconds)
             case Finished(index, record):
-                # A process taken for dead may come back and send a record after all.
+                # A process considered dead may still send a record.
                 if in_flight.done(index):
                     self.put_on_record(record, in_flight.jobs[index])
             case Exited(rank, cause):
@@ -201,7 +200,7 @@ class _Run:
 
 
 class _InFlight:
-    """The jobs that are not done, and who works on them."""
+    """The jobs that are not done, and their ranks."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
@@ -211,7 +210,7 @@ class _InFlight:
         self._left = set(range(len(jobs)))
 
     def done(self, index: int) -> bool:
-        """Take a job off; False if it was off already."""
+        """Remove a job; False if it was removed already."""
         self.owners.pop(index, None)
         was_left = index in self._left
         self._left.discard(index)
@@ -233,7 +232,7 @@ def _target_folders(plan: Plan, *, copies: bool) -> set[Path]:
 
 
 def _reap(folders: Iterable[Path]) -> None:
-    """Remove what killed runs have left in ``folders``."""
+    """Remove the temporary files of killed runs in ``folders``."""
     for folder in folders:
         reap_stale(folder)
         reap_claims(folder)

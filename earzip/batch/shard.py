@@ -1,4 +1,4 @@
-"""A part of a library for one of several jobs that do not know of each other, as in a Slurm array."""
+"""A part of a library for one of several independent jobs, as in a Slurm array."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 class Shard:
     """The part ``number`` of ``count``, counted from 1.
 
-    A file belongs to the shard that the SHA-256 of its path says: the path from the folder that was
-    named, so that every machine says the same wherever the library is mounted.
+    The SHA-256 of a file's path decides its shard. The path is relative to the named folder, so that all
+    machines agree wherever the library is mounted.
     """
 
     number: int
@@ -61,13 +61,13 @@ class Shard:
         return cls((task - first) // max(step, 1) + 1, count)
 
     def has(self, relative: str) -> bool:
-        """Return whether the file of this path below the folder that was named belongs to the shard."""
+        """Return whether the file at this path, relative to the named folder, belongs to the shard."""
         digest = hashlib.sha256(os.fsencode(relative)).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 
 def only_shard(plan: Plan, shard: Shard, paths: Iterable[Path]) -> Plan:
-    """Return what of ``plan``, which was made of ``paths``, belongs to ``shard``."""
+    """Return the part of ``plan``, made of ``paths``, that belongs to ``shard``."""
     roots = [path for path in paths if is_folder(path)]
 
     def is_ours(source: Path) -> bool:

@@ -12,15 +12,15 @@ from typing import Any, Self
 from earzip.errors import ExitCode
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; what systemd, Slurm and Docker send before SIGKILL; what Slurm sends where it is told to."""
+"""Ctrl-C; the signal of systemd, Slurm and Docker before SIGKILL; the one Slurm can be set to send."""
 
 _SAME_REQUEST_S = 1.0
-"""Signals that come so soon after the first are the same request: Slurm and systemd send it to every
-process of a job, some of which pass it on, and Slurm sends SIGTERM twice at a time limit."""
+"""Signals this soon after the first are the same request: Slurm and systemd signal every process of a
+job, some processes pass signals on, and Slurm sends SIGTERM twice at a time limit."""
 
 
 class StopRequested(BaseException):
-    """Unwinds the file in progress. Not an Exception: nobody may take it for a fault of the file."""
+    """Unwinds the file in progress. Not an Exception, which would be taken for an error of the file."""
 
 
 class Stop:
@@ -41,7 +41,7 @@ class Stop:
 
     @property
     def is_due(self) -> bool:
-        """Whether files in progress are to be abandoned."""
+        """Whether files in progress must be abandoned now."""
         return self.requested and time.monotonic() >= self._deadline
 
     @property
@@ -50,18 +50,17 @@ class Stop:
         return max(0.0, self._deadline - time.monotonic())
 
     def check(self) -> None:
-        """Raise `StopRequested` once files in progress are to be abandoned."""
+        """Raise `StopRequested` if files in progress must be abandoned now."""
         if self.is_due:
             raise StopRequested
 
 
 class StopSignal(Stop):
-    """A stop that is requested by the first of `STOP_SIGNALS` while this is entered.
+    """A context manager: while entered, the first of `STOP_SIGNALS` requests a stop.
 
-    One that comes a second later or more ends the process at once, with exit code 130. The request is
-    looked at between blocks of audio rather than raised from the handler: an exception there could come
-    up inside a callback of a C library and be lost. ``on_request`` is called from the handler of the
-    first signal, and what ``at_once`` is set to from that of the second.
+    Another signal, a second later or more, ends the process at once, with exit code 130. Workers check
+    the request between blocks of audio; the handler raises no exception, which could be lost in a
+    callback of a C library. The first signal calls ``on_request``, the second ``at_once``.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class StopSignal(Stop):
 
     def __enter__(self) -> Self:
         for number in STOP_SIGNALS:
-            # A run in the background of a script is told to ignore SIGINT: so it does.
+            # A script makes its background processes ignore SIGINT: leave that.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
@@ -91,7 +90,7 @@ class StopSignal(Stop):
                 return
             if self.at_once:
                 self.at_once()
-            os._exit(ExitCode.INTERRUPTED)  # whatever hangs; temporaries are reaped by the next run
+            os._exit(ExitCode.INTERRUPTED)  # even if threads hang; the next run removes temporaries
         self._signalled_at = now
         self.request()
         if self._on_request:

@@ -37,9 +37,9 @@ NextJob = Callable[[], tuple[int, Job] | None]
 class Workers:
     """``n_threads`` threads that do the jobs that ``next_job`` returns, and ``send`` events.
 
-    An `EarzipError` of ``work`` becomes the record of its file, and so does a bug, with its traceback: a
-    night's run does not end at the one file that brings it out. A file whose target another run holds is
-    tried once more after all others. ``on_end`` is called when the last thread has nothing left to do.
+    An `EarzipError` of ``work`` becomes the record of its file, and so does a bug, with its traceback:
+    one file must not end a night's run. A file whose target another run has locked is retried once after
+    all others. ``on_end`` is called when the last thread has nothing left to do.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Workers:
                 self._do(*held, wait_for_turn=False)
         except StopRequested:
             pass
-        except BaseException as error:  # nobody else would see it
+        except BaseException as error:  # or it would be lost
             self._send(Failed(error))
         finally:
             with self._ending:
@@ -102,11 +102,11 @@ class Workers:
     def _take_held(self) -> tuple[int, Job] | None:
         try:
             return self._held.popleft()
-        except IndexError:  # not asked before: another thread may have taken the last one since
+        except IndexError:  # checked here, because other threads take from it too
             return None
 
     def _do(self, index: int, job: Job, *, wait_for_turn: bool) -> bool:
-        """Do a job and send its record; False if it is locked and may be tried later."""
+        """Do a job and send its record; False if it is locked and can be retried later."""
         self._send(Started(index, self._rank))
         began = time.monotonic()
         try:
@@ -171,7 +171,7 @@ class ThreadBackend(Backend):
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
         if self._is_event_out:
-            self._events.task_done()  # whoever asks for the next is done with the last one
+            self._events.task_done()  # the last event has been handled
             self._is_event_out = False
         try:
             event = self._events.get(timeout=timeout_s)
@@ -183,11 +183,11 @@ class ThreadBackend(Backend):
 
     @property
     def is_done(self) -> bool:
-        """Whether every job is done, or was left after a stop."""
+        """Whether every job is done, or was abandoned after a stop."""
         return self._is_done
 
     def _next_job(self) -> tuple[int, Job] | None:
-        # The last record may be reason enough to start no further file.
+        # The last record may stop the run.
         self._events.join()
         with self._assigning:
             return None if self._stop.requested else next(self._left, None)
@@ -196,7 +196,7 @@ class ThreadBackend(Backend):
 def problem(
     status: FileStatus, source: Path, target: Path | None, error: EarzipError
 ) -> FileRecord:
-    """Return the record of a file that ``error`` came of."""
+    """Return the record of a file that failed with ``error``."""
     about_source = error.path is None or error.path == str(source)
     return FileRecord(status, source, target, error.message if about_source else str(error))
 
