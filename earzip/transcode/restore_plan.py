@@ -130,7 +130,7 @@ def _from_exact(
     if source.lossless and options.bits is None and not _holds(bits, source):
         warnings = (
             f"samples of {_depth(source)} bits do not fit and are rounded; "
-            "--as-source without --format gives the source file itself",
+            "--as-source without a format gives the source file itself",
         )
     return replace(
         plan,

@@ -21,7 +21,7 @@ function showDetail(row, cell) {
 function whyNoPictures(row) {
   if (row.duration === 0) return "This track has no samples.";
   if (row.undecoded) return "Its sound could not be decoded for pictures.";
-  return "No pictures of this track: they would not have fitted into this page. A report on its archive alone has them.";
+  return "No pictures of this track: they did not fit into this page. A report on its archive alone has them.";
 }
 
 function showView(row, place) {
@@ -113,8 +113,8 @@ function factsOf(row) {
 function whyNoMeasures(row) {
   if (!summary.with_originals) return ["No measures: they compare with the original, which ", code("--originals DIR"), " gives."];
   if (row.view === null) return ["No measures: only tracks with pictures were compared with their originals."];
-  if (row.notes.length) return ["No measures: the original could not be compared with."];
-  return ["No measures: they are not defined of digital silence and of a few samples."];
+  if (row.notes.length) return ["No measures: the original could not be compared."];
+  return ["No measures: they are not defined for digital silence or a few samples."];
 }
 
 const code = (text) => element("code", {}, text);

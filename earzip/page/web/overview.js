@@ -106,8 +106,8 @@ function showCoverage() {
   }
   if (summary.detail !== "ALL_TAGS") {
     said.push(summary.detail === "MAIN_TAGS"
-      ? "Of so many tracks the page has the main tags only; earzip info shows all."
-      : "Of so many tracks the page has title, artist and album only; earzip info shows all tags.");
+      ? "With this many tracks the page has the main tags only; earzip info shows all."
+      : "With this many tracks the page has title, artist and album only; earzip info shows all tags.");
   }
   byId("coverage").textContent = said.join(" ");
 }
