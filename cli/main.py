@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
     ) -> NoReturn:
         """Run the command line ``args`` (default: this process's) and exit."""
         for stream in (sys.stdout, sys.stderr):
-            # Names of files may hold bytes that are no text, and terminals may lack characters.
+            # File names may have bytes that are not text, and terminals may lack characters.
             getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
         code = self._run(args)
         _discard_what_cannot_be_written()
@@ -72,7 +72,7 @@ class LazyGroup(click.Group):
         except click.ClickException as error:
             error.show()
             return error.exit_code
-        except click.Abort:  # Ctrl-C outside of a run over files
+        except click.Abort:  # Ctrl-C outside a run over files
             click.echo(f"{PROGRAM}: stopped", err=True)
             return ExitCode.STOPPED
         except EarzipError as error:
@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
             some_failed = error.exit_code == ExitCode.SOME_FAILED
             return ExitCode.FATAL if some_failed else error.exit_code
         except OSError as error:
-            # Errors of files have become EarzipErrors, or name their file: this one is of a stream.
+            # Errors of files are EarzipErrors, or name their file: this one is of a stream.
             if error.filename is not None:
                 raise
             click.echo(f"{PROGRAM}: cannot write the output: {error.strerror}", err=True)
@@ -121,14 +121,14 @@ def _fill_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Gets the lowest number that is free. For the processes of a run too.
+            # It gets the lowest free number. For the processes of a run too.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
     _fill_closed_streams()
-    # Outside of a run over files these end the process as Ctrl-C does: temporaries go.
+    # Outside a run over files these end the process like Ctrl-C: temporaries are removed.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.default_int_handler)
     cli.main()

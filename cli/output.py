@@ -20,9 +20,7 @@ Describe = Callable[[FileRecord], Iterator[str]]
 """Gives the lines that stand indented under a record's own."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_TELLING_S = (
-    10  # of audio: less takes no longer than loading the network, and says nothing of its speed
-)
+_TELLING_S = 10  # of audio: with less, loading the network takes longer than the work
 _REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
 _REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
@@ -121,7 +119,7 @@ class Printer:
         log(word, f"{record.source}: {record.message}", self._rank_of(record))
 
     def _rank_of(self, record: FileRecord) -> int | None:
-        # Without a time at work it was no process of the run that dealt with the file.
+        # Without elapsed time no process of the run has worked on the file.
         return record.rank if self.names_ranks and record.elapsed_s else None
 
     def _mean_of_what(self, report: Report) -> str:

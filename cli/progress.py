@@ -45,7 +45,7 @@ class ProgressBar:
                 desc=f"0/{self._n_files} files",
                 total=1.0,
                 bar_format="{percentage:3.0f} % |{bar}| {desc}",
-                # A terminal that does not say how wide it is would show nothing at all.
+                # A terminal of unknown width would show nothing at all.
                 ncols=None if _width() else _USUAL_WIDTH,
                 dynamic_ncols=bool(_width()),
                 leave=False,

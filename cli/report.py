@@ -103,7 +103,7 @@ def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:
     try:
         if not output.exists():
             return
-        if not output.is_file():  # one that is a pipe would be waited for
+        if not output.is_file():  # opening a pipe would block
             raise UsageError("is not a regular file; expected one for the page", output)
         if any(output.samefile(job.source) for job in plan.jobs):
             raise UsageError("is one of the archives, which are never overwritten", output)
@@ -204,7 +204,7 @@ class _PageTask:
         entry = self.entries[job.source]
         try:
             self.builder.look_at(number, on_progress)
-        except Exception as error:  # the run records it, and the page is written all the same
+        except Exception as error:  # the run records it, and still writes the page
             entry.is_undecoded = True
             entry.add_problem(f"internal error: {type(error).__name__}: {error}")
             self.n_done += 1

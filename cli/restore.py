@@ -95,7 +95,7 @@ def restore(
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs an output directory: -o DIR")
     chosen: Container | None = _container(paths, output, container)
-    # The source file itself may be wanted, if it is there: then the archive and the name decide.
+    # The source file itself may be requested: then the archive and the name decide.
     suffixes = _SUFFIXES
     if as_source and (container, bits, start, end) == 4 * (None,):
         chosen, suffixes = None, _SUFFIXES | AUDIO_EXTENSIONS

@@ -47,7 +47,7 @@ def run(
     with ExitStack() as stack:
         rendezvous = None
         if launch:
-            # Some of its processes may be signalled again, or later: until all have left.
+            # Processes may be signalled again, or later, until all have exited.
             stack.enter_context(stop)
             rendezvous = stack.enter_context(Rendezvous(launch))
             if launch.rank:
@@ -72,7 +72,7 @@ def run(
         if not launch:
             # Not before: while no file is in progress a signal ends planning, or standard input, at once.
             stack.enter_context(stop)
-        stack.enter_context(metrics)  # now that the file is no other run's
+        stack.enter_context(metrics)  # now that no other run holds the file
         printer = Printer(options.as_json, describe, table, planned.to_stdout)
         return _run(planned, workers, options, stop, printer, metrics, rendezvous)
 
@@ -116,7 +116,7 @@ class _Workers:
         """Return where this process of a launcher works: they take turns at their machine's GPUs."""
         local = placements(self.runtime, launch.local_world_size, launch.local_world_size)
         runtime = local[launch.local_rank].runtime
-        # What accelerate takes would be a matter for all processes together.
+        # Under accelerate all processes would have to agree.
         device = "cpu" if runtime.device == "auto" else runtime.device
         return Placement(launch.rank, replace(runtime, device=device))
 
@@ -193,6 +193,6 @@ def _warn(text: str) -> None:
 
 def _say_stopping(grace_s: float) -> None:
     more = f"files in progress have {grace_s:g} s to finish; " if grace_s else ""
-    # Not through sys.stderr: a signal may come in the midst of a print, which cannot be entered twice.
+    # Not through sys.stderr: a signal may interrupt a print, which is not reentrant.
     with suppress(OSError):
         os.write(2, f"\nearzip: stopping; {more}press Ctrl-C again to exit at once\n".encode())

@@ -122,7 +122,7 @@ def run(
     """
     _require_extra()
     loaded = _load_config(config, changes, without)
-    # Loads torch: not before the command line is known to be good.
+    # Loads torch: only after the command line is checked.
     from earzip.training.processes import join_processes  # noqa: PLC0415
     from earzip.training.trainer import CHECKPOINT, Trainer  # noqa: PLC0415
 

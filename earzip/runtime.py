@@ -95,5 +95,5 @@ def _n_gpus() -> int:
     import torch  # noqa: PLC0415  # commands without a network do without it
     from accelerate.utils import parse_flag_from_env  # noqa: PLC0415
 
-    # What `accelerate launch --cpu` says to the processes it starts.
+    # Set by `accelerate launch --cpu` for its processes.
     return 0 if parse_flag_from_env("ACCELERATE_USE_CPU") else torch.cuda.device_count()

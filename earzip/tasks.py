@@ -62,7 +62,7 @@ class CompressTask:
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
         """Give the work. Raises as `earzip.models.store.verify_model` and `CodecPool.checked` do."""
-        # What is wrong with the model is wrong with every file: said once, before them.
+        # An error of the model concerns every file: reported once, before them.
         verify_model(find_model(self.options.model))
         with CodecPool(placement.runtime).checked() as codecs:
             yield partial(self._compress, codecs)
@@ -191,7 +191,7 @@ class EvaluateTask(_AlwaysToDo):
         """Give the work. Raises as `earzip.batch.pairing.pair` and `CodecPool.checked` do."""
         from earzip.batch.pairing import pair  # noqa: PLC0415
 
-        # Each process pairs for itself: the names of a library would be a large thing to send.
+        # Each process pairs for itself: the names of a library are too many to send.
         originals = pair(self.original, self.restored).originals
         with CodecPool(placement.runtime).checked() as codecs:
             yield partial(self._evaluate, originals, codecs)

@@ -24,7 +24,7 @@ from earzip.errors import EarzipError, SourceError, TargetError
 TEMPORARY_SUFFIX = ".earzip-tmp"
 _TEMPORARY_NAME = re.compile(r"\..*\.[0-9a-f]{16}" + re.escape(TEMPORARY_SUFFIX), re.DOTALL)
 _NAME_MAX_BYTES = 255  # of every common file system
-# These name the disk that is written to, whatever raised them.
+# These are about the target's disk, whatever raised them.
 _TARGET_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES}
@@ -52,7 +52,7 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
                 raise _DiscardedError
             file.flush()
         finally:
-            with suppress(TargetError):  # what is still buffered may fail to go out once more
+            with suppress(TargetError):  # writing the buffer may fail again
                 file.close()
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 ARCHIVE_SUFFIX = ".earz"
 
-# Those that only PyAV reads are listed without it too: such files are named, not passed over.
+# Those that only PyAV reads too, also without it: such files are reported, not skipped.
 # fmt: off
 SNDFILE_EXTENSIONS = frozenset({
     ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg",

@@ -197,7 +197,7 @@ class _FolderLock:
             return
         path = self._file_of(other)
         try:
-            # Shared, so that two that look at once do not take each other for its owner.
+            # Shared, so that two readers do not take each other for its owner.
             file = self._locked(path, fcntl.LOCK_SH)
         except LockedError as error:
             raise LockedError(

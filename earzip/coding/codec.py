@@ -199,7 +199,7 @@ class Codec:
         dtype = getattr(torch, precision)
 
         def run(batch: Tensor) -> Tensor:
-            # In the thread that computes: autocast is a thread's own.
+            # In the thread that computes: autocast is thread-local.
             with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
                 return network(batch).float()
 

@@ -34,7 +34,7 @@ LINGER_S = 0.05
 """How long a partial batch waits for another window of its kind after the last one. When tracks get
 results, they submit their next windows within a few milliseconds; a later window is still being read,
 and the device would be idle."""
-_MAX_RUNNING = 2  # batches on the device: one computes, the next lies copied behind it
+_MAX_RUNNING = 2  # batches on the device: one computes, the next is copied already
 _LEAST_IN_FLIGHT = 2  # windows of a track: one is computed while it works on the one before
 
 
@@ -120,7 +120,7 @@ def use_one_thread() -> None:
 
 
 def _alone(network: Network, window: Window) -> Window:
-    # In the thread that computes: inference mode is a thread's own. A copy, for kernels may round
+    # In the thread that computes: inference mode is thread-local. A copy, as kernels may round
     # differently on memory of other strides and alignment, as parts of larger arrays have.
     with torch.inference_mode():
         result: Window = network(torch.tensor(window)[None])[0].numpy()
@@ -231,7 +231,7 @@ class WindowBatches(WindowEngine):
         futures = [each.future for each in taken]
         try:
             results = self._start(network, [each.window for each in taken])
-        except BaseException as error:  # whatever it is, it is the windows' own
+        except BaseException as error:  # any error is the windows' own
             self._end(queue)
             self._fail(futures, error)
         else:
@@ -278,7 +278,7 @@ class WindowBatches(WindowEngine):
 
     def _start(self, network: Network, windows: list[Window]) -> Callable[[], Window]:
         """Begin a batch; return what waits for its results."""
-        # In the thread that computes: inference mode is a thread's own.
+        # In the thread that computes: inference mode is thread-local.
         with torch.inference_mode():
             copies = self._copies
             batch = torch.empty(self._batch_size, *windows[0].shape, pin_memory=copies is not None)
@@ -323,7 +323,7 @@ class WindowBatches(WindowEngine):
         try:
             # Copies: a row of its batch would keep all of that in memory while one track is slow.
             rows = [row.copy() for row in batch.results()[: len(batch.futures)]]
-        except BaseException as error:  # whatever it is, it is the windows' own
+        except BaseException as error:  # any error is the windows' own
             self._end(batch.queue)
             self._fail(batch.futures, error)
             return True

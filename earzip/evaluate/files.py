@@ -137,7 +137,7 @@ def _watched(blocks: Iterator[Audio], on_progress: Progress | None) -> Iterator[
     for block in blocks:
         yield block
         if on_progress:
-            on_progress(0)  # a request to stop is heard; the seconds count when they are measured
+            on_progress(0)  # raises on a stop request; the seconds count when they are measured
 
 
 def _warnings_of(lag: Lag, x: Sound, y: Sound, n_compared: int) -> list[str]:

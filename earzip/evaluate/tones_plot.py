@@ -29,7 +29,7 @@ def draw_tones(tones: Sequence[ToneEvaluation], path: Path, *, replace: bool) ->
 
     A row a quality, a column a level. Raises TargetError, unless ``replace`` for a file that is there.
     """
-    # Figure without pyplot: that would look for a screen.
+    # Figure without pyplot, which would need a screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -71,7 +71,7 @@ def import_model(
     network = _read_network(checkpoint, options.config)
     with _scratch_folder(folder) as scratch:
         path = scratch / f"{options.name}.json"
-        # By way of bytes: what save_file writes, only its owner may read.
+        # Through bytes: only the owner can read a file of save_file.
         weights = {name: tensor.contiguous() for name, tensor in network.weights.items()}
         (scratch / targets[0].name).write_bytes(save(weights))
         try:

@@ -101,7 +101,7 @@ class ModelSpec(Checked):
 
     def exponents_at(self, added: int) -> NDArray[np.int32]:
         """Return the exponent of each latent's step at a preset that adds ``added``, int32 ``[D]``."""
-        # Loads numpy, which the help does without.
+        # Loads numpy, which the help does not need.
         from earzip.coding.quantizer import preset_exponents  # noqa: PLC0415
 
         return preset_exponents(self.step_exponents, added, self.n_sparse)

@@ -132,7 +132,7 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
     ModelNotFoundError or ModelDamagedError; see `earzip.coding.codec.Codec` for the options.
     """
     runtime = runtime or Runtime("cpu")
-    # Here, for they load torch, which listing and finding models does without.
+    # Here, because they load torch, which listing and finding models does not need.
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.torch import load_file  # noqa: PLC0415
 

@@ -105,7 +105,7 @@ def _sha256(text: str) -> str:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> bytes:
-    # In one pass: what a value holds is not looked at again.
+    # In one pass: values are not searched again.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template).encode()
 
 

@@ -46,8 +46,8 @@ AUDIO_BYTES = 100_000_000
 _TABLE_SHARE = 0.4
 _COVER_SHARE = 0.2
 _COVER_BYTES = 2_600  # of a thumbnail as text; most are smaller
-_SLACK_BYTES = 30_000  # for the totals, and for problems and notes that come up on the way
-_ROW_SLACK_BYTES = 12  # for what is only known of a row when all is done, compressed
+_SLACK_BYTES = 30_000  # for the totals, and for later problems and notes
+_ROW_SLACK_BYTES = 12  # for a row's late fields, compressed
 _MAX_FINE_TRACKS = 16
 _MAX_PROBLEMS = 100  # that the page lists
 _PROBLEM_CHARACTERS = 300
@@ -216,7 +216,7 @@ class PageBuilder:
         except DamagedArchiveError as error:
             if open_original is not open_exact_copy:
                 raise
-            view = view_beside(None)  # raises it again where the sound is what is damaged
+            view = view_beside(None)  # raises again if the sound is damaged
             entry.add_problem(error.message)
             return view
         return view_beside(None)

@@ -23,7 +23,7 @@ _THUMBNAIL_QUALITY = 60
 _MAX_COVER_PIXELS = 16 << 20
 _MAX_CANVAS_PIXELS = 4 << 20  # of WebP and of animations, which are decoded in several whole copies
 _COVER_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-# What Pillow raises for files that are no pictures, or malformed ones.
+# Pillow's errors for other files and malformed pictures.
 _BROKEN_PICTURE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 N_COLOURS = 256
 _Floats = NDArray[np.float64]

@@ -201,7 +201,7 @@ class TrainingConfig(Checked):
                 raise ValueError(f"the {self.architecture} network has no transformer")
             for name, value in PARTS[part].items():
                 group, _, _ = name.partition(".")
-                if data[group] is not None:  # of no discriminator, nothing has to go
+                if data[group] is not None:  # without a discriminator there is nothing to remove
                     data = _changed(data, name.split("."), value)
         return TrainingConfig.from_json(data)
 

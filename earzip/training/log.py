@@ -94,7 +94,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
     """Draw what the log of a run has, over its steps, as a PNG at ``path``."""
-    # Figure without pyplot: that would look for a screen.
+    # Figure without pyplot, which would need a screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -220,7 +220,7 @@ def _new_pool(samples: Path, index: Path, *, replace: bool) -> Iterator[_Pool]:
         index_file.write(json.dumps(pool.entries, indent=0).encode() + b"\n")
         index_file.flush()  # a full disk must show before the samples have their name
         try:
-            index.unlink(missing_ok=True)  # it is not that of the samples to come
+            index.unlink(missing_ok=True)  # it does not belong to the new samples
         except OSError as error:
             raise TargetError(f"cannot be replaced: {error.strerror}", index) from error
 

@@ -27,7 +27,7 @@ def join_processes(threads: int) -> Place:
 
 def make_accelerator(precision: str) -> Accelerator:
     """Return what shares a run's work among its processes; ``precision``: ``float32`` or ``bfloat16``."""
-    # What a configuration says must not be changed by the environment that `accelerate launch` sets.
+    # The environment of `accelerate launch` must not change the configuration.
     return Accelerator(
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         cpu=_on_cpu(),
@@ -37,5 +37,5 @@ def make_accelerator(precision: str) -> Accelerator:
 
 
 def _on_cpu() -> bool:
-    # Told to accelerate, which would take several processes without a GPU for as many lone ones.
+    # For accelerate, which would treat several processes without a GPU as unrelated ones.
     return not torch.cuda.is_available()

@@ -41,7 +41,7 @@ def save_state(state: RunState, path: Path) -> None:
     for part, optimiser in state.optimisers.items():
         for index, values in optimiser.state_dict()["state"].items():
             tensors |= {f"{part}.{index}.{k}": v for k, v in values.items()}
-    # Cloned, because modules that stand in a network twice share their tensors.
+    # Cloned, because modules that a network uses twice share their tensors.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     _write(copies, path, {"facts": json.dumps(state.facts)})
 
@@ -131,6 +131,6 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 
 def _write(tensors: dict[str, Tensor], path: Path, facts: dict[str, str] | None = None) -> None:
-    # By way of bytes: a file that safetensors itself writes, only its owner may read.
+    # Through bytes: only the owner can read a file that safetensors writes.
     with atomic_write(path) as file:
         file.write(save(tensors, facts))

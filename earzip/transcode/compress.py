@@ -113,7 +113,7 @@ def compress_file(
 def _refuse_same_file(source: Path, target: Path) -> None:
     try:
         same = target.samefile(source)
-    except OSError:  # one of them is not there: not the same, and reading the source will tell
+    except OSError:  # one is missing: not the same, and reading the source will report it
         return
     if same:
         raise TargetError("is the source itself, which is never overwritten", target)
@@ -126,11 +126,11 @@ def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_resu
             before = os.fstat(file.fileno())
             digest = hashlib.sha256()
             while block := file.read(_HASH_BLOCK_BYTES):
-                if file.tell() > before.st_size:  # one that goes on growing would never end
+                if file.tell() > before.st_size:  # a file that keeps growing would never end
                     raise SourceError("changed while earzip read it", source)
                 digest.update(block)
                 if on_progress:
-                    on_progress(0)  # a request to stop is heard while a file is hashed
+                    on_progress(0)  # raises on a stop request while a file is hashed
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", source) from error
     return digest.hexdigest(), before
@@ -192,7 +192,7 @@ class _Encoding:
         meter = LevelMeter()
         for block in stereo_44k(reader):
             meter.add(block)
-            self._report(0)  # a request to stop is heard in this pass too
+            self._report(0)  # raises on a stop request in this pass too
         return meter.level_db()
 
     def _write_segments(

@@ -66,7 +66,7 @@ def is_exact(archive: Path, source: Path, on_progress: Progress) -> bool:
             return True
         with open_copy(reader, copy) as ours, open_source(source) as original:
             same = _same_sound(ours, original, on_progress)
-        # A file may change and keep its size and time: what was read must be what was hashed.
+        # A file may change and keep its size and time: the bytes read must be the bytes hashed.
         return same and sha256_of(source) == reader.header.source.sha256
 
 

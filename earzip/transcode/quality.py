@@ -54,7 +54,7 @@ class QualityCheck:
             measures = self._measures(writer.temporary)
             record = CheckRecord.of(asdict(measures) if measures else None)
             header = replace(header, check=record)
-            # By what the archive says of itself, so that a later run, which reads that, judges alike.
+            # By the archive's own facts, so that a later run, which reads those, decides the same.
             floor = self.options.floor
             if floor and not wants_exact:
                 floor.require(record.measures, "; no archive was written")
@@ -79,7 +79,7 @@ class QualityCheck:
             decoded = CodedSound(reader, self.codec, 0, n_samples, keep_going=False)
             for estimate, original in zip_blocks(decoded.blocks(), stereo_44k(source)):
                 meter.add(estimate, original)
-                self.on_progress(0)  # a request to stop is heard; the seconds are counted already
+                self.on_progress(0)  # raises on a stop request; the seconds are counted already
         return meter.measures()
 
     def _write_exact(

@@ -66,7 +66,7 @@ def restore_file(
             origin = read_provenance(target)
             if not options.force and origin == plan.digest(reader, whole=True):
                 return _up_to_date(archive, target, plan)
-            # What an earlier run could not restore whole is tried again.
+            # Files that an earlier run could not restore whole are retried.
             may_replace = options.force or origin == plan.digest(reader, whole=False)
             if not may_replace:
                 raise TargetError(
@@ -162,7 +162,7 @@ class _Restoration:
     ) -> RestoreResult:
         header = self.reader.header
         lost_exact = header.exact is not None and copy is None
-        # Where there was no target: one that has come since is not replaced.
+        # If there was no target, a newer one is not replaced.
         with (
             atomic_path(self.target, replace=may_replace) as temporary,
             _errors_about(self.target, temporary),

@@ -139,7 +139,7 @@ def _from_exact(
         position_rate=plan.rate,
         n_out=end - start,
         bits=bits,
-        # What fits comes back as it was.
+        # Samples that fit come back unchanged.
         dither=options.dither and bits == 16 and not _holds(16, source),
         all_channels=whole
         and options.bits is None

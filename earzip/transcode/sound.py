@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from earzip.coding.codec import Codec
 
 
-# Far below the end of float32: what gain, resampling and mixing make of it is still finite.
+# Far below the end of float32: still finite after gain, resampling and mixing.
 _LOUDEST = np.float32(1e30)
 _DECODER_SLACK = 8192
 """Samples by which decoders of a lossy file disagree at the most: some frames of its padding."""

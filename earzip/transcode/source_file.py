@@ -86,7 +86,7 @@ def restore_source_file(
             raise TargetError(
                 "already exists and is not the source; use --force to replace it", target
             )
-        if read_provenance(target) is None:  # what earzip wrote is no source
+        if read_provenance(target) is None:  # a file of earzip is not a source
             require_replaceable(target, reader.path, source)
     make_folder(target)
     try:

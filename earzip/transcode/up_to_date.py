@@ -103,7 +103,7 @@ def inspect_target(
             return TargetState(has_exact_copy=_has_exact_copy(target))
         raise
     reason = _why_replace(header, settings, options)
-    # A hundredth of the source, which was just hashed: rot must not pass for up to date.
+    # A hundredth of the source, which was just hashed: damage must not pass as up to date.
     if reason is None and verify_structure(target):
         reason = "a damaged archive"
     if reason is not None:

@@ -61,7 +61,7 @@ DICTIONARY = (
 )
 
 
-MAX_WINDOW_BYTES = 8 << 20  # level 19's own, and what RFC 8878 asks of every decoder
+MAX_WINDOW_BYTES = 8 << 20  # level 19's own, and required of every decoder by RFC 8878
 
 MAX_FRAMES = 64  # of a segment: tables, lists of classes, groups of channels
 # A code of its own costs a frame's head and a table, about 30 bytes: little beside larger pieces.

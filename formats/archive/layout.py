@@ -32,7 +32,7 @@ _ALL_KINDS = np.arange((1 << (32 - _LENGTH_BITS)) + 1)  # that an entry can name
 
 # Limits of the format, in bytes: what a reader may have to allocate for a file it cannot trust.
 MAX_PART_BYTES = (1 << _LENGTH_BITS) - 1  # as stored
-MAX_EXACT_PART_BYTES = 16 << 20  # as stored: what a reader holds of an exact copy at once
+MAX_EXACT_PART_BYTES = 16 << 20  # as stored: a reader holds one piece of an exact copy at a time
 MAX_HEADER_BYTES = 1 << 20  # of the JSON; its frame, too, is not longer
 MAX_INDEX_BYTES = 3 << 20  # 262,144 parts
 MAX_OTHER_PARTS = 8192  # than segments

@@ -37,7 +37,7 @@ def pack_tag_part(part: TagPart) -> bytes:
     """
     _require_at_most(len(part.blocks), MAX_BLOCKS, "tag blocks")
     _require_at_most(len(part.pictures), MAX_PICTURES, "pictures")
-    # Only the payload keeps the order of its keys; around it they stand sorted.
+    # Only the payload keeps the order of its keys; around it they are sorted.
     members: dict[str, JsonValue] = {
         "blocks": [len(block) for block in part.blocks],
         "payload": part.payload,

@@ -106,7 +106,7 @@ class AudioWriter:
             self._sink.close()
             self._file.close()
         except OSError as failure:
-            with contextlib.suppress(OSError):  # what is still buffered fails once more
+            with contextlib.suppress(OSError):  # writing the buffer fails again
                 self._file.close()
             if exc[0] is None:
                 raise self._target_error(failure) from failure

@@ -16,7 +16,7 @@ _ID3V1_BYTES = 128
 _ENHANCED_BYTES = 227
 _APE_FOOTER_BYTES = 32
 _LYRICS_FOOTER_BYTES = 15
-# Containers that say themselves where they end; what looks like a tag there may be their own.
+# Containers with an end of their own; bytes like a tag may be part of them.
 _BOUNDED = (
     b"RIFF",
     b"RF64",
@@ -31,7 +31,7 @@ _BOUNDED = (
 
 
 class OuterTag(NamedTuple):
-    """A tag outside of a file proper: ``id3v2``, ``id3v1``, ``apev2``, ``id3v1+`` or ``lyrics3``."""
+    """A tag outside the file proper: ``id3v2``, ``id3v1``, ``apev2``, ``id3v1+`` or ``lyrics3``."""
 
     kind: str
     start: int

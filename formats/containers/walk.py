@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import BinaryIO, Literal
 from uuid import UUID
 
-MAX_PARTS = 20_000  # chunks, atoms, pages or blocks looked at in one file
+MAX_PARTS = 20_000  # chunks, atoms, pages or blocks visited in one file
 ASF_OBJECT_HEADER = 24
 _FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 _FILE_PROPERTIES_BYTES = ASF_OBJECT_HEADER + 80

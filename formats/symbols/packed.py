@@ -91,7 +91,7 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     if np.any((group_of >= len(packings)) & (group_of != _SILENT)):
         raise DamagedArchiveError("segment names a group of channels that it does not have")
     n_outliers = reader.integer(4)
-    # Lengths are checked by the reader before anything is made of them.
+    # The reader checks lengths before they are used.
     deltas = reader.take(4 * n_outliers).view("<u4").astype(np.int64)
     excess = reader.take(2 * n_outliers).view("<i2").astype(np.int32)
     symbols = np.zeros((n_latents, n_frames), np.int32)

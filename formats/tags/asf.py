@@ -59,7 +59,7 @@ def parse_asf(block: bytes) -> BlockView:
     view = BlockView()
     n_values = 0
     try:
-        # A further value of a field stands in a later kind of object, wherever that is in the file.
+        # A further value of a field is in a later kind of object, wherever that is in the file.
         for guid, body in sorted(_objects(block), key=lambda part: _TAG_OBJECTS.index(part[0])):
             for name, type_, value in _attributes(guid, body):
                 n_values += 1

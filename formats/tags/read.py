@@ -33,7 +33,7 @@ from earzip.formats.tags.raw import cut_pictures
 from earzip.formats.tags.riff import find_aiff_tags, find_wav_tags, parse_aiff_text, parse_riff_info
 from earzip.formats.tags.vorbis import parse_comments, picture_spans
 
-_MAX_RAW_ONLY = 200  # names kept of what has no neutral counterpart
+_MAX_RAW_ONLY = 200  # names kept of fields without a neutral counterpart
 _MAX_PROBLEMS = 20
 _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats whose own tag is APEv2
@@ -122,7 +122,7 @@ def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
 
 
 def _unread_tags(file: BinaryIO, head: bytes) -> str | None:
-    """What is said of a container whose own tags are not read, if it has or may have some."""
+    """A sentence about a container whose own tags are not read, if it has or may have some."""
     if head[:4] == b"\x1aE\xdf\xa3":
         return "tags, chapters and pictures of Matroska files are not archived"
     if head[:4] == b".snd":
