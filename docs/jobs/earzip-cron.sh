@@ -1,5 +1,5 @@
 #!/bin/sh
-# Archive new music from cron. Cron mails what a command prints; this one prints only if somebody should look.
+# Archive new music from cron. Cron mails what a command prints; this one prints only on failure.
 # In the crontab of a user who may read the music and write the archive:
 #
 #     MAILTO=you@example.org
