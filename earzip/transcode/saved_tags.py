@@ -17,12 +17,17 @@ class SavedTags:
 
     tags: TagSet | None
     lost_pictures: tuple[int, ...] = ()
-    warnings: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
     @property
     def is_damaged(self) -> bool:
         """Whether anything is missing."""
-        return bool(self.warnings)
+        return bool(self.damage)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user: what is damaged, and what this version does not know."""
+        return (*self.damage, *(self.tags.problems if self.tags else ()))
 
 
 def read_saved_tags(reader: ArchiveReader, *, keep_going: bool) -> SavedTags:

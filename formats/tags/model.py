@@ -22,8 +22,9 @@ MAX_CHAPTERS = 10_000
 _MAX_PICTURE_BYTES = 2 * MAX_TAG_BYTES  # ID3 may hold compressed pictures
 MAX_MS = 2**53  # every number up to it is exact in JSON
 _UINT32 = 2**32 - 1
+_MAX_NAME = 64  # characters of a family's or kind's name
+_MAX_NAMED = 5  # unknown families and kinds that a warning lists
 
-FAMILIES = ("none", "vorbis", "id3", "mp4", "apev2", "riff-info", "aiff", "asf")
 # Raw block kinds, the family each belongs to, and its name in a sentence.
 KINDS = {
     "flac-comment": ("vorbis", "Vorbis comment"),
@@ -39,6 +40,12 @@ KINDS = {
     "aiff-text": ("aiff", "AIFF text chunks"),
     "asf-objects": ("asf", "ASF tag"),
 }
+FAMILIES = ("none", *dict.fromkeys(family for family, _ in KINDS.values()))
+
+
+def kind_name(kind: str) -> str:
+    """The name of a block kind in a sentence; a later version's kind is named by itself."""
+    return KINDS[kind][1] if kind in KINDS else f"block of kind {kind!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +153,15 @@ class TagSet(TagView):
         """The TagSet that ``to_payload`` described; ``pictures`` are the bytes, in order.
 
         Raises TagError for a wrong type, a value out of range or a count that does not match,
-        before anything of an unchecked size is allocated. Keys that a later minor version of the
-        format may add beside the known ones are ignored.
+        before anything of an unchecked size is allocated. What a later minor version of the format
+        may add is no error: keys beside the known ones are ignored, in every object; an unknown
+        family is taken as ``none``; blocks of an unknown kind are kept. ``problems`` names families
+        and kinds that are unknown.
         """
         if not isinstance(payload, dict) or "family" not in payload:
             raise TagError("tags are not an object with a family")
         top: dict[str, Any] = payload
-        if top["family"] not in FAMILIES:
-            raise TagError(f"tag family {reprlib.repr(top['family'])} is unknown")
+        family = _name(top["family"], "tag family")
         described = _list(top.get("pictures", []), MAX_PICTURES, "pictures")
         if len(described) != len(pictures):
             raise TagError(f"tags describe {len(described)} pictures, {len(pictures)} are stored")
@@ -168,6 +176,9 @@ class TagSet(TagView):
         joined = sum(block.joined_size_bound([len(data) for data in pictures]) for block in blocks)
         if joined > 3 * MAX_TAG_BYTES:
             raise TagError(f"raw tag blocks would take {joined} bytes")
+        raw_only = _names(top.get("raw_only", {}), "raw_only")
+        for kind in raw_only:
+            _name(kind, "raw_only kind")
         return cls(
             fields=_names(top.get("fields", {}), "fields"),
             pictures=[
@@ -178,10 +189,23 @@ class TagSet(TagView):
                 _chapter_from_payload(item)
                 for item in _list(top.get("chapters", []), MAX_CHAPTERS, "chapters")
             ],
-            family=top["family"],
+            family=family if family in FAMILIES else "none",
             raw=blocks,
-            raw_only=_names(top.get("raw_only", {}), "raw_only", set(KINDS)),
+            raw_only=raw_only,
+            problems=_unknown(family, [*(block.kind for block in blocks), *raw_only]),
         )
+
+
+def _unknown(family: str, kinds: list[str]) -> list[str]:
+    """One sentence about what this version does not know, or none."""
+    names = [repr(family)] if family not in FAMILIES else []
+    names += [repr(kind) for kind in kinds if kind not in KINDS]
+    names = list(dict.fromkeys(names))
+    if not names:
+        return []
+    more = [f"{len(names) - _MAX_NAMED} more"] if len(names) > _MAX_NAMED else []
+    listed = ", ".join(names[:_MAX_NAMED] + more)
+    return [f"this version does not know tags of kind {listed}; they stay in the archive"]
 
 
 def _picture_payload(picture: Picture) -> dict[str, Any]:
@@ -194,7 +218,7 @@ _PICTURE_SIZES = ("width", "height", "depth", "colors")
 
 
 def _picture_from_payload(item: object, data: bytes) -> Picture:
-    entry = _object(item, {"type", "mime"}, {"description", *_PICTURE_SIZES}, "picture")
+    entry = _object(item, {"type", "mime"}, "picture")
     return Picture(
         type=_integer(entry["type"], _UINT32, "picture type"),
         mime=_text(entry["mime"], "picture MIME type"),
@@ -213,7 +237,7 @@ def _chapter_payload(chapter: Chapter) -> dict[str, Any]:
 
 
 def _chapter_from_payload(item: object) -> Chapter:
-    entry = _object(item, {"start_ms", "title"}, {"end_ms"}, "chapter")
+    entry = _object(item, {"start_ms", "title"}, "chapter")
     start = _integer(entry["start_ms"], MAX_MS, "chapter start")
     end = _integer(entry["end_ms"], MAX_MS, "chapter end") if "end_ms" in entry else None
     if end is not None and end < start:
@@ -235,32 +259,31 @@ def _raw_payload(block: RawBlock) -> dict[str, Any]:
 
 
 def _raw_from_payload(item: object, blob: bytes, pictures: Sequence[bytes]) -> RawBlock:
-    entry = _object(item, {"kind"}, {"cuts"}, "raw block")
-    if _text(entry["kind"], "raw block kind") not in KINDS:
-        raise TagError(f"raw tag block kind {reprlib.repr(entry['kind'])} is unknown")
+    entry = _object(item, {"kind"}, "raw block")
+    kind = _name(entry["kind"], "raw block kind")
     cuts = []
     position = 0
     for each in _list(entry.get("cuts", []), MAX_PICTURES, "cuts"):
-        cut = _object(each, {"at", "picture"}, {"coding", "head"}, "cut")
+        cut = _object(each, {"at", "picture"}, "cut")
         offset = _integer(cut["at"], len(blob), "cut offset")
         head = _integer(cut.get("head", 0), len(blob) - offset, "cut head")
         coding = cut.get("coding", "plain")
         if offset < position or coding not in CODINGS or (head and coding != "base64"):
-            raise TagError(f"a cut of raw block {entry['kind']} at {offset} is malformed")
+            raise TagError(f"a cut of raw block {kind!r} at {offset} is malformed")
         index = _integer(cut["picture"], len(pictures) - 1, "cut picture")
         cuts.append(Cut(offset, index, coding, head))
         position = offset + head
-    return RawBlock(entry["kind"], blob, tuple(cuts))
+    return RawBlock(kind, blob, tuple(cuts))
 
 
-def _names(value: object, what: str, allowed: set[str] | None = None) -> dict[str, list[str]]:
+def _names(value: object, what: str) -> dict[str, list[str]]:
     if not isinstance(value, dict):
         raise TagError(f"{what} is not an object")
     names: dict[str, list[str]] = {}
     total = 0
     for name, entries in value.items():
-        if not _text(name, what) or (allowed is not None and name not in allowed):
-            raise TagError(f"{what} has an unknown name {reprlib.repr(name)}")
+        if not _text(name, what):
+            raise TagError(f"{what} has an empty name")
         values = _list(entries, MAX_VALUES, f"{what} {reprlib.repr(name)}")
         total += len(values)
         if not values or total > MAX_VALUES:
@@ -269,13 +292,11 @@ def _names(value: object, what: str, allowed: set[str] | None = None) -> dict[st
     return names
 
 
-def _object(value: object, required: set[str], optional: set[str], what: str) -> dict[str, Any]:
+def _object(value: object, required: set[str], what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TagError(f"{what} is not an object")
     if missing := required - value.keys():
         raise TagError(f"{what} lacks {sorted(missing)}")
-    if unknown := value.keys() - required - optional:
-        raise TagError(f"{what} has unknown keys {reprlib.repr(sorted(map(str, unknown)))}")
     return value
 
 
@@ -289,6 +310,13 @@ def _integer(value: object, highest: int, what: str) -> int:
     if type(value) is not int or not 0 <= value <= highest:
         raise TagError(f"{what} is {reprlib.repr(value)}, expected 0 to {highest}")
     return value
+
+
+def _name(value: object, what: str) -> str:
+    name = _text(value, what)
+    if not 1 <= len(name) <= _MAX_NAME:
+        raise TagError(f"{what} is {reprlib.repr(name)}, expected 1 to {_MAX_NAME} characters")
+    return name
 
 
 def _text(value: object, what: str) -> str:

@@ -23,7 +23,14 @@ from earzip.formats.tags.flac import (
 from earzip.formats.tags.id3 import load_id3, parse_id3v2, save_id3
 from earzip.formats.tags.id3_build import add_view
 from earzip.formats.tags.lyrics import sync_from_lrc
-from earzip.formats.tags.model import KINDS, MAX_VALUES, Chapter, Picture, TagSet, TagView
+from earzip.formats.tags.model import (
+    MAX_VALUES,
+    Chapter,
+    Picture,
+    TagSet,
+    TagView,
+    kind_name,
+)
 from earzip.formats.tags.names import ID3_PAIR_FRAMES, SYNONYMS, split_pair
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags.read import PARSERS
@@ -184,7 +191,7 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
     losses += losses_between(tags, got, _WAV)
     kinds = [kind for kind, _ in native]
     losses += [
-        f"{kinds.count(kind) - 1} more {KINDS[kind][1]} of the source; it stays in the archive"
+        f"{kinds.count(kind) - 1} more {kind_name(kind)} of the source; it stays in the archive"
         for kind in firsts
         if kinds.count(kind) > 1
     ]
@@ -251,7 +258,7 @@ def raw_only_losses(
 ) -> list[str]:
     """A sentence for each part without neutral form of the kinds not among ``written``."""
     return [
-        f"{KINDS[kind][1]}: {name} cannot be stored in {target}; it stays in the archive"
+        f"{kind_name(kind)}: {name} cannot be stored in {target}; it stays in the archive"
         for kind, names in raw_only.items()
         if kind not in written
         for name in names

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import resource
 from dataclasses import replace
@@ -18,7 +19,9 @@ from earzip.errors import (
     TargetError,
     UsageError,
 )
+from earzip.formats.archive.frames import compress_frame, decompress_frame
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.tag_part import pack_tag_part, unpack_tag_part
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.tags.provenance import read_provenance
@@ -31,6 +34,7 @@ from earzip.transcode.restore import restore_file
 from earzip.transcode.sound import decode_check
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY, damage_segment
+from tests.formats.archive.samples import Pieces
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -254,6 +258,27 @@ def test_damaged_tags_cost_no_sound(illustrated: Path, tmp_path: Path) -> None:
     result = restore_file(illustrated, tmp_path / "o.flac", RestoreOptions(keep_going=True))
     assert (result.lost_tags, result.is_incomplete, result.lost_segments) == (True, True, ())
     assert snr_db(sound(tmp_path / "o.flac"), tones(70_001)) > 15
+
+
+def test_tags_of_a_later_version_are_restored_as_far_as_they_are_known(
+    illustrated: Path, tmp_path: Path
+) -> None:
+    pieces = Pieces.of(illustrated)
+    raw = decompress_frame(dict(pieces.parts)[2], max_bytes=1 << 20, dictionary=True)
+    part = unpack_tag_part(raw, n_picture_parts=2)
+    payload = json.loads(json.dumps(part.payload).replace("vorbis", "caf"))
+    payload["raw"] = [{"kind": "caf-info", "new": 1} for _ in payload["raw"]]
+    payload["new"] = {"x": 1}
+    raw = pack_tag_part(replace(part, payload=payload))
+    pieces.change_part(2, compress_frame(raw, dictionary=True))
+    archive = pieces.write(tmp_path / "later.earz")
+    assert verify_structure(archive) == []
+    result = restore_file(archive, tmp_path / "o.flac")
+    assert (result.lost_tags, result.is_incomplete) == (False, False)
+    (warning,) = result.warnings
+    assert "does not know tags of kind 'caf', 'caf-info'" in warning
+    got = mutagen.flac.FLAC(tmp_path / "o.flac")
+    assert (got["title"], [p.type for p in got.pictures]) == (["Eins"], [3, 4])
 
 
 def test_a_rate_that_flac_cannot_hold_is_refused(tmp_path: Path) -> None:

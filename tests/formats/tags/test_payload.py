@@ -213,7 +213,8 @@ def test_the_good_payload_is_good():
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (["family"], "other"),
+        (["family"], ""),
+        (["family"], "x" * 65),
         (["family"], None),
         (["family"], ["id3"]),
         (["family"], KeyError),
@@ -235,7 +236,6 @@ def test_the_good_payload_is_good():
         (["pictures", 0, "type"], KeyError),
         (["pictures", 0, "mime"], 1),
         (["pictures", 0, "height"], "5"),
-        (["pictures", 0, "data"], "x"),
         (["chapters"], [{}]),
         (["chapters", 0, "start_ms"], -1),
         (["chapters", 0, "start_ms"], 11),
@@ -243,7 +243,9 @@ def test_the_good_payload_is_good():
         (["chapters", 0, "title"], None),
         (["chapters"], [{"start_ms": 0, "title": ""}] * 10_001),
         (["raw"], []),
-        (["raw", 0, "kind"], "id3v9"),
+        (["raw", 0, "kind"], ""),
+        (["raw", 0, "kind"], "x" * 65),
+        (["raw", 0, "kind"], "\ud800"),
         (["raw", 0, "kind"], {}),
         (["raw", 0, "cuts", 0, "at"], 5),
         (["raw", 0, "cuts", 0, "at"], -1),
@@ -254,7 +256,10 @@ def test_the_good_payload_is_good():
         (["raw", 0, "cuts", 0, "head"], 1),
         (["raw", 0, "cuts", 0, "head"], 3),
         (["raw", 0, "cuts"], [{"at": 3, "picture": 0}, {"at": 2, "picture": 0}]),
-        (["raw_only", "other"], ["x"]),
+        (["raw_only", ""], ["x"]),
+        (["raw_only", "x" * 65], ["x"]),
+        (["raw_only", "other"], []),
+        (["raw_only", "other"], ["x"] * 20_000),
         (["raw_only", "id3v2"], "x"),
     ],
 )
@@ -269,8 +274,39 @@ def test_what_is_no_payload_is_refused(payload):
         TagSet.from_payload(payload, [], [])
 
 
-def test_keys_of_a_later_version_are_ignored():
-    assert TagSet.from_payload({**GOOD, "new": [1]}, [b"abcd"], [b"p"]).family == "id3"
+@pytest.mark.parametrize(
+    "path", [[], ["pictures", 0], ["chapters", 0], ["raw", 0], ["raw", 0, "cuts", 0]]
+)
+def test_keys_of_a_later_version_are_ignored_in_every_object(path):
+    tags = TagSet.from_payload(changed([*path, "new"], [1]), [b"abcd"], [b"picture"])
+    assert tags == TagSet.from_payload(GOOD, [b"abcd"], [b"picture"])
+    assert tags.problems == []
+
+
+def test_families_and_kinds_of_a_later_version_are_kept_and_named_in_one_sentence():
+    payload = changed(["family"], "caf")
+    payload["raw"][0]["kind"] = "caf-info"
+    payload["raw_only"] = {"caf-info": ["key x"], "caf-uuid": ["box y"]}
+    tags = TagSet.from_payload(payload, [b"abcd"], [b"picture"])
+    assert tags.family == "none"
+    assert (tags.fields, len(tags.pictures), len(tags.chapters)) == ({"title": ["x"]}, 1, 1)
+    assert tags.raw_bytes("caf-info") == [b"abpicturecd"]
+    assert tags.raw_only == payload["raw_only"]
+    (problem,) = tags.problems
+    assert "'caf', 'caf-info', 'caf-uuid'; they stay in the archive" in problem
+
+
+def test_many_unknown_kinds_are_counted():
+    payload = changed(["raw_only"], {f"new-{i}": ["x"] for i in range(9)})
+    (problem,) = TagSet.from_payload(payload, [b"abcd"], [b"picture"]).problems
+    assert "'new-4', 4 more;" in problem
+
+
+def test_unknown_kinds_are_named_as_losses(tmp_path):
+    tags = TagSet(fields={"title": ["x"]}, raw_only={"caf-info": ["key x"]})
+    for name in ("out.wav", "out.flac"):
+        (loss,) = write_tags(blank(tmp_path / name), tags)
+        assert loss.startswith("block of kind 'caf-info': key x ")
 
 
 def test_blobs_and_pictures_must_match_the_payload():
