@@ -331,7 +331,10 @@ def _has_surrogates(value: str) -> bool:
 
 @dataclass
 class Found:
-    """The tag blocks of a file by precedence, as (kind, bytes), and what could not be taken."""
+    """The tag blocks of a file, as (kind, bytes), and what could not be taken.
+
+    Take them in order of precedence, not of the file: an earlier one's fields win.
+    """
 
     blocks: list[tuple[str, bytes]] = field(default_factory=list)
     chapters: list[Chapter] = field(default_factory=list)
@@ -340,15 +343,21 @@ class Found:
 
     def take(self, file: BinaryIO, kind: str, offset: int, size: int) -> None:
         """Read a block; one that is too large or runs past the end becomes a problem."""
+        data = self.read(file, f"{kind} block", offset, size)
+        if data is not None:
+            self.blocks.append((kind, data))
+
+    def read(self, file: BinaryIO, name: str, offset: int, size: int) -> bytes | None:
+        """Bytes that go into a block, counted; None, and a problem, where they are too many."""
         if self._n_bytes + size > MAX_TAG_BYTES or len(self.blocks) >= MAX_PICTURES:
             self.problems.append(
-                f"the {kind} block of {size} bytes is not archived: "
+                f"the {name} of {size} bytes is not archived: "
                 f"the limit is {MAX_TAG_BYTES} bytes in {MAX_PICTURES} blocks"
             )
-            return
+            return None
         file.seek(offset)
         data = file.read(size)
         if len(data) < size:
-            self.problems.append(f"the {kind} block says {size} bytes, has {len(data)}")
+            self.problems.append(f"the {name} says {size} bytes, has {len(data)}")
         self._n_bytes += len(data)
-        self.blocks.append((kind, data))
+        return data

@@ -15,50 +15,68 @@ from earzip.formats.tags.model import MAX_VALUES, BlockView, Found
 from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
 
 _ID3_IDS = (b"ID3 ", b"id3 ")
-# Chunks of a recording rather than of tags. They hold positions in the source's own samples.
+# Chunks that are named to the user and not read. Most hold positions in the source's own samples.
 _OTHER_METADATA = (b"bext", b"cue ", b"iXML", b"smpl", b"inst", b"cart", b"axml", b"_PMX", b"MARK")
+_WAV_PRECEDENCE = ("id3v2", "riff-info")
 MAX_RIFF = 0xFFFFFFFF + 8
 
 
 def find_wav_tags(file: BinaryIO) -> Found:
     """The ID3 and INFO chunks of a RIFF, RF64 or BW64 file."""
     found = Found()
+    blocks: list[tuple[str, int, int]] = []
     others = []
-    info = None
     for chunk, start, size in iff_chunks(file, _end(file), "little"):
-        if chunk in _ID3_IDS and not found.blocks:
-            found.take(file, "id3v2", start, size)
-        elif chunk == b"LIST" and info is None and size >= 4:
-            file.seek(start)
-            info = (start, size) if file.read(4) == b"INFO" else None
+        if chunk in _ID3_IDS:
+            blocks.append(("id3v2", start, size))
+        elif chunk == b"LIST" and _list_type(file, start, size) == b"INFO":
+            blocks.append(("riff-info", start, size))
         elif chunk in _OTHER_METADATA:
-            others.append(chunk.decode("ascii").strip())
-    if info:
-        found.take(file, "riff-info", *info)
-    if others:
-        found.problems.append(f"these chunks were not archived: {', '.join(others)}")
+            others.append(chunk)
+    for kind, start, size in sorted(blocks, key=lambda block: _WAV_PRECEDENCE.index(block[0])):
+        found.take(file, kind, start, size)
+    _note_others(found, others)
     return found
+
+
+def _list_type(file: BinaryIO, start: int, size: int) -> bytes:
+    file.seek(start)
+    return file.read(min(size, 4))
 
 
 def find_aiff_tags(file: BinaryIO) -> Found:
-    """The ID3 chunk of an AIFF or AIFF-C file, and its text chunks as one block."""
+    """The ID3 chunks of an AIFF or AIFF-C file, then its text chunks as one block."""
     found = Found()
-    texts: list[bytes] = []
+    id3: list[tuple[int, int]] = []
+    texts: list[tuple[bytes, int, int]] = []
     others = []
     for chunk, start, size in iff_chunks(file, _end(file), "big"):
-        if chunk in _ID3_IDS and not found.blocks:
-            found.take(file, "id3v2", start, size)
-        elif chunk.decode("latin-1") in AIFF_TEXT_IDS and len(texts) < 1000:
-            file.seek(start)
-            text = file.read(min(size, 1 << 16))
-            texts.append(chunk + struct.pack(">I", len(text)) + text + bytes(len(text) % 2))
+        if chunk in _ID3_IDS:
+            id3.append((start, size))
+        elif chunk.decode("latin-1") in AIFF_TEXT_IDS:
+            texts.append((chunk, start, size))
         elif chunk in _OTHER_METADATA:
-            others.append(chunk.decode("ascii").strip())
-    if texts:
-        found.blocks.append(("aiff-text", b"".join(texts)))
-    if others:
-        found.problems.append(f"these chunks were not archived: {', '.join(others)}")
+            others.append(chunk)
+    for start, size in id3:
+        found.take(file, "id3v2", start, size)
+    if block := b"".join(_text_chunk(file, found, *text) for text in texts):
+        found.blocks.append(("aiff-text", block))
+    _note_others(found, others)
     return found
+
+
+def _text_chunk(file: BinaryIO, found: Found, chunk: bytes, start: int, size: int) -> bytes:
+    """An AIFF chunk with its header and pad byte; nothing, and a problem, if it is too large."""
+    data = found.read(file, f"{chunk.decode('ascii').strip()} chunk", start, size)
+    if data is None:
+        return b""
+    return chunk + struct.pack(">I", len(data)) + data + bytes(len(data) % 2)
+
+
+def _note_others(found: Found, chunks: list[bytes]) -> None:
+    if chunks:
+        names = ", ".join(chunk.decode("ascii").strip() for chunk in dict.fromkeys(chunks))
+        found.problems.append(f"these chunks were not archived: {names}")
 
 
 def _end(file: BinaryIO) -> int:

@@ -312,6 +312,15 @@ def append_chunks(path, *chunks):
     return path
 
 
+def aiff_with(path, *chunks):
+    """A blank AIFF file with chunks (name, data) behind its sound."""
+    data = blank(path).read_bytes()
+    for name, text in chunks:
+        data += name + struct.pack(">I", len(text)) + text + bytes(len(text) % 2)
+    path.write_bytes(data[:4] + struct.pack(">I", len(data) - 8) + data[8:])
+    return path
+
+
 def chunk_of(path, name):
     """The data of the first chunk of a WAV file with that name, or None."""
     data = path.read_bytes()

@@ -27,6 +27,7 @@ from tests.formats.tags.tag_files import (
     MAKERS,
     MUSICBRAINZ_ID,
     VORBIS,
+    aiff_with,
     append_chunks,
     blank,
     chunk_of,
@@ -491,15 +492,55 @@ def test_wma_is_read(files):
 
 
 def test_aiff_text_chunks_are_read(tmp_path):
-    source = blank(tmp_path / "in.aiff")
-    data = source.read_bytes()
-    for name, text in ((b"NAME", b"Titel"), (b"AUTH", b"Anna"), (b"ANNO", b"eins")):
-        data += name + struct.pack(">I", len(text)) + text + bytes(len(text) % 2)
-    source.write_bytes(data[:4] + struct.pack(">I", len(data) - 8) + data[8:])
+    chunks = ((b"NAME", b"Titel"), (b"AUTH", b"Anna"), (b"ANNO", b"eins"))
+    source = aiff_with(tmp_path / "in.aiff", *chunks)
     tags = read_tags(source)
     assert tags.family == "aiff"
     assert tags.fields == {"title": ["Titel"], "artist": ["Anna"], "comment": ["eins"]}
     assert restored(source, tmp_path / "out.flac") == []
+
+
+def test_no_aiff_text_is_cut_or_left_out(tmp_path):
+    chunks = [(b"ANNO", b"a" * 100_000), *[(b"ANNO", b"%d" % i) for i in range(1_500)]]
+    tags = read_tags(aiff_with(tmp_path / "in.aiff", *chunks))
+    assert tags.problems == []
+    assert tags.fields["comment"] == [text.decode() for _, text in chunks]
+
+
+def test_aiff_text_past_the_end_is_named(tmp_path):
+    source = aiff_with(tmp_path / "in.aiff", (b"NAME", b"Titel"))
+    source.write_bytes(source.read_bytes()[:-3])
+    tags = read_tags(source)
+    assert tags.problems == ["the NAME chunk says 5 bytes, has 3"]
+    assert tags.fields == {"title": ["Tit"]}
+
+
+def test_id3_leads_whatever_the_order_of_chunks(tmp_path):
+    tag = chunk_of(tagged_id3(tmp_path / "other.wav"), b"id3 ")
+    info = info_chunk((b"INAM", b"not this\0"), (b"ISBJ", b"Thema\0"))
+    id3 = b"id3 " + struct.pack("<I", len(tag)) + tag
+    wav = append_chunks(blank(tmp_path / "in.wav"), info, id3)
+    aiff = aiff_with(tmp_path / "in.aiff", (b"NAME", b"not this"), (b"ID3 ", tag))
+    for source, kind in ((wav, "riff-info"), (aiff, "aiff-text")):
+        tags = read_tags(source)
+        assert tags.family == "id3"
+        assert [block.kind for block in tags.raw] == ["id3v2", kind]
+        assert tags.fields["title"] == ["Ein Stück ☃"]
+
+
+def test_further_info_and_id3_chunks_are_read_behind_the_first(tmp_path):
+    infos = [info_chunk((b"INAM", b"one\0")), info_chunk((b"INAM", b"two\0"), (b"IART", b"A\0"))]
+    source = append_chunks(blank(tmp_path / "in.wav"), *infos)
+    tags = read_tags(source)
+    assert tags.fields == {"title": ["one"], "artist": ["A"]}
+    assert len(tags.raw_bytes("riff-info")) == 2
+    losses = restored(source, tmp_path / "out.wav")
+    assert losses == ["1 more RIFF INFO chunk of the source; it stays in the archive"]
+    assert read_tags(tmp_path / "out.wav").fields == tags.fields
+
+    tag = chunk_of(tagged_id3(tmp_path / "other.wav"), b"id3 ")
+    source = aiff_with(tmp_path / "in.aiff", (b"ID3 ", tag), (b"ID3 ", tag))
+    assert len(read_tags(source).raw_bytes("id3v2")) == 2
 
 
 def test_flac_behind_an_id3_tag_keeps_both(tmp_path):
