@@ -17,6 +17,8 @@ from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TR
 _ID3_IDS = (b"ID3 ", b"id3 ")
 # Chunks that are named to the user and not read. Most hold positions in the source's own samples.
 _OTHER_METADATA = (b"bext", b"cue ", b"iXML", b"smpl", b"inst", b"cart", b"axml", b"_PMX", b"MARK")
+_COMMENTS = b"COMT"
+_MAX_COMMENT_BYTES = 1 << 20  # more than 100,000 empty ones
 _WAV_PRECEDENCE = ("id3v2", "riff-info")
 MAX_RIFF = 0xFFFFFFFF + 8
 
@@ -53,7 +55,7 @@ def find_aiff_tags(file: BinaryIO) -> Found:
     for chunk, start, size in iff_chunks(file, _end(file), "big"):
         if chunk in _ID3_IDS:
             id3.append((start, size))
-        elif chunk.decode("latin-1") in AIFF_TEXT_IDS:
+        elif chunk == _COMMENTS or chunk.decode("latin-1") in AIFF_TEXT_IDS:
             texts.append((chunk, start, size))
         elif chunk in _OTHER_METADATA:
             others.append(chunk)
@@ -84,15 +86,12 @@ def _end(file: BinaryIO) -> int:
 
 
 def parse_riff_info(block: bytes) -> BlockView:
-    """A LIST chunk's data of type INFO in neutral terms. Raises TagError if it is cut short.
-
-    The encoding is not stated anywhere: UTF-8 if it is valid, else Windows-1252.
-    """
+    """A LIST chunk's data of type INFO in neutral terms. Raises TagError if it is cut short."""
     view = BlockView()
     if block[:4] != b"INFO":
         raise TagError("the INFO list's type is missing")
-    for chunk, value in _info_entries(block[4:], "little"):
-        if not value:
+    for chunk, data in _entries(block[4:], "little"):
+        if not (value := _text(data)):
             continue
         if chunk in RIFF_INFO_TRACK_IDS:
             number, total = split_pair(value)
@@ -106,27 +105,57 @@ def parse_riff_info(block: bytes) -> BlockView:
 def parse_aiff_text(block: bytes) -> BlockView:
     """AIFF text chunks, one behind the other, in neutral terms. Raises TagError."""
     view = BlockView()
-    for chunk, value in _info_entries(block, "big"):
-        if value:
-            view.add(AIFF_TEXT_IDS.get(chunk, f"aiff_{chunk.strip()}"), value)
+    n_bytes = 0
+    for chunk, value in _entries(block, "big"):
+        if chunk == _COMMENTS.decode():
+            n_bytes += len(value)
+            if n_bytes > _MAX_COMMENT_BYTES:
+                raise TagError(f"more than {_MAX_COMMENT_BYTES} bytes of comments")
+            _add_comments(view, value)
+        elif text := _text(value):
+            view.add(AIFF_TEXT_IDS.get(chunk, f"aiff_{chunk.strip()}"), text)
     return view
 
 
-def _info_entries(data: bytes, byteorder: str) -> list[tuple[str, str]]:
-    entries: list[tuple[str, str]] = []
+def _add_comments(view: BlockView, data: bytes) -> None:
+    """Add the texts of a COMT chunk: a count, then time, marker, length and text of each.
+
+    One that ends early does not cost the other chunks' texts.
+    """
+    position = 2
+    for _ in range(int.from_bytes(data[:2], "big")):
+        header, position = data[position : position + 8], position + 8
+        time, marker, size = struct.unpack(">IHH", header.ljust(8, b"\0"))
+        value = data[position : position + size]
+        if len(header) < 8 or len(value) < size:
+            view.raw_only.append("comments that end early")
+            return
+        if text := _text(value):
+            view.add("comment", text)
+        if time or marker:
+            view.raw_only.append(f"time {time} and marker {marker} of a comment")
+        position += size + size % 2
+
+
+def _entries(data: bytes, byteorder: str) -> list[tuple[str, bytes]]:
+    entries: list[tuple[str, bytes]] = []
     position = 0
-    while position + 8 <= len(data) and len(entries) < MAX_VALUES:
+    while position + 8 <= len(data):
+        if len(entries) == MAX_VALUES:
+            raise TagError(f"more than {MAX_VALUES} entries")
         chunk = data[position : position + 4].decode("latin-1")
         (size,) = struct.unpack_from("<I" if byteorder == "little" else ">I", data, position + 4)
         value = data[position + 8 : position + 8 + size]
         if len(value) < size:
             raise TagError(f"the {chunk!r} entry says {size} bytes, has {len(value)}")
-        entries.append((chunk, _decode(value.split(b"\0")[0])))
+        entries.append((chunk, value))
         position += 8 + size + size % 2
     return entries
 
 
-def _decode(value: bytes) -> str:
+def _text(value: bytes) -> str:
+    """The text before the first zero byte: UTF-8 if it is valid, else Windows-1252."""
+    value = value.split(b"\0")[0]
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

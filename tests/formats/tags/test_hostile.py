@@ -152,7 +152,11 @@ MALFORMED = {
     "mp4-chpl": [bytes(8) + b"\xff", bytes(8) + b"\2" + bytes(8) + b"\xff"],
     "asf-objects": [b"x", bytes(24), bytes(16) + b"\xff" * 8],
     "riff-info": [b"", b"INFOINAM\xff\xff\xff\xff", b"INFX"],
-    "aiff-text": [b"NAME\xff\xff\xff\xff"],
+    "aiff-text": [
+        b"NAME\xff\xff\xff\xff",
+        b"NAME\0\0\0\0" * 20_001,
+        b"COMT\0\1\0\0" + bytes(1 << 16) + b"COMT\0\x0f\xff\xff" + bytes(1 << 20),
+    ],
 }
 
 

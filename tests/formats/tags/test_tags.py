@@ -500,6 +500,28 @@ def test_aiff_text_chunks_are_read(tmp_path):
     assert restored(source, tmp_path / "out.flac") == []
 
 
+def test_aiff_comments_are_read(tmp_path):
+    texts = [(0, 0, b"eins"), (3_000_000_000, 7, "zwölf".encode("cp1252")), (0, 0, b"")]
+    body = struct.pack(">H", len(texts))
+    for time, marker, text in texts:
+        body += struct.pack(">IHH", time, marker, len(text)) + text + bytes(len(text) % 2)
+    source = aiff_with(tmp_path / "in.aiff", (b"COMT", body), (b"NAME", b"Titel"))
+    tags = read_tags(source)
+    assert tags.problems == []
+    assert tags.fields == {"comment": ["eins", "zwölf"], "title": ["Titel"]}
+    assert tags.raw_only == {"aiff-text": ["time 3000000000 and marker 7 of a comment"]}
+    assert body in tags.raw_bytes("aiff-text")[0]
+    (loss,) = restored(source, tmp_path / "out.flac")
+    assert "time 3000000000 and marker 7" in loss
+
+
+@pytest.mark.parametrize("body", [b"\xff\xff", b"\0\1" + bytes(6) + b"\xff\xff", b"\0\1ab"])
+def test_aiff_comments_that_end_early_cost_no_title(tmp_path, body):
+    tags = read_tags(aiff_with(tmp_path / "in.aiff", (b"COMT", body), (b"NAME", b"Titel")))
+    assert tags.fields == {"title": ["Titel"]}
+    assert tags.raw_only == {"aiff-text": ["comments that end early"]}
+
+
 def test_no_aiff_text_is_cut_or_left_out(tmp_path):
     chunks = [(b"ANNO", b"a" * 100_000), *[(b"ANNO", b"%d" % i) for i in range(1_500)]]
     tags = read_tags(aiff_with(tmp_path / "in.aiff", *chunks))
