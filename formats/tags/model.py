@@ -37,6 +37,7 @@ KINDS = {
     "mp4-ilst": ("mp4", "MP4 tag"),
     "mp4-chpl": ("mp4", "MP4 chapter list"),
     "riff-info": ("riff-info", "RIFF INFO chunk"),
+    "riff-bext": ("riff-bext", "Broadcast WAV chunk"),
     "aiff-text": ("aiff", "AIFF text chunks"),
     "asf-objects": ("asf", "ASF tag"),
 }

@@ -244,6 +244,17 @@ RIFF_INFO_IDS = {
 }
 RIFF_INFO_TRACK_IDS = ("ITRK", "IPRT", "TRCK")  # taggers disagree
 
+# Texts of a bext chunk in their order, the coding history last. Picard and TagLib have no names for
+# them: these are FFmpeg's, whose "origination_date" becomes a date.
+BEXT_TEXTS = (
+    "description",
+    "originator",
+    "originator_reference",
+    "date",
+    "origination_time",
+    "coding_history",
+)
+
 AIFF_TEXT_IDS = {"(c) ": "copyright", "ANNO": "comment", "AUTH": "artist", "NAME": "title"}
 
 # Other spellings in Vorbis comments of what ID3 has a frame of its own for.

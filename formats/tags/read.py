@@ -13,6 +13,7 @@ from earzip.formats.containers.spans import SpanFile
 from earzip.formats.containers.walk import MAX_PARTS
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
+from earzip.formats.tags.bext import parse_bext
 from earzip.formats.tags.flac import find_flac_tags, parse_cuesheet
 from earzip.formats.tags.id3 import parse_id3v1, parse_id3v2
 from earzip.formats.tags.model import (
@@ -58,6 +59,7 @@ PARSERS: dict[str, Callable[[bytes], BlockView]] = {
     "mp4-chpl": parse_mp4_chapters,
     "mp4-ilst": parse_mp4_items,
     "ogg-comment": parse_comments,
+    "riff-bext": parse_bext,
     "riff-info": parse_riff_info,
 }
 

@@ -1,4 +1,4 @@
-"""Tags of WAV and AIFF files: chunks with ID3, RIFF INFO or AIFF text, found and written.
+"""Tags of WAV and AIFF files: chunks with ID3, RIFF INFO, bext or AIFF text, found and written.
 
 mutagen reads the ID3 chunk's contents only, neither RIFF INFO nor RF64.
 """
@@ -15,16 +15,17 @@ from earzip.formats.tags.model import MAX_VALUES, BlockView, Found
 from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
 
 _ID3_IDS = (b"ID3 ", b"id3 ")
-# Chunks that are named to the user and not read. Most hold positions in the source's own samples.
+# Chunks that are named to the user and not read, bext in AIFF files only. Most hold positions in
+# the source's own samples.
 _OTHER_METADATA = (b"bext", b"cue ", b"iXML", b"smpl", b"inst", b"cart", b"axml", b"_PMX", b"MARK")
 _COMMENTS = b"COMT"
 _MAX_COMMENT_BYTES = 1 << 20  # more than 100,000 empty ones
-_WAV_PRECEDENCE = ("id3v2", "riff-info")
+_WAV_PRECEDENCE = ("id3v2", "riff-info", "riff-bext")
 MAX_RIFF = 0xFFFFFFFF + 8
 
 
 def find_wav_tags(file: BinaryIO) -> Found:
-    """The ID3 and INFO chunks of a RIFF, RF64 or BW64 file."""
+    """The ID3, INFO and bext chunks of a RIFF, RF64 or BW64 file."""
     found = Found()
     blocks: list[tuple[str, int, int]] = []
     others = []
@@ -33,6 +34,8 @@ def find_wav_tags(file: BinaryIO) -> Found:
             blocks.append(("id3v2", start, size))
         elif chunk == b"LIST" and _list_type(file, start, size) == b"INFO":
             blocks.append(("riff-info", start, size))
+        elif chunk == b"bext":
+            blocks.append(("riff-bext", start, size))
         elif chunk in _OTHER_METADATA:
             others.append(chunk)
     for kind, start, size in sorted(blocks, key=lambda block: _WAV_PRECEDENCE.index(block[0])):
@@ -91,7 +94,7 @@ def parse_riff_info(block: bytes) -> BlockView:
     if block[:4] != b"INFO":
         raise TagError("the INFO list's type is missing")
     for chunk, data in _entries(block[4:], "little"):
-        if not (value := _text(data)):
+        if not (value := unmarked_text(data)):
             continue
         if chunk in RIFF_INFO_TRACK_IDS:
             number, total = split_pair(value)
@@ -112,7 +115,7 @@ def parse_aiff_text(block: bytes) -> BlockView:
             if n_bytes > _MAX_COMMENT_BYTES:
                 raise TagError(f"more than {_MAX_COMMENT_BYTES} bytes of comments")
             _add_comments(view, value)
-        elif text := _text(value):
+        elif text := unmarked_text(value):
             view.add(AIFF_TEXT_IDS.get(chunk, f"aiff_{chunk.strip()}"), text)
     return view
 
@@ -130,7 +133,7 @@ def _add_comments(view: BlockView, data: bytes) -> None:
         if len(header) < 8 or len(value) < size:
             view.raw_only.append("comments that end early")
             return
-        if text := _text(value):
+        if text := unmarked_text(value):
             view.add("comment", text)
         if time or marker:
             view.raw_only.append(f"time {time} and marker {marker} of a comment")
@@ -153,8 +156,11 @@ def _entries(data: bytes, byteorder: str) -> list[tuple[str, bytes]]:
     return entries
 
 
-def _text(value: bytes) -> str:
-    """The text before the first zero byte: UTF-8 if it is valid, else Windows-1252."""
+def unmarked_text(value: bytes) -> str:
+    """The text before the first zero byte; its encoding is not stated.
+
+    UTF-8 if it is valid, else Windows-1252.
+    """
     value = value.split(b"\0")[0]
     try:
         return value.decode("utf-8")

@@ -306,6 +306,20 @@ def info_chunk(*entries):
     return b"LIST" + struct.pack("<I", len(body)) + body
 
 
+def bext_chunk():
+    """A bext chunk of version 2 with everything in it, with its header."""
+    texts = ("Glocken, außen".encode("cp1252"), b"Anna", b"DEABC0001", b"1999-05-01", b"12:34:56")
+    loudness = struct.pack("<5h", -2300, 700, -100, -2000, -2100)
+    numbers = (44_100 * 3600, 2, bytes(range(1, 65)), loudness)
+    body = struct.pack("<256s32s32s10s8sQH64s10s180x", *texts, *numbers)
+    body += b"A=PCM,F=44100,W=16,M=stereo\r\n"
+    return b"bext" + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+
+
+def tagged_bext(path):
+    return append_chunks(blank(path), bext_chunk())
+
+
 def append_chunks(path, *chunks):
     data = path.read_bytes() + b"".join(chunks)
     path.write_bytes(data[:4] + struct.pack("<I", len(data) - 8) + data[8:])
@@ -346,6 +360,7 @@ MAKERS = {
     "mp3": tagged_id3,
     "wav": tagged_id3,
     "aiff": tagged_id3,
+    "bext.wav": tagged_bext,
     "m4a": tagged_mp4,
     "ape.mp3": tagged_ape,
     "wma": tagged_wma,

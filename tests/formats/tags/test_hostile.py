@@ -152,6 +152,7 @@ MALFORMED = {
     "mp4-chpl": [bytes(8) + b"\xff", bytes(8) + b"\2" + bytes(8) + b"\xff"],
     "asf-objects": [b"x", bytes(24), bytes(16) + b"\xff" * 8],
     "riff-info": [b"", b"INFOINAM\xff\xff\xff\xff", b"INFX"],
+    "riff-bext": [b"", b"abcd", bytes(601)],
     "aiff-text": [
         b"NAME\xff\xff\xff\xff",
         b"NAME\0\0\0\0" * 20_001,
