@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +10,6 @@ from typing import BinaryIO
 from earzip.errors import TagError
 from earzip.formats.containers.outer import leading_tags, trailing_tags
 from earzip.formats.containers.spans import SpanFile
-from earzip.formats.containers.walk import MAX_PARTS
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags.bext import parse_bext
@@ -32,14 +31,13 @@ from earzip.formats.tags.ogg import find_ogg_tags
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags.raw import cut_pictures
 from earzip.formats.tags.riff import find_aiff_tags, find_wav_tags, parse_aiff_text, parse_riff_info
+from earzip.formats.tags.unread import UNREAD_OUTER, unread_tags
 from earzip.formats.tags.vorbis import parse_comments, picture_spans
 
 _MAX_RAW_ONLY = 200  # names kept of fields without a neutral counterpart
 _MAX_PROBLEMS = 20
 _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats whose own tag is APEv2
-_UNREAD_OUTER = {"lyrics3": "Lyrics3 tag", "id3v1+": "enhanced ID3v1 tag"}
-_MAX_ANNOTATION = 1 << 16
 _COMMENT_KINDS = ("flac-comment", "ogg-comment")
 
 
@@ -90,7 +88,7 @@ def _find(file: BinaryIO) -> Found:
     head = inner.read(16)
     inside = _find_inside(inner, head)
     found = inside or Found()
-    if problem := _unread_tags(inner, head):
+    if problem := unread_tags(inner, head):
         found.problems.append(problem)
     outer = [*leading, *trailing]
     if head[:4] in _APE_FIRST:
@@ -99,7 +97,7 @@ def _find(file: BinaryIO) -> Found:
         if tag.kind in PARSERS:
             found.take(file, tag.kind, tag.start, tag.size)
         else:
-            found.problems.append(f"the {_UNREAD_OUTER[tag.kind]} is not archived")
+            found.problems.append(f"the {UNREAD_OUTER[tag.kind]} is not archived")
     if inside is None or head[:4] == b"fLaC":  # other containers end where they say, in any bytes
         note_cut_ape_tag(file, end, found)
     return found
@@ -121,35 +119,6 @@ def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
     elif head[4:8] in _MP4_ATOMS:
         found = find_mp4_tags(file)
     return found
-
-
-def _unread_tags(file: BinaryIO, head: bytes) -> str | None:
-    """A sentence about a container whose own tags are not read, if it has or may have some."""
-    if head[:4] == b"\x1aE\xdf\xa3":
-        return "tags, chapters and pictures of Matroska files are not archived"
-    if head[:4] == b".snd":
-        file.seek(24)
-        n_annotation = min(int.from_bytes(head[4:8], "big") - 24, _MAX_ANNOTATION)
-        if n_annotation > 0 and file.read(n_annotation).strip(b"\0 "):
-            return "the annotation of the AU file is not archived"
-    if head[:4] == b"caff":
-        for chunk, _start, _size in _caf_chunks(file):
-            if chunk == b"info":
-                return "the tags (info chunk) of the CAF file are not archived"
-    return None
-
-
-def _caf_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Type, start and size of each chunk's data of a CAF file, at most MAX_PARTS."""
-    position = 8
-    for _ in range(MAX_PARTS):
-        file.seek(position)
-        header = file.read(12)
-        size = int.from_bytes(header[4:], "big", signed=True)
-        if len(header) < 12 or size < 0:  # −1: sound to the end of the file
-            return
-        yield header[:4], position + 12, size
-        position += 12 + size
 
 
 def tag_set(found: Found) -> TagSet:

@@ -13,11 +13,9 @@ from earzip.errors import TagError
 from earzip.formats.containers.walk import iff_chunks
 from earzip.formats.tags.model import MAX_VALUES, BlockView, Found
 from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
+from earzip.formats.tags.unread import UNREAD_CHUNKS
 
 _ID3_IDS = (b"ID3 ", b"id3 ")
-# Chunks that are named to the user and not read, bext in AIFF files only. Most hold positions in
-# the source's own samples.
-_OTHER_METADATA = (b"bext", b"cue ", b"iXML", b"smpl", b"inst", b"cart", b"axml", b"_PMX", b"MARK")
 _COMMENTS = b"COMT"
 _MAX_COMMENT_BYTES = 1 << 20  # more than 100,000 empty ones
 _WAV_PRECEDENCE = ("id3v2", "riff-info", "riff-bext")
@@ -36,7 +34,7 @@ def find_wav_tags(file: BinaryIO) -> Found:
             blocks.append(("riff-info", start, size))
         elif chunk == b"bext":
             blocks.append(("riff-bext", start, size))
-        elif chunk in _OTHER_METADATA:
+        elif chunk in UNREAD_CHUNKS:
             others.append(chunk)
     for kind, start, size in sorted(blocks, key=lambda block: _WAV_PRECEDENCE.index(block[0])):
         found.take(file, kind, start, size)
@@ -60,7 +58,7 @@ def find_aiff_tags(file: BinaryIO) -> Found:
             id3.append((start, size))
         elif chunk == _COMMENTS or chunk.decode("latin-1") in AIFF_TEXT_IDS:
             texts.append((chunk, start, size))
-        elif chunk in _OTHER_METADATA:
+        elif chunk in UNREAD_CHUNKS:
             others.append(chunk)
     for start, size in id3:
         found.take(file, "id3v2", start, size)

@@ -1,4 +1,7 @@
-"""Messages that docs/faq.md quotes are those of the source; … stands for what varies."""
+"""docs/faq.md quotes messages as they are in the source, and names all that is not read.
+
+In a message … stands for what varies.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import cache
 
 import pytest
 
+from earzip.formats.tags.unread import UNREAD_CHUNKS, UNREAD_CONTAINERS, UNREAD_OUTER
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "faq.md"
@@ -49,3 +53,11 @@ def test_a_quoted_message_is_in_the_source(message):
 
 def test_messages_are_quoted():
     assert len(_quoted()) > 10
+
+
+def test_what_is_not_read_is_listed():
+    section = PAGE.read_text().partition("\n## What is not read\n")[2].partition("\n## ")[0]
+    chunks = [f"`{chunk.decode().strip()}`" for chunk in UNREAD_CHUNKS]
+    outer = [name.removesuffix(" tag") for name in UNREAD_OUTER.values()]
+    names = [*chunks, *outer, *UNREAD_CONTAINERS.values()]
+    assert [name for name in names if name not in section] == []

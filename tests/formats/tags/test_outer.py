@@ -125,6 +125,7 @@ def test_what_only_looks_like_a_lyrics3_tag_is_sound(tmp_path):
         ("in.mka", "tags, chapters and pictures of Matroska files are not archived"),
         ("in.caf", "the tags (info chunk) of the CAF file are not archived"),
         ("in.au", "the annotation of the AU file is not archived"),
+        ("in.w64", "tags and markers of the W64 file are not archived"),
     ],
 )
 def test_tags_of_containers_that_are_not_read_are_named(tmp_path, name, problem):
@@ -132,6 +133,9 @@ def test_tags_of_containers_that_are_not_read_are_named(tmp_path, name, problem)
     command = ["ffmpeg", "-v", "error", "-i", wav, "-metadata", "title=T", tmp_path / name]
     subprocess.run(command, check=True)
     path = tmp_path / name
+    if name.endswith("w64"):
+        guid = b"bext" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+        path.write_bytes(path.read_bytes() + guid + struct.pack("<Q", 24 + 8) + bytes(8))
     if name.endswith("au"):
         data = path.read_bytes()
         offset = struct.unpack_from(">I", data, 4)[0]
@@ -142,7 +146,7 @@ def test_tags_of_containers_that_are_not_read_are_named(tmp_path, name, problem)
     assert read_tags(path).problems == [problem]
 
 
-@pytest.mark.parametrize("name", ["in.caf", "in.au"])
+@pytest.mark.parametrize("name", ["in.caf", "in.au", "in.w64"])
 def test_untagged_containers_are_not_complained_of(tmp_path, name):
     wav = blank(tmp_path / "in.wav")
     options = ["-bitexact", "-map_metadata", "-1"]
