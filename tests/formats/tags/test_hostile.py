@@ -132,6 +132,7 @@ MALFORMED = {
         b"ID3\x09\0\0\0\0\0\0",
         b"ID3\4\0\0\xff\0\0\0",
     ],
+    "id3v1": [b"", b"TAG", bytes(128)],
     "apev2": [
         b"",
         b"APETAGEX",
