@@ -1,4 +1,7 @@
-"""APEv2 tags of MP3, Monkey's Audio, WavPack and Musepack files, parsed; see outer_tags for finding."""
+"""APEv2 tags of MP3, Monkey's Audio, WavPack and Musepack files, parsed.
+
+`earzip.formats.containers.outer` finds them.
+"""
 
 from __future__ import annotations
 

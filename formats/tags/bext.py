@@ -31,5 +31,5 @@ def parse_bext(block: bytes) -> BlockView:
     if version and any(umid):
         view.raw_only.append("UMID")
     if version >= _LOUDNESS_VERSION and any(loudness):
-        view.raw_only.append("loudness values")
+        view.raw_only.append("loudness")
     return view

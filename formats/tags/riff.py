@@ -129,12 +129,12 @@ def _add_comments(view: BlockView, data: bytes) -> None:
         time, marker, size = struct.unpack(">IHH", header.ljust(8, b"\0"))
         value = data[position : position + size]
         if len(header) < 8 or len(value) < size:
-            view.raw_only.append("comments that end early")
+            view.raw_only.append("rest of the comments, which end early,")
             return
         if text := unmarked_text(value):
             view.add("comment", text)
         if time or marker:
-            view.raw_only.append(f"time {time} and marker {marker} of a comment")
+            view.raw_only.append(f"place of a comment (time {time}, marker {marker})")
         position += size + size % 2
 
 

@@ -258,7 +258,7 @@ def raw_only_losses(
 ) -> list[str]:
     """A sentence for each part without neutral form of the kinds not among ``written``."""
     return [
-        f"{kind_name(kind)}: {name} cannot be stored in {target}; it stays in the archive"
+        f"{kind_name(kind)}: {name} is not written to {target}; it stays in the archive"
         for kind, names in raw_only.items()
         if kind not in written
         for name in names

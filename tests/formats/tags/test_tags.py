@@ -510,17 +510,17 @@ def test_aiff_comments_are_read(tmp_path):
     tags = read_tags(source)
     assert tags.problems == []
     assert tags.fields == {"comment": ["eins", "zwölf"], "title": ["Titel"]}
-    assert tags.raw_only == {"aiff-text": ["time 3000000000 and marker 7 of a comment"]}
+    assert tags.raw_only == {"aiff-text": ["place of a comment (time 3000000000, marker 7)"]}
     assert body in tags.raw_bytes("aiff-text")[0]
     (loss,) = restored(source, tmp_path / "out.flac")
-    assert "time 3000000000 and marker 7" in loss
+    assert "place of a comment (time 3000000000, marker 7) is not written" in loss
 
 
 @pytest.mark.parametrize("body", [b"\xff\xff", b"\0\1" + bytes(6) + b"\xff\xff", b"\0\1ab"])
 def test_aiff_comments_that_end_early_cost_no_title(tmp_path, body):
     tags = read_tags(aiff_with(tmp_path / "in.aiff", (b"COMT", body), (b"NAME", b"Titel")))
     assert tags.fields == {"title": ["Titel"]}
-    assert tags.raw_only == {"aiff-text": ["comments that end early"]}
+    assert tags.raw_only == {"aiff-text": ["rest of the comments, which end early,"]}
 
 
 def test_no_aiff_text_is_cut_or_left_out(tmp_path):
@@ -577,7 +577,7 @@ def test_broadcast_wav_chunk_is_read(files, tmp_path):
         "origination_time": ["12:34:56"],
         "coding_history": ["A=PCM,F=44100,W=16,M=stereo"],
     }
-    names = ["time reference 158760000", "UMID", "loudness values"]
+    names = ["time reference 158760000", "UMID", "loudness"]
     assert tags.raw_only == {"riff-bext": names}
     assert tags.raw_bytes("riff-bext") == [chunk_of(files["bext.wav"], b"bext")]
     target = tmp_path / "out.wav"
