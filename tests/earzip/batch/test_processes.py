@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -159,9 +158,8 @@ def test_killed_at_once_is_killed_at_once(tmp_path):
         StandInTask(), [Placement(rank, Runtime("cpu", threads=1)) for rank in range(2)]
     )
     threading.Timer(4.0, backend.kill).start()
-    began = time.monotonic()
     report = run_batch(
         plan_of(tmp_path, "l"), lambda _n: backend, lambda _r, _j: None, stop=StopSignal()
     )
-    assert time.monotonic() - began < 25  # of the 30 s that it would take
     assert report.exit_code == 1
+    assert not (tmp_path / "out" / "l.earz").exists()  # it would be, after half a minute

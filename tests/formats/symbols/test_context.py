@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -288,22 +289,34 @@ FULL = {"n_sparse": N_LATENTS, "sounding": b"\xff" * (N_LATENTS // 8), "counts":
 )
 def test_the_largest_segments_take_bounded_memory_and_time(data: bytes) -> None:
     assert len(data) <= MAX_SEGMENT_BYTES
+    written = raw(np.full((N_LATENTS, N_FRAMES), -3, np.int32))
+    assert cpu_s(data, N_LATENTS, N_FRAMES) < 5 * cpu_s(written, N_LATENTS, N_FRAMES)
     tracemalloc.start()
-    began = time.process_time()
-    try:
+    with suppress(DamagedArchiveError):
         unpack(data, CONTEXT, N_LATENTS, N_FRAMES)
-    except DamagedArchiveError:
-        pass
-    finally:
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert peak < 120e6
-    assert time.process_time() - began < 4
 
 
-def test_the_longest_segment_is_read_in_seconds() -> None:
-    symbols = np.ones((MAX_SEGMENT_BYTES // 2 // MAX_CONTEXT_FRAMES, MAX_CONTEXT_FRAMES), np.int32)
-    data = raw(symbols)
-    began = time.process_time()
-    np.testing.assert_array_equal(unpack(data, CONTEXT, *symbols.shape), symbols)
-    assert time.process_time() - began < 4
+def test_reading_takes_time_in_proportion_to_the_frames() -> None:
+    n_latents = MAX_SEGMENT_BYTES // 2 // MAX_CONTEXT_FRAMES
+    whole, half = (
+        np.ones((n_latents, n), np.int32) for n in (MAX_CONTEXT_FRAMES, MAX_CONTEXT_FRAMES // 2)
+    )
+    data = raw(whole)
+    np.testing.assert_array_equal(unpack(data, CONTEXT, *whole.shape), whole)
+    assert cpu_s(data, *whole.shape) < 3 * cpu_s(
+        raw(half), *half.shape
+    )  # 4 if it went by the square
+
+
+def cpu_s(data: bytes, n_latents: int, n_frames: int) -> float:
+    """The least CPU time of three in which ``data`` is read or refused."""
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        with suppress(DamagedArchiveError):
+            unpack(data, CONTEXT, n_latents, n_frames)
+        times.append(time.process_time() - began)
+    return min(times)
