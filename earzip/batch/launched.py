@@ -261,16 +261,25 @@ class _WorkerLink:
 
 
 class LaunchedBackend(Backend):
-    """All processes of a launcher, as rank 0 sees them; this process works at ``placement``."""
+    """All processes of a launcher, as rank 0 sees them; this process works at ``placement``.
+
+    One that has not been received of for ``timeout_s`` is taken to be dead.
+    """
 
     def __init__(
-        self, rendezvous: Rendezvous, task: Task, placement: Placement, n_threads: int = 1
+        self,
+        rendezvous: Rendezvous,
+        task: Task,
+        placement: Placement,
+        n_threads: int = 1,
+        timeout_s: float = _TIMEOUT_S,
     ) -> None:
         super().__init__()
         self._rendezvous = rendezvous
         self._task = task
         self._placement = placement
         self._n_threads = n_threads
+        self._timeout_s = timeout_s
         self._at_work: set[int] = set()
         self._last_heartbeats: dict[int, tuple[bytes, float]] = {}
         self._looked_at = 0.0
@@ -332,16 +341,16 @@ class LaunchedBackend(Backend):
             last, since = self._last_heartbeats.setdefault(rank, (heartbeats, now))
             if heartbeats != last:
                 self._last_heartbeats[rank] = heartbeats, now
-            elif now - since > self._timeout_s(heartbeats):
+            elif now - since > self._longest_silence_s(heartbeats):
                 self._rendezvous.n_lost_workers += 1
                 return Exited(rank, f"sent no heartbeat for {now - since:.0f} s")
         return None
 
-    def _timeout_s(self, heartbeats: bytes) -> float:
+    def _longest_silence_s(self, heartbeats: bytes) -> float:
         if self._stop.requested:
             return _TIMEOUT_AT_STOP_S
         # A process without a first heartbeat is still loading.
-        return _TIMEOUT_S if heartbeats else _RENDEZVOUS_TIMEOUT.total_seconds()
+        return self._timeout_s if heartbeats else _RENDEZVOUS_TIMEOUT.total_seconds()
 
 
 def run_worker(

@@ -175,10 +175,11 @@ class WindowBatches(WindowEngine):
     one batch computes, the next is gathered and copied to the device.
     """
 
-    def __init__(self, device: torch.device, batch_size: int) -> None:
+    def __init__(self, device: torch.device, batch_size: int, linger_s: float = LINGER_S) -> None:
         super().__init__(in_flight=_MAX_RUNNING * batch_size)
         self._device = device
         self._batch_size = batch_size
+        self._linger_s = linger_s
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._changed = threading.Condition()
         self._queues: dict[_Kind, _Queue] = {}
@@ -269,7 +270,7 @@ class WindowBatches(WindowEngine):
             if not queue.submitted:
                 continue
             is_full = len(queue.submitted) >= self._batch_size
-            wait_s = 0.0 if is_full else queue.changed_at + LINGER_S - now
+            wait_s = 0.0 if is_full else queue.changed_at + self._linger_s - now
             if wait_s <= 0 and (is_full or not queue.n_running):
                 due[queue.submitted[0].at] = kind
             elif not queue.n_running:

@@ -30,10 +30,10 @@ class TagPart:
     pictures: tuple[int, ...]  # for each picture of the payload, the picture part that holds it
 
 
-def pack_tag_part(part: TagPart) -> bytes:
+def pack_tag_part(part: TagPart, max_bytes: int = MAX_TAGS_BYTES) -> bytes:
     """Return the bytes of ``part`` before compression; the inverse of `unpack_tag_part`.
 
-    Raises `TagError` where they pass the limits of the format.
+    Raises `TagError` where they pass the limits of the format, of which ``max_bytes`` is one.
     """
     _require_at_most(len(part.blocks), MAX_BLOCKS, "tag blocks")
     _require_at_most(len(part.pictures), MAX_PICTURES, "pictures")
@@ -49,7 +49,7 @@ def pack_tag_part(part: TagPart) -> bytes:
         raise TagError("tags hold text that is not Unicode") from error
     _require_at_most(len(text), MAX_TAG_JSON_BYTES, "bytes of tags as JSON")
     raw = b"".join((_JSON_LENGTH.pack(len(text)), text, *part.blocks))
-    _require_at_most(len(raw), MAX_TAGS_BYTES, "bytes of tag blocks")
+    _require_at_most(len(raw), max_bytes, "bytes of tag blocks")
     return raw
 
 

@@ -43,9 +43,16 @@ class ArchiveWriter:
     memory, those of a long track in an unnamed file in the target's folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        replace: bool = True,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
         self.path = Path(path)
         self._replace = replace
+        self._piece_bytes = piece_bytes
         self._index = bytearray()
         self._raw_bytes: list[int] = []
         self._sound_bytes = 0
@@ -112,7 +119,7 @@ class ArchiveWriter:
             index += pack_index_entry(PartKind.TAGS, tag_frame)
         for image in images:
             index += pack_index_entry(PartKind.PICTURE, image)
-        pieces = ExactPieces(exact, self.path) if exact else None
+        pieces = ExactPieces(exact, self.path, self._piece_bytes) if exact else None
         if pieces:
             index += pieces.index
         header_frame = compress_frame(header.to_bytes(), dictionary=True)
@@ -185,16 +192,23 @@ class ExactPieces:
     `TargetError` and `SourceError`.
     """
 
-    def __init__(self, file: BinaryIO, target: Path) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        target: Path,
+        piece_bytes: int = PIECE_BYTES,
+        max_pieces: int = _MAX_PIECES,
+    ) -> None:
         self._file = file
+        self._piece_bytes = piece_bytes
         self.index = b""
         self.n_bytes = 0
         for piece in self._pieces():
             self.index += pack_index_entry(PartKind.EXACT, piece)
             self.n_bytes += len(piece)
-            if len(self.index) > _MAX_PIECES * INDEX_ENTRY_BYTES:
+            if len(self.index) > max_pieces * INDEX_ENTRY_BYTES:
                 raise TargetError(
-                    f"the exact copy has more than {_MAX_PIECES * PIECE_BYTES} bytes", target
+                    f"the exact copy has more than {max_pieces * piece_bytes} bytes", target
                 )
 
     def __iter__(self) -> Iterator[bytes]:
@@ -209,7 +223,7 @@ class ExactPieces:
     def _pieces(self) -> Iterator[bytes]:
         try:
             self._file.seek(0)
-            while piece := self._file.read(PIECE_BYTES):
+            while piece := self._file.read(self._piece_bytes):
                 yield piece
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror}", self._name) from error

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch import launched
 from earzip.batch.launched import Launch, LaunchedBackend, Rendezvous
 from earzip.batch.plan import Plan
 from earzip.batch.run import run_batch
@@ -77,12 +76,17 @@ def _run(
     *,
     stop: StopSignal | None = None,
     n_threads: int = 1,
+    timeout_s: float = 30.0,
 ) -> Report:
     launch = Launch.from_environment()
     assert launch
     with Rendezvous(launch) as rendezvous:
         backend = LaunchedBackend(
-            rendezvous, StandInTask(), Placement(0, Runtime("cpu", threads=1)), n_threads
+            rendezvous,
+            StandInTask(),
+            Placement(0, Runtime("cpu", threads=1)),
+            n_threads,
+            timeout_s,
         )
         return run_batch(
             plan,
@@ -112,20 +116,18 @@ def test_others_go_home_when_there_is_nothing_to_do(start, tmp_path):
     assert other.wait(timeout=30) == 0
 
 
-def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launched, "_TIMEOUT_S", 3.0)
+def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path):
     start("dies")
     records = []
-    report = _run(_plan(tmp_path, "acd"), records.append)
+    report = _run(_plan(tmp_path, "acd"), records.append, timeout_s=3.0)
     assert [record.rank for record in records] == [0, 0, 0]
     assert report.exit_code == 0
 
 
-def test_files_in_the_hands_of_a_dead_process_are_on_record(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(launched, "_TIMEOUT_S", 3.0)
+def test_files_in_the_hands_of_a_dead_process_are_on_record(start, tmp_path):
     start()
     records = []
-    report = _run(_plan(tmp_path, "xxac"), records.append)
+    report = _run(_plan(tmp_path, "xxac"), records.append, timeout_s=3.0)
     (lost,) = (record for record in records if record.status is FileStatus.FAILED)
     assert lost.source.name == "x"
     assert re.fullmatch(

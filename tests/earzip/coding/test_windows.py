@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip.coding import windows
-from earzip.coding.windows import SingleWindows, WindowBatches, WindowEngine
+from earzip.coding.windows import LINGER_S, SingleWindows, WindowBatches, WindowEngine
 from earzip.errors import DeviceError
 from earzip.models.store import find_model, load_codec
 from earzip.runtime import Runtime
@@ -48,19 +47,17 @@ def track(*values: float) -> Iterator[tuple[Window, float]]:
 
 
 @pytest.fixture
-def engine() -> Iterator[WindowBatches]:
-    engine = WindowBatches(torch.device("cpu"), BATCH)
+def engine(request: pytest.FixtureRequest) -> Iterator[WindowBatches]:
+    engine = WindowBatches(torch.device("cpu"), BATCH, getattr(request, "param", LINGER_S))
     yield engine
     engine.close()
 
 
-@pytest.fixture
-def full_batches_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a batch that is not full wait longer than any test."""
-    monkeypatch.setattr(windows, "LINGER_S", NEVER)
+full_batches_only = pytest.mark.parametrize("engine", [NEVER], indirect=True, ids=["full batches"])
+"""Lets a batch that is not full wait longer than any test."""
 
 
-@pytest.mark.usefixtures("full_batches_only")
+@full_batches_only
 def test_tracks_share_a_batch(engine: WindowBatches) -> None:
     network = Doubling()
     with ThreadPoolExecutor(4) as threads:
@@ -101,7 +98,7 @@ def test_a_batch_that_does_not_fill_runs_at_its_full_size(engine: WindowBatches)
     assert network.sizes == {BATCH}
 
 
-@pytest.mark.usefixtures("full_batches_only")
+@full_batches_only
 def test_windows_of_another_network_or_shape_are_not_mixed_in(engine: WindowBatches) -> None:
     first, second = Doubling(), Doubling()
     futures = [
@@ -133,7 +130,7 @@ def test_what_does_not_fill_a_batch_does_not_wait_for_ever_behind_full_ones(
         is_enough.set()
 
 
-@pytest.mark.usefixtures("full_batches_only")
+@full_batches_only
 def test_a_track_that_ends_early_leaves_nothing_behind(engine: WindowBatches) -> None:
     network = Doubling()
     ended = engine.computed(network, track(*range(1, 100)))
@@ -148,7 +145,7 @@ def test_a_track_that_ends_early_leaves_nothing_behind(engine: WindowBatches) ->
     assert network.batches == [[1, 2, 3, 4], [5, 6, 7, 8], [101, 102, 103, 104]]
 
 
-@pytest.mark.usefixtures("full_batches_only")
+@full_batches_only
 def test_a_track_whose_reading_fails_cancels_its_own_windows_only(engine: WindowBatches) -> None:
     network = Doubling()
 
@@ -175,7 +172,7 @@ def failing_at(value: float, error: Exception) -> Callable[[Tensor], Tensor]:
     return network
 
 
-@pytest.mark.usefixtures("full_batches_only")
+@full_batches_only
 def test_an_error_reaches_its_batch_only(engine: WindowBatches) -> None:
     network = failing_at(6, ValueError("no such thing"))
     values = [1, 2, 3, 4, *([5, 6, 7, 8] * 3), 9, 10, 11, 12]
@@ -196,7 +193,7 @@ def test_too_little_memory_names_the_option(engine: WindowBatches) -> None:
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-@pytest.mark.usefixtures("full_batches_only")
+@full_batches_only
 def test_closing_cancels_what_waits(engine: WindowBatches) -> None:
     network = Doubling()
     future = engine.submit(network, window(1))

@@ -21,7 +21,7 @@ from earzip.formats.archive.header import (
     SourceRecord,
 )
 from earzip.formats.archive.layout import ArchiveSizes
-from earzip.formats.archive.writer import ArchiveWriter
+from earzip.formats.archive.writer import PIECE_BYTES, ArchiveWriter
 from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import CONTEXT, PACKED, pack
 
@@ -88,11 +88,13 @@ def symbols_of(header: Header, i: int) -> NDArray[np.int32]:
     return symbols
 
 
-def write_sample(path: Path, header: Header | None = None, **content: Any) -> ArchiveSizes:
+def write_sample(
+    path: Path, header: Header | None = None, piece_bytes: int = PIECE_BYTES, **content: Any
+) -> ArchiveSizes:
     """Write an archive of ``header`` with two tag blocks and three pictures, two of them equal."""
     header = header or sample_header()
     content = content or {"tags": TAGS, "blocks": BLOCKS, "pictures": PICTURES}
-    with ArchiveWriter(path) as writer:
+    with ArchiveWriter(path, piece_bytes=piece_bytes) as writer:
         for i in range(header.n_segments):
             writer.add_segment(*pieces_of(header, i))
         sizes = writer.write(header, **content)

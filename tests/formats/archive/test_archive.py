@@ -14,10 +14,10 @@ from earzip.errors import (
     TagError,
     TargetError,
 )
-from earzip.formats.archive import tag_part
 from earzip.formats.archive import writer as writer_module
 from earzip.formats.archive.frames import compress_frame, decompress_frame
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.tag_part import TagPart, pack_tag_part
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
 from tests.formats.archive.samples import (
@@ -192,12 +192,9 @@ def test_wrong_segments_are_our_own_mistake(tmp_path: Path) -> None:
 def test_tags_beyond_the_limits_are_refused_and_can_be_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tag_part, "MAX_TAGS_BYTES", 1000)
     monkeypatch.setattr(writer_module, "MAX_PART_BYTES", 1000)
     with ArchiveWriter(tmp_path / "a") as writer:
         header = sample_header(0)
-        with pytest.raises(TagError, match=r"a: 10\d\d bytes of tag blocks, the limit is 1000"):
-            writer.write(header, tags={}, blocks=[bytes(1001)])
         with pytest.raises(TagError, match="2001 tag blocks, the limit is 2000"):
             writer.write(header, tags={}, blocks=[b""] * 2001)
         with pytest.raises(TagError, match="4194304"):
@@ -209,6 +206,11 @@ def test_tags_beyond_the_limits_are_refused_and_can_be_left_out(
         writer.write(header)
         writer.commit()
     assert verify_structure(tmp_path / "a") == []
+
+
+def test_tag_blocks_beyond_the_limit_are_refused() -> None:
+    with pytest.raises(TagError, match=r"10\d\d bytes of tag blocks, the limit is 1000"):
+        pack_tag_part(TagPart({}, (bytes(1001),), ()), max_bytes=1000)
 
 
 def test_threads_may_share_a_reader(song: Path) -> None:

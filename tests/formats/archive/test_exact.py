@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from earzip.errors import DamagedArchiveError, SourceError, TargetError, UnsupportedArchiveError
-from earzip.formats.archive import layout, writer
 from earzip.formats.archive.header import CheckRecord, Header
+from earzip.formats.archive.layout import MAX_EXACT_PART_BYTES
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
-from earzip.formats.archive.writer import ArchiveWriter
+from earzip.formats.archive.writer import PIECE_BYTES, ArchiveWriter, ExactPieces
 from tests.formats.archive.samples import (
     BLOCKS,
     PICTURES,
@@ -33,22 +33,19 @@ def exact_header(source: bytes, form: str = "file", n_samples: int | None = None
     return replace(header, source=record, exact=form)
 
 
-def write_exact(path: Path, source: bytes = SOURCE, form: str = "file") -> None:
+def write_exact(
+    path: Path, source: bytes = SOURCE, form: str = "file", piece_bytes: int = PIECE_BYTES
+) -> None:
     header = exact_header(source, form)
     content = {"tags": TAGS, "blocks": BLOCKS, "pictures": PICTURES, "exact": io.BytesIO(source)}
-    write_sample(path, header, **content)
-
-
-@pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "PIECE_BYTES", 1000)
+    write_sample(path, header, piece_bytes, **content)
 
 
 @pytest.mark.parametrize("form", ["file", "flac"])
 def test_an_exact_copy_comes_back_in_pieces_behind_everything_else(
-    tmp_path: Path, small_pieces: None, form: str
+    tmp_path: Path, form: str
 ) -> None:
-    write_exact(tmp_path / "a", form=form)
+    write_exact(tmp_path / "a", form=form, piece_bytes=1000)
     assert [kind for kind, _ in Pieces.of(tmp_path / "a").parts][-4:] == [3, 4, 4, 4]
     with ArchiveReader(tmp_path / "a") as reader:
         assert (reader.header.exact, reader.prefix.minor) == (form, 2)
@@ -64,9 +61,9 @@ def test_an_exact_copy_comes_back_in_pieces_behind_everything_else(
     assert verify_structure(tmp_path / "a") == []
 
 
-def test_every_piece_is_checked_before_the_copy_is_used(tmp_path: Path, small_pieces: None) -> None:
+def test_every_piece_is_checked_before_the_copy_is_used(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    write_exact(path)
+    write_exact(path, piece_bytes=1000)
     flip_bit(path, path.stat().st_size - len(SOURCE) + 1500, 3)
     with ArchiveReader(path) as reader:
         with pytest.raises(DamagedArchiveError, match="a: exact copy, piece 1: checksum"):
@@ -90,12 +87,10 @@ def test_a_copy_of_a_file_must_be_that_file(tmp_path: Path) -> None:
     assert verify_structure(pieces.write(tmp_path / "c")) == []
 
 
-def test_a_piece_that_is_too_long_to_hold_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_exact(tmp_path / "a")
-    monkeypatch.setattr(layout, "MAX_EXACT_PART_BYTES", len(SOURCE) - 1)
-    with pytest.raises(DamagedArchiveError, match="a piece of the exact copy is 2560 bytes"):
+def test_a_piece_that_is_too_long_to_hold_is_refused(tmp_path: Path) -> None:
+    source = bytes(MAX_EXACT_PART_BYTES + 1)
+    write_exact(tmp_path / "a", source, piece_bytes=len(source))
+    with pytest.raises(DamagedArchiveError, match=f"a piece of the exact copy is {len(source)}"):
         ArchiveReader(tmp_path / "a")
 
 
@@ -134,12 +129,9 @@ def test_a_copy_that_changes_while_it_is_read_makes_no_archive(tmp_path: Path) -
     assert [each.name for each in tmp_path.iterdir()] == ["song.mp3"]
 
 
-def test_a_copy_beyond_the_limit_is_refused(
-    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "_MAX_PIECES", 2)
+def test_a_copy_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="a: the exact copy has more than 2000 bytes"):
-        write_exact(tmp_path / "a")
+        ExactPieces(io.BytesIO(SOURCE), tmp_path / "a", piece_bytes=1000, max_pieces=2)
 
 
 def test_header_and_index_must_agree_on_the_copy(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
 from earzip.errors import TagError, TargetError
-from earzip.formats.tags import riff
 from earzip.formats.tags.model import Chapter, Picture, TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.formats.tags.write import write_tags
+from tests.cli.batch_runs import write_silence
 from tests.formats.tags.tag_files import (
     BACK,
     FRONT,
@@ -725,13 +725,16 @@ def test_a_full_disk_is_a_target_error(tmp_path, name):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_wav_file_without_room_below_4_gib_is_left_alone(tmp_path, monkeypatch):
-    target = blank(tmp_path / "out.wav")
-    before = target.read_bytes()
-    monkeypatch.setattr(riff, "MAX_RIFF", len(before) + 20)
-    (loss,) = write_tags(target, TagSet(fields={"title": ["x"]}))
+def test_a_wav_file_without_room_below_4_gib_is_left_alone(tmp_path):
+    target = write_silence(tmp_path / "out.wav", (2**30 - 20) / 44_100)  # a hole
+    with target.open("rb") as file:
+        before = file.read(100)
+    size = target.stat().st_size
+    (loss,) = write_tags(target, TagSet(fields={"title": ["x" * 100]}))
     assert "with tags it would pass 4 GiB" in loss
-    assert target.read_bytes() == before
+    assert target.stat().st_size == size > 2**32 - 100
+    with target.open("rb") as file:
+        assert file.read(100) == before
 
 
 def test_mp3_to_mp4_names_are_the_same_neutral_names(files):
