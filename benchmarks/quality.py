@@ -27,6 +27,7 @@ from benchmarks.data.pcm import SAMPLE_RATE, Samples
 from benchmarks.quality_plot import draw, draw_by_tier
 from benchmarks.quality_report import Row, Tier, to_json, to_markdown
 from benchmarks.results import Key, Result, ResultCache
+from benchmarks.treble import treble_error_db
 from earzip.metrics.measures import measure
 from earzip.metrics.perceptual import perceptual_measures
 
@@ -58,12 +59,14 @@ def code_and_measure(coder: Coder, clip: Clip, *, perceptual: bool = False) -> R
             f"{clip.name}: {coder.codec} {coder.setting} decodes to {decoded.shape}, "
             f"expected {original.shape}"
         )
+    estimate, reference = _tensor(decoded), _tensor(original)
     return Result(
         n_bytes=n_bytes,
         n_samples=len(original),
         lag=lag(decoded, original),
-        measures=measure(_tensor(decoded), _tensor(original)),
+        measures=measure(estimate, reference),
         perceptual=perceptual_measures(decoded.T, original.T) if perceptual else None,
+        treble_db=treble_error_db(estimate, reference),
     )
 
 

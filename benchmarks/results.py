@@ -39,6 +39,8 @@ class Result:
     measures: Measures
     perceptual: PerceptualMeasures | None = None
     """None where they were not taken."""
+    treble_db: float | None = None
+    """See `treble_error_db`; None in results from before it was taken."""
 
     @property
     def kbps(self) -> float:

@@ -171,6 +171,21 @@ class TestReport:
             assert f"| T1 (2) | {model} | {kbps:.2f} | 20.00 | **6.00 (−1.00; 2)** |" in text
         assert text.rstrip().endswith("| SI-SDR |")
 
+    def test_the_treble_is_told_where_every_clip_has_it(self) -> None:
+        with_treble = [replace(RESULT, treble_db=treble_db) for treble_db in (3.0, 4.0)]
+        rows = [
+            quality_report.Row("opus", "20", "1", with_treble),
+            quality_report.Row("opus", "24", "1", [with_treble[0], RESULT]),
+        ]
+        tier = replace(self.TIER, rows=rows)
+        lines = quality_report.to_markdown([tier]).splitlines()
+        assert [line.split(" | ")[-1] for line in lines if line.startswith("| opus")] == [
+            "3.50 |",
+            "– |",
+        ]
+        found = json.loads(quality_report.to_json([tier]))["T1"]["settings"]
+        assert [setting["treble_db"] for setting in found] == [3.5, None]
+
     def test_opus_alone_makes_a_report(self) -> None:
         text = quality_report.to_markdown([replace(self.TIER, rows=self.TIER.rows[:2])])
         assert "| opus 20 | 20.00 |" in text
@@ -232,7 +247,9 @@ class TestRun:
         assert complete(coder, clips, ResultCache(path)) == 1
         assert complete(coder, clips, ResultCache(path)) == 0
         assert coder.n_coded == 3
-        assert [len(tier.rows) for tier in gather([coder], clips, ResultCache(path))] == [1, 1, 1]
+        tiers = gather([coder], clips, ResultCache(path))
+        assert [len(tier.rows) for tier in tiers] == [1, 1, 1]
+        assert tiers[0].rows[0].treble_db is not None
 
     @needs_ffmpeg
     @needs_opusenc
