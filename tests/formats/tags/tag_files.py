@@ -66,6 +66,7 @@ def png(width, height, seed):
 FRONT = png(40, 30, 1)
 BACK = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x20\x00\x30\x03" + b"\xff\xe1\xff\x00" * 50 + b"\xff\xd9"
 MUSICBRAINZ_ID = "7d8a0f2c-8f5e-4b1a-9c53-0a1b2c3d4e5f"
+ID3_FILES = {".mp3": MP3, ".wav": WAVE, ".aiff": AIFF}
 LYRICS = "First line\nzweite Zeile\n三行目"
 
 VORBIS = [
@@ -130,8 +131,13 @@ def flac_pictures():
 
 
 def tagged_flac(path, rate=RATE):
-    file = FLAC(blank(path, rate))
+    return tag_flac(blank(path, rate))
+
+
+def tag_flac(path):
+    file = FLAC(path)
     file.tags.clear()
+    file.clear_pictures()
     file.tags.extend(VORBIS)
     for picture in flac_pictures():
         file.add_picture(picture)
@@ -140,7 +146,11 @@ def tagged_flac(path, rate=RATE):
 
 
 def tagged_ogg(path, class_, *options):
-    file = class_(encoded(path, *options))
+    return tag_ogg(encoded(path, *options), class_)
+
+
+def tag_ogg(path, class_):
+    file = class_(path)
     file.tags.clear()
     file.tags.extend(VORBIS)
     if class_ is OggFLAC:
@@ -208,10 +218,11 @@ def add_id3(tags):
 
 def tagged_id3(path, version=4):
     """An MP3, WAV or AIFF file with an ID3v2.3 or 2.4 tag."""
-    if path.suffix == ".mp3":
-        file = MP3(encoded(path))
-    else:
-        file = (WAVE if path.suffix == ".wav" else AIFF)(blank(path))
+    return tag_id3(encoded(path) if path.suffix == ".mp3" else blank(path), version)
+
+
+def tag_id3(path, version=4):
+    file = ID3_FILES[path.suffix](path)
     if file.tags is None:
         file.add_tags()
     file.tags.clear()
@@ -225,7 +236,7 @@ def tagged_id3(path, version=4):
 
 def id3_of(path):
     """mutagen's frames of a file, by key, in a form that compares by value."""
-    file = {".mp3": MP3, ".wav": WAVE, ".aiff": AIFF}[path.suffix](path)
+    file = ID3_FILES[path.suffix](path)
     return {key: repr(frame) for key, frame in (file.tags or {}).items()}
 
 
@@ -239,6 +250,10 @@ def id3_v2_2(frames):
 
 def tagged_ape(path):
     """An MP3 file with an APEv2 tag, which players of other formats share."""
+    return tag_ape(encoded(path, "-id3v2_version", "0"))
+
+
+def tag_ape(path):
     tags = APEv2()
     tags["Title"] = "Ein Stück ☃"
     tags["Artist"] = ["Anna", "Bert"]
@@ -248,12 +263,16 @@ def tagged_ape(path):
     tags["REPLAYGAIN_TRACK_GAIN"] = "-3.21 dB"
     tags["Cover Art (Front)"] = APEValue(b"front.png\0" + FRONT, BINARY)
     tags["Binary thing"] = APEValue(b"\0\1\2", BINARY)
-    tags.save(encoded(path, "-id3v2_version", "0"))
+    tags.save(path)
     return path
 
 
 def tagged_mp4(path, *options):
-    file = MP4(encoded(path, *options))
+    return tag_mp4(encoded(path, *options))
+
+
+def tag_mp4(path):
+    file = MP4(path)
     if file.tags is None:
         file.add_tags()
     file.tags.clear()
@@ -282,7 +301,11 @@ def tagged_mp4(path, *options):
 
 
 def tagged_wma(path):
-    file = ASF(encoded(path, "-c:a", "wmav2"))
+    return tag_wma(encoded(path, "-c:a", "wmav2"))
+
+
+def tag_wma(path):
+    file = ASF(path)
     picture = struct.pack("<BI", 3, len(FRONT))
     picture += "image/png\0".encode("utf-16-le") + "vorn\0".encode("utf-16-le") + FRONT
     file.tags.clear()
@@ -365,3 +388,17 @@ MAKERS = {
     "ape.mp3": tagged_ape,
     "wma": tagged_wma,
 }
+
+TAGGERS = {
+    "flac": tag_flac,
+    "ogg": lambda path: tag_ogg(path, OggVorbis),
+    "opus": lambda path: tag_ogg(path, OggOpus),
+    "oga": lambda path: tag_ogg(path, OggFLAC),
+    "mp3": lambda path: tag_id3(path, 3 if "v2.3" in path.name else 4),
+    "wav": tag_id3,
+    "aiff": tag_id3,
+    "m4a": tag_mp4,
+    "wv": tag_ape,
+    "wma": tag_wma,
+}
+"""Each gives a file of its format these tags in place of its own."""

@@ -1,1 +1,0 @@
-"""The main job, end to end: a folder of real music into archives and back, checked by others."""
