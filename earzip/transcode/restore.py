@@ -68,12 +68,12 @@ def restore_file(
                 return _up_to_date(archive, target, plan)
             # Files that an earlier run could not restore whole are retried.
             may_replace = options.force or origin == plan.digest(reader, whole=False)
+            if origin is None:  # first, so that nobody is told to use --force in vain
+                require_replaceable(target, archive, reader.header.source)
             if not may_replace:
                 raise TargetError(
                     "already exists with other content; use --force to replace it", target
                 )
-            if origin is None:
-                require_replaceable(target, archive, reader.header.source)
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
             return _Restoration(reader, target, options, plan, pool, on_progress).run(may_replace)

@@ -125,18 +125,23 @@ def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> No
         if not target.is_file():
             return
         if target.samefile(archive):
-            raise TargetError("is the archive itself, which is never overwritten", target)
-        same_size = target.stat().st_size == source.n_bytes
+            raise TargetError("is the archive itself and is never overwritten", target)
+        status = target.stat()
     except OSError as error:
         raise TargetError(
             f"cannot be compared with the source: {error.strerror}", target
         ) from error
-    if same_size and sha256_of(target, TargetError) == source.sha256:
-        raise TargetError("is the source of this archive, which is never overwritten", target)
+    if status.st_size == source.n_bytes and (
+        status.st_mtime_ns == source.mtime_ns or sha256_of(target, TargetError) == source.sha256
+    ):
+        raise TargetError(
+            "is the source of this archive and is never overwritten; name another place with -o",
+            target,
+        )
     if _is_sound_like(target, source):
         raise TargetError(
-            "may be the source of this archive with other tags, which is never overwritten; "
-            "move it away to restore here",
+            "may be the source of this archive with other tags and is never overwritten; "
+            "move it away, or name another place with -o",
             target,
         )
 

@@ -142,11 +142,11 @@ def _require_magic(data: bytes) -> None:
             raise DamagedArchiveError(
                 f"is {len(data)} bytes, shorter than the prefix of {PREFIX_BYTES}"
             )
-        raise NotAnArchiveError("is not an earzip archive: it does not begin with its magic")
+        raise NotAnArchiveError("is not an earzip archive")
     # A prefix that fits its checksum but for the magic is an archive with a damaged magic.
     repaired = MAGIC + data[len(MAGIC) : _PREFIX.size]
     if not data.startswith(MAGIC) and checksum(repaired) != data[_PREFIX.size : PREFIX_BYTES]:
-        raise NotAnArchiveError("is not an earzip archive: it does not begin with its magic")
+        raise NotAnArchiveError("is not an earzip archive")
 
 
 def _require_at_most(what: str, n_bytes: int, limit: int) -> None:
