@@ -18,7 +18,7 @@ from pathlib import Path
 
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
-from earzip.formats.names import ARCHIVE_SUFFIX
+from earzip.formats.names import ARCHIVE_SUFFIX, archive_name
 from earzip.results import FileRecord, FileStatus
 
 CLAIM_SUFFIX = ".earzip-claim"
@@ -142,7 +142,10 @@ def _take_named(path: Path, selection: Selection, output: Path | None, plan: Pla
     try:
         status = path.stat()
     except OSError as error:
-        return plan.refuse(path, error.strerror or str(error))
+        archive = path.with_name(archive_name(path.name)) if path.name else path
+        meant = selection.takes(archive.name) and _status(archive) is not None
+        hint = f"; did you mean {archive}?" if meant else ""
+        return plan.refuse(path, f"{error.strerror or error}{hint}")
     if not stat.S_ISREG(status.st_mode):
         return plan.refuse(path, "is not a regular file")
     reason = selection.refuses(path.name)
@@ -294,7 +297,8 @@ def _without_taken_target(
     """Drop the target of a copy if a result has the same one, such as a new archive."""
     if other.target is None or places.of(other.target) not in by_target:
         return other
-    return replace(other, target=None, reason=f"{other.reason}; a result has its name")
+    reason = f"{other.reason}; it has the name of a file to be written"
+    return replace(other, target=None, reason=reason)
 
 
 class _Places:

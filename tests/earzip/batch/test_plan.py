@@ -19,6 +19,7 @@ COMPRESS = Selection(
     target_name=lambda path: archive_name(path.name),
     refuses=lambda name: "already an archive" if name.endswith(".earz") else None,
 )
+READ = Selection(takes=lambda name: name.endswith(".earz"), otherwise="not an archive")
 
 
 @pytest.fixture
@@ -84,6 +85,13 @@ def test_a_named_file_that_cannot_be_a_source_is_refused(tmp_path, name, message
     plan = plan_batch([tmp_path / name], COMPRESS)
     assert [(r.status, r.message) for r in plan.refused] == [(FileStatus.FAILED, message)]
     assert not plan.jobs
+
+
+def test_a_path_without_the_ending_of_its_archive_is_told_which_is_meant(tmp_path):
+    archive = _touch(tmp_path / "song.flac.earz")
+    for selection, hint in ((READ, f"; did you mean {archive}?"), (COMPRESS, "")):
+        plan = plan_batch([tmp_path / "song.flac"], selection)
+        assert [r.message for r in plan.refused] == [f"No such file or directory{hint}"]
 
 
 def test_sidecars_and_hidden_files_are_left_aside_with_the_place_of_a_copy(music, tmp_path):
@@ -189,7 +197,7 @@ def test_a_copy_never_takes_the_place_of_a_result(music, tmp_path):
     assert len(plan.jobs) == 4
     assert plan.refused == []
     beside = next(b for b in plan.other_files if b.source == music / "b.flac.earz")
-    assert (beside.target, beside.reason) == (None, "already an archive; a result has its name")
+    assert (beside.target, beside.reason) == (None, "already an archive; it has the name of a file to be written")
 
 
 def test_one_file_reached_through_two_names_of_its_folder_is_done_once(music, tmp_path):
