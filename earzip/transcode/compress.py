@@ -37,6 +37,7 @@ from earzip.formats.geometry import SAMPLE_RATE, max_segment_bytes
 from earzip.formats.names import portable_name
 from earzip.formats.symbols.coding import MAX_SYMBOL, coding_for, pack
 from earzip.formats.tags.model import TagSet
+from earzip.formats.tags.provenance import read_provenance
 from earzip.formats.tags.read import read_tags
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
@@ -182,7 +183,7 @@ class _Encoding:
                 header, sizes = check.finish(writer, header, write)
                 self._require_unchanged(before)
             writer.commit(header.source.mtime_ns)
-        warnings += [*reader.notes, *_layout_warnings(reader)]
+        warnings += [*reader.notes, *_layout_warnings(reader), *_origin_warnings(self.source)]
         return result_of(
             "written", self.source, self.target, header, sizes, self.options, tuple(warnings)
         )
@@ -336,3 +337,9 @@ def _layout_warnings(reader: SourceReader) -> list[str]:
     if reader.facts.channels <= 2:
         return []
     return [f"{reader.facts.channels} channels were mixed down to stereo ({reader.downmix})"]
+
+
+def _origin_warnings(source: Path) -> list[str]:
+    if read_provenance(source) is None:
+        return []
+    return ["was restored by earzip: archiving it again loses more"]

@@ -175,6 +175,15 @@ def test_the_source_is_never_overwritten(song: Path) -> None:
     assert song.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["restored.flac", "restored.wav"])
+def test_what_earzip_restored_is_warned_of(song: Path, tmp_path: Path, name: str) -> None:
+    archive = compress_file(song, tmp_path / "song.earz", TINY)
+    assert archive.warnings == ()
+    restored = restore_file(archive.target, tmp_path / name).target
+    again = compress_file(restored, tmp_path / "again.earz", TINY)
+    assert again.warnings == ("was restored by earzip: archiving it again loses more",)
+
+
 def test_a_source_that_grows_while_it_is_read_is_refused(song: Path, tmp_path: Path) -> None:
     def grow(_seconds: float) -> None:
         with song.open("ab") as file:
