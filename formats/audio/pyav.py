@@ -163,7 +163,7 @@ class AvSource(SourceReader):
             self.truncated = self.truncated or stop
         if self.facts.container == "FLAC" and self._missing():
             raise self._error(
-                f"it is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
+                f"is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )
 
     def _trimmed(self) -> Iterator[npt.NDArray[np.float32]]:

@@ -74,7 +74,7 @@ class SndfileSource(SourceReader):
             except soundfile.LibsndfileError as error:
                 if self.facts.lossless:
                     raise self._error(
-                        f"it is damaged after {self.n_frames_read} frames: {_reason(error)}"
+                        f"is damaged after {self.n_frames_read} frames: {_reason(error)}"
                     ) from error
                 stop = f"decoding stops after {self.n_frames_read} frames: {_reason(error)}"
                 self.truncated = self.truncated or stop
@@ -83,7 +83,7 @@ class SndfileSource(SourceReader):
             # A FLAC knows its length exactly and each frame has its checksum, so one that is short
             # is refused like one with a broken frame.
             raise self._error(
-                f"it is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
+                f"is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )
 
     def _decode_one(self, source: DecoderFile) -> Iterator[npt.NDArray[np.float32]]:

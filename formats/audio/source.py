@@ -14,7 +14,7 @@ from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.sndfile import open_with_sndfile
 from earzip.formats.containers.outer import inner_range
 from earzip.formats.containers.spans import SpanFile
-from earzip.formats.names import SNDFILE_EXTENSIONS
+from earzip.formats.names import AUDIO_EXTENSIONS, SNDFILE_EXTENSIONS
 
 
 def open_source(path: str | os.PathLike[str]) -> SourceReader:
@@ -90,16 +90,26 @@ def _open_with_av(
 
         from earzip.formats.audio.pyav import AvSource  # noqa: PLC0415
     except ImportError as error:
-        if os.path.splitext(path)[1].lower() in SNDFILE_EXTENSIONS:  # noqa: PTH122  # the path is a str
-            raise SourceError(f"not sound that libsndfile can read ({why})", path) from error
-        raise SourceError(
-            f"libsndfile cannot read it ({why}); PyAV, which reads m4a, AAC, WMA, APE and more, "
-            f"is not installed: pip install 'earzip[av]'",
-            path,
-        ) from error
+        raise SourceError(_why_unread(path, why), path) from error
     try:
         return AvSource(path, file, size)
     except av.error.FFmpegError as error:
         raise SourceError(
-            f"not sound that libsndfile ({why}) or FFmpeg ({error.strerror}) can read", path
+            f"is not sound that libsndfile ({why}) or FFmpeg ({error.strerror}) can read", path
         ) from error
+
+
+# Containers that sound may be in, which are not looked for in directories.
+_FILMS = frozenset({".3gp", ".asf", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+
+
+def _why_unread(path: str, refusal: str) -> str:
+    """Return why a file cannot be read without PyAV, which is advised only where it may help."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122  # the path is a str
+    advice = "needs PyAV, which is not installed; in the clone of earzip: pip install '.[av]'"
+    if suffix in (AUDIO_EXTENSIONS - SNDFILE_EXTENSIONS) | _FILMS:
+        return advice
+    unread = f"is not sound that libsndfile can read ({refusal})"
+    if suffix in SNDFILE_EXTENSIONS:
+        return unread
+    return "is not a sound file" if suffix else f"{unread}, or {advice}"

@@ -480,17 +480,24 @@ def test_what_is_no_sound_is_refused_with_a_reason(tmp_path, content, reason, na
     assert caught.value.path == str(path)
 
 
-def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_pyav_the_extra_is_named_where_it_may_help(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.delitem(sys.modules, "earzip.formats.audio.pyav", raising=False)
     path = tmp_path / "a.m4a"
     path.write_bytes(bytes.fromhex("00000020667479704d344120") + bytes(1_000))
-    with pytest.raises(SourceError, match=r"pip install 'earzip\[av\]'"):
+    with pytest.raises(SourceError, match=r"needs PyAV.*pip install '.\[av\]'"):
         open_source(path)
     # What libsndfile reads under its own name is no matter of PyAV.
-    (tmp_path / "a.flac").write_text("hello, world")
-    with pytest.raises(SourceError, match=r"not sound that libsndfile can read \([^)]*\)$"):
-        open_source(tmp_path / "a.flac")
+    reasons = {
+        "a.flac": r": is not sound that libsndfile can read \([^)]*\)$",
+        "cover.jpg": ": is not a sound file$",
+        "notes.txt": ": is not a sound file$",
+        "piped": "libsndfile can read .* or needs PyAV",
+    }
+    for name, reason in reasons.items():
+        (tmp_path / name).write_text("hello, world")
+        with pytest.raises(SourceError, match=reason):
+            open_source(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_a_flac_cut_between_two_frames_is_refused(tmp_path, folder, clip):
     assert len(starts) > 20
     assert all(data[start] == 0xFF for start in starts)
     for start in (starts[1], starts[10], starts[-1]):
-        with pytest.raises(SourceError, match=f"it is cut short: it declares {N_FRAMES} frames, "):
+        with pytest.raises(SourceError, match=f"is cut short: it declares {N_FRAMES} frames, "):
             read_source(cut(whole, tmp_path / "cut.flac", start))
     with pytest.raises(SourceError):
         read_source(cut(whole, tmp_path / "cut.flac", starts[0]))
@@ -279,7 +279,7 @@ def test_a_flipped_bit_in_a_flac_is_found(tmp_path):
         flipped = bytearray(data)
         flipped[rng.randrange(200, len(data))] ^= 1 << rng.randrange(8)
         (tmp_path / "flipped.flac").write_bytes(flipped)
-        with pytest.raises(SourceError, match="damaged after"):
+        with pytest.raises(SourceError, match="^[^:]+: is damaged after"):
             read_source(tmp_path / "flipped.flac")
 
 
