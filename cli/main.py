@@ -108,7 +108,7 @@ def _discard_what_cannot_be_written() -> None:
 )
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
-    """Archive music as quantised latents of a neural audio VAE, and restore it on demand.
+    """Archive music in about a hundredth of the size of WAV, and restore it as FLAC or WAV.
 
     Compression is lossy: keep your masters. Tags and pictures are kept unchanged.
     """
