@@ -54,7 +54,8 @@ from earzip.tasks import CompressTask, sources_to_compress
 @click.option(
     "--check",
     is_flag=True,
-    help="Decode each archive and store in it how closely it matches the source.",
+    help="Decode each archive and store in it how closely it matches the source. Needs the extra eval: "
+    "pip install '.[eval]' in the clone of earzip.",
 )
 @click.option(
     "--min-si-sdr",

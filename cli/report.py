@@ -76,7 +76,7 @@ def report(
 
     PATH is an archive or a directory (searched recursively). The page works offline and takes at most
     3 MB without --audio: in a large library as many tracks get pictures as fit, and only those are
-    decoded. Needs the extra: pip install 'earzip[report]'.
+    decoded. Needs the extra report: pip install '.[report]' in the clone of earzip.
     """
     _require_extra()
     plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
@@ -90,7 +90,10 @@ def report(
 def _require_extra() -> None:
     """Raise `UsageError` unless the packages of the extra ``report`` are there; none is loaded."""
     if find_spec("PIL") is None:
-        raise UsageError("report needs Pillow, not installed: pip install 'earzip[report]'")
+        raise UsageError(
+            "report needs Pillow, which is not installed; "
+            "in the clone of earzip: pip install '.[report]'"
+        )
     require_eval()
 
 

@@ -156,7 +156,9 @@ def run(
 
 def _require_extra() -> None:
     if find_spec("matplotlib") is None:
-        raise UsageError("training needs more packages: pip install 'earzip[train]'")
+        raise UsageError(
+            "training needs more packages; in the clone of earzip: pip install '.[train]'"
+        )
 
 
 def _load_config(name: str, changes: Sequence[str], parts: Sequence[str]) -> TrainingConfig:

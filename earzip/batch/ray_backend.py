@@ -78,7 +78,9 @@ class RayBackend(Backend):
             import ray  # noqa: PLC0415  # an extra
             import ray.data  # noqa: PLC0415
         except ImportError as error:
-            raise UsageError("runs on Ray need the extra ray: pip install 'earzip[ray]'") from error
+            raise UsageError(
+                "runs on Ray need the extra ray; in the clone of earzip: pip install '.[ray]'"
+            ) from error
         if not ray.is_initialized():
             ray.init()
         if device == "auto":

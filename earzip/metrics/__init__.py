@@ -14,7 +14,8 @@ def require_eval() -> None:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"measures need more packages ({', '.join(missing)}): pip install 'earzip[eval]'"
+            f"measures need more packages ({', '.join(missing)}); "
+            "in the clone of earzip: pip install '.[eval]'"
         )
 
 

@@ -191,7 +191,7 @@ def test_missing_packages_are_a_wrong_command_line(earzip, original, monkeypatch
     monkeypatch.setattr("earzip.metrics.find_spec", lambda _name: None)
     outcome = earzip("evaluate", original, original)
     assert outcome.exit_code == 2
-    assert "pip install 'earzip[eval]'" in outcome.stderr
+    assert "pip install '.[eval]'" in outcome.stderr
 
 
 def test_a_process_of_its_own_says_the_same(original, archives):

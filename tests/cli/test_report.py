@@ -219,7 +219,7 @@ def test_without_pillow_the_extra_is_named(earzip, archives, tmp_path, monkeypat
     monkeypatch.setattr("earzip.cli.report.find_spec", lambda name: None)
     outcome = earzip("report", archives, "-o", tmp_path / "r.html")
     assert outcome.exit_code == 2
-    assert "pip install 'earzip[report]'" in outcome.stderr
+    assert "pip install '.[report]'" in outcome.stderr
 
 
 def test_an_unwritable_page_is_told_before_the_work(earzip, archives, tmp_path, monkeypatch):

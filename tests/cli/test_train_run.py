@@ -189,7 +189,7 @@ def test_without_the_extra_the_command_says_what_to_install(
     monkeypatch.setattr("earzip.cli.train_run.find_spec", lambda _name: None)
     outcome = earzip("train", "run", config, "-m", pools, "-o", run)
     assert outcome.exit_code == 2
-    assert "pip install 'earzip[train]'" in outcome.stderr
+    assert "pip install '.[train]'" in outcome.stderr
 
 
 def test_help_does_not_load_torch() -> None:
