@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
@@ -137,7 +138,9 @@ class Printer:
             self._n_rows += 1
             click.echo(printable(self.table.row(record.figures, str(record.source))))
         elif record.status not in _QUIET:
-            shown = record.source if record.target is None else record.target
+            shown: Path | str = record.source if record.target is None else record.target
+            if self.results_to_stderr and record.target is not None:
+                shown = "standard output"
             note = f" ({record.message})" if record.message else _note(record.figures)
             word = f"{_STATUS_WORDS[record.status]:<12}"
             if record.status is FileStatus.READ:
@@ -189,12 +192,19 @@ def _summary(report: Report) -> str:
     if report.n_below_floor:
         parts.append(f"{count(report.n_below_floor, 'archive')} below the quality floor")
     if report.coded_s and report.elapsed_s:
-        took = report.elapsed_s
-        text = clock(took) if took >= 60 else f"{took:.1f} s"
-        if report.coded_s >= _TELLING_S:
-            text += f" at {report.coded_s / took:.3g} × real time"
-        parts.append(text)
+        parts.append(_speed(report.coded_s, report.elapsed_s, totals["duration_s"]))
     return "; ".join(parts)
+
+
+def _speed(coded_s: float, took_s: float, total_s: float) -> str:
+    """Return how long the work took, and its rate; and how much work it was, if not all of the audio."""
+    text = clock(took_s) if took_s >= 60 else f"{took_s:.1f} s"
+    if coded_s < _TELLING_S:
+        return text
+    text += f" at {coded_s / took_s:.3g} × real time"
+    if not total_s or abs(coded_s - total_s) < 1:
+        return text
+    return f"{clock(coded_s)} {'of it ' if coded_s < total_s else ''}done in {text}"
 
 
 def _sizes(totals: dict[str, float]) -> str:

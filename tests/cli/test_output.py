@@ -87,6 +87,20 @@ def test_the_summary_gives_sizes_with_and_without_pictures(capsys):
     )
 
 
+def test_the_speed_says_what_it_is_of_where_files_were_up_to_date(capsys):
+    report = Report(coded_s=110.0, elapsed_s=10.0)
+    for name in "ab":
+        report.add(_compressed(name))
+    Printer(as_json=False).summary(report)
+    assert capsys.readouterr().err.endswith("; 1:50 of it done in 10.0 s at 11 × real time\n")
+
+
+def test_a_result_on_standard_output_is_called_so(capsys):
+    record = FileRecord(FileStatus.WRITTEN, Path("a.earz"), Path("-"), figures={"duration_s": 25})
+    Printer(as_json=False, results_to_stderr=True).record(record)
+    assert capsys.readouterr() == ("", "written     standard output (0:25)\n")
+
+
 def test_less_than_a_second_has_no_rate(capsys):
     figures = {"duration_s": 0.9, "source_bytes": 9, "archive_bytes": 700, "kbps": 6.2}
     record = FileRecord(FileStatus.WRITTEN, Path("a"), Path("a.earz"), figures=figures)
