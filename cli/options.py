@@ -110,7 +110,9 @@ SCHEDULING = ("processes", "shard", "grace_s", "metrics")
 """Names of `run_options` for commands that share their files among processes."""
 
 _RUN_OPTIONS = {
-    "force": click.option("--force", is_flag=True, help="Replace files that are in the way, but never a source."),
+    "force": click.option(
+        "--force", is_flag=True, help="Replace files that are in the way, but never a source."
+    ),
     "copy_other": click.option(
         "--copy-other",
         is_flag=True,

@@ -197,7 +197,10 @@ def test_a_copy_never_takes_the_place_of_a_result(music, tmp_path):
     assert len(plan.jobs) == 4
     assert plan.refused == []
     beside = next(b for b in plan.other_files if b.source == music / "b.flac.earz")
-    assert (beside.target, beside.reason) == (None, "already an archive; it has the name of a file to be written")
+    assert (beside.target, beside.reason) == (
+        None,
+        "already an archive; it has the name of a file to be written",
+    )
 
 
 def test_one_file_reached_through_two_names_of_its_folder_is_done_once(music, tmp_path):

@@ -279,7 +279,7 @@ def test_a_flipped_bit_in_a_flac_is_found(tmp_path):
         flipped = bytearray(data)
         flipped[rng.randrange(200, len(data))] ^= 1 << rng.randrange(8)
         (tmp_path / "flipped.flac").write_bytes(flipped)
-        with pytest.raises(SourceError, match="^[^:]+: is damaged after"):
+        with pytest.raises(SourceError, match=r"^[^:]+: is damaged after"):
             read_source(tmp_path / "flipped.flac")
 
 
