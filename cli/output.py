@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from earzip.formats.geometry import clock
 from earzip.results import FileRecord, FileStatus, Report
 
 Describe = Callable[[FileRecord], Iterator[str]]
@@ -31,13 +32,6 @@ _QUIET = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have thei
 def printable(text: str) -> str:
     """Return ``text`` on one line, safe for a terminal: control characters are spelt out."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as ``m:ss`` or ``h:mm:ss``."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"
 
 
 def size(n_bytes: float) -> str:
@@ -141,7 +135,8 @@ class Printer:
             shown: Path | str = record.source if record.target is None else record.target
             if self.results_to_stderr and record.target is not None:
                 shown = "standard output"
-            note = f" ({record.message})" if record.message else _note(record.figures)
+            reason = record.message if record.status is not FileStatus.INCOMPLETE else None
+            note = f" ({reason})" if reason else _note(record.figures)
             word = f"{_STATUS_WORDS[record.status]:<12}"
             if record.status is FileStatus.READ:
                 word = ""  # what is read follows

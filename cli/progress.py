@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-from earzip.cli.output import clock
+from earzip.formats.geometry import clock
 
 _REDRAW_S = 0.1
 _USUAL_WIDTH = 80

@@ -252,6 +252,8 @@ class RestoreResult:
     """The exact copy is damaged: the sound is the coded one."""
     lost_segments: tuple[int, ...] = ()
     """Damaged segments that the restored range is a part of: silence."""
+    silences: tuple[str, ...] = ()
+    """Which stretches of the track those are, for people."""
     lost_pictures: tuple[int, ...] = ()
     """Which of the source's pictures are damaged and left out."""
     lost_tags: bool = False

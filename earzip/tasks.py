@@ -293,8 +293,10 @@ def _restore_record(result: RestoreResult) -> FileRecord:
 def _damage(result: RestoreResult) -> str | None:
     """Return what damage has cost in one sentence, or None."""
     lost = ["the exact copy, restored from the coded sound"] if result.lost_exact else []
-    if n := len(result.lost_segments):
-        lost.append(f"silence in place of {n} segment{'s' * (n != 1)}")
+    if silences := result.silences:
+        n_more = len(silences) - _MAX_NAMED
+        named = [*silences[:_MAX_NAMED], *([f"and {n_more} more"] if n_more > 0 else [])]
+        lost.append(f"silence in place of {', '.join(named)}")
     if n := len(result.lost_pictures):
         lost.append(f"{n} picture{'s' * (n != 1)} lost")
     if result.lost_tags:

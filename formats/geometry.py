@@ -25,6 +25,13 @@ says many in few bytes: each MB of them keeps it busy for a quarter of an hour."
 SEGMENT_SLACK_BYTES = 65_536  # that a segment's tables may take beside its integers
 
 
+def clock(seconds: float) -> str:
+    """Return a duration, or a place in a track, as ``m:ss`` or ``h:mm:ss``."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"
+
+
 def max_segment_bytes(n_latents: int, core: int) -> int:
     """Return the most bytes that a segment of ``core`` frames may decompress to."""
     return 2 * n_latents * core + SEGMENT_SLACK_BYTES

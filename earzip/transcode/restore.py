@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from earzip.arrays import Audio
-from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
+from earzip.errors import ArchiveError, DamagedArchiveError, EarzipError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_path, make_folder
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
@@ -57,7 +57,10 @@ def restore_file(
     """
     archive, target = Path(archive), Path(target)
     options = options or RestoreOptions()
-    with ArchiveReader(archive, salvage=options.keep_going) as reader:
+    with ArchiveReader(archive, salvage=True) as reader:
+        if reader.wrong_length and not options.keep_going:
+            message = f"{reader.wrong_length}; --keep-going restores what is left"
+            raise DamagedArchiveError(message, archive)
         if is_source_file_wanted(reader.header, options, target):
             return restore_source_file(reader, target, options, on_progress)
         options, plan = _planned(reader, target, options)
@@ -141,10 +144,12 @@ class _Restoration:
         is_coded = self.reader.header.exact is None
         if is_coded:
             _ = self.codec  # a model that is not installed is reported before anything else
-        saved = read_saved_tags(self.reader, keep_going=self.options.keep_going)
+        with self._advice("restores the sound without them"):
+            saved = read_saved_tags(self.reader, keep_going=self.options.keep_going)
         make_folder(self.target)
         if is_coded:
-            return self._write(saved, self.plan, None, may_replace)
+            with self._advice("restores the rest, with silence there"):
+                return self._write(saved, self.plan, None, may_replace)
         try:
             return self._write(saved, self.plan, self.reader.exact_copy(), may_replace)
         except ArchiveError as error:  # of the copy, as nothing else is read here
@@ -156,6 +161,16 @@ class _Restoration:
         plan = plan_restore(header, options, self.reader.path, exact=False)
         plan = replace(plan, warnings=(*plan.warnings, warning))
         return self._write(saved, plan, None, may_replace)
+
+    @contextmanager
+    def _advice(self, what: str) -> Iterator[None]:
+        """Say of damage what --keep-going does."""
+        try:
+            yield
+        except DamagedArchiveError as error:
+            raise DamagedArchiveError(
+                f"{error.message}; --keep-going {what}", error.path
+            ) from error
 
     def _write(
         self, saved: SavedTags, plan: RestorePlan, copy: BinaryIO | None, may_replace: bool
@@ -184,6 +199,7 @@ class _Restoration:
             exact=copy is not None,
             lost_exact=lost_exact,
             lost_segments=decoded.lost_segments if decoded else (),
+            silences=tuple(map(header.segment_name, decoded.lost_segments)) if decoded else (),
             lost_pictures=saved.lost_pictures,
             lost_tags=saved.is_damaged and saved.tags is None,
             wrong_length=self.reader.wrong_length,

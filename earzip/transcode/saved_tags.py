@@ -62,7 +62,7 @@ def _read_pictures(
             images[number] = b""
             why[number] = error.message
     lost = {
-        picture: f"picture {picture} is lost: {why[number]}"
+        picture: f"picture {picture + 1} is lost: {why[number]}"
         for picture, number in enumerate(numbers)
         if number in why
     }

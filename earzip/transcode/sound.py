@@ -146,7 +146,7 @@ class CodedSound:
     @property
     def problems(self) -> tuple[str, ...]:
         """A sentence for each segment that is lost, so far."""
-        return tuple(f"segment {i}: {message}" for i, message in sorted(self.lost.items()))
+        return tuple(message for _, message in sorted(self.lost.items()))
 
     @property
     def segments(self) -> range:
@@ -162,7 +162,8 @@ class CodedSound:
     def warnings(self) -> tuple[str, ...]:
         """A sentence for each lost segment that is only a neighbour."""
         return tuple(
-            f"segment {i} beside the range is damaged: the sound next to it may differ"
+            f"{self.reader.header.segment_name(i)} beside the range is damaged: "
+            "the sound next to it may differ"
             for i in sorted(self.lost)
             if i not in self.segments
         )
@@ -183,7 +184,8 @@ class CodedSound:
                         "overflows in float16; --precision float32 or bfloat16 has a greater range",
                         self.reader.path,
                     )
-                self._lose(i, "decodes to infinite or far too large samples")
+                name = self.reader.header.segment_name(i)
+                self._lose(i, f"{name}: decodes to infinite or far too large samples")
             if i in self.lost:
                 yield np.zeros_like(cut)
             else:
@@ -202,7 +204,6 @@ class CodedSound:
     def _lose(self, i: int, message: str, cause: DamagedArchiveError | None = None) -> None:
         """Note that segment ``i`` is lost. Raises DamagedArchiveError unless going on."""
         if not self.keep_going:
-            message = message if cause else f"segment {i}: {message}"
             raise DamagedArchiveError(message, self.reader.path) from cause
         self.lost.setdefault(i, message)
 
@@ -373,5 +374,7 @@ def read_segment(reader: ArchiveReader, i: int) -> Latents:
     except DamagedArchiveError as error:
         if error.path is not None:
             raise
-        raise DamagedArchiveError(f"segment {i}: {error.message}", reader.path) from error
+        raise DamagedArchiveError(
+            f"{header.segment_name(i)}: {error.message}", reader.path
+        ) from error
     return dequantize(symbols, np.array(header.quantizer.step_exponents, np.int32))

@@ -37,6 +37,7 @@ from earzip.formats.geometry import (
     MAX_LATENTS,
     MAX_RATE,
     Geometry,
+    clock,
     max_segment_bytes,
     n_samples_at,
 )
@@ -280,6 +281,13 @@ class Header(Checked):
         """Return how many frames segment ``i`` holds."""
         core = self.geometry.core
         return min(core, self.n_frames - i * core)
+
+    def segment_name(self, i: int) -> str:
+        """Return which stretch of the track segment ``i`` is, for people, who count from 1."""
+        g = self.geometry
+        samples = (n * g.core * g.hop - g.lead for n in (i, i + 1))
+        start, end = (clock(min(max(n, 0), self.n_samples) / g.sample_rate) for n in samples)
+        return f"{start}–{end} (segment {i + 1} of {self.n_segments})"
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON of this header; the inverse of `from_bytes`."""

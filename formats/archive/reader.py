@@ -92,7 +92,7 @@ class ArchiveReader:
 
         At most ``header.max_segment_bytes``. Safe to call from several threads.
         """
-        with self._file.blamed(f"segment {i} of {self.n_segments}"):
+        with self._file.blamed(self.header.segment_name(i)):
             part = self._part(PartKind.SEGMENT, i)
             return self._file.read_frames(part, self.header.max_segment_bytes)
 
@@ -112,7 +112,7 @@ class ArchiveReader:
 
     def picture(self, i: int) -> bytes:
         """Return the image file of picture part ``i``; `TagPart.pictures` names these numbers."""
-        with self._file.blamed(f"picture {i}"):
+        with self._file.blamed(f"picture {i + 1}"):
             return self._file.read_part(self._part(PartKind.PICTURE, i))
 
     def picture_checksum(self, i: int) -> bytes:
@@ -133,7 +133,7 @@ class ArchiveReader:
         digest = hashlib.sha256()
         parts = [self._part(PartKind.EXACT, i) for i in range(self._index.count_of(PartKind.EXACT))]
         for i, part in enumerate(parts):
-            with self._file.blamed(f"exact copy, piece {i}"):
+            with self._file.blamed(f"exact copy, piece {i + 1}"):
                 digest.update(self._file.read_part(part))
         with self._file.blamed("exact copy"):
             require_source(self.header, digest.hexdigest())
@@ -229,7 +229,7 @@ class ArchiveFile:
         if self._n_bytes == n_bytes:
             return None
         what = "cut short" if self._n_bytes < n_bytes else "added to"
-        return f"it was {what}: file is {self._n_bytes} bytes, its prefix says {n_bytes}"
+        return f"was {what}: has {self._n_bytes} bytes, should have {n_bytes}"
 
     def read_prefix(self) -> Prefix:
         """Return the prefix, checked."""
@@ -238,7 +238,7 @@ class ArchiveFile:
     def read_header(self, prefix: Prefix) -> Header:
         """Return the header, checked."""
         stored = self._read(PREFIX_BYTES, prefix.header_bytes)
-        require_checksum(stored, prefix.header_checksum, "the prefix")
+        require_checksum(stored, prefix.header_checksum)
         raw = decompress_frame(stored, max_bytes=MAX_HEADER_BYTES, dictionary=True)
         return Header.from_bytes(raw)
 
@@ -246,7 +246,7 @@ class ArchiveFile:
         """Return the index, checked by itself and against the prefix."""
         begin = PREFIX_BYTES + prefix.header_bytes
         stored = self._read(begin, prefix.index_bytes)
-        require_checksum(stored, prefix.index_checksum, "the prefix")
+        require_checksum(stored, prefix.index_checksum)
         index = Index(stored, begin + prefix.index_bytes)
         if index.end != prefix.file_bytes:
             raise DamagedArchiveError(
@@ -257,7 +257,7 @@ class ArchiveFile:
     def read_part(self, part: Part) -> bytes:
         """Return the stored bytes of ``part``, checked."""
         stored = self._read(part.offset, part.n_bytes)
-        require_checksum(stored, part.checksum, "the index")
+        require_checksum(stored, part.checksum)
         return stored
 
     def read_frame(self, part: Part, max_bytes: int, *, dictionary: bool) -> bytes:

@@ -23,7 +23,7 @@ from earzip.formats.archive.reader import ArchiveFile, read_tags, require_parts,
 class Damage:
     """One thing that is wrong with a file: where, and what was found and expected."""
 
-    part: str  # "prefix", "header", "index", "file", "segment 3", "tags", "picture 0", …
+    part: str  # "prefix", "header", "index", "file", "0:24–0:48 (segment 2 of 3)", "picture 1", …
     message: str
     segment: int | None = None  # the number of the segment that is lost, if it is one
 
@@ -69,7 +69,8 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
             number = i - index.first_of(part.kind)
             match part.kind:
                 case PartKind.SEGMENT:
-                    with recorded(f"segment {number}", segment=number):
+                    name = header.segment_name(number) if header else f"segment {number + 1}"
+                    with recorded(name, segment=number):
                         raw = file.read_frames(part, max_segment_bytes)
                         if header and number < header.n_segments:
                             header.unpack_segment(raw, number)
@@ -77,10 +78,10 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
                     with recorded("tags"):
                         read_tags(file, part, n_pictures)
                 case PartKind.PICTURE:
-                    with recorded(f"picture {number}"):
+                    with recorded(f"picture {number + 1}"):
                         file.read_part(part)
                 case PartKind.EXACT:
-                    with recorded(f"exact copy, piece {number}"):
+                    with recorded(f"exact copy, piece {number + 1}"):
                         copy_digest.update(file.read_part(part))
                 case _:
                     with recorded(f"part {i}"):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from earzip.cli.output import Printer, Table, clock, count, printable, size
+from earzip.cli.output import Printer, Table, count, printable, size
+from earzip.formats.geometry import clock
 from earzip.results import FileRecord, FileStatus, Report
 
 
@@ -99,6 +100,17 @@ def test_a_result_on_standard_output_is_called_so(capsys):
     record = FileRecord(FileStatus.WRITTEN, Path("a.earz"), Path("-"), figures={"duration_s": 25})
     Printer(as_json=False, results_to_stderr=True).record(record)
     assert capsys.readouterr() == ("", "written     standard output (0:25)\n")
+
+
+def test_what_is_missing_of_an_incomplete_file_is_said_once(capsys):
+    record = FileRecord(
+        FileStatus.INCOMPLETE, Path("a.earz"), Path("a.flac"), "damaged", figures={"duration_s": 5}
+    )
+    Printer(as_json=False).record(record)
+    assert capsys.readouterr() == (
+        "incomplete  a.flac (0:05)\n",
+        "earzip: incomplete: a.earz: damaged\n",
+    )
 
 
 def test_less_than_a_second_has_no_rate(capsys):

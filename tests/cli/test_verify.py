@@ -42,9 +42,9 @@ def test_damage_is_named_and_ends_with_4(earzip, archives, options):
     assert outcome.statuses() == {"a.wav.earz": "damaged", "c.flac.earz": "intact"}
     (record,) = (record for record in outcome.records if record.get("status") == "damaged")
     (damage,) = record["damages"]
-    assert damage.startswith("segment ")
+    assert damage.endswith(" (segment 2 of 2): bytes have changed")
     assert record["lost_segments"] == [1]
-    assert f"earzip: damaged: {archives / 'a.wav.earz'}: segment " in outcome.stderr
+    assert f"earzip: damaged: {archives / 'a.wav.earz'}: {damage}\n" in outcome.stderr
 
 
 @pytest.mark.parametrize("options", [[], ["--decode"]])

@@ -34,7 +34,7 @@ attack("text", "is not an earzip archive")(lambda p: b"Dear listener, " * 20)
 attack("zeros", "is not an earzip archive")(lambda p: bytes(4096))
 
 
-@attack("prefix checksum", "checksum is [0-9a-f]{16}, the prefix says 0{16}")
+@attack("prefix checksum", "bytes have changed")
 def _(pieces: Pieces) -> bytes:
     return pieces.to_bytes()[:44] + bytes(8) + pieces.to_bytes()[52:]
 
@@ -50,17 +50,17 @@ attack("header of 4 GiB", "header is 4294967295 bytes, the limit is 1048576")(
     resize("header", 2**32 - 1)
 )
 attack("header past the end", "file ends at")(resize("header", 1 << 20))
-attack("header of 0 bytes", "checksum is")(resize("header", 0))
+attack("header of 0 bytes", "bytes have changed")(resize("header", 0))
 attack("index of 4 GiB", "index is 4294967292 bytes, the limit is")(resize("index", 2**32 - 4))
 attack("index past the end", "file ends at")(resize("index", 3 << 20))
 attack("index of a part and a half", "index is 18 bytes, expected a multiple of 12")(
     resize("index", 18)
 )
-attack("file of 2^64 bytes", "its prefix says 18446744073709551615")(resize("file", 2**64 - 1))
-attack("file of 0 bytes", "its prefix says 0")(resize("file", 0))
+attack("file of 2^64 bytes", "should have 18446744073709551615")(resize("file", 2**64 - 1))
+attack("file of 0 bytes", "should have 0")(resize("file", 0))
 
 
-@attack("bytes beyond the end", "file is .* bytes, its prefix says")
+@attack("bytes beyond the end", "has .* bytes, should have")
 def _(pieces: Pieces) -> None:
     pieces.trailer = b"#!/bin/sh\n"
 
@@ -312,7 +312,7 @@ def part(kind: int, make_stored: Callable[[], bytes]) -> Attack:
     return lambda pieces: pieces.change_part(kind, make_stored())
 
 
-attack("segment bomb of 1 GiB", "segment 0.*holds 1073741824 bytes, expected 1 to 65600")(
+attack("segment bomb of 1 GiB", "segment 1 of 3.*holds 1073741824 bytes, expected 1 to 65600")(
     part(SEGMENT, lambda: bomb(1 << 30))
 )
 attack("segment a byte too long", "holds 65601 bytes, expected 1 to 65600")(
@@ -321,7 +321,7 @@ attack("segment a byte too long", "holds 65601 bytes, expected 1 to 65600")(
 attack("segment of 2^60 bytes", "holds 1152921504606846976 bytes")(
     part(SEGMENT, lambda: with_content_size(2**60))
 )
-attack("segment in 65 frames", "segment 0.*has more than 64 zstd frames")(
+attack("segment in 65 frames", "segment 1 of 3.*has more than 64 zstd frames")(
     part(SEGMENT, lambda: compress(b"a") * 65)
 )
 attack("segment in frames that are too long together", "holds 65000 bytes, expected 1 to 600")(
