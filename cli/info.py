@@ -46,7 +46,7 @@ def _describe(record: FileRecord) -> Iterator[str]:
     yield f"model     {model['name']} {model['sha256'][:16]}, quality {quality}"
     encoder = archive["encoder"]
     yield (
-        f"encoder   {encoder['name']} {encoder['version']}, torch {encoder['torch']}, "
+        f"made by   {encoder['name']} {encoder['version']}, torch {encoder['torch']}, "
         f"{encoder['device']} {encoder['dtype']}"
     )
     yield from _check(archive)
@@ -67,14 +67,24 @@ def _check(archive: dict[str, Any]) -> Iterator[str]:
 
 
 def _source(source: dict[str, Any]) -> str:
-    kind = "float" if source["is_float"] else "lossless" if source["lossless"] else "lossy"
-    container, codec = source["container"], source["codec"]
-    form = container if codec == container else f"{container} {codec}"
     return (
-        f"{source['name'] or '-'}: {form} ({kind}), "
+        f"{source['name'] or '-'}: {_form(source)}, "
         f"{source['sample_rate']} Hz, {count(source['channels'], 'channel')} "
         f"({source['downmix']}), {count(source['n_frames'], 'frame')}, {size(source['n_bytes'])}"
     )
+
+
+def _form(source: dict[str, Any]) -> str:
+    """Return the kind of a source as people call it: ``WAV, 16 bit`` or ``Ogg Vorbis (lossy)``."""
+    container, codec = source["container"].capitalize(), source["codec"].capitalize()
+    if container != "Ogg":
+        container, codec = source["container"], source["codec"]
+    implied = codec == container or codec.startswith(("PCM_", "MPEG_")) or source["is_float"]
+    form = container if implied else f"{container} {codec}"
+    if not source["lossless"]:
+        return f"{form} (lossy)"
+    depth = f"{source['bit_depth']} bit" if source["bit_depth"] else "lossless"
+    return f"{form}, {depth}{' float' if source['is_float'] else ''}"
 
 
 def _tags(tags: dict[str, Any], picture_bytes: list[int]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from earzip.cli.info import _form
 from tests.cli.conftest import write_sound
 
 
@@ -108,10 +109,26 @@ def test_info_shows_the_facts(earzip, archives):
     assert outcome.stdout.startswith(
         f"{archives / 'a.wav.earz'}\n  sound     0:00, 22050 samples\n"
     )
-    assert "a.wav: WAV PCM_16 (lossless), 44100 Hz, 2 channels (stereo), 22050 frames" in (
-        outcome.stdout
-    )
+    assert "a.wav: WAV, 16 bit, 44100 Hz, 2 channels (stereo), 22050 frames" in (outcome.stdout)
     assert "tiny" in outcome.stdout
+    assert "\n  made by   earzip " in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "form"),
+    [
+        (("WAV", "PCM_24", 24, False, True), "WAV, 24 bit"),
+        (("WAV", "FLOAT", 32, True, True), "WAV, 32 bit float"),
+        (("FLAC", "FLAC", 16, False, True), "FLAC, 16 bit"),
+        (("MP4", "ALAC", None, False, True), "MP4 ALAC, lossless"),
+        (("MP3", "MPEG_LAYER_III", None, False, False), "MP3 (lossy)"),
+        (("OGG", "VORBIS", None, False, False), "Ogg Vorbis (lossy)"),
+        (("ASF", "WMAV2", None, False, False), "ASF WMAV2 (lossy)"),
+    ],
+)
+def test_formats_are_called_as_people_call_them(source, form):
+    names = ("container", "codec", "bit_depth", "is_float", "lossless")
+    assert _form(dict(zip(names, source, strict=True))) == form
 
 
 def test_info_as_json_has_everything(earzip, archives):
