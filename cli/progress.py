@@ -21,7 +21,7 @@ class ProgressBar:
     How long the audio is that is still to come is not known before it is read. It is taken to have
     as many seconds a byte as the files that are done; those that took no work count as none. Until the
     first one is done it is ``expected_s`` long, if that is given. Where no audio goes through at all,
-    files are counted.
+    files are counted. The bar never goes back: it waits where more is to come than was thought.
     """
 
     def __init__(self, n_files: int, n_bytes: int, expected_s: float = 0.0) -> None:
@@ -107,7 +107,8 @@ class ProgressBar:
                 fraction = min(1.0, self._seconds_done / total)
                 left = max(0.0, total - self._seconds_done)
                 text += f", {clock(left / speed)} to go" if speed else ""
-        self._bar.n = fraction
+        # What is to come was guessed too short; a bar that goes back says nothing that this one does not.
+        self._bar.n = max(self._bar.n, fraction)
         self._bar.set_description_str(text)
 
     def _speed(self, now: float) -> float:

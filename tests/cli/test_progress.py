@@ -83,6 +83,13 @@ def test_tracks_that_are_done_side_by_side_are_told_apart():
     assert shares == [0, 5, 20, 40, 40, 50]
 
 
+def test_the_bar_waits_where_more_is_to_come_than_was_thought():
+    more = _TWO_AT_ONCE.replace("file_done(100, 50)", "file_done(100, 80)")
+    shown = _on_a_terminal([sys.executable, "-c", more], stdout=subprocess.DEVNULL)
+    # Of 200 seconds, then of 320: 100 of them are 31 %.
+    assert [int(bar.split()[0]) for bar in _bars(shown)] == [0, 5, 20, 40, 40, 40]
+
+
 def test_a_terminal_that_does_not_say_how_wide_it_is_has_a_bar():
     shown = _on_a_terminal([sys.executable, "-c", _ADVANCE], 0, stdout=subprocess.DEVNULL)
     assert len(_bars(shown)) > 2
