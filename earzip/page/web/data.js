@@ -14,7 +14,7 @@ function rowOf(columns, names, i) {
   const row = { index: i };
   for (const name of names) row[name] = columns[name][i];
   row.ratio = row.bytes ? row.source_bytes / row.bytes : null;
-  row.label = row.title || row.name;
+  row.label = row.title || row.name.replace(/\.earz$/i, "");
   if (row.duration < 1) row.kbps = null; // mostly overhead
   return row;
 }

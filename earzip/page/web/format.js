@@ -14,7 +14,7 @@ function clock(seconds, decimals = 0) {
 function playingTime(seconds) {
   const minutes = Math.round(seconds / 60);
   if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 60) return clock(seconds);
   return `${grouped(Math.floor(minutes / 60))} h ${minutes % 60} min`;
 }
 

@@ -38,14 +38,14 @@ function figureList(totals) {
     ["Mean rate", totals.kbps === null ? NONE : `${totals.kbps.toFixed(1)} kbps`, "without pictures"],
     ["Median track", clock(totals.median_s), `${clock(totals.shortest_s)} to ${clock(totals.longest_s)}`],
     ["Playing time", playingTime(totals.duration_s), counted(totals.n_tracks, "track")],
-    ["Model and quality", totals.qualities[0][0], inWords(totals.qualities)],
+    ["Model and quality", totals.qualities[0][0], totals.qualities.length === 1 ? "all tracks" : inWords(totals.qualities)],
   ];
   return element("dl", { class: "totals" }, ...figures.map(([term, value, remark]) =>
     element("div", {}, element("dt", {}, term), element("dd", {}, value, element("span", { class: "remark" }, remark)))));
 }
 
 function inWords(counts) {
-  if (counts.length === 1) return `${counts[0][0]}, all of them`;
+  if (counts.length === 1) return counts[0][0];
   const shown = counts.slice(0, 4).map(([name, n]) => `${name} ${grouped(n)}`);
   if (counts.length > 4) shown.push(`${counts.length - 4} more`);
   return shown.join(", ");
@@ -71,7 +71,7 @@ function rateHistogram(totals) {
     element("figcaption", {}, "Rates, kbps"),
     shape("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, ...bars),
     element("p", { class: "scale", "aria-hidden": "true" },
-      element("span", {}, from(0)), element("span", {}, `up to ${counted(most, "track")} a bar`),
+      element("span", {}, from(0)), element("span", {}, `at most ${counted(most, "track")} in a bar`),
       element("span", {}, bins.open_end ? `${from(last - 1)} and more` : from(last))),
   );
 }
