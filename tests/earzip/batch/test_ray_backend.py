@@ -277,7 +277,9 @@ def test_the_script_of_the_documentation_runs(cluster: str, library: Path, tmp_p
 
 def test_without_the_extra_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"need the extra ray: pip install 'earzip\[ray\]'"):
+    with pytest.raises(
+        UsageError, match=r"extra ray; in the clone of earzip: pip install '\.\[ray\]'"
+    ):
         RayBackend(CompressTask(TINY), 1)
 
 

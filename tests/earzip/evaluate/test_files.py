@@ -228,5 +228,5 @@ def test_damage_and_absent_models_are_errors(
 
 def test_the_packages_it_needs_are_named(song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("earzip.metrics.find_spec", lambda _name: None)
-    with pytest.raises(UsageError, match=r"pip install 'earzip\[eval\]'"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[eval\]'"):
         evaluate_pair(song, song)

@@ -46,5 +46,5 @@ def test_the_picture_is_a_png_and_replaces_nothing_unasked(tiny_model: str, tmp_
 
 def test_the_packages_it_needs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("earzip.metrics.find_spec", lambda _name: None)
-    with pytest.raises(UsageError, match=r"pip install 'earzip\[eval\]'"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[eval\]'"):
         next(evaluate_tones("mini"))

@@ -249,7 +249,7 @@ def test_missing_packages_are_named_with_what_installs_them(
     monkeypatch.setattr(
         "earzip.metrics.find_spec", lambda name: None if name == "auraloss" else find_spec(name)
     )
-    with pytest.raises(UsageError, match=r"auraloss.*pip install 'earzip\[eval\]'"):
+    with pytest.raises(UsageError, match=r"auraloss.*pip install '\.\[eval\]'"):
         require_eval()
 
 

@@ -123,7 +123,7 @@ def test_without_the_packages_of_measures_a_check_says_what_to_install(
     song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("earzip.metrics.find_spec", lambda _name: None)
-    with pytest.raises(UsageError, match=r"pip install 'earzip\[eval\]'"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[eval\]'"):
         compress_file(song, tmp_path / "a.earz", CHECKED)
 
 
