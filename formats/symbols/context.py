@@ -74,23 +74,31 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
 
     Raises DamagedArchiveError for bytes that no writer writes.
     """
+    sparse = unpack_sparse(reader, n_latents, n_frames)
+    n_rest = n_latents - len(sparse)
+    if not n_rest:
+        return sparse
+    return np.concatenate([sparse, packed.unpack(reader, n_rest, n_frames)])
+
+
+def unpack_sparse(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
+    """Return the symbols ``[S, n_frames]`` of the first channels, those that are coded by context."""
     n_sparse = reader.integer(2)
     if n_sparse > n_latents:
         raise DamagedArchiveError(f"segment codes {n_sparse} of {n_latents} latents by context")
-    sounding = _read_bits(reader, n_sparse)
+    sounding = read_bits(reader, n_sparse)
     n_channels = int(sounding.sum())
     places, values = _read_values(reader, n_channels * n_frames)
-    values[_read_bits(reader, len(values))] *= -1
-    symbols = np.zeros((n_latents, n_frames), np.int32)
+    values[read_bits(reader, len(values))] *= -1
+    symbols = np.zeros((n_sparse, n_frames), np.int32)
     if len(values):
         frames = _in_order(_ClassStreams(places, values), n_channels, n_frames)
-        symbols[:n_sparse][sounding] = frames.T
-    if n_sparse < n_latents:
-        symbols[n_sparse:] = packed.unpack(reader, n_latents - n_sparse, n_frames)
+        symbols[sounding] = frames.T
     return symbols
 
 
-def _read_bits(reader: PieceReader, n_bits: int) -> NDArray[np.bool_]:
+def read_bits(reader: PieceReader, n_bits: int) -> NDArray[np.bool_]:
+    """Return the next ``n_bits`` bits, the lowest of a byte first."""
     bits = np.unpackbits(reader.take(-(-n_bits // 8)), bitorder="little").astype(bool)
     if bits[n_bits:].any():
         raise DamagedArchiveError(f"segment has bits set beyond a list of {n_bits}")
@@ -236,11 +244,11 @@ class _CodedList:
     @classmethod
     def of(cls, integers: _Counts) -> _CodedList:
         """Return ``integers`` in the form that takes fewer bytes once it is compressed."""
-        plain = _to_bytes(integers)
+        plain = to_bytes(integers)
         digits = np.pad(np.minimum(integers, _LAST_DIGIT), (0, -len(integers) % 4)).reshape(-1, 4)
         quads = (digits << _DIGIT_BITS).sum(1).astype(np.uint8)
         beyond = integers[integers >= _LAST_DIGIT] - _LAST_DIGIT
-        excess = _to_bytes(beyond)
+        excess = to_bytes(beyond)
         if _cost_bits(plain) <= _cost_bits(quads) + _cost_bits(excess):
             form, n_continued = _BYTES, len(plain) - len(integers)
             first, excess = plain, excess[:0]
@@ -271,7 +279,7 @@ class _ListHead:
 def _read_lists(reader: PieceReader, heads: list[_ListHead]) -> list[_Counts]:
     """Return the integers of each list, the inverse of `_CodedList`."""
     lists = [
-        _from_bytes(reader, head.n_integers, head.n_continued)
+        from_bytes(reader, head.n_integers, head.n_continued)
         if head.form == _BYTES
         else _from_quads(reader, head.n_integers)
         for head in heads
@@ -279,18 +287,20 @@ def _read_lists(reader: PieceReader, heads: list[_ListHead]) -> list[_Counts]:
     for integers, head in zip(lists, heads, strict=True):
         if head.form == _QUADS:
             is_long = integers == _LAST_DIGIT
-            integers[is_long] += _from_bytes(reader, int(is_long.sum()), head.n_continued)
+            integers[is_long] += from_bytes(reader, int(is_long.sum()), head.n_continued)
     return lists
 
 
-def _to_bytes(integers: _Counts) -> _Bytes:
+def to_bytes(integers: _Counts) -> _Bytes:
+    """Return integers from 0 as sums of bytes, of which 255 is never the last."""
     continued = integers // _CONTINUED
     coded = np.full(int(continued.sum()) + len(integers), _CONTINUED, np.uint8)
     coded[np.cumsum(continued + 1) - 1] = integers % _CONTINUED
     return coded
 
 
-def _from_bytes(reader: PieceReader, n_integers: int, n_continued: int) -> _Counts:
+def from_bytes(reader: PieceReader, n_integers: int, n_continued: int) -> _Counts:
+    """Return the next integers, ``n_continued`` of whose bytes are 255; the inverse of `to_bytes`."""
     coded = reader.take(n_integers + n_continued)
     is_last = coded != _CONTINUED
     if np.count_nonzero(is_last) != n_integers or not is_last[-1:].all():
