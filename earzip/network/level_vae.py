@@ -31,6 +31,7 @@ _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it
 _GATE_RANGE = (-8.0, 1.0)
 _WORTH_RANGE = (-2.0, 0.6)
 _SURE_GATE = -_WORTH_RANGE[1]  # nepers: undoes the most that an encoder may have amplified
+_TONAL_FINENESS = 1.6  # how much finer steps are where sound is tonal: noise is heard there
 _DOUBT = 8.0  # steps: a coefficient of the coded sound is taken for granted but for so much
 _DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
 _TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
@@ -78,6 +79,7 @@ class LevelVae(nn.Module):
     fine_rms: Tensor
     level_mean_db: Tensor
     bands: Tensor
+    tonal_bands: Tensor
     short_band_means: Tensor
     scale_of_rest: Tensor
 
@@ -97,6 +99,8 @@ class LevelVae(nn.Module):
         self.register_buffer("level_mean_db", torch.zeros(c.n_levels))
         bands = levels.band_matrix(levels.fine_edges(c.fine_hop), c.fine_hop)
         self.register_buffer("bands", bands, persistent=False)
+        tonal_bands = levels.band_matrix(self.tonal_edges, c.hop)
+        self.register_buffer("tonal_bands", tonal_bands, persistent=False)
         short_bands = band_weights(c.short_hop, c.n_short_bands)
         self.register_buffer("short_band_means", rows_to_means(short_bands), persistent=False)
         sizes = c.layout
@@ -168,7 +172,7 @@ class LevelVae(nn.Module):
             near = self.mdct.long_of(frames, is_short)
             coefficients = torch.where(is_short[:, None, :, None], short, near)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
-            in_steps = in_steps * self._coded(rest)[:, None]
+            in_steps = in_steps * (self._coded(rest) * self._fineness(rest))[:, None]
         h = self.encoder_in_norm(self.encoder_in(features))
         worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
         waveform = in_steps.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
@@ -186,6 +190,13 @@ class LevelVae(nn.Module):
         is_attack = (rest[..., first : first + c.layout["course"]] != 0).any(-1)
         is_treble = torch.arange(c.n_bins, device=rest.device) >= _DRAWN_FROM * c.hop
         return (~(is_attack[..., None] & is_treble)).float()
+
+    def _fineness(self, rest: Tensor) -> Tensor:
+        """Return by how much steps are finer than `log_step` says: ``[B, F, n_bins]``."""
+        c = self.config
+        is_tonal = rest[..., -1 - c.layout["tonal"] : -1] > levels.TONAL_STEP / 2
+        finer = is_tonal.float() @ self.tonal_bands[:, : c.n_bins]
+        return 1 + (_TONAL_FINENESS - 1) * finer
 
     def _saves_by_short(self, long: Tensor, short: Tensor) -> Tensor:
         """Return which frames cost less as short ones, bool ``[B, F]``: bits go with log |c| / step."""
@@ -241,8 +252,9 @@ class LevelVae(nn.Module):
                 [c.n_coefficients, c.n_latents - c.n_coefficients], -1
             )
             told = self._described(rest)
-            coded = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2)
-            coded = F.pad(coded * self.log_step.exp()[:, None], (0, c.hop - c.n_bins))
+            in_steps = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2)
+            coded = in_steps * self.log_step.exp()[:, None] / self._fineness(rest)[:, None]
+            coded = F.pad(coded, (0, c.hop - c.n_bins))
             sound = self.mdct.inverse(coded, told.is_short)
             fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
             seen = fine.transpose(1, 2).flatten(2).unflatten(1, (-1, c.trunk_hop // c.fine_hop))
