@@ -190,6 +190,8 @@ class EarzipCoder:
         """Identity of the model, and of the steps that it leaves to its specification."""
         preset = self.spec.presets[self.quality]
         rounded = {"exponent": preset.exponent, "rounding": preset.rounding}
+        if preset.others is not None:
+            rounded |= {"others": preset.others, "thrift": preset.thrift or 0}
         steps = json.dumps([self.spec.step_exponents, rounded]).encode()
         digest = hashlib.sha256(steps).hexdigest()[:16]
         return f"{earzip.__version__} {self.spec.name} {self.spec.sha256} steps {digest}"

@@ -24,13 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from earzip.coding.codec import Codec
-from earzip.coding.quantizer import dequantize, quantize
+from earzip.coding.quantizer import dequantize
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.geometry import SAMPLE_RATE, Geometry
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import Measures, measure
 from earzip.models.calibration import read_excerpt
-from earzip.models.spec import ModelSpec
+from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model, load_codec
 from earzip.network.config import EarConfig
 from earzip.network.ear import EarVae
@@ -47,17 +47,15 @@ EAR_CONTEXT = 32  # frames around its window for the transformer, as for an impo
 
 @dataclass(frozen=True)
 class Steps:
-    """Exponents of a preset's steps, how it rounds, and how many latents are coded by context."""
+    """A model at a quality."""
 
-    exponents: NDArray[np.int32]
-    rounding: float
-    n_sparse: int
+    spec: ModelSpec
+    preset: Preset
 
     @classmethod
     def of(cls, spec: ModelSpec, quality: str) -> Steps:
-        """Return those of a quality of a model."""
-        preset = spec.presets[quality]
-        return cls(spec.exponents_at(preset.exponent), preset.rounding, spec.n_sparse)
+        """Return a quality of a model."""
+        return cls(spec, spec.presets[quality])
 
 
 @dataclass(frozen=True)
@@ -137,11 +135,12 @@ def _decode(codec: Codec, segments: Segments, clip: Sound) -> Sound:
 
 
 def _coded(codec: Codec, latents: Segments, clip: Sound, steps: Steps) -> Coded:
-    symbols = [quantize(segment, steps.exponents, steps.rounding) for segment in latents]
-    restored = _decode(codec, [dequantize(s, steps.exponents) for s in symbols], clip)
+    symbols = [steps.spec.quantize(segment, steps.preset) for segment in latents]
+    exponents = steps.spec.exponents_at(steps.preset)
+    restored = _decode(codec, [dequantize(s, exponents) for s in symbols], clip)
     return Coded(
         np.concatenate(symbols, 1),
-        sum(len(compress_frames(pack(s, steps.n_sparse))) for s in symbols),
+        sum(len(compress_frames(pack(s, steps.spec.layout))) for s in symbols),
         measure(torch.from_numpy(restored), torch.from_numpy(clip)),
     )
 

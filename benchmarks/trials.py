@@ -1,9 +1,9 @@
 """Judge networks in training on the clips of a tier: `python -m benchmarks.trials RUN…`.
 
-RUN is the folder of a run, whose checkpoint is taken, or `mini`. Each clip is coded at steps of several
-exponents; printed are rate, Zimtohrli distance, the five measures and, by interpolation over the
-exponents, rates and distances at given rates; with `--ladder` of Opus (made by `--opus`), the share
-of Opus's bits. Results are appended to `--out`, a line a clip and exponent.
+RUN is the folder of a run, whose checkpoint is taken, or the name of a model. Each clip is coded as
+archives code it, header and tags aside, at each preset; printed are rate, Zimtohrli distance and, with
+`--measures`, the five measures; with `--ladder` of Opus (made by `--opus`), the share of Opus's bits.
+Results are appended to `--out`, a line a clip and preset.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import json
 import math
 import subprocess
 import tempfile
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +26,21 @@ from scipy.signal import resample_poly
 
 from benchmarks.opus_share import Point, opus_kbps
 from earzip.coding.level import LevelMeter, gain_to_reference_db
-from earzip.coding.quantizer import dequantize, preset_exponents, quantize, step_sizes
-from earzip.coding.rate_distortion import round_coefficients
+from earzip.coding.quantizer import dequantize
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.symbols.coding import pack
 from earzip.metrics.measures import measure
+from earzip.models.install import PRESETS_OF_LEVELS
+from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model, load_codec
-from earzip.network.config import LevelConfig, n_sparse_latents
-from earzip.network.levels import fine_edges
 from earzip.network.networks import Network, build_network, ready_to_run
+from earzip.options import QUALITIES
 from earzip.runtime import Runtime
-from earzip.training.level_bits import choose_rest
 from earzip.training.run_state import read_facts, read_parts
 
 Audio = NDArray[np.float32]
 OPUS_KBPS = (10, 12, 16, 20, 24, 32, 48, 64, 96)
-SETTINGS = {"low": (30, 0), "medium": (14, -8), "high": (-6, -12)}
-"""Exponents added to those of coefficients and of the other latents, for networks with levels."""
-THRIFT = 0.12
-"""Squared steps of error that a bit of coefficients is worth; see `round_coefficients`."""
-TONAL_THRIFT = 0.0
-"""The same where the sound is tonal: partials that are not coded are not drawn either."""
 _LEAD = 12  # frames of zeros before and behind a clip: more than networks reach
 
 
@@ -110,76 +104,52 @@ def opus_ladder(clips: dict[str, Audio], all_of_them: bool) -> list[dict[str, An
     return rows
 
 
-def load(run: str) -> tuple[Network, str, list[int]]:
-    """The network of a run's checkpoint, its architecture, and exponents of its posterior scales."""
-    if run == "mini":
-        spec = find_model("mini")
-        return (
-            load_codec(spec, Runtime("cpu", threads=1)).vae,
-            spec.architecture,
-            list(spec.step_exponents),
-        )
+def load(run: str) -> tuple[Network, ModelSpec]:
+    """The network of a run's checkpoint, or of an installed model, and a specification of it."""
+    if not Path(run).is_dir():
+        spec = find_model(run)
+        return load_codec(spec, Runtime("cpu", threads=1)).vae, spec
     checkpoint = Path(run, "checkpoint.safetensors")
     config = read_facts(checkpoint)["config"]
     network = build_network(config["architecture"], config["model"])
     ready_to_run(network, read_parts(checkpoint, ["network"])["network"])
+    dimensions = network.config
     with torch.inference_mode():
-        scale = network.encode(torch.zeros(1, 2, 8 * network.config.hop)).scale[0].mean(1)
-    return network, config["architecture"], [round(16 * math.log2(s)) for s in scale.tolist()]
+        scale = network.encode(torch.zeros(1, 2, 8 * dimensions.hop)).scale[0].mean(1)
+    preset = Preset(0, 0.4)
+    geometry = {"hop": dimensions.hop, "lead": 0, "core": 64, "encoder_context": 0}
+    return network, ModelSpec(
+        name="trial",
+        architecture=config["architecture"],
+        config=dimensions.to_json(),
+        geometry={**geometry, "decoder_context": 0},
+        n_latents=dimensions.n_latents,
+        step_exponents=tuple(round(16 * math.log2(s)) for s in scale.tolist()),
+        presets=dict.fromkeys(QUALITIES, preset),
+        weights_sha256=64 * "0",
+        licence="",
+        source="",
+        path=checkpoint,
+    )
 
 
-def code(
-    network: Network,
-    architecture: str,
-    exponents: list[int],
-    added: tuple[int, int],
-    latents: Any,
-    rounding: float,
-    thrifts: tuple[float, float] = (THRIFT, TONAL_THRIFT),
-) -> tuple[float, Any, dict[str, float]]:
-    """Bits of `latents` `[D, F]`, their quantised values, and bits by kind."""
-    config = network.config
-    n_sparse = n_sparse_latents(architecture, config.to_json())
-    if not isinstance(config, LevelConfig):
-        steps = preset_exponents(exponents, added[0], n_sparse)
-        symbols = quantize(latents, steps, rounding)
-        n_bits = 8 * len(compress_frames(pack(symbols, n_sparse)))
-        return n_bits, dequantize(symbols, steps), {}
-    steps = np.array(exponents, np.int32)
-    steps[:n_sparse] += added[0]
-    steps[n_sparse : -1 - config.layout["tonal"]] += added[1]
-    sizes = step_sizes(steps)[:, None]
-    symbols = np.zeros(latents.shape, np.int32)
-    first = -1 - config.layout["tonal"]
-    thrift = _thrift_of_cells(latents[first:-1] > 0, config, thrifts)
-    symbols[:n_sparse] = round_coefficients(latents[:n_sparse] / sizes[:n_sparse], thrift)
-    rest, kinds = choose_rest(latents[n_sparse:], sizes[n_sparse:, 0], config)
-    kinds["coefficients"] = 8 * len(compress_frames(pack(symbols[:n_sparse], n_sparse)))
-    symbols[n_sparse:] = rest
-    return sum(kinds.values()), dequantize(symbols, steps), kinds
-
-
-def _thrift_of_cells(
-    is_tonal: NDArray[np.bool_], config: LevelConfig, thrifts: tuple[float, float]
-) -> NDArray[np.float32]:
-    """The thrift of each coefficient `[2 · n_bins, F]`, given the tonal bands `[n, F]`."""
-    edges = fine_edges(config.hop)[::2]
-    cells = np.full((config.n_bins, is_tonal.shape[1]), thrifts[0], np.float32)
-    for (low, high), tonal in zip(pairwise(edges), is_tonal, strict=True):
-        cells[low:high, tonal] = thrifts[1]
-    return np.concatenate([cells, cells])
+def presets_of(spec: ModelSpec, added: Sequence[tuple[int, int | None]]) -> dict[str, Preset]:
+    """Presets to judge: those of an installed model or, for a run, those that are asked for."""
+    if not added:
+        return dict(spec.presets) if spec.name != "trial" else PRESETS_OF_LEVELS
+    like = PRESETS_OF_LEVELS["medium"] if spec.layout.groups else spec.presets["medium"]
+    return {f"{a},{b}": replace(like, exponent=a, others=b) for a, b in added}
 
 
 @torch.inference_mode()
 def judge(
-    run: str,
+    network: Network,
+    spec: ModelSpec,
+    presets: dict[str, Preset],
     clips: dict[str, Audio],
-    settings: dict[str, tuple[int, int]],
-    rounding: float,
     all_of_them: bool,
 ) -> list[dict[str, Any]]:
-    """Rates and scores of a run on each clip at each setting."""
-    network, architecture, exponents = load(run)
+    """Rates and scores of a network on each clip at each preset."""
     hop, rows = network.config.hop, []
     for name, audio in clips.items():
         meter = LevelMeter()
@@ -189,17 +159,17 @@ def judge(
         behind = _LEAD * hop + -n % hop
         padded = np.pad(audio * gain, ((0, 0), (_LEAD * hop, behind)))
         latents = network.encode(torch.from_numpy(padded)[None]).mean[0].numpy()
-        for setting, added in settings.items():
-            kept = latents[:, _LEAD - 1 : 1 - _LEAD]
-            n_bits, values, kinds = code(network, architecture, exponents, added, kept, rounding)
+        kept = latents[:, _LEAD - 1 : 1 - _LEAD]
+        for setting, preset in presets.items():
+            symbols = spec.quantize(kept, preset)
+            n_bits = 8 * len(compress_frames(pack(symbols, spec.layout)))
+            values = dequantize(symbols, spec.exponents_at(preset))
             values = np.pad(values, ((0, 0), (_LEAD - 1, _LEAD - 1)))
-            sound = network.decode(torch.from_numpy(values.astype(np.float32))[None])[0].numpy()
+            sound = network.decode(torch.from_numpy(values)[None])[0].numpy()
             sound = sound[:, _LEAD * hop : _LEAD * hop + n] / gain
-            seconds = n / SAMPLE_RATE
-            row = {"clip": name, "run": run, "setting": setting, "kbps": n_bits / seconds / 1000}
-            row |= measures(audio, sound, all_of_them)
-            row |= {f"kbps_{kind}": bits / seconds / 1000 for kind, bits in kinds.items()}
-            rows.append(row)
+            kbps = n_bits / n * SAMPLE_RATE / 1000
+            row = {"clip": name, "run": spec.name, "setting": setting, "kbps": kbps}
+            rows.append(row | measures(audio, sound, all_of_them))
     return rows
 
 
@@ -225,9 +195,9 @@ def report(rows: list[dict[str, Any]], ladder: list[dict[str, Any]]) -> None:
         print(f"{Path(run).name} {setting}: {text}", flush=True)
 
 
-def _pair(text: str) -> tuple[int, int]:
+def _pair(text: str) -> tuple[int, int | None]:
     first, _, second = text.partition(",")
-    return int(first), int(second or 0)
+    return int(first), int(second) if second else None
 
 
 def main() -> None:
@@ -240,11 +210,12 @@ def main() -> None:
     parser.add_argument(
         "--added",
         nargs="*",
+        type=_pair,
+        default=[],
         metavar="A[,B]",
-        help="exponents added to the steps of coefficients, and of other latents where there are levels",
+        help="exponents added to the steps of coefficients, and of other latents",
     )
     parser.add_argument("--measures", action="store_true", help="the five measures too")
-    parser.add_argument("--rounding", type=float, default=0.4)
     parser.add_argument("--ladder", type=Path, help="Opus's rows")
     parser.add_argument("--opus", action="store_true", help="make --ladder")
     parser.add_argument("--out", type=Path, help="append the rows to this file")
@@ -257,9 +228,10 @@ def main() -> None:
     ladder = (
         [json.loads(line) for line in args.ladder.read_text().splitlines()] if args.ladder else []
     )
-    settings = {a: _pair(a) for a in args.added} if args.added else SETTINGS
     for run in args.runs:
-        rows = judge(run, clips, settings, args.rounding, args.measures)
+        network, spec = load(run)
+        rows = judge(network, spec, presets_of(spec, args.added), clips, args.measures)
+        rows = [{**row, "run": Path(run).name} for row in rows]
         if args.out:
             with args.out.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -36,10 +36,18 @@ def preset_shares(n_latents: int, n_sparse: int) -> NDArray[np.float32]:
     return shares
 
 
-def preset_exponents(exponents: Sequence[int], added: int, n_sparse: int) -> NDArray[np.int32]:
-    """Return the exponents of the steps at a preset that adds ``added``, int32 ``[D]``."""
+def preset_exponents(
+    exponents: Sequence[int], added: int, others: int | None, n_sparse: int
+) -> NDArray[np.int32]:
+    """Return the exponents of the steps at a preset, int32 ``[D]``.
+
+    It adds ``added``, or ``others`` behind ``n_sparse`` coefficients; None for a share of ``added``.
+    """
     shares = preset_shares(len(exponents), n_sparse)
-    return np.array(exponents, np.int32) + np.rint(added * shares).astype(np.int32)
+    raised = np.rint(added * shares).astype(np.int32)
+    if others is not None:
+        raised[n_sparse:] = others
+    return np.array(exponents, np.int32) + raised
 
 
 def quantize(latents: Latents, exponents: NDArray[np.int32], rounding: float = 0.5) -> Symbols:

@@ -1,13 +1,20 @@
-"""Coefficients to integers by rate and distortion: a lone 1 costs more bits than one among others.
+"""Latents to integers by rate and distortion: an integer that costs many bits must be worth them.
 
-The encoder's choice alone: readers dequantise any integers. `compress` does not use it yet;
-`benchmarks.trials` does.
+The encoder's choice alone: readers dequantise any integers.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
+
+from earzip.arrays import Latents, Symbols
+from earzip.coding.quantizer import step_sizes
+from earzip.formats.symbols.packed import MAX_SYMBOL
+from earzip.network.config import LevelConfig
+from earzip.network.levels import fine_edges
 
 Scaled = NDArray[np.float32]
 Integers = NDArray[np.int32]
@@ -16,6 +23,9 @@ Integers = NDArray[np.int32]
 # from 1: measured once on music coded as `context-1`, and straight between.
 _SUMS = np.array([0, 1, 2, 4, 8, 16, 32], np.float32)
 _BITS_OF_ONE = np.array([9.5, 7.5, 6.0, 4.6, 3.2, 2.0, 1.2], np.float32)
+_STAYING = (
+    0.62  # steps within which a level stays as it was: a bit is worth a tenth of a squared step
+)
 _BITS_OF_MORE = 1.3
 """That a magnitude above 1 costs beyond the one below it."""
 
@@ -58,3 +68,57 @@ def _around(magnitudes: Scaled, n_channels: int) -> Scaled:
     )
     reshaped: Scaled = sums.reshape(magnitudes.shape)
     return reshaped
+
+
+def quantize_levels(
+    latents: Latents, exponents: NDArray[np.int32], config: LevelConfig, thrift: float
+) -> Symbols:
+    """Return the integers of finite ``latents`` ``[D, F]`` of a `LevelVae`, within ±32767.
+
+    ``thrift``: what a bit of coefficients is worth, as `round_coefficients` takes it; where the sound is
+    tonal it is 0, as partials that are not coded are not drawn either.
+    """
+    n = config.n_coefficients
+    scaled = latents / step_sizes(exponents)[:, None]
+    tonal = scaled[-1 - config.layout["tonal"] : -1] > 0
+    coefficients = round_coefficients(scaled[:n], _thrift_of_cells(tonal, config, thrift))
+    symbols = np.concatenate([coefficients, _round_levels(scaled[n:], config)])
+    return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+
+
+def _thrift_of_cells(tonal: NDArray[np.bool_], config: LevelConfig, thrift: float) -> Scaled:
+    """Return the thrift of each coefficient ``[2 · n_bins, F]``, given the tonal bands ``[n, F]``."""
+    cells = np.full((config.n_bins, tonal.shape[1]), thrift, np.float32)
+    for (low, high), is_tonal in zip(pairwise(fine_edges(config.hop)[::2]), tonal, strict=True):
+        cells[low:high, is_tonal] = 0
+    return np.concatenate([cells, cells])
+
+
+def _round_levels(scaled: Scaled, config: LevelConfig) -> Integers:
+    """Return the integers of latents behind the coefficients: at rest unless they move enough."""
+    symbols = np.empty(scaled.shape, np.int32)
+    first = 0
+    for kind, size in config.layout.items():
+        if kind == "coefficients":
+            continue
+        own, rounded = scaled[first : first + size], symbols[first : first + size]
+        first += size
+        if kind in ("levels", "balance", "width"):
+            rounded[:, 0] = np.rint(own[:, 0])
+            for f in range(1, own.shape[1]):
+                rounded[:, f] = _stay(own[:, f], rounded[:, f - 1])
+        elif kind == "course":
+            blocks = own.reshape(config.n_blocks, -1, own.shape[1])
+            before = np.zeros(blocks.shape[1:], np.int32)
+            for block, chosen in zip(blocks, rounded.reshape(blocks.shape), strict=True):
+                chosen[:] = before = _stay(block, before)
+        elif kind == "halves":
+            rounded[:] = _stay(own, np.zeros(own.shape, np.int32))
+        else:  # flags
+            rounded[:] = np.where(own > 0, np.maximum(1, np.rint(own)), 0)
+    return symbols
+
+
+def _stay(scaled: Scaled, before: Integers) -> Integers:
+    stays = np.abs(scaled - before) < _STAYING
+    return np.where(stays, before, np.rint(scaled)).astype(np.int32)

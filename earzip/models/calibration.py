@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from earzip.arrays import Audio, Latents
 from earzip.coding.codec import Codec
 from earzip.coding.level import LevelMeter, gain_to_reference_db
-from earzip.coding.quantizer import STEPS_PER_OCTAVE, quantize
+from earzip.coding.quantizer import STEPS_PER_OCTAVE
 from earzip.errors import SourceError
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.audio.resample import stereo_44k
@@ -25,6 +25,7 @@ from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.formats.symbols.coding import pack
+from earzip.models.spec import ModelSpec, Preset
 
 OnUnreadable = Callable[[SourceError], None]
 """Called with each track that cannot be read."""
@@ -70,16 +71,13 @@ class EncodedMusic:
         exponents = np.rint(np.log2(self.scales) * STEPS_PER_OCTAVE)
         return tuple(exponents.astype(int).tolist())
 
-    def kbps(self, exponents: NDArray[np.int32], rounding: float, n_sparse: int) -> float:
-        """Return the rate at steps of ``exponents``, pooled, in kilobits per second.
-
-        ``rounding`` and ``n_sparse``: see `earzip.coding.quantizer.quantize` and
-        `earzip.formats.symbols.coding.pack`.
+    def kbps(self, spec: ModelSpec, preset: Preset) -> float:
+        """Return the rate at ``preset`` of ``spec``, pooled, in kilobits per second.
 
         It counts the segments as an archive stores them; header, index and tags come on top.
         """
-        symbols = (quantize(latents, exponents, rounding) for latents in self.segments)
-        n_bytes = sum(len(compress_frames(pack(s, n_sparse))) for s in symbols)
+        symbols = (spec.quantize(latents, preset) for latents in self.segments)
+        n_bytes = sum(len(compress_frames(pack(s, spec.layout))) for s in symbols)
         return 8 * n_bytes / self.duration_s / 1000
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from safetensors.torch import save
 
 from earzip.coding.device import usable_device
-from earzip.coding.quantizer import STEPS_PER_OCTAVE, preset_exponents
+from earzip.coding.quantizer import STEPS_PER_OCTAVE
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write, make_folder, sha256_of
-from earzip.models.calibration import EncodedMusic, OnUnreadable, encode_music
+from earzip.models.calibration import OnUnreadable, encode_music
 from earzip.models.spec import ModelSpec, Preset, is_model_name, most_core_frames
 from earzip.models.store import load_codec, model_folders, verify_model
 from earzip.models.trained import TrainedNetwork, read_published, read_run
-from earzip.network.config import EarConfig, n_sparse_latents
+from earzip.network.config import EarConfig, LevelConfig, latent_layout
 from earzip.runtime import Runtime
 
 _FORMAT_DOCUMENT = "SPEC.md"
@@ -32,6 +32,15 @@ _CORE_SAMPLES, _MOST_CORE_FRAMES = 1 << 20, 8192  # 23.8 s, of a network whose r
 _EAR_CORE_FRAMES = 256
 # The transformer sees the whole window, so it is given more context than its convolutions reach.
 _TRANSFORMER_CONTEXT = 32
+
+
+# Chosen by trials on validation clips (docs/models/experiments.md): bits belong to levels before they
+# belong to coefficients.
+PRESETS_OF_LEVELS = {
+    "low": Preset(30, 0.35, others=0, thrift=0.12),
+    "medium": Preset(14, 0.35, others=-8, thrift=0.12),
+    "high": Preset(-6, 0.35, others=-12, thrift=0.12),
+}
 
 
 @dataclass(frozen=True)
@@ -143,15 +152,22 @@ def _uncalibrated(network: TrainedNetwork, options: ImportOptions, path: Path) -
         geometry=_geometry(network),
         n_latents=network.config.n_latents,
         step_exponents=(0,) * network.config.n_latents,
-        presets={
-            quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), network.rounding)
-            for quality, factor in network.step_factors.items()
-        },
+        presets=_presets(network),
         weights_sha256=sha256_of(path.with_suffix(".safetensors")),
         licence=options.licence,
         source=options.source,
         path=path,
     )
+
+
+def _presets(network: TrainedNetwork) -> dict[str, Preset]:
+    """Return the qualities of ``network``, not yet calibrated."""
+    if isinstance(network.config, LevelConfig):
+        return PRESETS_OF_LEVELS
+    return {
+        quality: Preset(round(math.log2(factor) * STEPS_PER_OCTAVE), network.rounding)
+        for quality, factor in network.step_factors.items()
+    }
 
 
 def _calibrated(
@@ -169,19 +185,15 @@ def _calibrated(
         encoded = encode_music(codec, music, on_unreadable)
     finally:
         codec.close()
-    presets = {
-        name: replace(preset, kbps=round(_rate(encoded, preset, spec.n_sparse), 2))
-        for name, preset in spec.presets.items()
-    }
     try:
-        return replace(spec, step_exponents=encoded.step_exponents, presets=presets)
+        stepped = replace(spec, step_exponents=encoded.step_exponents)
     except ValueError as error:
         raise SourceError(f"cannot be calibrated with: {error}", music[0]) from error
-
-
-def _rate(encoded: EncodedMusic, preset: Preset, n_sparse: int) -> float:
-    exponents = preset_exponents(encoded.step_exponents, preset.exponent, n_sparse)
-    return encoded.kbps(exponents, preset.rounding, n_sparse)
+    presets = {
+        name: replace(preset, kbps=round(encoded.kbps(stepped, preset), 2))
+        for name, preset in spec.presets.items()
+    }
+    return replace(stepped, presets=presets)
 
 
 def _read_network(checkpoint: Path, config: Path | None) -> TrainedNetwork:
@@ -200,8 +212,8 @@ def _geometry(network: TrainedNetwork) -> dict[str, int]:
     if isinstance(config, EarConfig):
         lead, core, transformer = 0, _EAR_CORE_FRAMES, _TRANSFORMER_CONTEXT
     else:
-        n_sparse = n_sparse_latents(network.architecture, config.to_json())
-        most = most_core_frames(config.n_latents, n_sparse)
+        layout = latent_layout(network.architecture, config.to_json())
+        most = most_core_frames(config.n_latents, layout.n_sparse)
         core = min(_CORE_SAMPLES // config.hop, _MOST_CORE_FRAMES, most)
         lead, transformer = config.hop // 2, 0
     return {

@@ -22,12 +22,15 @@ from earzip.formats.geometry import (
     SAMPLE_RATE,
     Geometry,
 )
-from earzip.network.config import n_sparse_latents
+from earzip.formats.symbols.layout import Layout
+from earzip.network.config import LevelConfig, latent_layout
 from earzip.options import QUALITIES
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from earzip.arrays import Latents, Symbols
 
 
 _SPEC_FORMAT = 1
@@ -45,6 +48,13 @@ class Preset(Checked):
     rounding: Annotated[float, Range(0, 1)]
     kbps: Annotated[float | None, Range(0, _MAX_KBPS), LEFT_OUT] = None
     """The rate it gave when the model was calibrated; None where that was not measured."""
+    others: Annotated[_Exponent | None, LEFT_OUT] = None
+    """What is added to exponents of latents that are no coefficients; None: half of ``exponent``."""
+    thrift: Annotated[float | None, Range(0, 10), LEFT_OUT] = None
+    """Squared steps of error that a bit is worth, for a network with levels; None: 0.
+
+    See `earzip.coding.rate_distortion`.
+    """
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,8 @@ class ModelSpec(Checked):
         if set(self.presets) != set(QUALITIES):
             raise ValueError(f"presets must be {', '.join(QUALITIES)}")
         for quality, preset in self.presets.items():
-            _require_steps(quality, self.step_exponents, preset.exponent, self.n_sparse)
-        _require_geometry(self.geometry, most_core_frames(self.n_latents, self.n_sparse))
+            _require_steps(quality, self.step_exponents, preset, self.layout.n_sparse)
+        _require_geometry(self.geometry, most_core_frames(self.n_latents, self.layout.n_sparse))
 
     @property
     def weights_path(self) -> Path:
@@ -95,16 +105,30 @@ class ModelSpec(Checked):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
-    def n_sparse(self) -> int:
-        """How many of the first latents are coefficients of a transform, which are coded by context."""
-        return n_sparse_latents(self.architecture, self.config)
+    def layout(self) -> Layout:
+        """The kinds of latents, by which their integers are coded."""
+        return latent_layout(self.architecture, self.config)
 
-    def exponents_at(self, added: int) -> NDArray[np.int32]:
-        """Return the exponent of each latent's step at a preset that adds ``added``, int32 ``[D]``."""
+    def exponents_at(self, preset: Preset) -> NDArray[np.int32]:
+        """Return the exponent of each latent's step at ``preset``, int32 ``[D]``."""
         # Loads numpy, which the help does not need.
         from earzip.coding.quantizer import preset_exponents  # noqa: PLC0415
 
-        return preset_exponents(self.step_exponents, added, self.n_sparse)
+        added = preset.exponent, preset.others
+        return preset_exponents(self.step_exponents, *added, self.layout.n_sparse)
+
+    def quantize(self, latents: Latents, preset: Preset) -> Symbols:
+        """Return the integers of finite ``latents`` ``[D, F]`` at ``preset``."""
+        # Loads numpy, and for levels torch.
+        from earzip.coding.quantizer import quantize  # noqa: PLC0415
+
+        exponents = self.exponents_at(preset)
+        if not self.layout.groups:
+            return quantize(latents, exponents, preset.rounding)
+        from earzip.coding.rate_distortion import quantize_levels  # noqa: PLC0415
+
+        config = LevelConfig.from_json(self.config)
+        return quantize_levels(latents, exponents, config, preset.thrift or 0.0)
 
     @classmethod
     def read(cls, path: Path) -> ModelSpec:
@@ -149,11 +173,12 @@ def most_core_frames(n_latents: int, n_sparse: int) -> int:
     return min(most, MAX_INTEGER_BYTES // (2 * n_latents))
 
 
-def _require_steps(quality: str, exponents: tuple[int, ...], added: int, n_sparse: int) -> None:
-    """Refuse exponents that an archive cannot hold once a preset has ``added`` to them."""
+def _require_steps(quality: str, exponents: tuple[int, ...], preset: Preset, n_sparse: int) -> None:
+    """Refuse exponents that an archive cannot hold once ``preset`` has added to them."""
     # As `preset_exponents` does it, without numpy.
-    used = [e + added for e in exponents[:n_sparse]]
-    used += [e + round(added / 2 if n_sparse else added) for e in exponents[n_sparse:]]
+    added = preset.exponent
+    others = preset.others if preset.others is not None else round(added / 2 if n_sparse else added)
+    used = [e + added for e in exponents[:n_sparse]] + [e + others for e in exponents[n_sparse:]]
     least, most = min(used), max(used)
     if most - least > MAX_EXPONENT_SPREAD or max(-least, most) > MAX_EXPONENT:
         raise ValueError(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from earzip.formats.checked import Checked, Range, read, write
 from earzip.formats.geometry import MAX_LATENTS
+from earzip.formats.symbols.layout import Group, Layout, Told
 
 _MAX_DIMENSION = 65_536  # beyond any network that is meant: what follows from it stays in range
 _Size = Annotated[int, Range(1, _MAX_DIMENSION)]
@@ -117,6 +118,11 @@ class _CoefficientDimensions(_Dimensions):
     def n_coefficients(self) -> int:
         """Latent channels that are coefficients."""
         return 2 * self.n_bins
+
+    @property
+    def latent_layout(self) -> Layout:
+        """The kinds of latents, for the coding of their integers."""
+        return Layout(self.n_coefficients)
 
     @property
     def n_fine(self) -> int:
@@ -250,6 +256,18 @@ class LevelConfig(_CoefficientDimensions):
         }
 
     @property
+    def latent_layout(self) -> Layout:
+        """The kinds of latents, for the coding of their integers."""
+        told = {"halves": Told.CALM, "course": Told.ATTACK}
+        blocks = {"course": self.n_blocks}
+        groups = [
+            Group(told.get(kind, Told.ALWAYS), size // blocks.get(kind, 1), blocks.get(kind, 1))
+            for kind, size in self.layout.items()
+            if kind != "coefficients"
+        ]
+        return Layout(self.n_coefficients, tuple(groups))
+
+    @property
     def n_latents(self) -> int:
         """Latent channels D."""
         return sum(self.layout.values())
@@ -267,14 +285,16 @@ class LevelConfig(_CoefficientDimensions):
         return 3 + -(-trunk // self.n_trunk)
 
 
-def n_sparse_latents(architecture: str, config: dict[str, Any]) -> int:
-    """Return how many of a network's first latents are coefficients of a transform, sparse once rounded.
-
-    A configuration that cannot be read has none.
-    """
-    n_bins = config.get("n_bins", TransformConfig.n_bins)
-    sparse = architecture in ("transform", "levels")
-    return 2 * n_bins if sparse and type(n_bins) is int else 0
+def latent_layout(architecture: str, config: dict[str, Any]) -> Layout:
+    """Return of which kinds a network's latents are; a configuration that cannot be read has none."""
+    if architecture not in ("transform", "levels"):
+        return Layout()
+    try:
+        dimensions = network_config(architecture, config)
+    except ValueError:
+        return Layout()
+    assert isinstance(dimensions, _CoefficientDimensions)
+    return dimensions.latent_layout
 
 
 _RESIDUAL_REACH = 3 * (1 + 3 + 9)  # samples a side: convolutions of 7, dilated by 1, 3 and 9

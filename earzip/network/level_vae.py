@@ -26,6 +26,7 @@ from earzip.network.transform import _fine_frames, _levels, _trunk
 from earzip.network.vae import Posterior
 
 _STEPS_DB = {"levels": 4.0, "balance": 5.0, "width": 6.0, "halves": 2.5, "course": 4.5}
+_FLAG_STEP = 11.0  # so that a flag is 1 at any quality, and half of it less than a step
 _DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and not coded
 _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
 _GATE_RANGE = (-8.0, 1.0)
@@ -106,7 +107,7 @@ class LevelVae(nn.Module):
         sizes = c.layout
         scale_of_rest = torch.cat(
             [
-                torch.full((size,), _STEPS_DB.get(kind, 1.0))
+                torch.full((size,), _STEPS_DB.get(kind, _FLAG_STEP))
                 for kind, size in sizes.items()
                 if kind != "coefficients"
             ]

@@ -17,7 +17,7 @@ from earzip.errors import EarzipError, UsageError
 from earzip.formats.atomic import atomic_write, make_folder
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.models.trained import RUN_WEIGHTS, write_run_network
-from earzip.network.config import n_sparse_latents
+from earzip.network.config import latent_layout
 from earzip.network.networks import Network, build_network
 from earzip.training.batches import Crops, Share, in_passes, steps_of
 from earzip.training.bottleneck import Bottleneck, RateController
@@ -104,7 +104,7 @@ class Trainer:
         dimensions = network.config
         self._hop = dimensions.hop
         self._latents_shape = dimensions.n_latents, config.crop_frames
-        n_sparse = n_sparse_latents(config.architecture, config.model)
+        n_sparse = latent_layout(config.architecture, config.model).n_sparse
         bottleneck = Bottleneck(
             config.bottleneck,
             dimensions.n_latents,

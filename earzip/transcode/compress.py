@@ -17,7 +17,7 @@ import numpy as np
 from earzip.arrays import Audio, Symbols
 from earzip.coding.edges import TrackEnds, edge_errors
 from earzip.coding.level import LevelMeter, gain_to_reference_db
-from earzip.coding.quantizer import dequantize, quantize
+from earzip.coding.quantizer import dequantize
 from earzip.errors import SourceError, TagError, TargetError
 from earzip.formats.archive.header import (
     Edges,
@@ -35,7 +35,7 @@ from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import SAMPLE_RATE, max_segment_bytes
 from earzip.formats.names import portable_name
-from earzip.formats.symbols.coding import MAX_SYMBOL, coding_for, pack
+from earzip.formats.symbols.coding import MAX_SYMBOL, pack
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.provenance import read_provenance
 from earzip.formats.tags.read import read_tags
@@ -201,7 +201,6 @@ class _Encoding:
     ) -> tuple[int, Edges]:
         """Encode ``blocks`` to the archive; return how many samples they had, and the edges' errors."""
         exponents = self.settings.exponents
-        rounding = self.settings.spec.presets[self.settings.quality].rounding
         gain = np.float32(10 ** (gain_db / 20))
         n_samples = 0
         ends = TrackEnds(self.codec.n_latents, self.codec.end_frames)
@@ -217,7 +216,7 @@ class _Encoding:
         for latents in self.codec.encode(amplified()):
             if not np.isfinite(latents).all():
                 raise SourceError(self._why_not_finite(), self.source)
-            symbols = quantize(latents, exponents, rounding)
+            symbols = self.settings.spec.quantize(latents, self.settings.preset)
             writer.add_segment(*self._packed(symbols))
             ends.add_symbols(symbols)
         if not n_samples:
@@ -234,7 +233,7 @@ class _Encoding:
                 f"{too_large}: its latents pass ±{MAX_SYMBOL} steps, the limit of an archive",
                 self.source,
             )
-        pieces = pack(symbols, self.settings.spec.n_sparse)
+        pieces = pack(symbols, self.settings.spec.layout)
         n_bytes, most = sum(map(len, pieces)), self._max_segment_bytes
         if n_bytes > most:
             raise SourceError(
@@ -278,7 +277,7 @@ class _Encoding:
             quantizer=QuantizerRecord(
                 self.settings.quality, tuple(self.settings.exponents.tolist())
             ),
-            symbols=coding_for(self.settings.spec.n_sparse),
+            symbols=self.settings.spec.layout.coding,
             gain_centibels=round(10 * gain_db),
             n_samples=n_samples,
             edges=edges,

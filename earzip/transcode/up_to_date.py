@@ -18,8 +18,7 @@ from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.names import portable_name
-from earzip.formats.symbols.coding import coding_for
-from earzip.models.spec import ModelSpec
+from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Status
@@ -197,16 +196,22 @@ class ArchiveSettings:
     quality: str
 
     @property
+    def preset(self) -> Preset:
+        """What the quality stands for."""
+        return self.spec.presets[self.quality]
+
+    @property
     def exponents(self) -> NDArray[np.int32]:
         """The exponent of each latent's step."""
-        return self.spec.exponents_at(self.spec.presets[self.quality].exponent)
+        return self.spec.exponents_at(self.preset)
 
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that change with everything that changes an archive's sound."""
-        preset = self.spec.presets[self.quality]
-        coding = coding_for(self.spec.n_sparse)
-        facts = [coding, self.spec.sha256, preset.rounding, *self.exponents.tolist()]
+        spec, preset = self.spec, self.preset
+        facts = [spec.layout.coding, spec.sha256, preset.rounding, *self.exponents.tolist()]
+        if preset.thrift:
+            facts.append(preset.thrift)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def changes_since(self, header: Header) -> list[str]:
@@ -220,7 +225,7 @@ class ArchiveSettings:
         if before.sha256 != model.sha256:
             then, now = (f"{m.name} {m.sha256[:16]}" for m in (before, model))
             changes.append(f"model {then} → {now}")
-        elif header.symbols != (coding := coding_for(model.n_sparse)):
+        elif header.symbols != (coding := model.layout.coding):
             changes.append(f"symbols {header.symbols} → {coding}")
         if header.quantizer.quality != self.quality:
             changes.append(f"quality {header.quantizer.quality} → {self.quality}")

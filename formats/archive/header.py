@@ -41,7 +41,8 @@ from earzip.formats.geometry import (
     max_segment_bytes,
     n_samples_at,
 )
-from earzip.formats.symbols.coding import CONTEXT, SYMBOL_CODINGS, unpack
+from earzip.formats.symbols.coding import unpack
+from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED, SYMBOL_CODINGS
 
 _ASCII = re.compile(r"[ -~]+")
 _INT64_MAX = 2**63 - 1
@@ -229,9 +230,9 @@ class Header(Checked):
                 f"segments of {n_latents} latents and {self.geometry.core} frames may take "
                 f"{self.max_segment_bytes} bytes, the limit is {MAX_SEGMENT_BYTES}"
             )
-        if self.symbols == CONTEXT and self.geometry.core > MAX_CONTEXT_FRAMES:
+        if self.symbols != PACKED and self.geometry.core > MAX_CONTEXT_FRAMES:
             raise ValueError(
-                f"segments have {self.geometry.core} frames, the limit of {CONTEXT} is "
+                f"segments have {self.geometry.core} frames, the limit of {self.symbols} is "
                 f"{MAX_CONTEXT_FRAMES}"
             )
         # Also bounds what a small file can make --as-source write.
@@ -246,6 +247,8 @@ class Header(Checked):
     @property
     def minor_version(self) -> int:
         """The oldest minor version of the format that has all that this header uses."""
+        if self.symbols == LEVELS:
+            return 3
         if self.check is not None or self.exact is not None:
             return 2
         return 1 if self.symbols == CONTEXT else 0

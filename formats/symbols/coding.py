@@ -6,40 +6,24 @@ import numpy as np
 
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols import context, packed
+from earzip.formats.symbols import context, levels, packed
+from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED, Layout
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
-PACKED, CONTEXT = "packed-1", "context-1"
-SYMBOL_CODINGS = (PACKED, CONTEXT)
-
-__all__ = [
-    "CONTEXT",
-    "MAX_SYMBOL",
-    "PACKED",
-    "SYMBOL_CODINGS",
-    "Symbols",
-    "coding_for",
-    "pack",
-    "unpack",
-]
-
-_UNPACK = {PACKED: packed.unpack, CONTEXT: context.unpack}
+_UNPACK = {PACKED: packed.unpack, CONTEXT: context.unpack, LEVELS: levels.unpack}
 
 
-def coding_for(n_sparse: int) -> str:
-    """Return the coding of latents whose first ``n_sparse`` channels are coefficients of a transform."""
-    return CONTEXT if n_sparse else PACKED
-
-
-def pack(symbols: Symbols, n_sparse: int = 0) -> list[bytes]:
-    """Return the pieces of a segment in the coding `coding_for`, each of one distribution.
+def pack(symbols: Symbols, layout: Layout = Layout()) -> list[bytes]:  # noqa: B008  # frozen
+    """Return the pieces of a segment in the coding of ``layout``, each of one distribution.
 
     ``symbols``: ``[D, F]`` within ±32767, D at most 4096, F at least 1.
     """
     assert np.abs(symbols).max(initial=0) <= MAX_SYMBOL
-    assert 0 <= n_sparse <= len(symbols)
-    if n_sparse:
-        return context.pack(symbols, n_sparse)
+    assert 0 <= layout.n_sparse <= len(symbols)
+    if layout.groups:
+        return levels.pack(symbols, layout)
+    if layout.n_sparse:
+        return context.pack(symbols, layout.n_sparse)
     return packed.pack(symbols)
 
 

@@ -10,8 +10,6 @@ numbers. All of it is whole numbers. Residuals of music take 30 % less than they
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 from earzip.formats.symbols import context, rans
+from earzip.formats.symbols.layout import Group, Layout, Told
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 _Integers = NDArray[np.int64]
@@ -29,31 +28,6 @@ _LARGE = 4  # of a residual: the one above is told from it
 _CLASS_OF = np.array([-3, -2, -2, -1, 0, 1, 2, 2, 3]) + 3  # of the residual below, −4 to 4
 _N_CLASSES = 7
 _MAX_GROUPS = 16
-
-
-class Told(IntEnum):
-    """In which frames a group is told, and by which differences; in others it is 0."""
-
-    ALWAYS = 0
-    """By differences from the frame before."""
-    CALM = 1
-    """As it is, in frames without an attack."""
-    ATTACK = 2
-    """In frames with an attack, block after block, by differences from the block before."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Channels of latents that are bands of one kind: ``n_blocks`` times ``n_bands``."""
-
-    told: Told
-    n_bands: int
-    n_blocks: int = 1
-
-    @property
-    def n_channels(self) -> int:
-        """How many channels of latents there are."""
-        return self.n_bands * self.n_blocks
 
 
 class _Row(NamedTuple):
@@ -66,13 +40,13 @@ class _Row(NamedTuple):
     frames: _Integers
 
 
-def pack(symbols: Symbols, n_sparse: int, groups: Sequence[Group]) -> list[bytes]:
+def pack(symbols: Symbols, layout: Layout) -> list[bytes]:
     """Return the pieces of a segment, the inverse of `unpack`.
 
-    ``symbols``: ``[D, F]`` within ±32767; ``n_sparse`` coefficients, then the channels of ``groups``. The
-    frames with an attack are those where a group of `Told.ATTACK` is not 0; there those of `Told.CALM`
-    must be.
+    ``symbols``: ``[D, F]`` within ±32767. The frames with an attack are those where a group of
+    `Told.ATTACK` is not 0; there those of `Told.CALM` must be.
     """
+    n_sparse, groups = layout.n_sparse, layout.groups
     rest = symbols[n_sparse:].astype(np.int64)
     assert len(rest) == sum(group.n_channels for group in groups)
     is_attack = _attacks(rest, groups)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from earzip.network import levels
-from earzip.network.config import LevelConfig, n_sparse_latents
+from earzip.network.config import LevelConfig, latent_layout
 from earzip.network.level_vae import LevelStatistics, LevelVae
 from tests.earzip.network.reach import assert_decoder_reach, assert_encoder_reach
 
@@ -42,7 +42,7 @@ def test_shapes_and_layout(vae: LevelVae) -> None:
     posterior = vae.encode(noise(8))
     assert posterior.mean.shape == posterior.scale.shape == (1, SMALL.n_latents, 8)
     assert sum(SMALL.layout.values()) == SMALL.n_latents
-    assert n_sparse_latents("levels", SMALL.to_json()) == 3200
+    assert latent_layout("levels", SMALL.to_json()).n_sparse == 3200
     assert vae.decode(posterior.mean).shape == (1, 2, 8 * HOP)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from earzip.formats.geometry import MAX_LATENTS
-from earzip.network.config import EarConfig, SpectralConfig, TransformConfig, n_sparse_latents
+from earzip.network.config import EarConfig, SpectralConfig, TransformConfig, latent_layout
 from earzip.network.spectral import mid_side
 from earzip.network.transform import TransformStatistics, TransformVae
 from tests.earzip.network.reach import assert_decoder_reach, assert_encoder_reach
@@ -50,7 +50,7 @@ def test_shapes_and_scale(vae: TransformVae) -> None:
 
 def test_coefficients_come_in_steps_so_that_one_step_serves_them_all(vae: TransformVae) -> None:
     before = vae.encode(torch.randn(1, 2, 10 * 64, generator=torch.Generator().manual_seed(0)))
-    n = n_sparse_latents("transform", SMALL.to_json())
+    n = latent_layout("transform", SMALL.to_json()).n_sparse
     assert (before.scale[:, :n] == 1).all()
     vae.log_step += 1.0
     after = vae.encode(torch.randn(1, 2, 10 * 64, generator=torch.Generator().manual_seed(0)))
@@ -186,10 +186,10 @@ def test_there_are_no_more_latents_than_an_archive_holds() -> None:
 
 
 def test_only_a_transform_has_coefficients() -> None:
-    assert n_sparse_latents("transform", {}) == 3200
-    assert n_sparse_latents("transform", SMALL.to_json()) == 96
-    assert n_sparse_latents("transform", {"n_bins": "many"}) == 0
-    assert n_sparse_latents("spectral", {"n_bins": 5}) == 0
+    assert latent_layout("transform", {}).n_sparse == 3200
+    assert latent_layout("transform", SMALL.to_json()).n_sparse == 96
+    assert latent_layout("transform", {"n_bins": "many"}).n_sparse == 0
+    assert latent_layout("spectral", {"n_bins": 5}).n_sparse == 0
 
 
 @pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])

@@ -23,7 +23,8 @@ from earzip.formats.archive.header import (
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import PIECE_BYTES, ArchiveWriter
 from earzip.formats.geometry import Geometry
-from earzip.formats.symbols.coding import CONTEXT, PACKED, pack
+from earzip.formats.symbols.coding import pack
+from earzip.formats.symbols.layout import CONTEXT, PACKED
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
 BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]

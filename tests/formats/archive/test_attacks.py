@@ -9,7 +9,7 @@ import pytest
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
-from earzip.formats.symbols.coding import SYMBOL_CODINGS
+from earzip.formats.symbols.layout import SYMBOL_CODINGS
 from tests.formats.archive.attacks import ATTACKS, Attack
 from tests.formats.archive.samples import Pieces, sample_header, segment_of, write_sample
 from tests.formats.archive.unsupported_archives import UNSUPPORTED

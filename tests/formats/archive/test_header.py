@@ -19,7 +19,7 @@ from earzip.formats.archive.header import (
 )
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES, Geometry, n_samples_at
 from earzip.formats.names import portable_name
-from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
+from earzip.formats.symbols.layout import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive.samples import canonical, sample_header, with_samples
 
 ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=32)

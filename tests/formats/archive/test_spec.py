@@ -15,7 +15,7 @@ from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
 from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
 from earzip.formats.archive.layout import PartKind
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols.coding import CONTEXT, PACKED, SYMBOL_CODINGS
+from earzip.formats.symbols.layout import CONTEXT, PACKED, SYMBOL_CODINGS
 from tests.formats.archive.samples import (
     BLOCKS,
     PICTURES,

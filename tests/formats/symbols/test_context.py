@@ -14,7 +14,9 @@ from earzip.formats.archive.frames import MAX_FRAMES, compress_frames, decompres
 from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
 from earzip.formats.symbols import packed
-from earzip.formats.symbols.coding import CONTEXT, MAX_SYMBOL, PACKED, coding_for, pack, unpack
+from earzip.formats.symbols.coding import pack, unpack
+from earzip.formats.symbols.layout import CONTEXT, PACKED, Layout
+from earzip.formats.symbols.packed import MAX_SYMBOL
 from tests.formats.symbols.spec_symbols import read_symbols
 
 
@@ -120,7 +122,7 @@ def test_silence_takes_a_table_only() -> None:
 
 
 def test_the_coding_follows_from_the_sparse_channels() -> None:
-    assert (coding_for(0), coding_for(1)) == (PACKED, CONTEXT)
+    assert (Layout(0).coding, Layout(1).coding) == (PACKED, CONTEXT)
     symbols = coefficients(3, 20, 30)
     assert pack(symbols, 0) == packed.pack(symbols)
 

@@ -6,7 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols.coding import MAX_SYMBOL, PACKED, pack, unpack
+from earzip.formats.symbols.coding import pack, unpack
+from earzip.formats.symbols.layout import PACKED
+from earzip.formats.symbols.packed import MAX_SYMBOL
 
 
 def latents(seed: int, n_latents: int, n_frames: int, spread: float) -> np.ndarray:
