@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Latents, Symbols
-from earzip.formats.symbols.coding import MAX_SYMBOL
+from earzip.formats.symbols.layout import Layout
+from earzip.formats.symbols.packed import MAX_SYMBOL
 
 STEPS_PER_OCTAVE = 16
 
@@ -24,29 +25,30 @@ def step_sizes(exponents: NDArray[np.int32]) -> NDArray[np.float32]:
     return np.exp2(exponents.astype(np.float64) / STEPS_PER_OCTAVE).astype(np.float32)
 
 
-def preset_shares(n_latents: int, n_sparse: int) -> NDArray[np.float32]:
+def preset_shares(n_latents: int, layout: Layout) -> NDArray[np.float32]:
     """Return for each latent the share of a preset's exponent that is added to its own, ``[D]``.
 
-    That is 1, but ½ for those behind ``n_sparse`` coefficients: what describes the sound that is not
-    coded is worth its bits the more, the fewer coefficients are coded.
+    That is 1, but ½ for those behind coefficients: what describes the sound that is not coded is worth
+    its bits the more, the fewer coefficients are coded. It is 0 for integers by nature.
     """
     shares = np.ones(n_latents, np.float32)
-    if n_sparse:
-        shares[n_sparse:] = 0.5
+    if layout.n_sparse:
+        shares[layout.n_sparse :] = 0.5
+    shares[n_latents - layout.n_exact :] = 0
     return shares
 
 
 def preset_exponents(
-    exponents: Sequence[int], added: int, others: int | None, n_sparse: int
+    exponents: Sequence[int], added: int, others: int | None, layout: Layout
 ) -> NDArray[np.int32]:
     """Return the exponents of the steps at a preset, int32 ``[D]``.
 
-    It adds ``added``, or ``others`` behind ``n_sparse`` coefficients; None for a share of ``added``.
+    It adds ``added``, or ``others`` behind coefficients; None for a share of ``added``.
     """
-    shares = preset_shares(len(exponents), n_sparse)
-    raised = np.rint(added * shares).astype(np.int32)
+    n = len(exponents)
+    raised = np.rint(added * preset_shares(n, layout)).astype(np.int32)
     if others is not None:
-        raised[n_sparse:] = others
+        raised[layout.n_sparse : n - layout.n_exact] = others
     return np.array(exponents, np.int32) + raised
 
 

@@ -80,7 +80,7 @@ def quantize_levels(
     """
     n = config.n_coefficients
     scaled = latents / step_sizes(exponents)[:, None]
-    tonal = scaled[-1 - config.layout["tonal"] : -1] > 0
+    tonal = scaled[n:][config.rest_slice("tonal")] > 0
     coefficients = round_coefficients(scaled[:n], _thrift_of_cells(tonal, config, thrift))
     symbols = np.concatenate([coefficients, _round_levels(scaled[n:], config)])
     return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
@@ -112,6 +112,8 @@ def _round_levels(scaled: Scaled, config: LevelConfig) -> Integers:
             before = np.zeros(blocks.shape[1:], np.int32)
             for block, chosen in zip(blocks, rounded.reshape(blocks.shape), strict=True):
                 chosen[:] = before = _stay(block, before)
+        elif kind in ("contrast", "onset_block", "onset_part"):
+            rounded[:] = np.rint(own)
         elif kind == "halves":
             rounded[:] = _stay(own, np.zeros(own.shape, np.int32))
         else:  # flags

@@ -84,7 +84,7 @@ class ModelSpec(Checked):
         if set(self.presets) != set(QUALITIES):
             raise ValueError(f"presets must be {', '.join(QUALITIES)}")
         for quality, preset in self.presets.items():
-            _require_steps(quality, self.step_exponents, preset, self.layout.n_sparse)
+            _require_steps(quality, self.step_exponents, preset, self.layout)
         _require_geometry(self.geometry, most_core_frames(self.n_latents, self.layout.n_sparse))
 
     @property
@@ -115,7 +115,7 @@ class ModelSpec(Checked):
         from earzip.coding.quantizer import preset_exponents  # noqa: PLC0415
 
         added = preset.exponent, preset.others
-        return preset_exponents(self.step_exponents, *added, self.layout.n_sparse)
+        return preset_exponents(self.step_exponents, *added, self.layout)
 
     def quantize(self, latents: Latents, preset: Preset) -> Symbols:
         """Return the integers of finite ``latents`` ``[D, F]`` at ``preset``."""
@@ -173,12 +173,17 @@ def most_core_frames(n_latents: int, n_sparse: int) -> int:
     return min(most, MAX_INTEGER_BYTES // (2 * n_latents))
 
 
-def _require_steps(quality: str, exponents: tuple[int, ...], preset: Preset, n_sparse: int) -> None:
+def _require_steps(
+    quality: str, exponents: tuple[int, ...], preset: Preset, layout: Layout
+) -> None:
     """Refuse exponents that an archive cannot hold once ``preset`` has added to them."""
     # As `preset_exponents` does it, without numpy.
-    added = preset.exponent
-    others = preset.others if preset.others is not None else round(added / 2 if n_sparse else added)
-    used = [e + added for e in exponents[:n_sparse]] + [e + others for e in exponents[n_sparse:]]
+    added, others, n = preset.exponent, preset.others, layout.n_sparse
+    if others is None:
+        others = round(added / 2) if n else added
+    last = len(exponents) - layout.n_exact
+    used = [e + added for e in exponents[:n]] + [e + others for e in exponents[n:last]]
+    used += exponents[last:]
     least, most = min(used), max(used)
     if most - least > MAX_EXPONENT_SPREAD or max(-least, most) > MAX_EXPONENT:
         raise ValueError(

@@ -251,21 +251,35 @@ class LevelConfig(_CoefficientDimensions):
             "width": self.n_levels // 2,
             "halves": self.n_levels,
             "course": 5 * self.n_blocks,
-            "tonal": self.n_levels // 2,
-            "short": 1,
+            "contrast": 1,
+            **self._exact_layout,
         }
+
+    @property
+    def _exact_layout(self) -> dict[str, int]:
+        """The kinds of latents that are integers by nature."""
+        return {"tonal": self.n_levels // 2, "short": 1, "onset_block": 1, "onset_part": 1}
+
+    def rest_slice(self, kind: str) -> slice:
+        """Return where the latents of ``kind`` are among those behind the coefficients."""
+        sizes = self.layout
+        kinds = [each for each in sizes if each != "coefficients"]
+        first = sum(sizes[each] for each in kinds[: kinds.index(kind)])
+        return slice(first, first + sizes[kind])
 
     @property
     def latent_layout(self) -> Layout:
         """The kinds of latents, for the coding of their integers."""
-        told = {"halves": Told.CALM, "course": Told.ATTACK}
+        attack = ("course", "contrast", "onset_block", "onset_part")
+        told = {"halves": Told.CALM, **dict.fromkeys(attack, Told.ATTACK)}
         blocks = {"course": self.n_blocks}
         groups = [
             Group(told.get(kind, Told.ALWAYS), size // blocks.get(kind, 1), blocks.get(kind, 1))
             for kind, size in self.layout.items()
             if kind != "coefficients"
         ]
-        return Layout(self.n_coefficients, tuple(groups))
+        n_exact = sum(self._exact_layout.values())
+        return Layout(self.n_coefficients, tuple(groups), n_exact)
 
     @property
     def n_latents(self) -> int:

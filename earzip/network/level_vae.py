@@ -3,8 +3,8 @@
 An encoder network says how much of each mid/side coefficient is worth its bits, as in `TransformVae`;
 what else an archive has of the sound is measured (`earzip.network.levels`). The decoder turns the coded
 coefficients into sound, looks at that through a shorter MDCT, closes and opens it bin by bin, draws
-what a band lacks of its level, and holds the sum to the level. `initialise` sets scales from
-statistics of music, so that training starts from a working codec.
+what a band lacks of its level, holds the sum to the level, and hushes it right before onsets.
+`initialise` sets scales from statistics of music, so that training starts from a working codec.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from earzip.network.switched import SwitchedMdct
 from earzip.network.transform import _fine_frames, _levels, _trunk
 from earzip.network.vae import Posterior
 
-_STEPS_DB = {"levels": 4.0, "balance": 5.0, "width": 6.0, "halves": 2.5, "course": 4.5}
-_FLAG_STEP = 11.0  # so that a flag is 1 at any quality, and half of it less than a step
+_STEPS_DB = {
+    "levels": 4.0, "balance": 5.0, "width": 6.0, "halves": 2.5, "course": 4.5, "contrast": 6.0,
+}  # fmt: skip
+_SEEN = ("levels", "balance", "width", "halves", "course", "tonal", "short")  # by networks
+_FLAGS = ("tonal", "short")
 _DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and not coded
 _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
 _GATE_RANGE = (-8.0, 1.0)
@@ -38,6 +41,8 @@ _DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
 _TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
 _LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
 _ENERGY_FLOOR = 1e-12
+_PARTS = levels.HOP // levels.ONSET_HOP  # of a block, to either of which an onset may belong
+_SEEN_DB = 12.0  # what a network sees as 1
 _DB = math.log(10) / 10  # nepers of energy
 
 
@@ -67,6 +72,13 @@ class Described(NamedTuple):
     """Bool ``[B, F, n_levels]``."""
     is_short: Tensor
     """Bool ``[B, F]``."""
+    onset: levels.Onset
+
+
+def _step_of(kind: str) -> float:
+    if kind in _FLAGS:
+        return levels.TONAL_STEP
+    return _STEPS_DB.get(kind, 1.0)
 
 
 class LevelVae(nn.Module):
@@ -107,7 +119,7 @@ class LevelVae(nn.Module):
         sizes = c.layout
         scale_of_rest = torch.cat(
             [
-                torch.full((size,), _STEPS_DB.get(kind, _FLAG_STEP))
+                torch.full((size,), _step_of(kind))
                 for kind, size in sizes.items()
                 if kind != "coefficients"
             ]
@@ -115,7 +127,7 @@ class LevelVae(nn.Module):
         self.register_buffer("scale_of_rest", scale_of_rest, persistent=False)
 
         n_short = 2 * c.n_short_bands * (c.hop // c.short_hop)
-        n_described = c.n_latents - c.n_coefficients
+        n_described = sum(sizes[kind] for kind in _SEEN)
         self.encoder_in = nn.Linear(4 * c.hop + n_short + n_described, c.encoder_width)
         self.encoder_in_norm = nn.LayerNorm(c.encoder_width)
         self.encoder = _trunk(c.encoder_width, c.encoder_depth, c)
@@ -187,15 +199,14 @@ class LevelVae(nn.Module):
         Noise in the attack's own course comes nearer to it than as many bits of coefficients do.
         """
         c = self.config
-        first = c.n_latents - c.n_coefficients - 1 - c.layout["tonal"] - c.layout["course"]
-        is_attack = (rest[..., first : first + c.layout["course"]] != 0).any(-1)
+        is_attack = (rest[..., c.rest_slice("course")] != 0).any(-1)
         is_treble = torch.arange(c.n_bins, device=rest.device) >= _DRAWN_FROM * c.hop
         return (~(is_attack[..., None] & is_treble)).float()
 
     def _fineness(self, rest: Tensor) -> Tensor:
         """Return by how much steps are finer than `log_step` says: ``[B, F, n_bins]``."""
         c = self.config
-        is_tonal = rest[..., -1 - c.layout["tonal"] : -1] > levels.TONAL_STEP / 2
+        is_tonal = rest[..., c.rest_slice("tonal")] > levels.TONAL_STEP / 2
         finer = is_tonal.float() @ self.tonal_bands[:, : c.n_bins]
         return 1 + (_TONAL_FINENESS - 1) * finer
 
@@ -211,17 +222,28 @@ class LevelVae(nn.Module):
         """Return the latents beside coefficients, ``[B, F, …]``."""
         found = levels.measure(audio, self.config.n_blocks, self.transform)
         tonal = levels.tonal_cells(long, self.tonal_edges) & ~found.course.is_attack[..., None]
-        flags = torch.cat([tonal, is_short[..., None]], -1).float() * levels.TONAL_STEP
-        level = found.level_db - self.level_mean_db
-        course = found.course.course_db.flatten(2)
-        parts = [level, found.balance_db, found.width_db, found.half_db, course, flags]
-        return torch.cat(parts, -1)
+        parts = {
+            "levels": found.level_db - self.level_mean_db,
+            "balance": found.balance_db,
+            "width": found.width_db,
+            "halves": found.half_db,
+            "course": found.course.course_db.flatten(2),
+            "contrast": found.onset.contrast_db[..., None],
+            "tonal": tonal.float() * levels.TONAL_STEP,
+            "short": is_short[..., None].float() * levels.TONAL_STEP,
+            "onset_block": (found.onset.place // _PARTS)[..., None].float(),
+            "onset_part": (found.onset.place % _PARTS)[..., None].float(),
+        }
+        return torch.cat([parts[kind] for kind in self.config.layout if kind in parts], -1)
 
     def _seen(self, rest: Tensor) -> Tensor:
         """Return the latents beside coefficients as networks see them."""
-        sizes = self.config.layout
-        n_db = sum(sizes[kind] for kind in _STEPS_DB)
-        return torch.cat([rest[..., :n_db] / 12, rest[..., n_db:] / levels.TONAL_STEP], -1)
+        parts = [
+            rest[..., self.config.rest_slice(kind)]
+            / (levels.TONAL_STEP if kind in _FLAGS else _SEEN_DB)
+            for kind in _SEEN
+        ]
+        return torch.cat(parts, -1)
 
     def _short_log_energies(self, mid_side_audio: Tensor) -> Tensor:
         """Return log energies of short frames, grouped by frame: ``[B, F, ...]``."""
@@ -233,16 +255,17 @@ class LevelVae(nn.Module):
 
     def _described(self, rest: Tensor) -> Described:
         c = self.config
-        sizes = list(c.layout.values())[1:]
-        level, balance, width, half, course, tonal, short = rest.split(sizes, -1)
+        of = {kind: rest[..., c.rest_slice(kind)] for kind in c.layout if kind != "coefficients"}
+        place = _PARTS * of["onset_block"][..., 0] + of["onset_part"][..., 0]
         return Described(
-            level + self.level_mean_db,
-            balance,
-            width.repeat_interleave(2, -1),
-            half,
-            course.unflatten(-1, (c.n_blocks, -1)),
-            (tonal > levels.TONAL_STEP / 2).repeat_interleave(2, -1),
-            short[..., 0] > levels.TONAL_STEP / 2,
+            of["levels"] + self.level_mean_db,
+            of["balance"],
+            of["width"].repeat_interleave(2, -1),
+            of["halves"],
+            of["course"].unflatten(-1, (c.n_blocks, -1)),
+            (of["tonal"] > levels.TONAL_STEP / 2).repeat_interleave(2, -1),
+            of["short"][..., 0] > levels.TONAL_STEP / 2,
+            levels.Onset(of["contrast"][..., 0], place.round().long()),
         )
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -280,7 +303,8 @@ class LevelVae(nn.Module):
             restored = fine * opened * self.fine_rms[:, None] + drawn
             audio = mid_side(self.fine_mdct.inverse(restored))
             targets = self._targets(told)
-            return levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
+            held = levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
+            return levels.hush_before(held, told.onset)
 
     def _least_opened(self, fine: Tensor) -> Tensor:
         """Return the share of each coefficient of ``fine`` that no gate may take away.

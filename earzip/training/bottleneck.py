@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from earzip.coding.quantizer import preset_shares
+from earzip.formats.symbols.layout import Layout
 from earzip.network.vae import Posterior
 from earzip.training.config import BottleneckConfig
 from earzip.training.rate import FactorisedPrior, NeighbourPrior, round_steps
@@ -47,14 +48,13 @@ class Bottleneck(nn.Module):
         self,
         config: BottleneckConfig,
         n_latents: int,
-        n_sparse: int = 0,
-        *,
-        counts_rest: bool = True,
+        layout: Layout = Layout(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__()
         self.config = config
+        n_sparse, counts_rest = layout.n_sparse, not layout.groups  # levels are measured
         self.prior = _prior_of(n_latents, n_sparse, counts_rest) if config.rate == "prior" else None
-        shares = torch.from_numpy(preset_shares(n_latents, n_sparse))
+        shares = torch.from_numpy(preset_shares(n_latents, layout))
         self.register_buffer("shares", shares[:, None], persistent=False)
         rounding = torch.full((n_latents, 1), config.rounding)
         if not counts_rest:

@@ -104,13 +104,8 @@ class Trainer:
         dimensions = network.config
         self._hop = dimensions.hop
         self._latents_shape = dimensions.n_latents, config.crop_frames
-        n_sparse = latent_layout(config.architecture, config.model).n_sparse
-        bottleneck = Bottleneck(
-            config.bottleneck,
-            dimensions.n_latents,
-            n_sparse,
-            counts_rest=config.architecture != "levels",  # whose other latents are measured
-        )
+        layout = latent_layout(config.architecture, config.model)
+        bottleneck = Bottleneck(config.bottleneck, dimensions.n_latents, layout)
         adversarial, discriminator = config.adversarial, None
         if adversarial:
             discriminator = Discriminator(adversarial.fft_sizes, adversarial.channels)

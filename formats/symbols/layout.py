@@ -42,6 +42,8 @@ class Layout:
     """How many are coefficients of a transform, sparse once rounded."""
     groups: tuple[Group, ...] = ()
     """What the others are, where they are bands of levels: then all of them."""
+    n_exact: int = 0
+    """How many of the last are integers by nature, whose steps no preset moves."""
 
     @property
     def coding(self) -> str:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from earzip.coding.quantizer import dequantize, quantize, step_sizes
+from earzip.formats.symbols.layout import Layout
 from earzip.network.vae import Posterior
 from earzip.training.bottleneck import (
     Bottleneck,
@@ -30,7 +31,7 @@ def passed(
     found = posterior()
     uniform = torch.rand(found.mean.shape, generator=torch.Generator().manual_seed(1)) - 0.5
     config = BottleneckConfig(noise=noise, **values)  # type: ignore[arg-type]
-    bottleneck = Bottleneck(config, 5, n_sparse)
+    bottleneck = Bottleneck(config, 5, Layout(n_sparse))
     return bottleneck(found, torch.zeros(4) if draws is None else draws, uniform)
 
 
@@ -102,7 +103,7 @@ def test_steps_behind_sparse_latents_are_drawn_from_half_the_range() -> None:
 
 
 def test_sparse_latents_are_counted_by_their_neighbours() -> None:
-    prior = Bottleneck(BottleneckConfig(), 5, 3).prior
+    prior = Bottleneck(BottleneckConfig(), 5, Layout(3)).prior
     assert isinstance(prior, NeighbourPrior)
     assert prior.n_sparse == 3
     assert prior.rest.log_b.shape[1] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from earzip.formats.symbols.layout import Layout
 from earzip.network.transform import TransformVae
 from earzip.training.bottleneck import Bottleneck
 from earzip.training.config import BottleneckConfig, OptimiserConfig
@@ -14,7 +15,7 @@ from tests.data.make_tiny_model import TRANSFORM
 def groups() -> tuple[TransformVae, list[tuple[set[int], float, float]]]:
     network = TransformVae(TRANSFORM)
     n_latents, n_sparse = TRANSFORM.n_latents, TRANSFORM.n_coefficients
-    bottleneck = Bottleneck(BottleneckConfig(), n_latents, n_sparse)
+    bottleneck = Bottleneck(BottleneckConfig(), n_latents, Layout(n_sparse))
     config = OptimiserConfig(weight_decay=0.01, linear_map_share=0.1)
     optimiser = make_optimiser(config, network, bottleneck)
     return network, [
