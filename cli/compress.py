@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from earzip.cli.options import (
     EXIT_CODES,
@@ -25,7 +26,7 @@ from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
 from earzip.models.store import find_model
-from earzip.options import BELOW_FLOOR, DEFAULT_MODEL, QUALITIES, BelowFloor, CompressOptions, Floor
+from earzip.options import BELOW_FLOOR, DEFAULT_MODEL, BelowFloor, CompressOptions, Floor
 from earzip.results import FileRecord
 from earzip.runtime import Runtime
 from earzip.tasks import CompressTask, sources_to_compress
@@ -39,10 +40,17 @@ from earzip.tasks import CompressTask, sources_to_compress
 )
 @click.option(
     "--quality",
-    type=click.Choice(QUALITIES),
+    metavar="low|medium|high|0-10",
     default="medium",
     show_default=True,
-    help="About 6, 11 or 23 kbps with mini; `earzip models list` has the rates of other models.",
+    help="About 6, 11 or 23 kbps with mini; on the scale from 0 to 10 they are 2, 5 and 8. "
+    "`earzip models list` has the rates of other models.",
+)
+@click.option(
+    "--bitrate",
+    metavar="KBPS",
+    type=float,
+    help="Rate of each track, without pictures, instead of a quality.",
 )
 @click.option(
     "--model",
@@ -74,8 +82,9 @@ from earzip.tasks import CompressTask, sources_to_compress
     type=click.Choice(BELOW_FLOOR),
     default="keep",
     show_default=True,
-    help="What to do with a track below the floor: keep the archive and warn, fail and write none, or "
-    "also store the track losslessly in the archive.",
+    help="What to do with a track below the floor: keep the archive and warn, fail and write none, raise "
+    "the quality until the floor is met, or also store the track losslessly in the archive. A track "
+    "that no quality brings above the floor is stored losslessly too.",
 )
 @click.option(
     "--verify-sources",
@@ -90,6 +99,7 @@ def compress(
     paths: tuple[Path, ...],
     output: Path | None,
     quality: str,
+    bitrate: float | None,
     model: str,
     check: bool,
     min_si_sdr: float | None,
@@ -111,6 +121,7 @@ def compress(
     options = CompressOptions(
         model=model,
         quality=quality,
+        bitrate_kbps=_bitrate(bitrate),
         force=run.force,
         check=check,
         floor=floor,
@@ -123,6 +134,15 @@ def compress(
     selection, name = sources_to_compress(), _name_of_stdin(output)
     planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=name)
     return run_task(planning, CompressTask(options), run, runtime, describe=_describe)
+
+
+def _bitrate(kbps: float | None) -> float | None:
+    """Return the bitrate, None where a quality of the command line is to count instead of it."""
+    source = click.get_current_context().get_parameter_source
+    given = [source(name) == ParameterSource.COMMANDLINE for name in ("quality", "bitrate")]
+    if all(given):
+        raise UsageError("--bitrate and --quality exclude each other")
+    return None if given[0] else kbps
 
 
 def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor) -> Floor | None:

@@ -247,7 +247,7 @@ def one_device_options(*names: str) -> Callable[[Function], Function]:
 
 
 _SECTIONS = {
-    "Quality": ("quality", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
+    "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
         "output", "container", "bits", "no_dither", "start", "end", "as_source", "copy_other",
         "verify_sources", "decode", "align", "as_json",

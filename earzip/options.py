@@ -16,12 +16,36 @@ if TYPE_CHECKING:
 
 Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
-BelowFloor = Literal["keep", "fail", "lossless"]
+BelowFloor = Literal["keep", "fail", "raise", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
 _LATEST_S = 1e9
 """The latest time that a user can give, in seconds: 31 years, far beyond any archive's end."""
 QUALITIES = ("low", "medium", "high")
+QUALITY_NUMBERS = {"low": 2.0, "medium": 5.0, "high": 8.0}
+"""Where the named qualities lie on the scale from 0 to 10."""
+MAX_QUALITY = 10.0
+_BITRATES = (1.0, 500.0)
 DEFAULT_MODEL = "mini"
+
+
+def quality_name(quality: str) -> str:
+    """Return how archives call a quality: its name, or a number that has none.
+
+    Raises UsageError for what is neither a name nor a number from 0 to 10.
+    """
+    if quality in QUALITIES:
+        return quality
+    try:
+        number = float(quality)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= MAX_QUALITY:
+        raise UsageError(
+            f"quality is {quality!r}, expected {', '.join(QUALITIES)} or a number from 0 to 10"
+        )
+    number = round(number, 2)
+    names = {value: name for name, value in QUALITY_NUMBERS.items()}
+    return names.get(number, f"{number:g}")
 
 
 @dataclass(frozen=True)
@@ -37,7 +61,8 @@ class Floor:
     max_mel: float | None = None
     """The greatest mel distance."""
     below: BelowFloor = "keep"
-    """"keep" warns; "fail" writes no archive; "lossless" stores an exact copy in it."""
+    """"keep" warns; "fail" writes no archive; "lossless" stores an exact copy in it; "raise" raises the
+    quality until it is met, and stores an exact copy where the highest does not."""
 
     def __post_init__(self) -> None:
         if self.below not in BELOW_FLOOR:
@@ -64,7 +89,9 @@ class Floor:
 
     def wants_exact(self, measures: Mapping[str, float] | None) -> bool:
         """Return whether a track of these measures must be kept exactly."""
-        return self.below == "lossless" and (measures is None or bool(self.shortfalls(measures)))
+        return self.below in ("lossless", "raise") and (
+            measures is None or bool(self.shortfalls(measures))
+        )
 
     def require(self, measures: Mapping[str, float] | None, outcome: str) -> None:
         """Raise BelowFloorError for a track that fails; ``outcome`` ends the sentence."""
@@ -74,10 +101,13 @@ class Floor:
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """How to encode. ``model`` is a name or a ``.json`` path, ``quality`` low, medium or high."""
+    """How to encode. ``model`` is a name or a ``.json`` path."""
 
     model: str = DEFAULT_MODEL
     quality: str = "medium"
+    """low, medium, high, or a number from 0 to 10."""
+    bitrate_kbps: float | None = None
+    """The rate of each track, of everything but its pictures; takes the place of ``quality``."""
     force: bool = False
     """Replace a target that is not an archive of the same source."""
     check: bool = False
@@ -89,8 +119,12 @@ class CompressOptions:
     and time of modification (`earzip.transcode.up_to_date.compressed_already`)."""
 
     def __post_init__(self) -> None:
-        if self.quality not in QUALITIES:
-            raise UsageError(f"quality is {self.quality!r}, expected one of {', '.join(QUALITIES)}")
+        object.__setattr__(self, "quality", quality_name(self.quality))
+        lowest, highest = _BITRATES
+        if self.bitrate_kbps is not None and not lowest <= self.bitrate_kbps <= highest:
+            raise UsageError(
+                f"bitrate is {self.bitrate_kbps:g} kbps, expected {lowest:g} to {highest:g}"
+            )
 
     @property
     def checks(self) -> bool:

@@ -85,7 +85,7 @@ class CompressTask:
     def _settings(self) -> ArchiveSettings:
         from earzip.transcode.up_to_date import ArchiveSettings  # noqa: PLC0415
 
-        return ArchiveSettings(find_model(self.options.model), self.options.quality)
+        return ArchiveSettings.of(self.options)
 
 
 @dataclass(frozen=True)

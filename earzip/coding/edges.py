@@ -42,6 +42,10 @@ class TrackEnds:
             self._begun = True
         self.samples[:, 1] = block[:, -1]
 
+    def forget_symbols(self) -> None:
+        """Begin with the symbols again: the track is coded once more."""
+        self.first = self.last = self.first[:, :0]
+
     def add_symbols(self, symbols: NDArray[np.int32]) -> None:
         """Take in the symbols of the next segment, ``[D, F]``."""
         room = self._n_frames - self.first.shape[1]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from earzip.errors import ModelDamagedError, ModelNotFoundError
+from earzip.errors import ModelDamagedError, ModelNotFoundError, UsageError
 from earzip.formats import checked
 from earzip.formats.checked import LEFT_OUT, SHA256, WORD, Checked, Range, Text
 from earzip.formats.geometry import (
@@ -24,7 +25,7 @@ from earzip.formats.geometry import (
 )
 from earzip.formats.symbols.layout import Layout
 from earzip.network.config import LevelConfig, latent_layout
-from earzip.options import QUALITIES
+from earzip.options import QUALITIES, QUALITY_NUMBERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +110,24 @@ class ModelSpec(Checked):
         """The kinds of latents, by which their integers are coded."""
         return latent_layout(self.architecture, self.config)
 
+    def preset_at(self, quality: str) -> Preset:
+        """Return what ``quality`` stands for, as `earzip.options.quality_name` gives it.
+
+        A number lies between the named ones, or as far beyond. Raises UsageError for one whose steps no
+        archive holds.
+        """
+        if quality in self.presets:
+            return self.presets[quality]
+        number = float(quality)
+        names = QUALITIES[:2] if number < QUALITY_NUMBERS[QUALITIES[1]] else QUALITIES[1:]
+        ends = [(QUALITY_NUMBERS[name], self.presets[name]) for name in names]
+        preset = _preset_between(ends, number)
+        try:
+            _require_steps(quality, self.step_exponents, preset, self.layout)
+        except ValueError as error:
+            raise UsageError(f"quality {quality} is too far for {self.name}: {error}") from error
+        return preset
+
     def exponents_at(self, preset: Preset) -> NDArray[np.int32]:
         """Return the exponent of each latent's step at ``preset``, int32 ``[D]``."""
         # Loads numpy, which the help does not need.
@@ -171,6 +190,24 @@ def most_core_frames(n_latents: int, n_sparse: int) -> int:
     """
     most = MAX_CONTEXT_FRAMES if n_sparse else MAX_FRAMES
     return min(most, MAX_INTEGER_BYTES // (2 * n_latents))
+
+
+def _preset_between(ends: Sequence[tuple[float, Preset]], number: float) -> Preset:
+    """Return the preset on the line through two, each with its number."""
+    (start, first), (end, second) = ends
+    share = (number - start) / (end - start)
+
+    def between(a: float | None, b: float | None) -> float | None:
+        return None if a is None or b is None else a + share * (b - a)
+
+    others = between(first.others, second.others)
+    thrift = between(first.thrift, second.thrift)
+    return Preset(
+        round(first.exponent + share * (second.exponent - first.exponent)),
+        min(1.0, max(0.0, first.rounding + share * (second.rounding - first.rounding))),
+        others=None if others is None else round(others),
+        thrift=None if thrift is None else max(0.0, thrift),
+    )
 
 
 def _require_steps(

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import numpy as np
-
-from earzip.arrays import Audio, Symbols
-from earzip.coding.edges import TrackEnds, edge_errors
+from earzip.arrays import Latents
 from earzip.coding.level import LevelMeter, gain_to_reference_db
-from earzip.coding.quantizer import dequantize
 from earzip.errors import SourceError, TagError, TargetError
 from earzip.formats.archive.header import (
     Edges,
@@ -33,18 +30,17 @@ from earzip.formats.atomic import make_folder
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
-from earzip.formats.geometry import SAMPLE_RATE, max_segment_bytes
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import portable_name
-from earzip.formats.symbols.coding import MAX_SYMBOL, pack
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.provenance import read_provenance
 from earzip.formats.tags.read import read_tags
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
-from earzip.models.store import find_model
-from earzip.options import CompressOptions
+from earzip.options import MAX_QUALITY, QUALITY_NUMBERS, CompressOptions, quality_name
 from earzip.results import CompressResult, Progress
 from earzip.transcode.quality import QualityCheck
+from earzip.transcode.segments import LatentSpool, SegmentEncoder, quality_for
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
     compressed_already,
@@ -57,6 +53,7 @@ if TYPE_CHECKING:
 
 
 _HASH_BLOCK_BYTES = 1 << 20
+_RATE_ERROR = 0.03  # of a bitrate, that is not worth a word
 
 
 def compress_file(
@@ -83,7 +80,7 @@ def compress_file(
     options = options or CompressOptions()
     if options.checks:
         require_eval()
-    settings = ArchiveSettings(find_model(options.model), options.quality)
+    settings = ArchiveSettings.of(options)
     _refuse_same_file(source, target)
     done = compressed_already(source, target, options, settings=settings)
     if done:
@@ -137,6 +134,15 @@ def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_resu
     return digest.hexdigest(), before
 
 
+class _Coded(NamedTuple):
+    """What was found out about a track's sound as it was coded."""
+
+    gain_db: float
+    n_samples: int
+    edges: Edges
+    quality: str
+
+
 @dataclass
 class _Encoding:
     """The encoding of one file."""
@@ -162,11 +168,17 @@ class _Encoding:
             writer = stack.enter_context(ArchiveWriter(self.target, replace=self.replace))
             gain_db = gain_to_reference_db(self._level_db(first_pass))
             tags, warnings = self._tags()
-            with open_source(self.source) as reader:
-                n_samples, edges = self._write_segments(writer, stereo_44k(reader), gain_db)
-            self._require_unchanged(before)
-            header = self._header(reader, gain_db, n_samples, edges, sha256, before)
+            encoder = SegmentEncoder(self.codec, self.settings.spec, self.source)
             payload, blocks = tags.to_payload()
+
+            def code(segments: Iterable[Latents], quality: str) -> Header:
+                preset = self.settings.spec.preset_at(quality)
+                writer.remove_segments()
+                for pieces in encoder.code(segments, preset):
+                    writer.add_segment(*pieces)
+                edges = encoder.edges(preset)
+                coded = _Coded(gain_db, encoder.n_samples, edges, quality)
+                return self._header(reader, coded, sha256, before)
 
             def write(header: Header, exact: BinaryIO | None = None) -> ArchiveSizes:
                 return writer.write(
@@ -177,10 +189,30 @@ class _Encoding:
                     exact=exact,
                 )
 
+            with open_source(self.source) as reader:
+                segments: Iterable[Latents]
+                segments = encoder.encode(stereo_44k(reader), gain_db, self._report)
+                spool = None
+                if self._may_code_again:
+                    spool = segments = stack.enter_context(LatentSpool(segments, self.target))
+                header = code(segments, self.settings.quality)
+            self._require_unchanged(before)
             sizes = write(header)
+            if spool and self.settings.bitrate_kbps and encoder.n_samples:
+                wanted = 125 * self.settings.bitrate_kbps * header.duration_s
+                of_segments = wanted - (sizes.overhead + sizes.tags)
+                quality = quality_for(of_segments, encoder, spool, self.settings.spec)
+                header = code(spool, quality)
+                sizes = write(header)
+                warnings += _rate_warnings(sizes, wanted, header)
             if self.options.checks or self.keeps_exact_copy:
                 check = self._quality_check(reader.facts)
-                header, sizes = check.finish(writer, header, write)
+
+                def code_better(header: Header) -> Header | None:
+                    better = _next_quality(header.quantizer.quality)
+                    return code(spool, better) if spool and better else None
+
+                header, sizes = check.finish(writer, header, write, code_better)
                 self._require_unchanged(before)
             writer.commit(header.source.mtime_ns)
         warnings += [*reader.notes, *_layout_warnings(reader), *_origin_warnings(self.source)]
@@ -196,72 +228,23 @@ class _Encoding:
             self._report(0)  # raises on a stop request in this pass too
         return meter.level_db()
 
-    def _write_segments(
-        self, writer: ArchiveWriter, blocks: Iterable[Audio], gain_db: float
-    ) -> tuple[int, Edges]:
-        """Encode ``blocks`` to the archive; return how many samples they had, and the edges' errors."""
-        exponents = self.settings.exponents
-        gain = np.float32(10 ** (gain_db / 20))
-        n_samples = 0
-        ends = TrackEnds(self.codec.n_latents, self.codec.end_frames)
-
-        def amplified() -> Iterator[Audio]:
-            nonlocal n_samples
-            for block in blocks:
-                ends.add_samples(block)
-                n_samples += block.shape[1]
-                yield block * gain
-                self._report(block.shape[1])
-
-        for latents in self.codec.encode(amplified()):
-            if not np.isfinite(latents).all():
-                raise SourceError(self._why_not_finite(), self.source)
-            symbols = self.settings.spec.quantize(latents, self.settings.preset)
-            writer.add_segment(*self._packed(symbols))
-            ends.add_symbols(symbols)
-        if not n_samples:
-            return 0, (0, 0, 0, 0)
-        first, last = (dequantize(symbols, exponents) for symbols in (ends.first, ends.last))
-        decoded = self.codec.decode_ends(first, last, n_samples) / gain
-        return n_samples, edge_errors(ends.samples, decoded, n_samples)
-
-    def _packed(self, symbols: Symbols) -> list[bytes]:
-        """Return the pieces of a segment; SourceError where an archive cannot hold it."""
-        too_large = "its samples are too large, expected about ±1 at the loudest"
-        if np.abs(symbols).max() == MAX_SYMBOL:  # where the quantiser cuts off
-            raise SourceError(
-                f"{too_large}: its latents pass ±{MAX_SYMBOL} steps, the limit of an archive",
-                self.source,
-            )
-        pieces = pack(symbols, self.settings.spec.layout)
-        n_bytes, most = sum(map(len, pieces)), self._max_segment_bytes
-        if n_bytes > most:
-            raise SourceError(
-                f"{too_large}: a segment has {n_bytes} bytes, the limit is {most}",
-                self.source,
-            )
-        return pieces
-
     @property
-    def _max_segment_bytes(self) -> int:
-        return max_segment_bytes(self.codec.n_latents, self.codec.geometry.core)
-
-    def _why_not_finite(self) -> str:
-        if self.codec.precision == "float16":
-            return "overflows in float16; --precision float32 or bfloat16 has a greater range"
-        return "its samples are too large for the model"
+    def _may_code_again(self) -> bool:
+        """Whether the quality follows from what the sound takes, or what it comes to."""
+        floor = self.options.floor
+        return self.settings.bitrate_kbps is not None or bool(floor and floor.below == "raise")
 
     def _header(
         self,
         reader: SourceReader,
-        gain_db: float,
-        n_samples: int,
-        edges: Edges,
+        coded: _Coded,
         sha256: str,
         before: os.stat_result,
     ) -> Header:
         import torch  # noqa: PLC0415  # only what is encoded needs it, not what is up to date
 
+        spec = self.settings.spec
+        exponents = spec.exponents_at(spec.preset_at(coded.quality))
         return Header(
             encoder=EncoderRecord(
                 name="earzip",
@@ -270,17 +253,13 @@ class _Encoding:
                 device=self.codec.device.type,
                 dtype=self.codec.precision,
             ),
-            model=ModelRecord(
-                self.settings.spec.name, self.settings.spec.sha256, self.codec.n_latents
-            ),
+            model=ModelRecord(spec.name, spec.sha256, self.codec.n_latents),
             geometry=self.codec.geometry,
-            quantizer=QuantizerRecord(
-                self.settings.quality, tuple(self.settings.exponents.tolist())
-            ),
-            symbols=self.settings.spec.layout.coding,
-            gain_centibels=round(10 * gain_db),
-            n_samples=n_samples,
-            edges=edges,
+            quantizer=QuantizerRecord(coded.quality, tuple(exponents.tolist())),
+            symbols=spec.layout.coding,
+            gain_centibels=round(10 * coded.gain_db),
+            n_samples=coded.n_samples,
+            edges=coded.edges,
             source=self._source_record(reader, sha256, before),
             settings=self.settings.digest,
         )
@@ -342,3 +321,19 @@ def _origin_warnings(source: Path) -> list[str]:
     if read_provenance(source) is None:
         return []
     return ["was restored by earzip: archiving it again loses more"]
+
+
+def _next_quality(quality: str) -> str | None:
+    """Return the next whole number above a quality, None above 10."""
+    number = math.floor(QUALITY_NUMBERS.get(quality) or float(quality)) + 1
+    return quality_name(str(number)) if number <= MAX_QUALITY else None
+
+
+def _rate_warnings(sizes: ArchiveSizes, wanted: float, header: Header) -> list[str]:
+    """Return a sentence for an archive whose size is not nearly ``wanted``, bytes."""
+    got = sizes.total - sizes.pictures
+    if abs(got / wanted - 1) <= _RATE_ERROR:
+        return []
+    kbps, wanted_kbps = (n / (125 * header.duration_s) for n in (got, wanted))
+    quality = header.quantizer.quality
+    return [f"{kbps:.3g} kbps at quality {quality} is the nearest to {wanted_kbps:.3g} kbps"]

@@ -30,6 +30,10 @@ Write = Callable[..., ArchiveSizes]
 """`ArchiveWriter.write` with everything but the header and the exact copy filled in."""
 
 
+CodeBetter = Callable[[Header], Header | None]
+"""Codes the segments at the next quality above a header's; None where there is none."""
+
+
 @dataclass(frozen=True)
 class QualityCheck:
     """Completes the archive of ``source`` before it gets its name."""
@@ -43,7 +47,7 @@ class QualityCheck:
     on_progress: Progress
 
     def finish(
-        self, writer: ArchiveWriter, header: Header, write: Write
+        self, writer: ArchiveWriter, header: Header, write: Write, code_better: CodeBetter
     ) -> tuple[Header, ArchiveSizes]:
         """Write the archive once more, with its measures and an exact copy if it is due; return both.
 
@@ -51,8 +55,11 @@ class QualityCheck:
         """
         wants_exact = self.keeps_exact_copy
         if self.options.checks:
-            measures = self._measures(writer.temporary)
-            record = CheckRecord.of(asdict(measures) if measures else None)
+            record = self._record(writer)
+            while self._is_to_be_raised(record) and (better := code_better(header)):
+                header = better
+                write(header)
+                record = self._record(writer)
             header = replace(header, check=record)
             # By the archive's own facts, so that a later run, which reads those, decides the same.
             floor = self.options.floor
@@ -62,6 +69,16 @@ class QualityCheck:
         if wants_exact:
             return self._write_exact(writer, header, write)
         return header, write(header)
+
+    def _is_to_be_raised(self, record: CheckRecord) -> bool:
+        floor = self.options.floor
+        return (
+            floor is not None and floor.below == "raise" and bool(floor.shortfalls(record.measures))
+        )
+
+    def _record(self, writer: ArchiveWriter) -> CheckRecord:
+        measures = self._measures(writer.temporary)
+        return CheckRecord.of(asdict(measures) if measures else None)
 
     def _measures(self, archive: Path) -> Measures | None:
         from earzip.coding.windows import use_one_thread  # noqa: PLC0415  # loads torch

@@ -8,9 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive.header import Header, SourceRecord
@@ -66,7 +64,7 @@ def compressed_already(
         return None
     if not _is_of(header.source, source, status):
         return None
-    settings = settings or ArchiveSettings(find_model(options.model), options.quality)
+    settings = settings or ArchiveSettings.of(options)
     if _why_replace(header, settings, options) is not None:
         return None
     result = result_of("up_to_date", source, target, header, sizes, options)
@@ -190,28 +188,34 @@ def result_of(
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """The settings that decide an archive's bytes: a model and a preset."""
+    """The settings that decide an archive's bytes: a model, and a quality or a bitrate."""
 
     spec: ModelSpec
     quality: str
+    bitrate_kbps: float | None = None
+    """Takes the place of ``quality``."""
 
-    @property
+    @classmethod
+    def of(cls, options: CompressOptions) -> ArchiveSettings:
+        """Return those of ``options``. Raises as `find_model` does, or UsageError for the quality."""
+        return cls(find_model(options.model), options.quality, options.bitrate_kbps)
+
+    @cached_property
     def preset(self) -> Preset:
         """What the quality stands for."""
-        return self.spec.presets[self.quality]
-
-    @property
-    def exponents(self) -> NDArray[np.int32]:
-        """The exponent of each latent's step."""
-        return self.spec.exponents_at(self.preset)
+        return self.spec.preset_at(self.quality)
 
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits that change with everything that changes an archive's sound."""
-        spec, preset = self.spec, self.preset
-        facts = [spec.layout.coding, spec.sha256, preset.rounding, *self.exponents.tolist()]
-        if preset.thrift:
-            facts.append(preset.thrift)
+        spec = self.spec
+        facts: list[Any] = [spec.layout.coding, spec.sha256]
+        if self.bitrate_kbps is not None:
+            facts += ["bitrate", self.bitrate_kbps]
+        for preset in spec.presets.values() if self.bitrate_kbps else (self.preset,):
+            facts += [preset.rounding, *spec.exponents_at(preset).tolist()]
+            if preset.thrift:
+                facts.append(preset.thrift)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def changes_since(self, header: Header) -> list[str]:
@@ -227,6 +231,8 @@ class ArchiveSettings:
             changes.append(f"model {then} → {now}")
         elif header.symbols != (coding := model.layout.coding):
             changes.append(f"symbols {header.symbols} → {coding}")
-        if header.quantizer.quality != self.quality:
+        if self.bitrate_kbps is not None:
+            changes.append(f"quality {header.quantizer.quality} → {self.bitrate_kbps:g} kbps")
+        elif header.quantizer.quality != self.quality:
             changes.append(f"quality {header.quantizer.quality} → {self.quality}")
         return changes or ["other steps or rounding"]

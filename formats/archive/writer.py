@@ -83,6 +83,15 @@ class ArchiveWriter:
         with self._disk():
             self._spool.write(stored)
 
+    def remove_segments(self) -> None:
+        """Begin with the segments again: the sound is coded once more. Raises `TargetError`."""
+        self._index.clear()
+        self._raw_bytes.clear()
+        self._sound_bytes = 0
+        with self._disk():
+            self._spool.seek(0)
+            self._spool.truncate()
+
     @property
     def temporary(self) -> Path:
         """The file that `write` fills and to which `commit` gives the target's name."""

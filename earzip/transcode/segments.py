@@ -1,0 +1,174 @@
+"""The sound of a track as segments of an archive, at one quality or at several in turn."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from earzip.arrays import Audio, Latents, Symbols
+from earzip.coding.edges import TrackEnds, edge_errors
+from earzip.coding.quantizer import dequantize
+from earzip.errors import SourceError, TargetError
+from earzip.formats.archive.frames import compress_frames
+from earzip.formats.archive.header import Edges
+from earzip.formats.geometry import max_segment_bytes
+from earzip.formats.symbols.coding import MAX_SYMBOL, pack
+from earzip.models.spec import ModelSpec, Preset
+
+if TYPE_CHECKING:
+    from earzip.coding.codec import Codec
+
+_SAMPLED_SEGMENTS = 3
+_CLOSE = 0.004  # of a rate: an exponent of all steps moves it by 2 to 3 %
+_QUALITIES = [q / 10 for q in range(101)]
+
+
+class SegmentEncoder:
+    """Encodes the sound of ``source`` once, and codes it at any quality of ``spec``."""
+
+    def __init__(self, codec: Codec, spec: ModelSpec, source: Path) -> None:
+        self._codec, self._spec, self._source = codec, spec, source
+        self._ends = TrackEnds(codec.n_latents, codec.end_frames)
+        self._gain = np.float32(1)
+        self.n_samples = 0
+
+    def encode(
+        self, blocks: Iterable[Audio], gain_db: float, on_samples: Callable[[int], None]
+    ) -> Iterator[Latents]:
+        """Yield the latents ``[D, F]`` of each segment. Raises SourceError where they overflow."""
+        self._gain = np.float32(10 ** (gain_db / 20))
+
+        def amplified() -> Iterator[Audio]:
+            for block in blocks:
+                self._ends.add_samples(block)
+                self.n_samples += block.shape[1]
+                yield block * self._gain
+                on_samples(block.shape[1])
+
+        for latents in self._codec.encode(amplified()):
+            if not np.isfinite(latents).all():
+                raise SourceError(self._why_not_finite(), self._source)
+            yield latents
+
+    def code(self, segments: Iterable[Latents], preset: Preset) -> Iterator[list[bytes]]:
+        """Yield the pieces of each segment; SourceError where an archive cannot hold one."""
+        self._ends.forget_symbols()
+        for latents in segments:
+            symbols = self._spec.quantize(latents, preset)
+            self._ends.add_symbols(symbols)
+            yield self._packed(symbols)
+
+    def edges(self, preset: Preset) -> Edges:
+        """Return the errors of the track's ends as they were coded last, at ``preset``."""
+        if not self.n_samples:
+            return 0, 0, 0, 0
+        exponents = self._spec.exponents_at(preset)
+        first, last = (dequantize(s, exponents) for s in (self._ends.first, self._ends.last))
+        decoded = self._codec.decode_ends(first, last, self.n_samples) / self._gain
+        return edge_errors(self._ends.samples, decoded, self.n_samples)
+
+    def _packed(self, symbols: Symbols) -> list[bytes]:
+        too_large = "its samples are too large, expected about ±1 at the loudest"
+        if np.abs(symbols).max() == MAX_SYMBOL:  # where the quantiser cuts off
+            raise SourceError(
+                f"{too_large}: its latents pass ±{MAX_SYMBOL} steps, the limit of an archive",
+                self._source,
+            )
+        pieces = pack(symbols, self._spec.layout)
+        n_bytes = sum(map(len, pieces))
+        most = max_segment_bytes(self._codec.n_latents, self._codec.geometry.core)
+        if n_bytes > most:
+            raise SourceError(
+                f"{too_large}: a segment has {n_bytes} bytes, the limit is {most}", self._source
+            )
+        return pieces
+
+    def _why_not_finite(self) -> str:
+        if self._codec.precision == "float16":
+            return "overflows in float16; --precision float32 or bfloat16 has a greater range"
+        return "its samples are too large for the model"
+
+
+class LatentSpool(AbstractContextManager["LatentSpool"]):
+    """Latents of segments in an unnamed file beside ``target``, to be read as often as needed."""
+
+    def __init__(self, segments: Iterable[Latents], target: Path) -> None:
+        self._target = target
+        self._shapes: list[tuple[int, int]] = []
+        try:
+            self._file = tempfile.TemporaryFile(dir=target.parent)  # noqa: SIM115  # see __exit__
+        except OSError as error:
+            raise self._failed(error) from error
+        for latents in segments:
+            self._shapes.append((latents.shape[0], latents.shape[1]))
+            try:
+                self._file.write(np.ascontiguousarray(latents, np.float32).tobytes())
+            except OSError as error:
+                self._file.close()
+                raise self._failed(error) from error
+
+    def __exit__(self, *exc: Any) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Latents]:
+        yield from self._each(1)
+
+    def sampled(self) -> Iterator[Latents]:
+        """Yield a few segments from all over the track."""
+        yield from self._each(max(1, len(self._shapes) // _SAMPLED_SEGMENTS))
+
+    def _each(self, step: int) -> Iterator[Latents]:
+        n_bytes = [4 * n * f for n, f in self._shapes]
+        for i in range(step // 2, len(self._shapes), step):
+            try:
+                self._file.seek(sum(n_bytes[:i]))
+                data = self._file.read(n_bytes[i])
+            except OSError as error:
+                raise self._failed(error) from error
+            yield np.frombuffer(data, np.float32).reshape(self._shapes[i])
+
+    def _failed(self, error: OSError) -> TargetError:
+        return TargetError(f"cannot be written: {error.strerror or error}", self._target)
+
+
+def quality_for(
+    n_bytes: float, encoder: SegmentEncoder, spool: LatentSpool, spec: ModelSpec
+) -> str:
+    """Return the quality, a number from 0 to 10, at which all segments come nearest to ``n_bytes``.
+
+    A few segments say which quality it is about, and all of them which it is.
+    """
+
+    def size(segments: Iterable[Latents], quality: float) -> int:
+        preset = spec.preset_at(f"{quality:g}")
+        return sum(len(compress_frames(p)) for p in encoder.code(segments, preset))
+
+    sizes: dict[float, int] = {}
+
+    def at(quality: float) -> int:
+        if quality not in sizes:
+            sizes[quality] = size(spool, quality)
+        return sizes[quality]
+
+    middle = _QUALITIES[len(_QUALITIES) // 2]
+    scale = at(middle) / max(size(spool.sampled(), middle), 1)
+    low, high = 0, len(_QUALITIES) - 1
+    while high - low > 1:  # by the few: the largest that is not too large
+        between = (low + high) // 2
+        is_over = scale * size(spool.sampled(), _QUALITIES[between]) > n_bytes
+        low, high = (low, between) if is_over else (between, high)
+    i = low
+    for _ in range(6):  # by all: some steps on, as far as they bring it nearer
+        error = at(_QUALITIES[i]) / n_bytes - 1
+        towards = i + (-1 if error > 0 else 1)
+        if abs(error) < _CLOSE or not 0 <= towards < len(_QUALITIES):
+            break
+        if abs(at(_QUALITIES[towards]) / n_bytes - 1) >= abs(error):
+            break
+        i = towards
+    return f"{_QUALITIES[i]:g}"
