@@ -42,11 +42,11 @@ def test_extremes_saturate() -> None:
 
 def test_a_preset_moves_latents_behind_sparse_ones_half_as_far() -> None:
     np.testing.assert_array_equal(preset_shares(5, 3), np.float32([1, 1, 1, 0.5, 0.5]))
-    exponents = preset_exponents([-3, 0, 7, -32], 24, 2)
+    exponents = preset_exponents([-3, 0, 7, -32], 24, None, 2)
     np.testing.assert_array_equal(exponents, [21, 24, 19, -20])
     assert exponents.dtype == np.int32
 
 
 def test_a_preset_moves_all_latents_alike_where_none_is_sparse() -> None:
     np.testing.assert_array_equal(preset_shares(3, 0), np.ones(3, np.float32))
-    np.testing.assert_array_equal(preset_exponents([-3, 0, 7], -24, 0), [-27, -24, -17])
+    np.testing.assert_array_equal(preset_exponents([-3, 0, 7], -24, None, 0), [-27, -24, -17])

@@ -137,15 +137,16 @@ def test_rates_of_presets_are_optional_and_no_part_of_the_identity(tmp_path):
 
 def test_presets_move_the_steps_of_a_transform_by_their_shares():
     spec = ModelSpec.read(MODELS / "tiny-transform.json")
-    assert spec.n_sparse == 200
-    assert spec.exponents_at(17).tolist() == [17] * 200 + [-32 + 8] * 4
+    assert spec.layout.n_sparse == 200
+    assert spec.exponents_at(Preset(17, 0.5)).tolist() == [17] * 200 + [-32 + 8] * 4
     spectral = ModelSpec.read(MODELS / "tiny.json")
-    assert spectral.n_sparse == 0
-    assert spectral.exponents_at(17).tolist() == [-32 + 17] * 52
+    assert spectral.layout.n_sparse == 0
+    assert spectral.exponents_at(Preset(17, 0.5)).tolist() == [-32 + 17] * 52
 
 
 _GEOMETRY = _spec()["geometry"]
 _PRESETS = _spec()["presets"]
+_TRANSFORM = json.loads((MODELS / "tiny-transform.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ _PRESETS = _spec()["presets"]
         {"geometry": {**_GEOMETRY, "lead": -1}},
         {"geometry": {**_GEOMETRY, "core": True}},
         {"geometry": {**_GEOMETRY, "core": MAX_INTEGER_BYTES // (2 * 52) + 1}},
-        {"architecture": "transform", "geometry": {**_GEOMETRY, "core": MAX_CONTEXT_FRAMES + 1}},
+        {**_TRANSFORM, "geometry": {**_TRANSFORM["geometry"], "core": MAX_CONTEXT_FRAMES + 1}},
         {"geometry": {**_GEOMETRY, "encoder_context": 65}},
         {"geometry": {**_GEOMETRY, "decoder_context": 65}},
         {"geometry": {**_GEOMETRY, "extra": 1}},
@@ -225,7 +226,7 @@ def test_steps_at_the_limits_of_an_archive_are_read(tmp_path):
     path.write_text(json.dumps(_spec(step_exponents=[*range(52 - 1), 255])))
     spec = ModelSpec.read(path)
     for preset in spec.presets.values():
-        QuantizerRecord("x", tuple(spec.exponents_at(preset.exponent).tolist()))
+        QuantizerRecord("x", tuple(spec.exponents_at(preset).tolist()))
 
 
 @pytest.mark.parametrize(("exponent", "is_read"), [(-1008, True), (-1009, False)])
@@ -235,7 +236,7 @@ def test_steps_below_the_least_of_an_archive_are_malformed(exponent, is_read):
     presets = spec.presets | {"high": Preset(-16, 0.5)}
     with nullcontext() if is_read else pytest.raises(ValueError, match=r"steps of high .* -1025"):
         fine = replace(spec, step_exponents=(exponent,) * 52, presets=presets)
-        QuantizerRecord("high", tuple(fine.exponents_at(-16).tolist()))
+        QuantizerRecord("high", tuple(fine.exponents_at(presets["high"]).tolist()))
 
 
 @pytest.mark.parametrize("added", [17, 19])
@@ -246,19 +247,18 @@ def test_half_of_an_odd_preset_counts_as_it_is_rounded(added, spread, is_read):
     presets = spec.presets | {"low": Preset(added, 0.5)}
     with nullcontext() if is_read else pytest.raises(ValueError, match="steps of low"):
         wide = replace(spec, step_exponents=(spread,) * 200 + (0,) * 4, presets=presets)
-        QuantizerRecord("low", tuple(wide.exponents_at(added).tolist()))
+        QuantizerRecord("low", tuple(wide.exponents_at(presets["low"]).tolist()))
 
 
 def test_half_a_preset_that_latents_behind_coefficients_get_counts(tmp_path):
     """Of a transform `low` adds 16 to coefficients and 8 to the rest: 8 more between them."""
     path = tmp_path / "x.json"
-    transform = json.loads((MODELS / "tiny-transform.json").read_text())
     for spread, is_read in ((247, True), (248, False)):
-        transform["step_exponents"] = [spread] * 200 + [0] * 4
-        path.write_text(json.dumps(transform))
+        steps = [spread] * 200 + [0] * 4
+        path.write_text(json.dumps({**_TRANSFORM, "step_exponents": steps}))
         with nullcontext() if is_read else pytest.raises(ModelDamagedError, match="steps of low"):
             spec = ModelSpec.read(path)
-            QuantizerRecord("low", tuple(spec.exponents_at(16).tolist()))
+            QuantizerRecord("low", tuple(spec.exponents_at(spec.presets["low"]).tolist()))
 
 
 _CONFIG = _spec()["config"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earzip.formats.symbols.layout import Layout
 from earzip.models.install import ImportOptions, import_model
 from earzip.models.store import find_model
 from earzip.options import CompressOptions
@@ -26,7 +27,7 @@ def test_a_trained_transform_archives_by_context_with_the_dead_zone_of_its_run(
     Trainer(config, write_pool(tmp_path / "pools", "music"), tmp_path / "run", workers=0).run()
     import_model(tmp_path / "run", [song], ImportOptions("ours", "MIT", "a test"))
     spec = find_model("ours")
-    assert (spec.architecture, spec.n_sparse) == ("transform", 400)
+    assert (spec.architecture, spec.layout) == ("transform", Layout(400))
     assert [preset.rounding for preset in spec.presets.values()] == [0.3] * 3
 
     sizes = {}
@@ -35,7 +36,7 @@ def test_a_trained_transform_archives_by_context_with_the_dead_zone_of_its_run(
         compress_file(song, archive, CompressOptions("ours", quality))
         info = read_info(archive)
         assert info.header.symbols == "context-1"
-        assert info.header.quantizer.step_exponents == tuple(spec.exponents_at(preset.exponent))
+        assert info.header.quantizer.step_exponents == tuple(spec.exponents_at(preset))
         sizes[quality] = info.sizes.sound
         # The rate that was measured on import is that of archives.
         kbps = 8 * info.sizes.sound / info.header.duration_s / 1000

@@ -24,7 +24,7 @@ from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import PIECE_BYTES, ArchiveWriter
 from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import pack
-from earzip.formats.symbols.layout import CONTEXT, PACKED
+from earzip.formats.symbols.layout import CONTEXT, PACKED, Layout
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
 BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]
@@ -78,7 +78,7 @@ def segment_of(header: Header, i: int) -> bytes:
 def pieces_of(header: Header, i: int) -> list[bytes]:
     """Return these bytes in pieces of one distribution each."""
     n_sparse = header.model.n_latents - 2 if header.symbols == CONTEXT else 0
-    return pack(symbols_of(header, i), n_sparse)
+    return pack(symbols_of(header, i), Layout(n_sparse))
 
 
 def symbols_of(header: Header, i: int) -> NDArray[np.int32]:

@@ -32,11 +32,11 @@ def coefficients(seed: int, n: int, n_frames: int, spread: float = 1.0) -> np.nd
 
 
 def raw(symbols: np.ndarray, n_sparse: int | None = None) -> bytes:
-    return b"".join(pack(symbols, len(symbols) if n_sparse is None else n_sparse))
+    return b"".join(pack(symbols, Layout(len(symbols) if n_sparse is None else n_sparse)))
 
 
 def assert_comes_back(symbols: np.ndarray, n_sparse: int | None = None) -> None:
-    pieces = pack(symbols, len(symbols) if n_sparse is None else n_sparse)
+    pieces = pack(symbols, Layout(len(symbols) if n_sparse is None else n_sparse))
     assert 1 <= len(pieces) <= MAX_FRAMES
     assert all(pieces)
     again = unpack(b"".join(pieces), CONTEXT, *symbols.shape)
@@ -115,8 +115,8 @@ def test_a_single_integer_comes_back_from_any_place(channel: int) -> None:
 
 def test_silence_takes_a_table_only() -> None:
     silence = np.zeros((224, 512), np.int32)
-    assert [len(piece) for piece in pack(silence, 224)] == [2 + 28 + 9 * 4 + 18 * 5]
-    assert len(pack(silence, 200)) == 2  # one for each coding
+    assert [len(piece) for piece in pack(silence, Layout(224))] == [2 + 28 + 9 * 4 + 18 * 5]
+    assert len(pack(silence, Layout(200))) == 2  # one for each coding
     assert_comes_back(silence)
     assert_comes_back(silence, 200)
 
@@ -124,12 +124,12 @@ def test_silence_takes_a_table_only() -> None:
 def test_the_coding_follows_from_the_sparse_channels() -> None:
     assert (Layout(0).coding, Layout(1).coding) == (PACKED, CONTEXT)
     symbols = coefficients(3, 20, 30)
-    assert pack(symbols, 0) == packed.pack(symbols)
+    assert pack(symbols, Layout(0)) == packed.pack(symbols)
 
 
 def test_coefficients_take_fewer_bytes_than_packed() -> None:
     symbols = coefficients(4, 800, 256, 0.5)
-    context, packed = (len(compress_frames(pack(symbols, n))) for n in (800, 0))
+    context, packed = (len(compress_frames(pack(symbols, Layout(n)))) for n in (800, 0))
     assert context < 0.9 * packed
 
 
@@ -142,7 +142,7 @@ def test_noise_fits_into_a_segment(spread: float) -> None:
 
 
 def test_pieces_share_frames_where_that_is_smaller() -> None:
-    pieces = pack(coefficients(6, 400, 64), 400)
+    pieces = pack(coefficients(6, 400, 64), Layout(400))
     stored = compress_frames(pieces)
     assert decompress_frames(stored, max_bytes=1 << 20) == b"".join(pieces)
     assert len(stored) < sum(len(compress_frames([piece])) for piece in pieces)
