@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from earzip.formats.checked import Checked, Range, read, write
 from earzip.formats.geometry import MAX_LATENTS
-from earzip.formats.symbols.layout import Group, Layout, Told
+from earzip.formats.symbols.layout import MAX_LEVELS, Group, Layout, Told
 
 _MAX_DIMENSION = 65_536  # beyond any network that is meant: what follows from it stays in range
 _Size = Annotated[int, Range(1, _MAX_DIMENSION)]
@@ -198,6 +198,9 @@ class TransformConfig(_CoefficientDimensions):
         return 2 + -(-trunk // self.n_trunk)
 
 
+_LEAST_FINE_HOP = 256  # fewer bins leave bands of `earzip.network.levels.EDGES` without any
+
+
 @dataclass(frozen=True)
 class LevelConfig(_CoefficientDimensions):
     """Dimensions of a `LevelVae`.
@@ -233,7 +236,11 @@ class LevelConfig(_CoefficientDimensions):
         self._require_odd("kernel_size")
         if self.n_fine % 2:
             raise ValueError("a frame must have an even number of fine frames")
+        if self.fine_hop < _LEAST_FINE_HOP:
+            raise ValueError(f"fine_hop is {self.fine_hop}, expected at least {_LEAST_FINE_HOP}")
         self._require_at_most("n_bins", self.hop)
+        if (n := self.latent_layout.n_levels) > MAX_LEVELS:
+            raise ValueError(f"{n} levels a frame, expected at most {MAX_LEVELS}")
         self._require_archivable()
 
     @property

@@ -30,7 +30,7 @@ def pack(symbols: Symbols, layout: Layout = Layout()) -> list[bytes]:  # noqa: B
 def unpack(data: bytes, coding: str, n_latents: int, n_frames: int) -> Symbols:
     """Return the symbols ``[n_latents, n_frames]`` of the joined pieces ``data`` in ``coding``.
 
-    Raises DamagedArchiveError for data that no writer writes.
+    Both are 1 or more. Raises DamagedArchiveError for data that no writer writes.
     """
     reader = PieceReader(data)
     symbols = _UNPACK[coding](reader, n_latents, n_frames)

@@ -7,6 +7,9 @@ from enum import IntEnum
 
 PACKED, CONTEXT, LEVELS = "packed-1", "context-1", "levels-1"
 SYMBOL_CODINGS = (PACKED, CONTEXT, LEVELS)
+MAX_LEVELS = 512
+"""Channels of all groups together: a reader takes them one by one, and a hostile archive says many in few
+bytes."""
 
 
 class Told(IntEnum):
@@ -44,6 +47,11 @@ class Layout:
     """What the others are, where they are bands of levels: then all of them."""
     n_exact: int = 0
     """How many of the last are integers by nature, whose steps no preset moves."""
+
+    @property
+    def n_levels(self) -> int:
+        """How many latents are levels of bands."""
+        return sum(group.n_channels for group in self.groups)
 
     @property
     def coding(self) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 from earzip.formats.symbols import context, rans
-from earzip.formats.symbols.layout import Group, Layout, Told
+from earzip.formats.symbols.layout import MAX_LEVELS, Group, Layout, Told
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 _Integers = NDArray[np.int64]
@@ -48,7 +48,7 @@ def pack(symbols: Symbols, layout: Layout) -> list[bytes]:
     """
     n_sparse, groups = layout.n_sparse, layout.groups
     rest = symbols[n_sparse:].astype(np.int64)
-    assert len(rest) == sum(group.n_channels for group in groups)
+    assert len(rest) == layout.n_levels <= MAX_LEVELS
     is_attack = _attacks(rest, groups)
     residuals = _differences(rest, groups)
     rows = list(_rows(groups, is_attack))
@@ -81,7 +81,7 @@ def pack(symbols: Symbols, layout: Layout) -> list[bytes]:
 def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     """Return the symbols ``[n_latents, n_frames]`` of the joined pieces, the inverse of `pack`.
 
-    Raises DamagedArchiveError where they are not what a writer could have written.
+    Raises DamagedArchiveError for bytes that no writer writes.
     """
     coefficients = context.unpack_sparse(reader, n_latents, n_frames)
     n_rest = n_latents - len(coefficients)
@@ -90,8 +90,11 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     rows = list(_rows(groups, is_attack))
     tables = rans.Tables.read(reader, _N_CLASSES * len(groups))
     n_lanes = reader.integer(1)
-    if not 1 <= n_lanes <= rans.MAX_LANES:
-        raise DamagedArchiveError(f"segment has {n_lanes} lanes, expected 1 to {rans.MAX_LANES}")
+    least = rans.n_lanes_for(n_frames)
+    if not least <= n_lanes <= rans.MAX_LANES:
+        raise DamagedArchiveError(
+            f"segment has {n_lanes} lanes, expected {least} to {rans.MAX_LANES}"
+        )
     states = reader.take(4 * n_lanes).view("<u4").astype(np.uint64)
     n_words, n_beyond, n_continued = (reader.integer(4) for _ in range(3))
     words = reader.take(2 * n_words).view("<u2").astype(np.uint64)
@@ -129,6 +132,8 @@ def _read_groups(reader: PieceReader, n_channels: int) -> list[Group]:
         groups.append(Group(Told(told), n_bands, n_blocks))
     if (n := sum(group.n_channels for group in groups)) != n_channels:
         raise DamagedArchiveError(f"segment has groups of {n} latents, expected {n_channels}")
+    if n > MAX_LEVELS:
+        raise DamagedArchiveError(f"segment has {n} levels a frame, expected at most {MAX_LEVELS}")
     return groups
 
 

@@ -121,7 +121,8 @@ class Tables:
     def symbols(self) -> Integers:
         """Return which of the values, from 0, each 4096th of a table stands for: ``[tables, 4096]``."""
         values, counts = np.arange(_N_VALUES), self.frequencies.astype(np.int64)
-        return np.array([np.repeat(values, each) for each in counts]).reshape(-1, _WHOLE)
+        repeated = [np.repeat(values, each) for each in counts]
+        return np.array(repeated, np.int64).reshape(-1, _WHOLE)
 
 
 def _frequencies(zeros: int, positive: int, decay: int) -> list[int]:
@@ -149,9 +150,11 @@ def _nearest(counts: Integers) -> tuple[int, int, int]:
     # Starts with two of each, so that one residual alone makes no extreme table.
     share_of_zeros = _WHOLE * (zeros + 2) / (zeros + n_down + n_up + 4)
     share_of_up = _WHOLE * (n_up + 2) / (n_up + n_down + 4)
-    # Of a geometric distribution: the share of those that go on to the next magnitude.
+    # Of a geometric distribution: the share of those that go on to the next magnitude. At the last one
+    # it is not known who would have.
     n_steps = int(((up + down) * np.arange(REACH)).sum())
-    going_on = _DECAYS * (n_steps + 0.5) / (n_steps + n_up + n_down + 2)
+    n_stops = int((up + down)[:-1].sum())
+    going_on = _DECAYS * (n_steps + 0.5) / (n_steps + n_stops + 2)
     nearest = [
         int(np.argmin(np.abs(np.array(each) - share)))
         for each, share in ((_ZEROS, share_of_zeros), (_POSITIVE, share_of_up))
@@ -160,8 +163,11 @@ def _nearest(counts: Integers) -> tuple[int, int, int]:
 
 
 def n_lanes_for(n_frames: int) -> int:
-    """Return how many states to code side by side: each costs four bytes, and saves a writer time."""
-    return max(1, min(MAX_LANES, n_frames // _FRAMES_A_LANE))
+    """Return how many states to code side by side, the fewest that a reader takes.
+
+    Each costs four bytes and saves time: with one alone a hostile archive would keep a reader busy.
+    """
+    return max(1, min(MAX_LANES, -(-n_frames // _FRAMES_A_LANE)))
 
 
 def encode(coded: Sequence[Coded], tables: Tables, n_lanes: int) -> tuple[Words, Words]:
@@ -190,17 +196,21 @@ class Decoder:
     def __init__(self, tables: Tables, states: Words, words: Words, beyond: Integers) -> None:
         if np.any(states < _LEAST_STATE):
             raise DamagedArchiveError("segment begins in a state that no writer leaves")
-        self._frequencies, self._starts = tables.frequencies, tables.starts
-        self._symbols = tables.symbols()
+        # By table and slot together, on one axis: what is taken most often, in one look each.
+        at = np.arange(len(tables.frequencies))[:, None], tables.symbols()
+        self._symbols = at[1].ravel()
+        self._frequencies = tables.frequencies[at].ravel()
+        self._within = (np.arange(_WHOLE, dtype=np.uint64) - tables.starts[at]).ravel()
         self._states, self._words, self._beyond = states.copy(), words, beyond
         self._n_words = self._n_beyond = 0
 
     def take(self, numbers: Integers) -> Integers:
         """Return the next values, whose tables have these numbers."""
         symbols = np.empty(len(numbers), np.int64)
+        first_slots = numbers.astype(np.uint64) << _TABLE_BITS
         for first in range(0, len(numbers), len(self._states)):
-            table = numbers[first : first + len(self._states)]
-            symbols[first : first + len(table)] = self._step(table)
+            slots = first_slots[first : first + len(self._states)]
+            symbols[first : first + len(slots)] = self._step(slots)
         values = symbols - REACH
         at = np.flatnonzero(np.abs(values) == REACH)
         beyond = self._beyond[self._n_beyond : self._n_beyond + len(at)]
@@ -210,20 +220,21 @@ class Decoder:
         self._n_beyond += len(at)
         return values
 
-    def _step(self, table: Integers) -> Integers:
-        state = self._states[: len(table)]
-        slot = state & _SLOT
-        symbols = self._symbols[table, slot]
-        state = self._frequencies[table, symbols] * (state >> _TABLE_BITS)
-        state += slot - self._starts[table, symbols]
+    def _step(self, first_slots: Words) -> Integers:
+        """Return the next value of each of the first lanes, whose tables begin at these slots."""
+        state = self._states[: len(first_slots)]
+        slot = (first_slots + (state & _SLOT)).view(np.int64)
+        symbols: Integers = self._symbols[slot]
+        state = self._frequencies[slot] * (state >> _TABLE_BITS) + self._within[slot]
         is_low = state < _LEAST_STATE
-        if is_low.any():
-            words = self._words[self._n_words : self._n_words + np.count_nonzero(is_low)]
-            self._n_words += np.count_nonzero(is_low)
+        n_low = np.count_nonzero(is_low)
+        if n_low:
+            words = self._words[self._n_words : self._n_words + n_low]
+            self._n_words += n_low
             if self._n_words > len(self._words):
                 raise DamagedArchiveError("segment has too few words of levels")
             state[is_low] = (state[is_low] << _WORD_BITS) | words
-        self._states[: len(table)] = state
+        self._states[: len(state)] = state
         return symbols
 
     def finish(self) -> None:

@@ -104,3 +104,13 @@ def test_bands_and_configuration_must_agree() -> None:
         LevelVae(LevelConfig(n_levels=20))
     with pytest.raises(ValueError, match="even number of fine frames"):
         LevelConfig(trunk_hop=2048, fine_hop=2048)
+    with pytest.raises(ValueError, match="fine_hop is 128, expected at least 256"):
+        LevelConfig(fine_hop=128, short_hop=128)
+    for n_bins in (256, 512, 2048):
+        assert levels.band_matrix(levels.fine_edges(n_bins), n_bins).sum(1).min() >= 1
+
+
+def test_an_archive_must_hold_all_levels_of_a_frame() -> None:
+    assert LevelConfig(hop=4096).latent_layout.n_levels == 265
+    with pytest.raises(ValueError, match="585 levels a frame, expected at most 512"):
+        LevelConfig(hop=12_288)
