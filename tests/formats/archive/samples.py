@@ -24,13 +24,14 @@ from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import PIECE_BYTES, ArchiveWriter
 from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import pack
-from earzip.formats.symbols.layout import CONTEXT, PACKED, Layout
+from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED, Group, Layout, Told
 
 TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
 BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]
 COVER = b"\xff\xd8\xff\xe0" + bytes(range(200))
 BOOKLET = b"\x89PNG" + bytes(range(100))
 PICTURES = [COVER, BOOKLET, COVER]
+LEVEL_GROUPS = (Group(Told.ALWAYS, 2), Group(Told.CALM, 1), Group(Told.ATTACK, 2, 2))
 
 
 def sample_header(
@@ -77,8 +78,13 @@ def segment_of(header: Header, i: int) -> bytes:
 
 def pieces_of(header: Header, i: int) -> list[bytes]:
     """Return these bytes in pieces of one distribution each."""
-    n_sparse = header.model.n_latents - 2 if header.symbols == CONTEXT else 0
-    return pack(symbols_of(header, i), Layout(n_sparse))
+    n_latents = header.model.n_latents
+    layouts = {
+        PACKED: Layout(),
+        CONTEXT: Layout(n_latents - 2),
+        LEVELS: Layout(n_latents - 7, LEVEL_GROUPS),
+    }
+    return pack(symbols_of(header, i), layouts[header.symbols])
 
 
 def symbols_of(header: Header, i: int) -> NDArray[np.int32]:
@@ -86,6 +92,10 @@ def symbols_of(header: Header, i: int) -> NDArray[np.int32]:
     shape = header.model.n_latents, header.segment_frames(i)
     symbols = np.random.default_rng(i).integers(-2, 3, shape, np.int32)
     symbols[64:] *= 20  # another distribution, which is compressed by itself
+    if header.symbols == LEVELS:
+        symbols[-4:, ::2] = 0  # frames without an attack, and with one
+        symbols[-4, 1::2] = 9
+        symbols[-5, 1::2] = 0
     return symbols
 
 

@@ -19,7 +19,7 @@ from earzip.formats.archive.header import (
 )
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES, Geometry, n_samples_at
 from earzip.formats.names import portable_name
-from earzip.formats.symbols.layout import CONTEXT, PACKED, SYMBOL_CODINGS
+from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED, SYMBOL_CODINGS
 from tests.formats.archive.samples import canonical, sample_header, with_samples
 
 ASCII = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=32)
@@ -149,10 +149,11 @@ def test_a_header_that_contradicts_itself_cannot_be_made(
 def test_a_segment_may_be_longer_packed_than_by_context() -> None:
     assert sample_header(core=65_536, symbols=PACKED).n_segments == 1
     assert sample_header(core=1024, symbols=CONTEXT).n_segments == 1
-    with pytest.raises(
-        ValueError, match="segments have 1025 frames, the limit of context-1 is 1024"
-    ):
-        sample_header(core=1025, symbols=CONTEXT)
+    assert sample_header(core=1024, symbols=LEVELS).n_segments == 1
+    for symbols in (CONTEXT, LEVELS):
+        message = f"segments have 1025 frames, the limit of {symbols} is 1024"
+        with pytest.raises(ValueError, match=message):
+            sample_header(core=1025, symbols=symbols)
 
 
 def test_steps_too_far_apart_cannot_be_made() -> None:

@@ -15,7 +15,8 @@ from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
 from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
 from earzip.formats.archive.layout import PartKind
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols.layout import CONTEXT, PACKED, SYMBOL_CODINGS
+from earzip.formats.symbols import levels, rans
+from earzip.formats.symbols.layout import CONTEXT, LEVELS, MAX_LEVELS, PACKED, SYMBOL_CODINGS, Told
 from tests.formats.archive.samples import (
     BLOCKS,
     PICTURES,
@@ -64,10 +65,46 @@ def test_numbers_of_the_specification_are_those_of_the_code() -> None:
     assert header.MAX_SAMPLES == 2**36
     codings = " or ".join(f"`{coding}`" for coding in SYMBOL_CODINGS)
     assert f"| `symbols` | {codings} |" in SPEC
-    assert f"`context-1`, `core` is at most {MAX_CONTEXT_FRAMES:,}." in SPEC
+    assert f"`context-1` or `levels-1`, `core` is at most {MAX_CONTEXT_FRAMES:,}." in SPEC
     assert f"a segment is one to {MAX_FRAMES} in a row" in SPEC
     for kind in PartKind:
         assert f"| {kind.value} | {kind.name.lower()} |" in SPEC
+
+
+def test_numbers_of_levels_are_those_of_the_code() -> None:
+    text = SPEC.split("### levels-1")[1].split("\n## ")[0]
+    for name, numbers in (("Z", rans._ZEROS), ("P", rans._POSITIVE)):
+        assert f"{name}(0 … 15) = {', '.join(map(str, numbers))}\n" in text
+        assert len(numbers) == 16
+    assert f"G, the number of groups, 0 to {levels._MAX_GROUPS} |" in text
+    assert f"channels, at most {MAX_LEVELS}." in text
+    assert f"L, the number of lanes, ⌈F ÷ {rans._FRAMES_A_LANE}⌉ to {rans.MAX_LANES} |" in text
+    least = int(rans._LEAST_STATE)
+    assert f"each at least {least:,} |" in text
+    assert f"if s < {least:,} now, s becomes {1 << int(rans._WORD_BITS):,} × s + the next" in text
+    assert f"every state MUST be {least:,}," in text
+    assert f"all add up to {rans._WHOLE}" in text
+    assert 1 << int(rans._TABLE_BITS) == int(rans._SLOT) + 1 == rans._WHOLE
+    assert text.count("s mod 4096") == 2
+    assert f"for each y from −{rans.REACH} to {rans.REACH}." in text
+    assert f"⌊t(m) × ({rans._DECAYS} − d) ÷ {rans._DECAYS}⌋" in text
+    assert f"x + b if b is {levels._LARGE} and more or −{levels._LARGE} and less" in text
+    assert f"⌈{3 * levels._N_CLASSES} × G ÷ 2⌉ | tables, seven a group" in text
+    heads, classes = (
+        [cell.strip() for cell in row.split("|")[2:-1]]
+        for row in text.splitlines()
+        if row.startswith(("| b |", "| class |"))
+    )
+    class_of: dict[str, int] = {}
+    for head, number in zip(heads, classes, strict=True):
+        of_class = head.removesuffix(" and less").removesuffix(" and more").split(", ")
+        class_of |= dict.fromkeys(of_class, int(number))
+    named = [str(b).replace("-", "−") for b in range(-levels._LARGE, levels._LARGE + 1)]
+    assert [class_of[name] for name in named] == levels._CLASS_OF.tolist()
+    assert len(class_of) == len(named)
+    assert max(class_of.values()) + 1 == levels._N_CLASSES
+    told = [row.split("|")[1].strip() for row in text.split("| told |")[1].splitlines()[2:5]]
+    assert told == [str(each.value) for each in Told]
 
 
 def test_the_version_is_the_newest_of_the_table() -> None:
@@ -99,7 +136,9 @@ def spec_frames(stored: bytes) -> list[bytes]:
     ],
     ids=["small", "large"],
 )
-@pytest.mark.parametrize(("symbols", "version"), [(PACKED, (1, 0)), (CONTEXT, (1, 1))])
+@pytest.mark.parametrize(
+    ("symbols", "version"), [(PACKED, (1, 0)), (CONTEXT, (1, 1)), (LEVELS, (1, 3))]
+)
 def test_a_reader_written_from_the_specification_reads_an_archive(
     symbols: str,
     version: tuple[int, int],

@@ -23,11 +23,17 @@ class Bytes:
         assert not any(bits[n:])
         return bits[:n]
 
+    def half_bytes(self, n: int) -> list[int]:
+        packed = self.take((n + 1) // 2)
+        numbers = [half for byte in packed for half in (byte % 16, byte // 16)]
+        assert not any(numbers[n:])
+        return numbers[:n]
+
 
 def read_symbols(raw: bytes, coding: str, latents: int, frames: int) -> Columns:
     """Return the integers of a segment; AssertionError for what must not be."""
     data = Bytes(raw)
-    read = {"packed-1": read_packed, "context-1": read_context}[coding]
+    read = {"packed-1": read_packed, "context-1": read_context, "levels-1": read_levels}[coding]
     channels = read(data, latents, frames)
     assert not data.rest
     assert all(-32_767 <= integer <= 32_767 for channel in channels for integer in channel)
@@ -64,7 +70,15 @@ def read_packed(data: Bytes, latents: int, frames: int) -> Columns:
 
 
 def read_context(data: Bytes, latents: int, frames: int) -> Columns:
+    channels = read_sparse(data, latents, frames)
+    if len(channels) < latents:
+        channels += read_packed(data, latents - len(channels), frames)
+    return channels
+
+
+def read_sparse(data: Bytes, latents: int, frames: int) -> Columns:
     sparse = data.number(2)
+    assert sparse <= latents
     sounding = [i for i, bit in enumerate(data.bits(sparse)) if bit]
     counts = [data.number(4) for _ in range(9)]
     assert sum(counts) <= len(sounding) * frames
@@ -94,8 +108,6 @@ def read_context(data: Bytes, latents: int, frames: int) -> Columns:
     channels = [[0] * frames for _ in range(sparse)]
     for channel, integers in zip(sounding, sounds, strict=True):
         channels[channel] = integers
-    if sparse < latents:
-        channels += read_packed(data, latents - sparse, frames)
     return channels
 
 
@@ -147,3 +159,94 @@ def class_of(sounds: Columns, memory: list[int], i: int, f: int) -> int:
     if i % 2:
         s += 6 * (near(sounds, i - 1, f) + near(sounds, i + 1, f))
     return sum(edge <= s for edge in (1, 3, 6, 12, 22, 36, 60, 120))
+
+
+Z = (180, 305, 506, 810, 1235, 1763, 2333, 2861, 3286, 3590, 3791, 3916, 3991, 4035, 4061, 4064)
+P = (136, 209, 318, 478, 702, 1004, 1382, 1819, 2277, 2714, 3092, 3394, 3618, 3778, 3887, 3960)
+
+
+class Lanes:
+    def __init__(self, data: Bytes, frames: int) -> None:
+        self.n = data.number(1)
+        assert (frames + 31) // 32 <= self.n <= 32
+        self.states = [data.number(4) for _ in range(self.n)]
+        assert min(self.states) >= 65_536
+        n_words, n_excesses, n_full = (data.number(4) for _ in range(3))
+        words = data.take(2 * n_words)
+        self.words = [words[i] + 256 * words[i + 1] for i in range(0, 2 * n_words, 2)]
+        self.excesses = read_sums(data, n_excesses, n_full)
+
+    def take(self, lane: int, table: list[int]) -> int:
+        s = self.states[lane]
+        y, h = -8, 0
+        while s % 4096 >= h + table[y + 8]:
+            h += table[y + 8]
+            y += 1
+        s = table[y + 8] * (s // 4096) + s % 4096 - h
+        self.states[lane] = s if s >= 65_536 else 65_536 * s + self.words.pop(0)
+        if abs(y) < 8:
+            return y
+        return (8 + self.excesses.pop(0)) * (1 if y > 0 else -1)
+
+    def finish(self) -> None:
+        assert set(self.states) == {65_536}
+        assert not self.words
+        assert not self.excesses
+
+
+def read_levels(data: Bytes, latents: int, frames: int) -> Columns:
+    channels = read_sparse(data, latents, frames)
+    first = sparse = len(channels)
+    n_groups = data.number(1)
+    assert n_groups <= 16
+    groups = [(data.number(1), data.number(2), data.number(1)) for _ in range(n_groups)]
+    assert all(told <= 2 and bands and blocks for told, bands, blocks in groups)
+    assert all(blocks == 1 for told, _, blocks in groups if told != 2)
+    assert sum(bands * blocks for _, bands, blocks in groups) == latents - sparse <= 512
+    attacks = data.bits(frames)
+    numbers = data.half_bytes(21 * n_groups)
+    tables = [frequencies(*numbers[i : i + 3]) for i in range(0, len(numbers), 3)]
+    lanes = Lanes(data, frames)
+    channels += [[0] * frames for _ in range(latents - sparse)]
+    moving = set()
+    for g, (told, bands, blocks) in enumerate(groups):
+        at = [f for f in range(frames) if told == 0 or attacks[f] == told - 1]
+        below: list[int] = []
+        for i in range(first, first + bands * blocks):
+            band = (i - first) % bands
+            residuals = []
+            for k, f in enumerate(at):
+                b = below[k] if band else 0
+                x = lanes.take(k % lanes.n, tables[7 * g + class_of_residual(b)])
+                residuals.append(x + b if abs(b) >= 4 else x)
+                if told == 0 and f > 0:
+                    before = channels[i][f - 1]
+                elif told == 0:
+                    before = channels[i - 1][0] if band else 0
+                else:
+                    before = channels[i - bands][f] if i - first >= bands else 0
+                channels[i][f] = residuals[-1] + before
+                if told == 2 and channels[i][f]:
+                    moving.add(f)
+            below = residuals
+        first += bands * blocks
+    lanes.finish()
+    assert attacks == [f in moving for f in range(frames)]
+    return channels
+
+
+def frequencies(z: int, p: int, d: int) -> list[int]:
+    others = 4096 - Z[z]
+    up = min(max(others * P[p] // 4096, 8), others - 8)
+    sides = []
+    for total in (others - up, up):
+        side, t = [], total
+        for m in range(1, 8):
+            side.append(min(max(t * (16 - d) // 16, 1), t - (8 - m)))
+            t -= side[-1]
+        sides.append([*side, t])
+    return [*reversed(sides[0]), Z[z], *sides[1]]
+
+
+def class_of_residual(b: int) -> int:
+    return sum(b >= least for least in (-3, -1, 0, 1, 2, 4))
