@@ -9,7 +9,8 @@ from earzip.coding.quantizer import (
     quantize,
     step_sizes,
 )
-from earzip.formats.symbols.coding import MAX_SYMBOL
+from earzip.formats.symbols.layout import Group, Layout, Told
+from earzip.formats.symbols.packed import MAX_SYMBOL
 
 
 def test_a_round_trip_is_within_half_a_step() -> None:
@@ -41,12 +42,22 @@ def test_extremes_saturate() -> None:
 
 
 def test_a_preset_moves_latents_behind_sparse_ones_half_as_far() -> None:
-    np.testing.assert_array_equal(preset_shares(5, 3), np.float32([1, 1, 1, 0.5, 0.5]))
-    exponents = preset_exponents([-3, 0, 7, -32], 24, None, 2)
+    np.testing.assert_array_equal(preset_shares(5, Layout(3)), np.float32([1, 1, 1, 0.5, 0.5]))
+    exponents = preset_exponents([-3, 0, 7, -32], 24, None, Layout(2))
     np.testing.assert_array_equal(exponents, [21, 24, 19, -20])
     assert exponents.dtype == np.int32
 
 
 def test_a_preset_moves_all_latents_alike_where_none_is_sparse() -> None:
-    np.testing.assert_array_equal(preset_shares(3, 0), np.ones(3, np.float32))
-    np.testing.assert_array_equal(preset_exponents([-3, 0, 7], -24, None, 0), [-27, -24, -17])
+    np.testing.assert_array_equal(preset_shares(3, Layout()), np.ones(3, np.float32))
+    moved = preset_exponents([-3, 0, 7], -24, None, Layout())
+    np.testing.assert_array_equal(moved, [-27, -24, -17])
+
+
+def test_a_preset_may_say_how_far_others_move_and_moves_no_integers_by_nature() -> None:
+    layout = Layout(2, (Group(Told.ALWAYS, 3),), n_exact=1)
+    np.testing.assert_array_equal(preset_shares(5, layout), np.float32([1, 1, 0.5, 0.5, 0]))
+    assert preset_exponents([0, 1, 2, 3, 4], 30, None, layout).tolist() == [30, 31, 17, 18, 4]
+    assert preset_exponents([0, 1, 2, 3, 4], 30, -8, layout).tolist() == [30, 31, -6, -5, 4]
+    assert preset_exponents([0, 1, 2, 3, 4], 30, 0, layout).tolist() == [30, 31, 2, 3, 4]
+    assert preset_exponents([5, 6], 30, -8, Layout()).tolist() == [-3, -2]

@@ -3,8 +3,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
-from earzip.coding.rate_distortion import round_coefficients
+from earzip.coding.rate_distortion import quantize_levels, round_coefficients
+from earzip.formats.symbols.packed import MAX_SYMBOL
+from earzip.network.config import LevelConfig
+from earzip.network.levels import fine_edges
+
+SMALL = LevelConfig(n_bins=100, hop=512, trunk_hop=256, fine_hop=256, short_hop=128)
 
 
 def sparse(seed: int = 0) -> np.ndarray:
@@ -45,3 +51,97 @@ def test_signs_are_kept_and_channels_are_not_neighbours() -> None:
     q = round_coefficients(scaled, 0.1)
     assert q[3, 2] == 0
     assert (q[4] == -3).all()
+
+
+def of_steps_of_1(n_frames: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Latents of 0 throughout, and exponents of steps of 1."""
+    return np.zeros((SMALL.n_latents, n_frames), np.float32), np.zeros(SMALL.n_latents, np.int32)
+
+
+def rest(latents: np.ndarray, kind: str) -> np.ndarray:
+    """The latents of a kind behind the coefficients, to be read or written."""
+    return latents[SMALL.n_coefficients :][SMALL.rest_slice(kind)]
+
+
+def test_latents_of_0_are_integers_of_0() -> None:
+    latents, exponents = of_steps_of_1()
+    q = quantize_levels(latents, exponents, SMALL, 0.1)
+    assert q.dtype == np.int32
+    assert q.shape == latents.shape
+    assert not q.any()
+
+
+@pytest.mark.parametrize("kind", ["levels", "balance", "width"])
+def test_levels_stay_where_they_were_unless_they_move_by_more_than_a_step_s_part(kind: str) -> None:
+    latents, exponents = of_steps_of_1(6)
+    rest(latents, kind)[:] = [3.4, 3.6, 3.5, 3.7, 2.5, 2.3]
+    q = rest(quantize_levels(latents, exponents, SMALL, 0.0), kind)
+    assert (q == [3, 3, 3, 4, 2, 2]).all()
+    error = np.abs(q - rest(latents, kind))
+    assert error.max() < 0.62 + 1e-6
+
+
+def test_a_course_stays_from_block_to_block_and_begins_at_rest() -> None:
+    latents, exponents = of_steps_of_1(2)
+    blocks = rest(latents, "course").reshape(SMALL.n_blocks, -1, 2)
+    blocks[:, 0, 1] = [0.6, 0.7, 1.5, -3.0]
+    q = rest(quantize_levels(latents, exponents, SMALL, 0.0), "course")
+    assert q.reshape(blocks.shape)[:, 0, 1].tolist() == [0, 1, 1, -3]
+    assert np.count_nonzero(q) == 3
+
+
+def test_halves_rest_at_0() -> None:
+    latents, exponents = of_steps_of_1(5)
+    rest(latents, "halves")[:] = [0.6, 0.63, -0.61, -0.9, 1.4]
+    q = rest(quantize_levels(latents, exponents, SMALL, 0.0), "halves")
+    assert (q == [0, 1, 0, -1, 1]).all()
+
+
+@pytest.mark.parametrize("exponent", [-64, 0, 64])
+def test_flags_that_are_set_stay_set_at_any_step(exponent: int) -> None:
+    latents, exponents = of_steps_of_1(2)
+    exponents[:] = exponent
+    for kind in ("tonal", "short"):
+        rest(latents, kind)[:, 1] = 8.0
+    q = quantize_levels(latents, exponents, SMALL, 0.0)
+    for kind in ("tonal", "short"):
+        assert not rest(q, kind)[:, 0].any()
+        assert (rest(q, kind)[:, 1] >= 1).all()
+        assert (rest(q, kind)[:, 1] * 2 ** (exponent / 16) >= 8 * 0.9).all()
+
+
+def test_places_of_onsets_are_kept_to_the_integer() -> None:
+    latents, exponents = of_steps_of_1(4)
+    for kind in ("onset_block", "onset_part", "contrast"):
+        rest(latents, kind)[:] = [0, 1, 2, 3]
+    q = quantize_levels(latents, exponents, SMALL, 0.1)
+    for kind in ("onset_block", "onset_part", "contrast"):
+        assert rest(q, kind).tolist() == [[0, 1, 2, 3]]
+
+
+def test_where_the_sound_is_tonal_no_coefficient_is_dropped_for_its_bits() -> None:
+    latents, exponents = of_steps_of_1(3)
+    latents[: SMALL.n_coefficients] = 0.9
+    latents[: SMALL.n_coefficients : 7] = 0.2  # so that none has much company
+    latents[1 : SMALL.n_coefficients : 7] = 0.2
+    rest(latents, "tonal")[:1, 1] = 8.0  # of the lowest pair of bands, in frame 1
+    low, high = fine_edges(SMALL.hop)[:3:2]
+    is_tonal = np.zeros((2, SMALL.n_bins, 3), bool)
+    is_tonal[:, low:high, 1] = True
+    q = quantize_levels(latents, exponents, SMALL, 10.0)[: SMALL.n_coefficients]
+    nearest = np.rint(latents[: SMALL.n_coefficients])
+    tonal = is_tonal.reshape(q.shape)
+    np.testing.assert_array_equal(q[tonal], nearest[tonal])
+    assert nearest[~tonal].any()
+    assert not q[~tonal].any()
+
+
+def test_what_is_beyond_an_archive_saturates() -> None:
+    latents, exponents = of_steps_of_1(2)
+    latents[:] = 1e9
+    latents[:, 1] = -1e9
+    q = quantize_levels(latents, exponents, SMALL, 0.1)
+    n_signed = SMALL.n_coefficients + SMALL.rest_slice("contrast").start
+    assert (q[:n_signed, 0] == MAX_SYMBOL).all()
+    assert (q[:n_signed, 1] == -MAX_SYMBOL).all()
+    assert np.abs(q).max() == MAX_SYMBOL

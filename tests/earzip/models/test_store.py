@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from earzip.coding.quantizer import quantize
 from earzip.errors import ModelDamagedError, ModelNotFoundError
 from earzip.formats.archive.header import QuantizerRecord
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
@@ -144,6 +146,50 @@ def test_presets_move_the_steps_of_a_transform_by_their_shares():
     assert spectral.exponents_at(Preset(17, 0.5)).tolist() == [-32 + 17] * 52
 
 
+def test_presets_that_move_others_by_a_number_of_their_own_are_read(tmp_path):
+    low = {"exponent": 30, "rounding": 0.35, "others": -8, "thrift": 0.12}
+    members = {**_TRANSFORM, "presets": {**_PRESETS, "low": low}}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(members))
+    spec = ModelSpec.read(path)
+    assert spec.presets["low"] == Preset(30, 0.35, others=-8, thrift=0.12)
+    assert spec.to_json() == members  # of the other presets without either
+    assert spec.exponents_at(spec.presets["low"]).tolist() == [30] * 200 + [-40] * 4
+    still = replace(spec.presets["low"], others=0)
+    assert spec.exponents_at(still).tolist() == [30] * 200 + [-32] * 4
+
+
+@pytest.mark.parametrize(
+    ("others", "is_read"), [(287, True), (288, False), (-223, True), (-224, False)]
+)
+def test_what_a_preset_adds_to_others_counts_for_the_limits_of_an_archive(others, is_read):
+    """Here on exponents of −32, beside coefficients at 0: 255 apart at the most."""
+    spec = ModelSpec.read(MODELS / "tiny-transform.json")
+    presets = spec.presets | {"low": Preset(0, 0.5, others=others)}
+    with nullcontext() if is_read else pytest.raises(ValueError, match="steps of low"):
+        moved = replace(spec, presets=presets)
+        QuantizerRecord("low", tuple(moved.exponents_at(presets["low"]).tolist()))
+
+
+def test_integers_are_rounded_as_the_architecture_has_them():
+    transform, levels = (ModelSpec.read(MODELS / f"tiny-{x}.json") for x in ("transform", "levels"))
+    rng = np.random.default_rng(0)
+    for spec in (transform, levels):
+        latents = rng.normal(0, 2, (spec.n_latents, 20)).astype(np.float32)
+        plain = {thrift: Preset(0, 0.5, thrift=thrift) for thrift in (None, 0.0, 0.3)}
+        q = {thrift: spec.quantize(latents, preset) for thrift, preset in plain.items()}
+        np.testing.assert_array_equal(q[None], q[0.0])
+        expected = quantize(latents, spec.exponents_at(plain[None]))
+        n = spec.layout.n_sparse
+        if spec is transform:
+            np.testing.assert_array_equal(q[0.3], expected)
+        else:
+            assert np.abs(q[0.3][:n]).sum() < np.abs(q[0.0][:n]).sum()
+        halves = np.abs(latents[:n] / 2 ** (spec.exponents_at(plain[None])[:n, None] / 16)) % 1
+        is_sure = np.abs(halves - 0.5) > 1e-3
+        np.testing.assert_array_equal(q[0.0][:n][is_sure], expected[:n][is_sure])
+
+
 _GEOMETRY = _spec()["geometry"]
 _PRESETS = _spec()["presets"]
 _TRANSFORM = json.loads((MODELS / "tiny-transform.json").read_text())
@@ -185,6 +231,20 @@ _TRANSFORM = json.loads((MODELS / "tiny-transform.json").read_text())
         {"geometry": {"hop": 256}},
         {"presets": {**_PRESETS, "low": {"exponent": 5000, "rounding": 0.5}}},
         {"presets": {**_PRESETS, "low": {"exponent": 0, "rounding": float("nan")}}},
+        *(
+            {"presets": {**_PRESETS, "low": {**_PRESETS["low"], **odd}}}
+            for odd in (
+                {"others": 1025},
+                {"others": -1025},
+                {"others": 0.5},
+                {"others": None},
+                {"thrift": -0.1},
+                {"thrift": 10.1},
+                {"thrift": True},
+                {"thrift": float("nan")},
+                {"thrift": "0.1"},
+            )
+        ),
         *(
             {"presets": {**_PRESETS, "low": {**_PRESETS["low"], "kbps": kbps}}}
             for kbps in (-1, float("nan"), float("inf"), True, "6")
