@@ -53,6 +53,13 @@ def tones(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
     return (0.06 * audio).astype(np.float32)
 
 
+def strokes(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
+    """Attacks enough for a codec: noise struck every 0.3 s, ``[2, n_samples]``."""
+    fade = np.exp(-(np.arange(n_samples) % 13_230) / 400)
+    noise = np.random.default_rng(seed).normal(0, 0.2, (2, n_samples))
+    return (noise * fade).astype(np.float32)
+
+
 @pytest.fixture
 def song(tmp_path: Path) -> Path:
     """A FLAC of 70,001 samples, 24 bit."""

@@ -17,13 +17,14 @@ import soundfile
 from earzip.options import CompressOptions, Floor, RestoreOptions
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file
-from tests.conftest import MODELS, tones
+from tests.conftest import MODELS, strokes, tones
 
 FOLDER = Path(__file__).parent / "golden"
 OPTIONS_OF_VERSIONS = {
     "v1.0": CompressOptions("tiny"),
     "v1.1": CompressOptions("tiny-transform"),
     "v1.2": CompressOptions("tiny-transform", floor=Floor(min_si_sdr_db=200, below="lossless")),
+    "v1.3": CompressOptions("tiny-levels"),
 }
 
 
@@ -32,7 +33,10 @@ def main(version: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "golden.flac"
-        soundfile.write(source, tones(40_000).T, 44_100, subtype="PCM_16")
+        audio = tones(40_000)
+        if version >= "v1.3":  # whose models code attacks by themselves
+            audio += strokes(40_000)
+        soundfile.write(source, audio.T, 44_100, subtype="PCM_16")
         tags = mutagen.flac.FLAC(source)
         tags["title"] = "Golden"
         picture = mutagen.flac.Picture()

@@ -1,4 +1,4 @@
-"""Makes ``models/tiny`` and ``models/tiny-transform``: random networks around a plain MDCT.
+"""Makes ``models/tiny``, ``tiny-transform`` and ``tiny-levels``: random networks around a plain MDCT.
 
 ``python -m tests.data.make_tiny_model NAME``. The golden archives name their SHA-256, so they are
 committed and never made anew; this records how they were made. They sound like a bad telephone, which
@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from earzip.network.config import SpectralConfig, TransformConfig
+from earzip.coding.quantizer import STEPS_PER_OCTAVE
+from earzip.formats import checked
+from earzip.models.install import PRESETS_OF_LEVELS
+from earzip.models.spec import Preset
+from earzip.network.config import LevelConfig, SpectralConfig, TransformConfig
+from earzip.network.level_vae import LevelStatistics, LevelVae
 from earzip.network.networks import Network
 from earzip.network.spectral import LinearStatistics, SpectralVae
 from earzip.network.transform import TransformStatistics, TransformVae
 from earzip.training.run_state import save_weights
 
 FOLDER = Path(__file__).parent / "models"
+PRESETS = {"low": Preset(16, 0.5), "medium": Preset(0, 0.5), "high": Preset(-16, 0.5)}
 SPECTRAL = SpectralConfig(
     n_waveform=48,
     n_envelope=4,
@@ -51,6 +59,20 @@ TRANSFORM = TransformConfig(
     n_short_bands=4,
     n_bands=8,
     first_envelope_band=3,
+)
+LEVELS = LevelConfig(
+    n_bins=100,
+    width=8,
+    decoder_depth=1,
+    encoder_width=8,
+    encoder_depth=1,
+    expansion=2,
+    kernel_size=3,
+    hop=512,
+    trunk_hop=256,
+    fine_hop=256,
+    short_hop=128,
+    n_short_bands=4,
 )
 
 
@@ -104,7 +126,34 @@ def make_tiny_transform() -> None:
     write("tiny-transform", "transform", vae, exponents)
 
 
-def write(name: str, architecture: str, vae: Network, step_exponents: list[int]) -> None:
+def make_tiny_levels() -> None:
+    torch.manual_seed(0)
+    vae = LevelVae(LEVELS)
+    vae.initialise(
+        LevelStatistics(
+            rms=torch.full((2, LEVELS.hop), 0.1),
+            fine_rms=torch.full((2, LEVELS.fine_hop), 0.1),
+            step=torch.full((2, LEVELS.n_bins), 0.05),
+            level_mean_db=torch.full((LEVELS.n_levels,), -50.0),
+        )
+    )
+    with torch.no_grad():  # as for the transform
+        for layer in (vae.worth_out, vae.gate_out, vae.gain_out):
+            layer.weight.normal_(0, 0.1)
+        vae.worth_out.bias.fill_(1.0)
+        vae.gate_out.bias.fill_(-1.0)
+    scale = vae.encode(torch.zeros(1, 2, 8 * LEVELS.hop)).scale[0].mean(1)
+    exponents = [round(STEPS_PER_OCTAVE * math.log2(each)) for each in scale.tolist()]
+    write("tiny-levels", "levels", vae, exponents, PRESETS_OF_LEVELS)
+
+
+def write(
+    name: str,
+    architecture: str,
+    vae: Network,
+    step_exponents: list[int],
+    presets: Mapping[str, Preset] = PRESETS,
+) -> None:
     config = vae.config
     weights = FOLDER / f"{name}.safetensors"
     save_weights(vae, weights)
@@ -122,11 +171,7 @@ def write(name: str, architecture: str, vae: Network, step_exponents: list[int])
         },
         "n_latents": config.n_latents,
         "step_exponents": step_exponents,
-        "presets": {
-            "low": {"exponent": 16, "rounding": 0.5},
-            "medium": {"exponent": 0, "rounding": 0.5},
-            "high": {"exponent": -16, "rounding": 0.5},
-        },
+        "presets": {quality: checked.write(preset) for quality, preset in presets.items()},
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "licence": "MIT",
         "source": "random weights, for tests",
@@ -135,4 +180,9 @@ def write(name: str, architecture: str, vae: Network, step_exponents: list[int])
 
 
 if __name__ == "__main__":
-    {"tiny": make_tiny, "tiny-transform": make_tiny_transform}[sys.argv[1]]()
+    makers = {
+        "tiny": make_tiny,
+        "tiny-transform": make_tiny_transform,
+        "tiny-levels": make_tiny_levels,
+    }
+    makers[sys.argv[1]]()
