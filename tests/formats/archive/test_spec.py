@@ -82,7 +82,7 @@ def test_numbers_of_levels_are_those_of_the_code() -> None:
     least = int(rans._LEAST_STATE)
     assert f"each at least {least:,} |" in text
     assert f"if s < {least:,} now, s becomes {1 << int(rans._WORD_BITS):,} × s + the next" in text
-    assert f"every state MUST be {least:,}," in text
+    assert f"every state MUST be {least:,}." in text
     assert f"all add up to {rans._WHOLE}" in text
     assert 1 << int(rans._TABLE_BITS) == int(rans._SLOT) + 1 == rans._WHOLE
     assert text.count("s mod 4096") == 2
@@ -103,8 +103,8 @@ def test_numbers_of_levels_are_those_of_the_code() -> None:
     assert [class_of[name] for name in named] == levels._CLASS_OF.tolist()
     assert len(class_of) == len(named)
     assert max(class_of.values()) + 1 == levels._N_CLASSES
-    told = [row.split("|")[1].strip() for row in text.split("| told |")[1].splitlines()[2:5]]
-    assert told == [str(each.value) for each in Told]
+    kinds = [row.split("|")[1].strip() for row in text.split("| kind |")[1].splitlines()[2:5]]
+    assert kinds == [str(each.value) for each in Told]
 
 
 def test_the_version_is_the_newest_of_the_table() -> None:
