@@ -21,8 +21,8 @@ MAX_EXPONENT_SPREAD = 255  # from the least to the greatest exponent of an archi
 MAX_INTEGER_BYTES = 4 << 20  # of a segment: latents × core × 2, as the coded integers may take
 MAX_CONTEXT_FRAMES = 1024
 """Of a segment in `context-1` or `levels-1`. A reader takes them one by one, 30 to 100 µs each, and a
-hostile archive says many in few bytes: each MB of them keeps it busy for a quarter of an hour, and of
-levels for one."""
+hostile archive says many in few bytes: each MB of them keeps it busy for a quarter of an hour, with
+levels for an hour."""
 SEGMENT_SLACK_BYTES = 65_536  # that a segment's tables may take beside its integers
 
 

@@ -23,9 +23,8 @@ Integers = NDArray[np.int32]
 # from 1: measured once on music coded as `context-1`, and straight between.
 _SUMS = np.array([0, 1, 2, 4, 8, 16, 32], np.float32)
 _BITS_OF_ONE = np.array([9.5, 7.5, 6.0, 4.6, 3.2, 2.0, 1.2], np.float32)
-_STAYING = (
-    0.62  # steps within which a level stays as it was: a bit is worth a tenth of a squared step
-)
+_STAYING = 0.62
+"""Steps within which a level stays as it was: a bit is worth a tenth of a squared step."""
 _BITS_OF_MORE = 1.3
 """That a magnitude above 1 costs beyond the one below it."""
 
@@ -83,7 +82,8 @@ def quantize_levels(
     tonal = scaled[n:][config.rest_slice("tonal")] > 0
     coefficients = round_coefficients(scaled[:n], _thrift_of_cells(tonal, config, thrift))
     symbols = np.concatenate([coefficients, _round_levels(scaled[n:], config)])
-    return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    clipped: Symbols = np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    return clipped
 
 
 def _thrift_of_cells(tonal: NDArray[np.bool_], config: LevelConfig, thrift: float) -> Scaled:

@@ -192,9 +192,10 @@ class _Encoding:
             with open_source(self.source) as reader:
                 segments: Iterable[Latents]
                 segments = encoder.encode(stereo_44k(reader), gain_db, self._report)
-                spool = None
+                spool: LatentSpool | None = None
                 if self._may_code_again:
-                    spool = segments = stack.enter_context(LatentSpool(segments, self.target))
+                    spool = stack.enter_context(LatentSpool(segments, self.target))
+                    segments = spool
                 header = code(segments, self.settings.quality)
             self._require_unchanged(before)
             sizes = write(header)

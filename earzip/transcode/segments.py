@@ -17,7 +17,8 @@ from earzip.errors import SourceError, TargetError
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.archive.header import Edges
 from earzip.formats.geometry import max_segment_bytes
-from earzip.formats.symbols.coding import MAX_SYMBOL, pack
+from earzip.formats.symbols.coding import pack
+from earzip.formats.symbols.packed import MAX_SYMBOL
 from earzip.models.spec import ModelSpec, Preset
 
 if TYPE_CHECKING:

@@ -227,7 +227,7 @@ class Decoder:
         symbols: Integers = self._symbols[slot]
         state = self._frequencies[slot] * (state >> _TABLE_BITS) + self._within[slot]
         is_low = state < _LEAST_STATE
-        n_low = np.count_nonzero(is_low)
+        n_low = int(np.count_nonzero(is_low))
         if n_low:
             words = self._words[self._n_words : self._n_words + n_low]
             self._n_words += n_low
