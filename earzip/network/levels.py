@@ -187,14 +187,17 @@ def _treble(audio: Tensor) -> Tensor:
 @cache
 def _low_pass() -> Tensor:
     """Return a windowed sinc, ``[129]``, that passes 0 unchanged."""
-    n = torch.arange(-64, 65, dtype=torch.float64)
-    taps = torch.sinc(2 * _TREBLE_HZ / SAMPLE_RATE * n) * torch.hann_window(131, False)[1:-1]
-    return (taps / taps.sum()).float()
+    with torch.inference_mode(False):  # training needs it as well, whoever asks first
+        n = torch.arange(-64, 65, dtype=torch.float64)
+        taps = torch.sinc(2 * _TREBLE_HZ / SAMPLE_RATE * n) * torch.hann_window(131, False)[1:-1]
+        low_pass: Tensor = (taps / taps.sum()).float()
+    return low_pass
 
 
 def _onset_powers(treble: Tensor) -> Tensor:
     """Return mean powers of both channels by steps of `ONSET_HOP`: ``[B, T / ONSET_HOP]``."""
-    return treble.square().unflatten(-1, (-1, ONSET_HOP)).mean((1, 3))
+    powers: Tensor = treble.square().unflatten(-1, (-1, ONSET_HOP)).mean((1, 3))
+    return powers
 
 
 def _mean_from(power: Tensor, n: int) -> Tensor:

@@ -154,3 +154,16 @@ def test_a_harmonic_tone_is_tonal_and_noise_is_not() -> None:
 def test_silence_is_not_tonal() -> None:
     edges = [edge * 4 for edge in levels.fine_edges(512)[::2]]
     assert not levels.tonal_cells(torch.zeros(1, 2, 5, 2048), edges).any()
+
+
+def test_onsets_are_hushed_in_training_too_after_inference() -> None:
+    levels._low_pass.cache_clear()
+    onset = levels.Onset(torch.full((1, 2), 30.0), torch.full((1, 2), 20))
+    audio = torch.randn(1, 2, 4096, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = levels.hush_before(audio, onset)
+    heard = levels.hush_before(audio.requires_grad_(), onset)
+    torch.testing.assert_close(heard.detach(), expected)
+    heard.square().sum().backward()
+    assert audio.grad is not None
+    assert torch.isfinite(audio.grad).all()
