@@ -96,7 +96,8 @@ def test_each_kind_of_latents_has_integers_where_it_should(struck: Path, tmp_pat
 def test_a_lost_segment_costs_only_itself(struck: Path, tmp_path: Path) -> None:
     archive = compress_file(struck, tmp_path / "a.earz", LEVELS).target
     damage_segment(archive, 1)
-    assert [damage.part for damage in verify_structure(archive)] == ["segment 1"]
+    (damage,) = verify_structure(archive)
+    assert "segment 2 of 5" in damage.part
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 2, 63, 64, 511, 512, 513, 3000])
