@@ -121,8 +121,8 @@ class ModelSpec(Checked):
         number = float(quality)
         names = QUALITIES[:2] if number < QUALITY_NUMBERS[QUALITIES[1]] else QUALITIES[1:]
         ends = [(QUALITY_NUMBERS[name], self.presets[name]) for name in names]
-        preset = _preset_between(ends, number)
         try:
+            preset = _preset_between(ends, number)
             _require_steps(quality, self.step_exponents, preset, self.layout)
         except ValueError as error:
             raise UsageError(f"quality {quality} is too far for {self.name}: {error}") from error

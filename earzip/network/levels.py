@@ -69,8 +69,12 @@ def to_db(energy: Tensor) -> Tensor:
 
 
 def from_db(level: Tensor) -> Tensor:
-    """Return the energy at ``level``, the inverse of `to_db`; 0 at the floor and below."""
-    return (torch.exp(level * (math.log(10) / 10)) - FLOOR).clamp(min=0)
+    """Return the energy at ``level``, the inverse of `to_db`; 0 at the floor and up to 3 dB above it.
+
+    So silence is silent, whichever way its level was rounded.
+    """
+    energy = torch.exp(level * _DB) - FLOOR
+    return torch.where(energy > FLOOR, energy, torch.zeros_like(energy))
 
 
 class ShortTransform:

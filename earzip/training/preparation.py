@@ -329,4 +329,6 @@ class _Tapped(SourceReader):
 
 
 def _unreadable(path: Path, message: str) -> TrackReport:
+    if message.startswith("is "):  # of the file, whose name stands before it elsewhere
+        message = f"it {message}"
     return TrackReport(path, None, (Reason("unreadable", f"cannot be decoded: {message}"),), False)

@@ -95,7 +95,7 @@ def test_what_cannot_be_decoded_is_named_and_the_exit_code_is_3(earzip, library,
     outcome = earzip(library, "-o", tmp_path / "music")
     assert outcome.exit_code == 3
     lines = outcome.stderr.splitlines()
-    assert lines[0].startswith(f"earzip: failed: {library}/text.flac: cannot be decoded: not sound")
+    assert lines[0].startswith(f"earzip: failed: {library}/text.flac: cannot be decoded: it is not")
     assert lines[1] == "kept 1 track (0.00 h), rejected 2; reasons: 1 stereo, 1 unreadable"
     assert (tmp_path / "music.s16").exists()
 

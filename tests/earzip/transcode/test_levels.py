@@ -113,7 +113,7 @@ def test_any_length_comes_back(tmp_path: Path, n_samples: int) -> None:
 def test_silence_comes_back_as_next_to_nothing(tmp_path: Path) -> None:
     source = write(tmp_path / "s.flac", np.zeros((2, 100_000), np.float32))
     archive = compress_file(source, tmp_path / "s.earz", LEVELS).target
-    assert np.abs(restored(archive)).max() < 1e-4
+    assert np.abs(restored(archive)).max() < 1e-5  # a third of a step of 16 bits
     assert not symbols_of(archive)[: find_model("tiny-levels").layout.n_sparse].any()
 
 
