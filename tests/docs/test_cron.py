@@ -35,7 +35,7 @@ def test_a_bad_file_is_worth_a_mail(site):
     ended = site.run([SCRIPT])
     assert ended.returncode == 3
     assert "earzip ended with 3" in ended.stdout
-    assert "text.flac: not sound" in ended.stdout
+    assert "text.flac: is not sound" in ended.stdout
 
 
 def test_a_run_that_was_stopped_is_not_worth_a_mail(site):
