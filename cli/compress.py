@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from earzip.cli.options import (
     EXIT_CODES,
     SCHEDULING,
+    Quality,
     RunOptions,
     SectionedCommand,
     output_option,
@@ -40,6 +41,7 @@ from earzip.tasks import CompressTask, sources_to_compress
 )
 @click.option(
     "--quality",
+    type=Quality(),
     metavar="low|medium|high|0-10",
     default="medium",
     show_default=True,

@@ -15,6 +15,7 @@ import click
 from earzip.batch.shard import Shard
 from earzip.cli.piping import STDIO
 from earzip.errors import UsageError
+from earzip.options import QUALITIES, quality_name
 from earzip.runtime import DEVICES, PRECISIONS, Runtime
 
 Function = Callable[..., Any]
@@ -50,6 +51,22 @@ class PathOrDash(click.Path):
 
 
 PATH = PathOrDash()
+
+
+class Quality(click.ParamType):
+    """A quality by its name or number, as `earzip.options.quality_name` takes it."""
+
+    name = "quality"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return what archives call the quality."""
+        try:
+            return quality_name(str(value))
+        except UsageError:
+            expected = f"{', '.join(QUALITIES)} or a number from 0 to 10"
+            self.fail(f"{str(value)!r} is not {expected}", param, ctx)
 
 
 class Count(click.IntRange):

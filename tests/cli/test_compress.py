@@ -178,7 +178,7 @@ def test_an_archive_goes_to_standard_output_and_the_results_aside(earzip, music,
     archive = tmp_path / "piped.earz"
     archive.write_bytes(outcome.stdout_bytes)
     assert read_info(archive).header.source.name == "one.flac"
-    assert outcome.stderr.startswith("written     - (0:00, ")
+    assert outcome.stderr.startswith("written     standard output (0:00, ")
 
 
 def test_a_pipe_that_brings_no_sound_is_a_failed_file(earzip, tmp_path):

@@ -84,7 +84,10 @@ def test_numbers_and_times_may_be_toml_values(earzip, config):
         ("quality = 'high'", "quality is not a command"),
         ("compress = 'high'", "compress is not a table of options"),
         ("[compress]\npaths = 'x'", "compress.paths is not an option"),
-        ("[compress]\nquality = 'best'", "compress.quality: 'best' is not one of"),
+        (
+            "[compress]\nquality = 'best'",
+            "compress.quality: 'best' is not low, medium, high or a number from 0 to 10",
+        ),
         ("[compress]\nthreads = 0", "compress.threads: 0 is not in the range"),
         ("[compress]\nthreads = true", "compress.threads is True, expected a string or a number"),
         ("[compress]\nforce = 'yes'", "compress.force is 'yes', expected true or false"),
