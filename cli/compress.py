@@ -12,11 +12,11 @@ from click.core import ParameterSource
 from earzip.cli.options import (
     EXIT_CODES,
     SCHEDULING,
-    Quality,
     RunOptions,
     SectionedCommand,
     output_option,
     paths_argument,
+    quality_from_text,
     run_options,
     runtime_options,
 )
@@ -41,7 +41,7 @@ from earzip.tasks import CompressTask, sources_to_compress
 )
 @click.option(
     "--quality",
-    type=Quality(),
+    type=quality_from_text,
     metavar="low|medium|high|0-10",
     default="medium",
     show_default=True,

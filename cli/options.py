@@ -53,20 +53,13 @@ class PathOrDash(click.Path):
 PATH = PathOrDash()
 
 
-class Quality(click.ParamType):
-    """A quality by its name or number, as `earzip.options.quality_name` takes it."""
-
-    name = "quality"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        """Return what archives call the quality."""
-        try:
-            return quality_name(str(value))
-        except UsageError:
-            expected = f"{', '.join(QUALITIES)} or a number from 0 to 10"
-            self.fail(f"{str(value)!r} is not {expected}", param, ctx)
+def quality_from_text(text: str) -> str:
+    """Return what archives call a quality; BadParameter for what is none."""
+    try:
+        return quality_name(text)
+    except UsageError as error:
+        expected = f"{', '.join(QUALITIES)} or a number from 0 to 10"
+        raise click.BadParameter(f"{text!r} is not {expected}") from error
 
 
 class Count(click.IntRange):
