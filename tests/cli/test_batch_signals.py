@@ -59,8 +59,8 @@ def _both_in_hand(job: Run, long: list[Path]) -> Iterator[list[int]]:
 
     # It may not get to the end of its track before the other has begun with its own.
     first = wait_for(stop_one)
-    wait_for(lambda: len(holding()) == 2)
-    ranks = holding()
+    # Found once: asked again, the second may just be between two openings of its track.
+    ranks = wait_for(lambda: found if len(found := holding()) == 2 else [])
     try:
         yield ranks
     finally:
