@@ -4,7 +4,7 @@ Coefficients come first, as in `context-1`. The other latents form groups of ban
 its difference from the frame before, the course of an attack by that from the block before. Each such
 residual is mostly 0, and goes the way of the band below: so its class is that of the residual below,
 from which it is told where that is large, and each class has a distribution of its own, given by three
-numbers. All of it is whole numbers. Residuals of music take 30 % less than they would as `context-1`.
+numbers. All of it is whole numbers. Residuals of music take 28 % less than they would as `context-1`.
 """
 
 from __future__ import annotations
