@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.library import ITEMS, Item, make_library
+from tests.acceptance.music_folder import ITEMS, Item, make_library
 from tests.cli.batch_runs import Ended, Run, contents
 
 GOOD = [item for item in ITEMS if item.fate != "refused"]

@@ -16,7 +16,7 @@ from earzip.formats.audio.source import open_source
 from earzip.formats.tags.read import read_tags
 from earzip.transcode.inspect import verify_archive
 from tests.acceptance.conftest import GOOD, Archived, Library, by_source, tree
-from tests.acceptance.library import ITEMS, NOT_SOUND, SIDECARS, Item
+from tests.acceptance.music_folder import ITEMS, NOT_SOUND, SIDECARS, Item
 from tests.acceptance.sound import (
     Shape,
     as_long,

@@ -13,7 +13,7 @@ import soundfile
 
 from earzip.formats.tags.read import read_tags
 from tests.acceptance.conftest import GOOD, Archived, Library, by_source, tree
-from tests.acceptance.library import Item
+from tests.acceptance.music_folder import Item
 from tests.acceptance.sound import (
     SAMPLE_RATE,
     Shape,
