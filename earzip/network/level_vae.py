@@ -22,7 +22,13 @@ from earzip.network.config import LevelConfig
 from earzip.network.mdct import Mdct
 from earzip.network.spectral import band_weights, float32_throughout, mid_side, rows_to_means
 from earzip.network.switched import SwitchedMdct
-from earzip.network.transform import _fine_frames, _levels, _trunk
+from earzip.network.transform import (
+    _fine_frames,
+    _levels,
+    _trunk,
+    least_opened,
+    short_log_energies,
+)
 from earzip.network.vae import Posterior
 
 _STEPS_DB = {
@@ -34,9 +40,7 @@ _DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and n
 _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
 _GATE_RANGE = (-8.0, 1.0)
 _WORTH_RANGE = (-2.0, 0.6)
-_SURE_GATE = -_WORTH_RANGE[1]  # nepers: undoes the most that an encoder may have amplified
 _TONAL_FINENESS = 1.6  # how much finer steps are where sound is tonal: noise is heard there
-_DOUBT = 8.0  # steps: a coefficient of the coded sound is taken for granted but for so much
 _DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
 _TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
 _LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
@@ -179,9 +183,10 @@ class LevelVae(nn.Module):
             is_short = self._saves_by_short(long, short)
             n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
             rest = self._describe(audio, long, is_short)
-            features = torch.cat(
-                [*_levels(n), self._short_log_energies(rotated), self._seen(rest)], -1
+            short_energies = short_log_energies(
+                self.short_mdct(rotated), self.short_band_means, c.hop // c.short_hop
             )
+            features = torch.cat([*_levels(n), short_energies, self._seen(rest)], -1)
             near = self.mdct.long_of(frames, is_short)
             coefficients = torch.where(is_short[:, None, :, None], short, near)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
@@ -245,14 +250,6 @@ class LevelVae(nn.Module):
         ]
         return torch.cat(parts, -1)
 
-    def _short_log_energies(self, mid_side_audio: Tensor) -> Tensor:
-        """Return log energies of short frames, grouped by frame: ``[B, F, ...]``."""
-        c = self.config
-        energy = self.short_mdct(mid_side_audio).square() @ self.short_band_means.t()
-        log_energy = (torch.log10(energy + 1e-9) + 4) * 0.5
-        grouped: Tensor = log_energy.unflatten(2, (-1, c.hop // c.short_hop)).transpose(1, 2)
-        return grouped.flatten(2)
-
     def _described(self, rest: Tensor) -> Described:
         c = self.config
         of = {kind: rest[..., c.rest_slice(kind)] for kind in c.layout if kind != "coefficients"}
@@ -296,7 +293,8 @@ class LevelVae(nn.Module):
             )
         )
         with float32_throughout(latents):
-            opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), self._least_opened(fine))
+            least = least_opened(fine, self.log_step.exp(), self.fine_rms, c.hop)
+            opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), least)
             share = self._share_opened(fine, opened)
             wanted = self._lacking(told, self._levels_of(sound) * share)
             drawn = self._drawn(shape * self.fine_rms[:, None], gain, wanted, told)
@@ -305,18 +303,6 @@ class LevelVae(nn.Module):
             targets = self._targets(told)
             held = levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
             return levels.hush_before(held, told.onset)
-
-    def _least_opened(self, fine: Tensor) -> Tensor:
-        """Return the share of each coefficient of ``fine`` that no gate may take away.
-
-        See `TransformVae._least_opened`.
-        """
-        c = self.config
-        step = F.pad(self.log_step.exp(), (0, c.hop - c.n_bins))
-        step = step.unflatten(-1, (c.fine_hop, -1)).mean(-1) / self.fine_rms
-        doubtful = _DOUBT * step[:, None] / fine.abs().clamp(min=1e-9)
-        share: Tensor = (1 - doubtful).clamp(min=0) * math.exp(_SURE_GATE)
-        return share
 
     def _levels_of(self, sound: Tensor) -> Tensor:
         """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""

@@ -165,14 +165,6 @@ class TransformVae(nn.Module):
         energies: Tensor = fine.square() @ self.band_means.t()
         return energies
 
-    def _short_log_energies(self, mid_side_audio: Tensor) -> Tensor:
-        """Return log energies of short frames, grouped by frame: ``[B, F, ...]``."""
-        c = self.config
-        energy = self.short_mdct(mid_side_audio).square() @ self.short_band_means.t()
-        log_energy = (torch.log10(energy + 1e-9) + 4) * 0.5
-        grouped: Tensor = log_energy.unflatten(2, (-1, c.hop // c.short_hop)).transpose(1, 2)
-        return grouped.flatten(2)
-
     def encode(self, audio: Tensor) -> Posterior:
         """Return the posterior of ``audio`` ``[B, 2, F·hop]``."""
         c = self.config
@@ -181,7 +173,9 @@ class TransformVae(nn.Module):
             coefficients = self.mdct(rotated)
             n = (coefficients / self.rms[:, None]).transpose(1, 2).flatten(2)
             envelope = self.log_band_energies(rotated) - self.envelope_mean
-            short = self._short_log_energies(rotated)
+            short = short_log_energies(
+                self.short_mdct(rotated), self.short_band_means, c.hop // c.short_hop
+            )
             features = torch.cat([*_levels(n), short, envelope], -1)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
             linear = self.envelope_analysis(envelope)
@@ -220,29 +214,41 @@ class TransformVae(nn.Module):
         )
         with float32_throughout(latents):
             gain = (gain + missing).clamp(*_GAIN_RANGE) @ self.bands
-            opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), self._least_opened(fine))
+            opened = torch.maximum(
+                torch.exp(gate.clamp(*_GATE_RANGE)),
+                least_opened(fine, self.log_step.exp(), self.fine_rms, c.hop),
+            )
             restored = fine * opened + shape * torch.exp(gain)
             return mid_side(self.fine_mdct.inverse(restored * self.fine_rms[:, None]))
-
-    def _least_opened(self, fine: Tensor) -> Tensor:
-        """Return the share of each coefficient of ``fine`` that no gate may take away.
-
-        A gate is there to take out the noise of rounding, and what the encoder has amplified to get it
-        through with less of that. What stands far above the steps is sound, also where a network has
-        never heard its like: without this, gates closed on a sine sweep.
-        """
-        c = self.config
-        step = nn.functional.pad(self.log_step.exp(), (0, c.hop - c.n_bins))
-        step = step.unflatten(-1, (c.fine_hop, -1)).mean(-1) / self.fine_rms
-        doubtful = _DOUBT * step[:, None] / fine.abs().clamp(min=1e-9)
-        share: Tensor = (1 - doubtful).clamp(min=0) * math.exp(_SURE_GATE)
-        return share
 
     def _missing(self, wanted: Tensor, fine: Tensor) -> Tensor:
         """Return ``½ log`` of the band energies of ``wanted`` (so given) that ``fine`` lacks."""
         energy = torch.exp(2 * wanted.clamp(*_GAIN_RANGE))
         lacking = torch.maximum(energy - self._band_energies(fine), _LEAST_MISSING * energy)
         return 0.5 * torch.log(lacking)
+
+
+def short_log_energies(short: Tensor, band_means: Tensor, n_short: int) -> Tensor:
+    """Return log energies of short frames ``[B, 2, F · n_short, n]`` by frames: ``[B, F, ...]``."""
+    energy = short.square() @ band_means.t()
+    log_energy = (torch.log10(energy + 1e-9) + 4) * 0.5
+    grouped: Tensor = log_energy.unflatten(2, (-1, n_short)).transpose(1, 2)
+    return grouped.flatten(2)
+
+
+def least_opened(fine: Tensor, step: Tensor, fine_rms: Tensor, hop: int) -> Tensor:
+    """Return the share of each coefficient of ``fine`` that no gate may take away.
+
+    ``step``: ``[2, n_bins]``; ``fine_rms``: ``[2, fine_hop]``, the unit of ``fine``. A gate is there to
+    take out the noise of rounding, and what the encoder has amplified to get it through with less of
+    that. What stands far above the steps is sound, also where a network has never heard its like:
+    without this, gates closed on a sine sweep.
+    """
+    padded = nn.functional.pad(step, (0, hop - step.shape[-1]))
+    of_fine = padded.unflatten(-1, (fine_rms.shape[-1], -1)).mean(-1) / fine_rms
+    doubtful = _DOUBT * of_fine[:, None] / fine.abs().clamp(min=1e-9)
+    share: Tensor = (1 - doubtful).clamp(min=0) * math.exp(_SURE_GATE)
+    return share
 
 
 def _trunk(width: int, depth: int, config: TransformConfig | LevelConfig) -> nn.Sequential:

@@ -8,7 +8,7 @@ import torch
 from earzip.formats.geometry import MAX_LATENTS
 from earzip.network.config import EarConfig, SpectralConfig, TransformConfig, latent_layout
 from earzip.network.spectral import mid_side
-from earzip.network.transform import TransformStatistics, TransformVae
+from earzip.network.transform import TransformStatistics, TransformVae, least_opened
 from tests.earzip.network.reach import assert_decoder_reach, assert_encoder_reach
 
 SMALL = TransformConfig(
@@ -115,7 +115,9 @@ def test_what_is_sure_grows_from_eight_steps_on(vae: TransformVae) -> None:
     step = 0.01 / 0.1  # over the fine RMS
     for steps, sure in ((8, 0.0), (16, 0.5), (8e6, 1.0)):
         fine = torch.full((1, 2, 4, SMALL.fine_hop), steps * step)
-        least = vae._least_opened(fine)[..., :8]  # of 16: above, no coefficients are coded
+        least = least_opened(fine, vae.log_step.exp(), vae.fine_rms, SMALL.hop)[
+            ..., :8
+        ]  # of 16: above, no coefficients are coded
         torch.testing.assert_close(least, torch.full_like(least, sure * math.exp(-0.6)))
 
 
