@@ -74,35 +74,20 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
 
     Raises DamagedArchiveError for bytes that no writer writes.
     """
-    sparse = unpack_sparse(reader, n_latents, n_frames)
-    n_rest = n_latents - len(sparse)
-    if not n_rest:
-        return sparse
-    return np.concatenate([sparse, packed.unpack(reader, n_rest, n_frames)])
-
-
-def unpack_sparse(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
-    """Return the symbols ``[S, n_frames]`` of the first channels, those that are coded by context."""
     n_sparse = reader.integer(2)
     if n_sparse > n_latents:
         raise DamagedArchiveError(f"segment codes {n_sparse} of {n_latents} latents by context")
-    sounding = read_bits(reader, n_sparse)
+    sounding = reader.bits(n_sparse)
     n_channels = int(sounding.sum())
     places, values = _read_values(reader, n_channels * n_frames)
-    values[read_bits(reader, len(values))] *= -1
+    values[reader.bits(len(values))] *= -1
     symbols = np.zeros((n_sparse, n_frames), np.int32)
     if len(values):
-        frames = _in_order(_ClassStreams(places, values), n_channels, n_frames)
+        frames = _in_order(ClassStreams(places, values), n_channels, n_frames)
         symbols[sounding] = frames.T
-    return symbols
-
-
-def read_bits(reader: PieceReader, n_bits: int) -> NDArray[np.bool_]:
-    """Return the next ``n_bits`` bits, the lowest of a byte first."""
-    bits = np.unpackbits(reader.take(-(-n_bits // 8)), bitorder="little").astype(bool)
-    if bits[n_bits:].any():
-        raise DamagedArchiveError(f"segment has bits set beyond a list of {n_bits}")
-    return bits[:n_bits]
+    if n_sparse == n_latents:
+        return symbols
+    return np.concatenate([symbols, packed.unpack(reader, n_latents - n_sparse, n_frames)])
 
 
 def _read_values(reader: PieceReader, n_places: int) -> tuple[list[_Counts], _Integers]:
@@ -184,7 +169,7 @@ def _even_then_odd(frames: NDArray[_Value]) -> NDArray[_Value]:
     return np.concatenate([frames[:, ::2], frames[:, 1::2]], 1).ravel()
 
 
-def _in_order(streams: _ClassStreams, n_channels: int, n_frames: int) -> _Integers:
+def _in_order(streams: ClassStreams, n_channels: int, n_frames: int) -> _Integers:
     """Return the frames ``[F, n]`` whose integers ``streams`` gives by the classes of `_classes`."""
     frames = np.zeros((n_frames, n_channels), np.int32)
     neighbourhood = _Neighbourhood(n_channels)
@@ -197,7 +182,7 @@ def _in_order(streams: _ClassStreams, n_channels: int, n_frames: int) -> _Intege
     return frames
 
 
-class _ClassStreams:
+class ClassStreams:
     """The integers of each class, non-zero at ``places``, where they are all of ``values`` in turn."""
 
     def __init__(self, places: list[_Counts], values: _Integers) -> None:

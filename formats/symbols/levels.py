@@ -1,7 +1,7 @@
 """Latents that say levels of bands to bytes and back: the symbol coding ``levels-1`` of SPEC.md.
 
-Coefficients come first, as in `context-1`. The other latents form groups of bands. A level is told by
-its difference from the frame before, the course of an attack by that from the block before. Each such
+Coefficients come first, as `sparse` codes them. The other latents form groups of bands. A level is told
+by its difference from the frame before, the course of an attack by that from the block before. Each such
 residual is mostly 0, and goes the way of the band below: so its class is that of the residual below,
 from which it is told where that is large, and each class has a distribution of its own, given by three
 numbers. All of it is whole numbers. Residuals of music take 28 % less than they would as `context-1`.
@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols import context, rans
+from earzip.formats.symbols import context, rans, sparse
 from earzip.formats.symbols.layout import MAX_LEVELS, Group, Layout, Told
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
+from earzip.formats.symbols.residuals import (
+    MAX_LANES,
+    ResidualDecoder,
+    Residuals,
+    ResidualTables,
+    n_lanes_for,
+)
 
 _Integers = NDArray[np.int64]
 _Bools = NDArray[np.bool_]
@@ -57,9 +64,9 @@ def pack(symbols: Symbols, layout: Layout) -> list[bytes]:
         told[row.channel, row.frames] = True
     assert not rest[~told].any()
     coded = [_coded(row, residuals) for row in rows]
-    tables = rans.Tables.of(coded, _N_CLASSES * len(groups))
-    n_lanes = rans.n_lanes_for(rest.shape[1])
-    states, words = rans.encode(coded, tables, n_lanes)
+    tables = ResidualTables.of(coded, _N_CLASSES * len(groups))
+    n_lanes = n_lanes_for(rest.shape[1])
+    states, words = rans.encode([each.coded() for each in coded], tables, n_lanes)
     beyond = np.concatenate([np.zeros(0, np.int64), *(each.beyond() for each in coded)])
     excess = context.to_bytes(beyond)
     head = [
@@ -73,7 +80,7 @@ def pack(symbols: Symbols, layout: Layout) -> list[bytes]:
         len(beyond).to_bytes(4, "little"),
         (len(excess) - len(beyond)).to_bytes(4, "little"),
     ]
-    pieces = context.pack(symbols[:n_sparse], n_sparse)
+    pieces = sparse.pack(symbols[:n_sparse])
     pieces += [b"".join(head), words.astype("<u2").tobytes(), excess.tobytes()]
     return [piece for piece in pieces if piece]
 
@@ -83,18 +90,16 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
 
     Raises DamagedArchiveError for bytes that no writer writes.
     """
-    coefficients = context.unpack_sparse(reader, n_latents, n_frames)
+    coefficients = sparse.unpack(reader, n_latents, n_frames)
     n_rest = n_latents - len(coefficients)
     groups = _read_groups(reader, n_rest)
-    is_attack = context.read_bits(reader, n_frames)
+    is_attack = reader.bits(n_frames)
     rows = list(_rows(groups, is_attack))
-    tables = rans.Tables.read(reader, _N_CLASSES * len(groups))
+    tables = ResidualTables.read(reader, _N_CLASSES * len(groups))
     n_lanes = reader.integer(1)
-    least = rans.n_lanes_for(n_frames)
-    if not least <= n_lanes <= rans.MAX_LANES:
-        raise DamagedArchiveError(
-            f"segment has {n_lanes} lanes, expected {least} to {rans.MAX_LANES}"
-        )
+    least = n_lanes_for(n_frames)
+    if not least <= n_lanes <= MAX_LANES:
+        raise DamagedArchiveError(f"segment has {n_lanes} lanes, expected {least} to {MAX_LANES}")
     states = reader.take(4 * n_lanes).view("<u4").astype(np.uint64)
     n_words, n_beyond, n_continued = (reader.integer(4) for _ in range(3))
     words = reader.take(2 * n_words).view("<u2").astype(np.uint64)
@@ -102,7 +107,7 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     if beyond.max(initial=0) > 4 * MAX_SYMBOL:
         raise DamagedArchiveError(f"segment has a latent beyond ±{MAX_SYMBOL}")
     residuals = np.zeros((n_rest, n_frames), np.int64)
-    decoder = rans.Decoder(tables, states, words, beyond)
+    decoder = ResidualDecoder(tables, states, words, beyond)
     for row in rows:
         lean, numbers = _lean_and_tables(row, residuals)
         residuals[row.channel, row.frames] = lean + decoder.take(numbers)
@@ -204,7 +209,7 @@ def _lean_and_tables(row: _Row, residuals: _Integers) -> tuple[_Integers, _Integ
     return np.where(np.abs(below) >= _LARGE, below, 0), numbers
 
 
-def _coded(row: _Row, residuals: _Integers) -> rans.Coded:
+def _coded(row: _Row, residuals: _Integers) -> Residuals:
     """Return what says the residuals of ``row``."""
     lean, numbers = _lean_and_tables(row, residuals)
-    return rans.Coded(residuals[row.channel, row.frames] - lean, numbers)
+    return Residuals(residuals[row.channel, row.frames] - lean, numbers)

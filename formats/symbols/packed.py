@@ -184,6 +184,13 @@ class PieceReader:
         """Return the next ``n_bytes`` as an unsigned little-endian integer."""
         return int.from_bytes(self.take(n_bytes).tobytes(), "little")
 
+    def bits(self, n_bits: int) -> NDArray[np.bool_]:
+        """Return the next ``n_bits`` bits, the lowest of a byte first; those behind them must be 0."""
+        bits = np.unpackbits(self.take(-(-n_bits // 8)), bitorder="little").astype(bool)
+        if bits[n_bits:].any():
+            raise DamagedArchiveError(f"segment has bits set beyond a list of {n_bits}")
+        return bits[:n_bits]
+
     def finish(self) -> None:
         """Raise DamagedArchiveError where bytes are left over."""
         if self._position != len(self._data):

@@ -15,7 +15,7 @@ from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
 from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
 from earzip.formats.archive.layout import PartKind
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols import levels, rans
+from earzip.formats.symbols import levels, lists, rans, residuals, sparse
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, MAX_LEVELS, PACKED, SYMBOL_CODINGS, Told
 from tests.formats.archive.samples import (
     BLOCKS,
@@ -73,21 +73,37 @@ def test_numbers_of_the_specification_are_those_of_the_code() -> None:
 
 def test_numbers_of_levels_are_those_of_the_code() -> None:
     text = SPEC.split("### levels-1")[1].split("\n## ")[0]
-    for name, numbers in (("Z", rans._ZEROS), ("P", rans._POSITIVE)):
+    for name, numbers in (("Z", residuals._ZEROS), ("P", residuals._POSITIVE)):
         assert f"{name}(0 … 15) = {', '.join(map(str, numbers))}\n" in text
         assert len(numbers) == 16
+    edges = sparse._CLASS_EDGES.tolist()
+    assert (
+        f"The class is the number of those\nof {', '.join(map(str, edges))} that are at most s"
+        in text
+    )
+    assert f"4 × {sparse.N_CLASSES} | how many non-zero" in text
+    assert f"3 × {2 * sparse.N_CLASSES} | heads of {2 * sparse.N_CLASSES} lists" in text
+    assert f"at least ⌈2 × N ÷ {lists._NUMBERS_A_LANE}⌉" in text
+    assert lists.MAX_INTEGER == 2**22 - 1
+    assert f"T − 1 may occur, T at most {lists._N_TOKENS}." in text
+    assert f"O = {', '.join(map(str, lists._ODDS))} for A mod 4" in text
+    assert f"min(h, {lists._SURE})" in text
+    assert f"then A, 0 to {lists._N_STOPS - 1}, then B, 0 to {lists._N_CHANGES - 1}." in text
     assert f"G, the number of groups, 0 to {levels._MAX_GROUPS} |" in text
     assert f"channels, at most {MAX_LEVELS}." in text
-    assert f"L, the number of lanes, ⌈F ÷ {rans._FRAMES_A_LANE}⌉ to {rans.MAX_LANES} |" in text
+    assert (
+        f"L, the number of lanes, ⌈F ÷ {residuals._FRAMES_A_LANE}⌉ to {residuals.MAX_LANES} |"
+        in text
+    )
     least = int(rans._LEAST_STATE)
     assert f"each at least {least:,} |" in text
     assert f"if s < {least:,} now, s becomes {1 << int(rans._WORD_BITS):,} × s + the next" in text
     assert f"every state MUST be {least:,}." in text
-    assert f"all add up to {rans._WHOLE}" in text
-    assert 1 << int(rans._TABLE_BITS) == int(rans._SLOT) + 1 == rans._WHOLE
+    assert f"all add up to {rans.WHOLE}" in text
+    assert 1 << int(rans._TABLE_BITS) == int(rans._SLOT) + 1 == rans.WHOLE
     assert text.count("s mod 4096") == 2
-    assert f"for each y from −{rans.REACH} to {rans.REACH}." in text
-    assert f"⌊t(m) × ({rans._DECAYS} − d) ÷ {rans._DECAYS}⌋" in text
+    assert f"for each y from −{residuals.REACH} to {residuals.REACH}." in text
+    assert f"⌊t(m) × ({residuals._DECAYS} − d) ÷ {residuals._DECAYS}⌋" in text
     assert f"x + b if b is {levels._LARGE} and more or −{levels._LARGE} and less" in text
     assert f"⌈{3 * levels._N_CLASSES} × G ÷ 2⌉ | tables, seven a group" in text
     heads, classes = (

@@ -70,13 +70,6 @@ def read_packed(data: Bytes, latents: int, frames: int) -> Columns:
 
 
 def read_context(data: Bytes, latents: int, frames: int) -> Columns:
-    channels = read_sparse(data, latents, frames)
-    if len(channels) < latents:
-        channels += read_packed(data, latents - len(channels), frames)
-    return channels
-
-
-def read_sparse(data: Bytes, latents: int, frames: int) -> Columns:
     sparse = data.number(2)
     assert sparse <= latents
     sounding = [i for i, bit in enumerate(data.bits(sparse)) if bit]
@@ -108,6 +101,8 @@ def read_sparse(data: Bytes, latents: int, frames: int) -> Columns:
     channels = [[0] * frames for _ in range(sparse)]
     for channel, integers in zip(sounding, sounds, strict=True):
         channels[channel] = integers
+    if sparse < latents:
+        channels += read_packed(data, latents - sparse, frames)
     return channels
 
 
@@ -165,6 +160,109 @@ Z = (180, 305, 506, 810, 1235, 1763, 2333, 2861, 3286, 3590, 3791, 3916, 3991, 4
 P = (136, 209, 318, 478, 702, 1004, 1382, 1819, 2277, 2714, 3092, 3394, 3618, 3778, 3887, 3960)
 
 
+def read_coefficients(data: Bytes, latents: int, frames: int) -> Columns:
+    sparse = data.number(2)
+    assert sparse <= latents
+    sounds = data.bits(sparse)
+    counts = [data.number(4) for _ in range(12)]
+    assert sum(counts) <= sum(sounds) * frames
+    lists = read_coded_lists(data, counts + counts)
+    negative = iter(data.bits(sum(counts)))
+    streams = []
+    for runs, magnitudes in zip(lists[:12], lists[12:], strict=True):
+        stream: list[int] = []
+        for run, magnitude in zip(runs, magnitudes, strict=True):
+            stream += [0] * run + [-(magnitude + 1) if next(negative) else magnitude + 1]
+        streams.append(stream)
+    channels = [[0] * frames for _ in range(sparse)]
+    n_mid = (sparse + 1) // 2
+    mid, side = channels[:n_mid], channels[n_mid:]
+    sounding = {True: sounds[:n_mid], False: sounds[n_mid:]}
+    for f in range(frames):
+        for is_mid, own in ((True, mid), (False, side)):
+            for i in [*range(0, len(own), 2), *range(1, len(own), 2)]:
+                if sounding[is_mid][i]:
+                    stream = streams[coefficient_class(own, None if is_mid else mid, i, f)]
+                    own[i][f] = stream.pop(0) if stream else 0
+    assert not any(streams)
+    return channels
+
+
+def coefficient_class(own: Columns, mid: Columns | None, i: int, f: int) -> int:
+    def a(bin_: int, frame: int) -> int:
+        return near(own, bin_, frame)
+
+    beside = a(i - 1, f - 1) + a(i + 1, f - 1)
+    if i % 2 == 0:
+        s = 9 * a(i, f - 1) + 4 * beside + a(i - 2, f - 1) + a(i + 2, f - 1)
+        s += 2 * a(i, f - 2) + 2 * a(i, f - 3)
+    else:
+        s = 7 * a(i, f - 1) + beside + 2 * a(i, f - 2) + a(i, f - 3)
+        s += 10 * (a(i - 1, f) + a(i + 1, f))
+    if mid is not None:
+        s += (near(mid, i - 1, f) + 2 * near(mid, i, f) + near(mid, i + 1, f)) // 2
+    return sum(edge <= s for edge in (1, 2, 4, 7, 11, 16, 24, 36, 54, 80, 120))
+
+
+def read_coded_lists(data: Bytes, counts: list[int]) -> Columns:
+    tables = []
+    for n in counts:
+        n_tokens, a, b = data.take(3)
+        assert n_tokens <= 84
+        assert a < 64
+        assert b < 16
+        assert (n_tokens == 0) == (n == 0)
+        tables.append(token_frequencies(n_tokens, a, b))
+    n_lanes, n = data.number(2), sum(counts)
+    assert n_lanes >= (n + 2047) // 2048
+    assert n or not n_lanes
+    states = [data.number(4) for _ in range(n_lanes)]
+    assert all(state >= 65_536 for state in states)
+    words = [data.number(2) for _ in range(data.number(4))]
+    tokens, k = [], 0
+    for count, table in zip(counts, tables, strict=True):
+        for _ in range(count):
+            s = states[k % n_lanes]
+            t, h = 0, 0
+            while s % 4096 >= h + table[t]:
+                h += table[t]
+                t += 1
+            s = table[t] * (s // 4096) + s % 4096 - h
+            states[k % n_lanes] = s if s >= 65_536 else 65_536 * s + words.pop(0)
+            tokens.append(t)
+            k += 1
+    assert not words
+    assert set(states) <= {65_536}
+    further = iter(data.bits(sum(n_further(t) for t in tokens)))
+    numbers = []
+    for t in tokens:
+        high = t if t < 8 else (4 + (t - 8) % 4) * 2 ** n_further(t)
+        numbers.append(high + sum(next(further) * 2**i for i in range(n_further(t))))
+    lists = []
+    for count in counts:
+        lists.append(numbers[:count])
+        numbers = numbers[count:]
+    return lists
+
+
+def n_further(token: int) -> int:
+    return 0 if token < 8 else (token - 8) // 4 + 1
+
+
+def token_frequencies(n_tokens: int, a: int, b: int) -> list[int]:
+    o = 32 * (65_536, 55_109, 46_341, 38_968)[a % 4] // 2 ** (a // 4)
+    h, left, table = 65_536 * o // (65_536 + o), 4096, []
+    for t in range(n_tokens - 1):
+        if t in (1, 2, 4) or (t >= 8 and t % 4 == 0):
+            h = h * (21 - b) // 16
+        r = 65_536 - min(h, 65_000)
+        for _ in range(n_further(t)):
+            r = r * r // 65_536
+        table.append(min(max(left - left * r // 65_536, 1), left - (n_tokens - 1 - t)))
+        left -= table[-1]
+    return [*table, left]
+
+
 class Lanes:
     def __init__(self, data: Bytes, frames: int) -> None:
         self.n = data.number(1)
@@ -195,7 +293,7 @@ class Lanes:
 
 
 def read_levels(data: Bytes, latents: int, frames: int) -> Columns:
-    channels = read_sparse(data, latents, frames)
+    channels = read_coefficients(data, latents, frames)
     first = sparse = len(channels)
     n_groups = data.number(1)
     assert n_groups <= 16

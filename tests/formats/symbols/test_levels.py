@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from earzip.errors import DamagedArchiveError
 from earzip.formats.archive.frames import MAX_FRAMES, compress_frames
-from earzip.formats.symbols import context, levels, rans
+from earzip.formats.symbols import context, levels
 from earzip.formats.symbols.coding import pack, unpack
 from earzip.formats.symbols.layout import LEVELS, Group, Layout, Told
 from earzip.formats.symbols.packed import MAX_SYMBOL
+from earzip.formats.symbols.residuals import ResidualTables
 from tests.formats.symbols.spec_symbols import read_symbols
 from tests.formats.symbols.test_context import coefficients
 
@@ -145,7 +146,7 @@ def test_silence_takes_a_head_only() -> None:
     silence = np.zeros((46 + 185 - 6, 512), np.int32)
     layout = LAYOUTS["as in a network"]
     n_bytes = len(raw(silence, layout))
-    sparse = 2 + 40 // 8 + 9 * 4 + 18 * 5
+    sparse = 2 + 40 // 8 + 12 * 4 + 24 * 3 + 2 + 4
     head = 1 + 4 * 7 + 512 // 8 + ceil(21 * 7 / 2) + 1 + 16 * 4 + 3 * 4
     assert sparse + head <= n_bytes < sparse + head + 200
     assert len(compress_frames(pack(silence, layout))) < 350
@@ -160,8 +161,8 @@ def test_levels_take_what_their_tables_say() -> None:
     residuals = levels._differences(rest, layout.groups)
     rows = levels._rows(layout.groups, levels._attacks(rest, layout.groups))
     coded = [levels._coded(row, residuals) for row in rows]
-    tables = rans.Tables.of(coded, 7 * len(layout.groups))
-    shares = [tables.frequencies[each.numbers, each.symbols()] / 4096 for each in coded]
+    tables = ResidualTables.of(coded, 7 * len(layout.groups))
+    shares = [tables.frequencies[each.numbers, each.coded().symbols] / 4096 for each in coded]
     ideal = sum(float(-np.log2(share).sum()) for share in shares) / 8
     ideal += sum(len(context.to_bytes(each.beyond())) for each in coded)
     stored = len(compress_frames(pack(symbols, layout)))
@@ -171,12 +172,12 @@ def test_levels_take_what_their_tables_say() -> None:
 
 SMALL = bytes.fromhex(
     "0200 01"  # coefficients: how many, which of them sound
-    "01000000 00000000 01000000"  # non-zero integers of class 0, 1, …, 8
-    "00000000 00000000 00000000 00000000 00000000 00000000"
-    "0000000000 0000000000 0000000000 0000000000 0000000000 0000000000"  # heads of lists
-    "0000000000 0000000000 0000000000 0000000000 0000000000 0000000000"
-    "0000000000 0000000000 0000000000 0000000000 0000000000 0000000000"
-    "0100000102"  # lists, signs
+    "01000000 00000000 01000000 00000000"  # non-zero integers of class 0, 1, …, 11
+    "00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000"
+    "021400 000000 010000 000000 000000 000000 000000 000000 000000 000000 000000 000000"  # runs
+    "010000 000000 021400 000000 000000 000000 000000 000000 000000 000000 000000 000000"
+    "0100 00180400 00000000"  # lanes of the lists, their states, how many words
+    "02"  # signs
     "03 00020001 01010001 02010002"  # groups
     "04"  # frames with an attack
     "7554477554788553d87554477554477552477554477554477544d77554477504"  # tables

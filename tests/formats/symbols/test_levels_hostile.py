@@ -11,14 +11,14 @@ import pytest
 from earzip.errors import DamagedArchiveError
 from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols import context, rans
+from earzip.formats.symbols import levels, rans, sparse
 from earzip.formats.symbols.coding import unpack
 from earzip.formats.symbols.layout import LEVELS, MAX_LEVELS, Group, Layout, Told
 from tests.formats.symbols.spec_symbols import read_symbols
 from tests.formats.symbols.test_context import coefficients
 from tests.formats.symbols.test_levels import LAYOUT, assert_comes_back, raw, sounding
 
-NONE_SPARSE = bytes(2 + 9 * 4 + 18 * 5)
+NONE_SPARSE = bytes(2 + 12 * 4 + 24 * 3 + 2 + 4)
 MODERATE = b"\x77\x77\x77\x77\x77\x77\x77\x77\x77\x77\x07"  # seven tables
 RESTING = (65_536).to_bytes(4, "little")
 
@@ -109,8 +109,8 @@ def test_an_attack_that_a_foreign_writer_names_needs_a_course() -> None:
 def test_fewer_lanes_than_one_for_32_frames_are_refused() -> None:
     symbols = sounding(LAYOUT, 64)
     data = bytearray(raw(symbols, LAYOUT))
-    sparse = len(b"".join(context.pack(symbols[:6], 6)))
-    at = sparse + 1 + 4 * 3 + 8 + ceil(21 * 3 / 2)
+    n_sparse_bytes = len(b"".join(sparse.pack(symbols[:6])))
+    at = n_sparse_bytes + 1 + 4 * 3 + 8 + ceil(21 * 3 / 2)
     assert data[at] == 2
     data[at] = 1
     with pytest.raises(DamagedArchiveError, match="has 1 lanes, expected 2 to 32"):
@@ -121,20 +121,20 @@ def test_what_another_writer_may_write_is_read() -> None:
     """Here any number of lanes, and no groups at all."""
     layout = Layout(0, (Group(Told.ALWAYS, 3),))
     symbols = sounding(layout, 20)
-    lanes = rans.n_lanes_for
+    lanes = levels.n_lanes_for
     try:
         for n_lanes in (1, 7, 32):
-            rans.n_lanes_for = lambda _n_frames, n=n_lanes: n
+            levels.n_lanes_for = lambda _n_frames, n=n_lanes: n
             data = raw(symbols, layout)
-            rans.n_lanes_for = lanes
+            levels.n_lanes_for = lanes
             assert unpack(data, LEVELS, *symbols.shape).tolist() == symbols.tolist()
             assert read_symbols(data, LEVELS, *symbols.shape) == symbols.tolist()
     finally:
-        rans.n_lanes_for = lanes
-    sparse = coefficients(0, 5, 4)
-    data = b"".join(context.pack(sparse, 5)) + made(groups=[], tables=b"")[len(NONE_SPARSE) :]
-    assert unpack(data, LEVELS, 5, 4).tolist() == sparse.tolist()
-    assert read_symbols(data, LEVELS, 5, 4) == sparse.tolist()
+        levels.n_lanes_for = lanes
+    few = coefficients(0, 5, 4)
+    data = b"".join(sparse.pack(few)) + made(groups=[], tables=b"")[len(NONE_SPARSE) :]
+    assert unpack(data, LEVELS, 5, 4).tolist() == few.tolist()
+    assert read_symbols(data, LEVELS, 5, 4) == few.tolist()
 
 
 def test_more_levels_than_a_reader_takes_are_refused() -> None:
