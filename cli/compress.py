@@ -92,7 +92,7 @@ from earzip.tasks import CompressTask, sources_to_compress
     "--verify-sources",
     is_flag=True,
     help="Compare sources with their archives by SHA-256 and read archives in full, instead of comparing "
-    "size and modification time.",
+    "size and times.",
 )
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
 @runtime_options

@@ -11,6 +11,7 @@ above them.
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,31 @@ def apply_config(ctx: click.Context, path: Path | None) -> None:
     if path is None:
         return
     try:
-        text = path.read_bytes().decode()
-        tables = tomllib.loads(text)
+        tables = tomllib.loads(_read(path).decode())
     except FileNotFoundError as error:
         if named:
             raise UsageError("the configuration file does not exist", path) from error
         return
     except OSError as error:
-        raise UsageError(f"cannot read: {error.strerror}", path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read: {error.strerror or error}", path) from error
+    except RecursionError as error:
+        raise UsageError(
+            "is not a configuration: its values are nested too deeply", path
+        ) from error
+    except (
+        ValueError
+    ) as error:  # of tomllib, of bytes that are no UTF-8, of a number of 5,000 digits
         raise UsageError(f"is not valid TOML: {error}", path) from error
     assert isinstance(ctx.command, click.Group)
     ctx.default_map = _commands(ctx, ctx.command, tables, path, "")
+
+
+def _read(path: Path) -> bytes:
+    """Return the bytes of a file. Raises OSError, or UsageError for a pipe, which may wait for ever."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise UsageError("is a pipe; expected a file", path)
+        return file.read()
 
 
 def _commands(

@@ -13,7 +13,7 @@ from earzip.cli.options import (
     paths_argument,
     run_options,
 )
-from earzip.cli.piping import plan_run
+from earzip.cli.piping import NO_ARCHIVES, plan_run
 from earzip.cli.run import run as run_task
 from earzip.tasks import LATENTS_SUFFIX, LatentsTask, latents_to_extract
 
@@ -31,5 +31,12 @@ def latents(*, paths: tuple[Path, ...], output: Path | None, run: RunOptions) ->
     PATH is an archive or a directory (searched recursively). song.flac.earz becomes
     song.flac.safetensors. Needs no model.
     """
-    planning = plan_run(paths, output, latents_to_extract(), {LATENTS_SUFFIX}, with_others=False)
+    planning = plan_run(
+        paths,
+        output,
+        latents_to_extract(),
+        {LATENTS_SUFFIX},
+        with_others=False,
+        if_empty=NO_ARCHIVES,
+    )
     return run_task(planning, LatentsTask(run.force), run, one_by_one=True)

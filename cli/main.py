@@ -14,8 +14,9 @@ import click
 
 from earzip.cli.config import apply_config
 from earzip.cli.options import EXIT_CODES
-from earzip.cli.output import printable
+from earzip.cli.output import echo, open_null, printable
 from earzip.errors import EarzipError, ExitCode
+from earzip.runtime import what_is_lacking
 
 PROGRAM = "earzip"
 _COMMANDS = {  # in the order of a user's work; as the commands say it, so that the help loads none
@@ -73,29 +74,39 @@ class LazyGroup(click.Group):
             error.show()
             return error.exit_code
         except click.Abort:  # Ctrl-C outside a run over files
-            click.echo(f"{PROGRAM}: stopped", err=True)
+            echo(f"{PROGRAM}: stopped", err=True)
             return ExitCode.STOPPED
         except EarzipError as error:
-            click.echo(f"{PROGRAM}: {printable(str(error))}", err=True)
+            echo(f"{PROGRAM}: {printable(str(error))}", err=True)
             # An error of one file among others is worth 3; one that ends the command is fatal.
             some_failed = error.exit_code == ExitCode.SOME_FAILED
             return ExitCode.FATAL if some_failed else error.exit_code
         except OSError as error:
-            # Errors of files are EarzipErrors, or name their file: this one is of a stream.
-            if error.filename is not None:
+            echo(f"{PROGRAM}: {_what_failed(error)}: {error.strerror}", err=True)
+        except Exception as error:
+            lack = what_is_lacking(error)
+            if lack is None:
                 raise
-            click.echo(f"{PROGRAM}: cannot write the output: {error.strerror}", err=True)
-            return ExitCode.FATAL
+            echo(f"{PROGRAM}: {lack}", err=True)
+        return ExitCode.FATAL
+
+
+def _what_failed(error: OSError) -> str:
+    # Errors of files are EarzipErrors, or name their file; others are of a stream.
+    if error.filename is None:
+        return "cannot write the output"
+    return f"{printable(os.fsdecode(error.filename))}: cannot be read or written"
 
 
 def _discard_what_cannot_be_written() -> None:
     """Keep Python, which flushes once more as it ends, from complaining a second time."""
-    if sys.stdout is None:  # it was closed when the process began
-        return
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # it was closed when the process began
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(open_null(), stream.fileno())
 
 
 @click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
@@ -122,12 +133,23 @@ def _fill_closed_streams() -> None:
             os.fstat(number)
         except OSError:
             # It gets the lowest free number. For the processes of a run too.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            os.set_inheritable(open_null(), True)
+
+
+def _require_working_directory() -> None:
+    """End the process if its working directory was removed: no relative path has a meaning then."""
+    try:
+        os.getcwd()  # noqa: PTH109  # whether it works is all that is asked
+    except OSError as error:
+        reason = f"the working directory cannot be used: {error.strerror}; change to another"
+        echo(f"{PROGRAM}: {reason}", err=True)
+        sys.exit(int(ExitCode.FATAL))
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
     _fill_closed_streams()
+    _require_working_directory()
     # Outside a run over files these end the process like Ctrl-C: temporaries are removed.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.default_int_handler)

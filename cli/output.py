@@ -5,7 +5,9 @@ Results go to stdout; failures, warnings and the summary to stderr, in both form
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -27,6 +29,35 @@ _REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the scre
 _REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
 _QUIET = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
+
+
+_TERMINALS = {number for number in (1, 2) if os.isatty(number)}
+"""Standard output and error, if they were terminals when the process began."""
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a line on standard output, or with ``err`` on standard error.
+
+    If that is a terminal that has been lost since, or an error stream that cannot be written, it is
+    left out, and so is what follows: the work goes on, and its exit code tells. Raises OSError where
+    results cannot be written.
+    """
+    try:
+        click.echo(text, err=err)
+    except OSError as error:
+        number = 2 if err else 1
+        is_lost = error.errno == errno.EIO and number in _TERMINALS
+        if not is_lost and (not err or error.errno == errno.EPIPE):
+            raise
+        os.dup2(open_null(), number)
+
+
+def open_null() -> int:
+    """Return a descriptor that discards what is written to it; where there is no /dev too."""
+    try:
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError:
+        return os.memfd_create("null")
 
 
 def printable(text: str) -> str:
@@ -81,25 +112,25 @@ class Printer:
             if record.exit_code:
                 self._problem(record)
             for line in (record.traceback or "").splitlines():
-                click.echo(printable(line), err=True)
+                echo(printable(line), err=True)
             for warning in record.warnings:
                 log("warning", f"{record.source}: {warning}", self._rank_of(record))
 
     def summary(self, report: Report) -> None:
         """Print the counts; and in a long run the problems once more."""
         if self.as_json:
-            click.echo(json.dumps(report.to_json()))
+            echo(json.dumps(report.to_json()))
         elif self.table and self._n_rows > 1:
-            click.echo(self.table.row(report.means, self._mean_of_what(report)))
+            echo(self.table.row(report.means, self._mean_of_what(report)))
         if report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
-            click.echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
+            echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
             for record in report.problems[:_REPEATED_PROBLEMS]:
                 self._problem(record)
             if (left_out := len(report.problems) - _REPEATED_PROBLEMS) > 0:
                 _to_stderr(f"and {left_out} more, listed above")
         unbegun = not report.counts and report.n_undone  # the reason is printed below
         if set(report.counts) != {FileStatus.READ} and not unbegun:
-            click.echo(_summary(report), err=True)
+            echo(_summary(report), err=True)
         for rank, cause in report.lost_ranks.items():
             log("warning", f"the worker process {cause}", rank)
         if report.stopped:
@@ -125,12 +156,12 @@ class Printer:
 
     def _result(self, record: FileRecord) -> None:
         if self.as_json:
-            click.echo(json.dumps(record.to_json()))
+            echo(json.dumps(record.to_json()))
         elif self.table and record.status is FileStatus.EVALUATED:
             if not self._n_rows:
-                click.echo(self.table.heading)
+                echo(self.table.heading)
             self._n_rows += 1
-            click.echo(printable(self.table.row(record.figures, str(record.source))))
+            echo(printable(self.table.row(record.figures, str(record.source))))
         elif record.status not in _QUIET:
             shown: Path | str = record.source if record.target is None else record.target
             if self.results_to_stderr and record.target is not None:
@@ -140,10 +171,10 @@ class Printer:
             word = f"{_STATUS_WORDS[record.status]:<12}"
             if record.status is FileStatus.READ:
                 word = ""  # what is read follows
-            click.echo(printable(f"{word}{shown}{note}"), err=self.results_to_stderr)
+            echo(printable(f"{word}{shown}{note}"), err=self.results_to_stderr)
             for detail in self.describe(record) if self.describe else ():
                 indent = " " * (len(word) or 2)
-                click.echo(indent + printable(detail), err=self.results_to_stderr)
+                echo(indent + printable(detail), err=self.results_to_stderr)
 
 
 def rate(kbps: float, duration_s: float, decimals: int = 1) -> list[str]:
@@ -224,4 +255,4 @@ def log(level: str, text: str, rank: int | None = None) -> None:
 
 
 def _to_stderr(text: str) -> None:
-    click.echo(f"earzip: {printable(text)}", err=True)
+    echo(f"earzip: {printable(text)}", err=True)

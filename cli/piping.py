@@ -19,6 +19,7 @@ from earzip.errors import TargetError, UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, AUDIO_EXTENSIONS, is_archive_name
 
 STDIO = Path("-")
+NO_ARCHIVES = "contains no archives"
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,21 @@ class PlannedRun:
 
 
 @contextmanager
-def plan_reading(paths: Sequence[Path], if_empty: str | None = None) -> Iterator[PlannedRun]:
+def plan_reading(paths: Sequence[Path]) -> Iterator[PlannedRun]:
     """Give the plan of a command that reads the archives of ``paths`` and writes nothing.
 
-    Without an archive each path fails with ``if_empty``, unless it is None.
+    Without an archive each path fails.
     """
     plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
     plan.other_files.clear()
-    if if_empty and not (plan.jobs or plan.refused):
+    _require_some(plan, paths, NO_ARCHIVES)
+    yield PlannedRun(plan, paths)
+
+
+def _require_some(plan: Plan, paths: Sequence[Path], if_empty: str) -> None:
+    if not (plan.jobs or plan.refused):
         for path in paths:
             plan.refuse(path, if_empty)
-    yield PlannedRun(plan, paths)
 
 
 @contextmanager
@@ -72,17 +77,21 @@ def plan_run(
     *,
     stdin_name: str = "",
     with_others: bool = True,
+    if_empty: str | None = None,
 ) -> Iterator[PlannedRun]:
     """Give the plan for ``paths``, and when the block is done write to stdout what goes there.
 
     ``output`` is the directory of the results; or the only result, if there is one source and
     ``output`` ends in one of ``output_suffixes`` or is ``-``. ``stdin_name``: what standard input is
-    called as a source; ``with_others``: other files are in the plan. Raises `UsageError`.
+    called as a source; ``with_others``: other files are in the plan. Without a file to work on each
+    path fails with ``if_empty``, unless it is None. Raises `UsageError`.
     """
     if STDIO not in (*paths, output):
         plan = _plan_files(paths, output, selection, output_suffixes)
         if not with_others:
             plan.other_files.clear()
+        if if_empty:
+            _require_some(plan, paths, if_empty)
         yield PlannedRun(plan, paths, output)
         return
     _require_one_of_one(paths, output, output_suffixes)

@@ -120,4 +120,7 @@ class ProgressBar:
 
 def _width() -> int:
     """Return how many columns the terminal at stderr has; 0 if it does not say."""
-    return os.get_terminal_size(sys.stderr.fileno()).columns
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:  # it is lost
+        return 0

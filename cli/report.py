@@ -23,14 +23,15 @@ from earzip.cli.options import (
     paths_argument,
     run_options,
 )
-from earzip.cli.output import count, printable, size
-from earzip.cli.piping import PlannedRun
+from earzip.cli.output import count, echo, printable, size
+from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.errors import EarzipError, TargetError, UsageError
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement, Runtime
+from earzip.tasks import InfoTask
 
 if TYPE_CHECKING:
     from earzip.page.builder import PageBuilder
@@ -82,7 +83,7 @@ def report(
     plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
     plan.other_files.clear()
     if not plan.jobs and not plan.refused:
-        raise EarzipError("contains no archives to report on", paths[0])
+        return run_task(plan_reading(paths), InfoTask(), run, one_by_one=True)
     _require_replaceable(output, plan, force=run.force)
     return _write_page(paths, plan, output, originals, audio, run, runtime)
 
@@ -117,7 +118,7 @@ def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:
                 "already exists and is not an earzip page; use --force to replace it", output
             )
     except OSError as error:
-        raise TargetError(f"cannot read: {error.strerror}", output) from error
+        raise TargetError(f"cannot read: {error.strerror or error}", output) from error
 
 
 def _write_page(
@@ -129,12 +130,13 @@ def _write_page(
     run: RunOptions,
     runtime: Runtime,
 ) -> int:
-    from earzip.formats.atomic import atomic_write  # noqa: PLC0415  # with those below, loads numpy
+    from earzip.formats.atomic import atomic_write, reap_stale  # noqa: PLC0415  # below, numpy
     from earzip.models.pool import CodecPool  # noqa: PLC0415
     from earzip.page.builder import PageBuilder  # noqa: PLC0415
     from earzip.page.originals import Originals  # noqa: PLC0415
     from earzip.page.rows import TrackEntry, names_below  # noqa: PLC0415
 
+    reap_stale(output.parent)  # what a killed run has left
     facts = _read_all_facts(plan)
     names = names_below([*facts, *(record.source for record in plan.refused)])
     entries = {path: TrackEntry(names[path], each, each.check) for path, each in facts.items()}
@@ -157,9 +159,9 @@ def _write_page(
         else:
             file.discard()
     if not is_complete:
-        click.echo(f"earzip: {printable(str(output))} was not written", err=True)
+        echo(f"earzip: {printable(str(output))} was not written", err=True)
         return exit_code
-    click.echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)
+    echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)
     return exit_code
 
 

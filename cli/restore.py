@@ -22,7 +22,7 @@ from earzip.cli.options import (
     run_options,
     runtime_options,
 )
-from earzip.cli.piping import STDIO, plan_run
+from earzip.cli.piping import NO_ARCHIVES, STDIO, plan_run
 from earzip.cli.run import run as run_task
 from earzip.errors import UsageError
 from earzip.formats.names import AUDIO_EXTENSIONS
@@ -111,7 +111,7 @@ def restore(
     )
 
     return run_task(
-        plan_run(paths, output, archives_to_restore(chosen), suffixes),
+        plan_run(paths, output, archives_to_restore(chosen), suffixes, if_empty=NO_ARCHIVES),
         RestoreTask(options),
         run,
         runtime,

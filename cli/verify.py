@@ -36,5 +36,5 @@ def verify(*, paths: tuple[Path, ...], decode: bool, run: RunOptions, runtime: R
     """
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
-    planning = plan_reading(paths, "contains no archives")
+    planning = plan_reading(paths)
     return run_task(planning, VerifyTask(decode), run, runtime, one_by_one=not decode)

@@ -18,6 +18,17 @@ DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
 
 _MAX_DEFAULT_THREADS = 16  # each takes about 300 MB for a window of `mini`
 _MAX_TRACKS = 8
+NO_THREAD = "no thread can be started: a limit on processes or memory is reached (ulimit)"
+_NO_MEMORY = "needs more memory than there is, or than a limit allows (ulimit)"
+# How Python, torch and the loader of libraries say it.
+_LACKING = {
+    "MemoryError": _NO_MEMORY,
+    "can't allocate memory": _NO_MEMORY,
+    "Cannot allocate memory": _NO_MEMORY,
+    "failed to map segment": _NO_MEMORY,
+    "can't start new thread": NO_THREAD,
+    "open /dev/urandom": "PyTorch needs /dev/urandom, which is not there",
+}
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""
 
@@ -82,6 +93,12 @@ def tracks_at_once(runtime: Runtime) -> int:
     if runtime.device.startswith("cuda"):
         return max(2, min(threads, _MAX_TRACKS))
     return min(threads, 2)
+
+
+def what_is_lacking(error: BaseException) -> str | None:
+    """Return what of the system ``error`` says there is too little of, in words; None if nothing."""
+    text = f"{type(error).__name__}: {error}"
+    return next((what for phrase, what in _LACKING.items() if phrase in text), None)
 
 
 def usable_cores() -> int:

@@ -214,10 +214,10 @@ class EvaluateTask(_AlwaysToDo):
         )
 
 
-def _check_structure(job: Job, _on_progress: Progress) -> FileRecord:
+def _check_structure(job: Job, on_progress: Progress) -> FileRecord:
     from earzip.transcode.inspect import verify_archive  # noqa: PLC0415
 
-    result = verify_archive(job.source)
+    result = verify_archive(job.source, on_part=lambda: on_progress(0))
     problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
     return _verify_record(job.source, problems, list(result.lost_segments))
 

@@ -9,38 +9,50 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import hashlib
 import io
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from earzip.errors import EarzipError, SourceError, TargetError
+
+T = TypeVar("T")
 
 TEMPORARY_SUFFIX = ".earzip-tmp"
 _TEMPORARY_NAME = re.compile(r"\..*\.[0-9a-f]{16}" + re.escape(TEMPORARY_SUFFIX), re.DOTALL)
 _NAME_MAX_BYTES = 255  # of every common file system
 # These are about the target's disk, whatever raised them.
 _TARGET_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_SUCH_RENAME = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES}
 
 
+_ANYONE = 0o666  # and the umask decide who may read a file, as for one made by any other program
+_MAX_ATTEMPTS = 4
+
+
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Iterator[AtomicFile]:
+def atomic_write(
+    path: str | os.PathLike[str], *, replace: bool = True, mode: int = _ANYONE
+) -> Iterator[AtomicFile]:
     """Give a binary file (writable, seekable) that becomes ``path`` when the block ends well.
 
     Until then ``path`` is untouched; after an exception or ``discard()`` nothing is left. The bytes
     and the name are on the disk when this returns. An existing ``path`` is replaced, or refused
     without a race if ``replace`` is false; a symbolic link at ``path`` is replaced, not followed.
+    ``mode``: its permissions, less the umask, from its first byte on; see `private_as`.
     Raises `TargetError` where the file cannot be written: no folder, no permission, disk full.
     """
     target = Path(path)
-    with suppress(_DiscardedError), _temporary(target, replace=replace) as temporary:
+    with suppress(_DiscardedError), _temporary(target, replace, mode) as temporary:
         try:
             raw = _TargetFile(temporary, target)
         except OSError as error:
@@ -50,22 +62,56 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
             yield file
             if file.is_discarded:
                 raise _DiscardedError
-            file.flush()
+            file.close()  # some file systems say only now that they could not write
         finally:
             with suppress(TargetError):  # writing the buffer may fail again
                 file.close()
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], *, replace: bool = True) -> Iterator[Path]:
+def atomic_path(
+    path: str | os.PathLike[str], *, replace: bool = True, mode: int = _ANYONE
+) -> Iterator[Path]:
     """Give the path of an empty temporary file that becomes ``path`` when the block ends well.
 
     The same as `atomic_write`, for libraries that open files themselves (soundfile, mutagen); they
     may write into the temporary or replace it. It does not end in the target's extension.
     """
     target = Path(path)
-    with _temporary(target, replace=replace) as temporary:
+    with _temporary(target, replace, mode) as temporary:
         yield temporary
+
+
+def private_as(status: os.stat_result) -> int:
+    """Return the mode of a file that nobody may read or write who may not do so with another's."""
+    return 0o600 | status.st_mode & _ANYONE
+
+
+def set_mtime(file: Path | int, mtime_ns: int | None, target: Path) -> None:
+    """Give ``file`` a time of modification, nanoseconds since 1970 (None: leave it).
+
+    A file system that stores no such time stores the nearest. Raises `TargetError`, about ``target``.
+    """
+    if mtime_ns is None:
+        return
+    try:
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TargetError(f"its time cannot be set: {reason}", target) from error
+
+
+def look_again(work: Callable[[], T]) -> T:
+    """Return ``work()``, called again if the file that it makes came into being meanwhile.
+
+    Two runs that do not see each other's locks, as on two machines, or on a file system without
+    locks, may make the same file. The one that comes second has to find that it is done. It is called
+    again too where such a run took its temporary for a dead one's. The last call's errors are raised.
+    """
+    for _ in range(_MAX_ATTEMPTS - 1):
+        with suppress(_TakenError, _TemporaryGoneError):
+            return work()
+    return work()
 
 
 class AtomicFile(io.BufferedWriter):
@@ -80,6 +126,14 @@ class AtomicFile(io.BufferedWriter):
 
 class _DiscardedError(Exception):
     """Makes `_temporary` leave everything as it was."""
+
+
+class _TakenError(TargetError):
+    """There is a file of that name, which may not be replaced."""
+
+
+class _TemporaryGoneError(TargetError):
+    """Another run, which could not see that this one is alive, has removed its temporary."""
 
 
 def sha256_of(path: Path, error: type[EarzipError] = SourceError) -> str:
@@ -140,10 +194,11 @@ def reap(path: Path) -> bool:
 
 
 @contextmanager
-def _temporary(target: Path, *, replace: bool) -> Iterator[Path]:
+def _temporary(target: Path, replace: bool, mode: int) -> Iterator[Path]:
     """Create and lock a temporary; then sync and name it, or on any exception remove it."""
     _refuse_early(target, replace=replace)
-    temporary, lock = _create_locked(target)
+    temporary, lock = _create_locked(target, mode)
+    is_named = False
     try:
         try:
             yield temporary
@@ -157,16 +212,22 @@ def _temporary(target: Path, *, replace: bool) -> Iterator[Path]:
                 temporary.replace(target)
             else:
                 _rename_without_replacing(temporary, target)
+            is_named = True
             _sync_folder(target.parent)
         except OSError as error:
             raise _target_error(error, target) from error
-    except BaseException:  # KeyboardInterrupt too
+    except BaseException as error:  # KeyboardInterrupt too
+        is_gone = not (is_named or os.path.lexists(temporary))
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if is_gone and isinstance(error, OSError | EarzipError):
+            message = "cannot be written: another run has removed its temporary file"
+            raise _TemporaryGoneError(message, target) from error
         raise
     finally:
         # Only now: `reap_stale` must not find the temporary unlocked before it has its final name.
-        os.close(lock)
+        with suppress(OSError):  # what was written is synced
+            os.close(lock)
 
 
 def _refuse_early(target: Path, *, replace: bool) -> None:
@@ -180,23 +241,28 @@ def _refuse_early(target: Path, *, replace: bool) -> None:
     if stat.S_ISDIR(mode):
         raise TargetError("cannot be written: it is a directory", target)
     if not replace:
-        raise TargetError("already exists", target)
+        raise _TakenError("already exists", target)
 
 
-def _create_locked(target: Path) -> tuple[Path, int]:
+def _create_locked(target: Path, mode: int) -> tuple[Path, int]:
     while True:
         temporary = target.with_name(_temporary_name(target.name))
         try:
-            # 0o666 and the umask decide who may read it, as for a file made by any other program.
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            lock = os.open(temporary, flags, 0o666)
+            lock = os.open(temporary, flags, mode)
         except OSError as error:
             raise _target_error(error, target) from error
         # A file system without locks: `reap_stale` cannot lock there either, and deletes nothing.
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.fstat(lock).st_nlink:
-            return temporary, lock
+        try:
+            if os.fstat(lock).st_nlink:
+                return temporary, lock
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            os.close(lock)
+            raise _target_error(error, target) from error
         os.close(lock)  # a `reap_stale` came between open and lock: make another
 
 
@@ -204,32 +270,60 @@ def _temporary_name(name: str) -> str:
     tail = f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     head = os.fsencode(name)[: _NAME_MAX_BYTES - len(tail) - 1]
     # A cut in the middle of a character leaves bytes that some file systems refuse.
-    return f".{head.decode('utf-8', 'ignore')}{tail}"
+    return f".{os.fsdecode(head.decode('utf-8', 'ignore').encode())}{tail}"
 
 
 def _rename_without_replacing(temporary: Path, target: Path) -> None:
     """Give ``temporary`` its final name unless that name is taken, in one step of the kernel.
 
-    A hard link does this on every POSIX system: link(2) fails if the name exists, where a test
-    followed by rename(2) would replace a file that came in between. (renameat2 with
-    RENAME_NOREPLACE does too, but Python has no call for it and not every kernel has it.) A kill
-    between the two steps leaves a second name of the whole file, which `reap_stale` removes.
+    renameat2(2) with RENAME_NOREPLACE does this; where a file system or a system has no such call,
+    link(2), which fails if the name exists. A kill between link and unlink leaves a second name of
+    the whole file, which `reap_stale` removes.
     """
+    try:
+        _renameat2(temporary, target)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_RENAME:
+            raise
+    else:
+        return
     try:
         os.link(temporary, target, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # exFAT, some network file systems: claim the name with an empty file of our own, then
-        # replace that. A kill in between leaves the empty file, hence only where links fail.
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        # Neither, as on some network file systems: look, then rename. A file that comes in between
+        # is replaced. A claim on the name would leave an empty file if it were killed.
         try:
+            target.lstat()
+        except FileNotFoundError:
             temporary.replace(target)
-        except BaseException:
-            target.unlink()
-            raise
+        else:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
     else:
         temporary.unlink()
+
+
+def _renameat2(temporary: Path, target: Path) -> None:
+    """Rename without replacing. Raises OSError; ENOSYS where there is no such call."""
+    call = _load_renameat2()
+    at_fdcwd, noreplace = -100, 1
+    if call(at_fdcwd, os.fsencode(temporary), at_fdcwd, os.fsencode(target), noreplace):
+        import ctypes  # noqa: PLC0415  # loaded by now
+
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@functools.cache
+def _load_renameat2() -> Callable[..., int]:
+    import ctypes  # noqa: PLC0415  # most commands write nothing
+
+    try:
+        call: Callable[..., int] = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError) as error:  # another system than Linux, or an old one
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    return call
 
 
 def _sync(path: Path) -> None:
@@ -252,19 +346,40 @@ def _sync_folder(folder: Path) -> None:
 
 def _target_error(error: OSError, target: Path) -> TargetError:
     if error.errno == errno.EEXIST:
-        return TargetError("already exists", target)
+        return _TakenError("already exists", target)
     return TargetError(f"cannot be written: {error.strerror or error}", target)
 
 
 class _TargetFile(io.FileIO):
-    """A file whose failing writes blame the target, so that reads in the same block do not."""
+    """A file whose failing calls blame the target, so that reads in the same block do not."""
 
     def __init__(self, temporary: Path, target: Path) -> None:
         super().__init__(temporary, "r+")
         self._target = target
 
     def write(self, data: object) -> int:
-        try:
+        with self._blamed():
             return super().write(data)  # type: ignore[arg-type]
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        with self._blamed():
+            return super().seek(offset, whence)
+
+    def tell(self) -> int:
+        with self._blamed():
+            return super().tell()
+
+    def truncate(self, size: int | None = None, /) -> int:
+        with self._blamed():
+            return super().truncate(size)
+
+    def close(self) -> None:
+        with self._blamed():
+            super().close()
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise _target_error(error, self._target) from error

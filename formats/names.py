@@ -41,6 +41,24 @@ _USUAL = {
 }
 
 
+# fmt: off
+_JUNK_NAMES = frozenset({
+    ".apdisk", ".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "icon\r", "thumbs.db",
+    # Folders of systems, file managers and network storage:
+    "#recycle", "#snapshot", "$recycle.bin", ".@__thumb", ".appledouble", ".documentrevisions-v100",
+    ".fseventsd", ".spotlight-v100", ".temporaryitems", ".trashes", "@eadir", "@recycle", "__macosx",
+    "system volume information",
+})
+_JUNK_PREFIXES = ("._", ".fuse_hidden", ".nfs", ".smbdelete", ".trash-")
+# fmt: on
+
+
+def is_junk(name: str) -> bool:
+    """Return whether a file or folder of that name is one that systems make for themselves."""
+    name = name.lower()
+    return name in _JUNK_NAMES or name.startswith(_JUNK_PREFIXES)
+
+
 def archive_name(source_name: str) -> str:
     """Return what the archive of a file is called: ``song.flac`` -> ``song.flac.earz``."""
     return source_name + ARCHIVE_SUFFIX

@@ -64,7 +64,7 @@ def claim(target: Path) -> Iterator[None]:
             return
         try:
             locked = _try_lock(lock)
-            if not os.fstat(lock).st_nlink:
+            if not _has_name(lock):
                 continue  # its owner has removed it: look again
             if not locked:
                 raise LockedError("another run is writing it", target)
@@ -75,9 +75,16 @@ def claim(target: Path) -> Iterator[None]:
                     path.unlink()  # before unlocking, so that nobody locks a nameless file
             return
         finally:
-            with _opening:
+            with _opening, suppress(OSError):
                 _held.discard(lock)
                 os.close(lock)
+
+
+def _has_name(lock: int) -> bool:
+    try:
+        return os.fstat(lock).st_nlink > 0
+    except OSError:  # not to be told: better two runs at one file than none
+        return True
 
 
 def _open_lock(path: Path) -> int:
@@ -188,7 +195,8 @@ class _FolderLock:
                 # Only its last owner removes it.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
-            os.close(file)
+            with suppress(OSError):
+                os.close(file)
         self._files.clear()
 
     def _require_same_count(self, shard: Shard, other: Shard) -> None:

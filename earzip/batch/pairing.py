@@ -10,10 +10,11 @@ Like all planning, pairing only looks at names and file types.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from earzip.batch.plan import Plan, Selection, is_folder, plan_batch
+from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
@@ -52,30 +53,42 @@ def pair(original: Path, restored: Path) -> Pairing:
 
 
 def _pair_folders(original: Path, restored: Path) -> Pairing:
-    in_place = original.samefile(restored)
+    in_place = _is_same(original, restored)
     # One folder may lie inside the other, but is not part of its tree.
     selection = _ARCHIVES if in_place else _SOUNDS
     pairing = Pairing(plan_batch([restored], selection, output=original))
     plan = pairing.plan
     jobs, plan.jobs = plan.jobs, []
     for job in jobs:
-        mirrored = original / job.source.relative_to(restored)
-        names = _names_of_sound(mirrored.name)
-        candidates = [mirrored.with_name(name) for name in [*names, *map(archive_name, names)]]
-        found = next((path for path in candidates if _is_other(path, job.source)), None)
-        if found is None and mirrored.is_file() and not in_place:
-            plan.refuse(job.source, f"is the original itself, {mirrored}")
-        elif found is None:
-            sought = " or ".join(dict.fromkeys(path.name for path in candidates))
-            plan.refuse(job.source, f"has no original: {sought} is not in {mirrored.parent}")
-        else:
-            plan.jobs.append(job)
-            pairing.originals[job.source] = found
+        try:
+            _pair_one(job, original, restored, pairing, in_place=in_place)
+        except OSError as error:
+            reason = f"cannot look for its original: {error.strerror or error}"
+            plan.refuse(job.source, reason)
     _refuse_unpaired(original, restored, pairing)
     plan.other_files.clear()
     if not plan.jobs and not plan.refused:  # a wrong folder, or a disk that is not mounted
         plan.refuse(restored, f"has nothing to compare, nor does {original}")
     return pairing
+
+
+def _pair_one(
+    job: Job, original: Path, restored: Path, pairing: Pairing, *, in_place: bool
+) -> None:
+    """Find the original of ``job``, or refuse it. Raises OSError."""
+    plan = pairing.plan
+    mirrored = original / job.source.relative_to(restored)
+    names = _names_of_sound(mirrored.name)
+    candidates = [mirrored.with_name(name) for name in [*names, *map(archive_name, names)]]
+    found = next((path for path in candidates if _is_other(path, job.source)), None)
+    if found is None and mirrored.is_file() and not in_place:
+        plan.refuse(job.source, f"is the original itself, {mirrored}")
+    elif found is None:
+        sought = " or ".join(dict.fromkeys(path.name for path in candidates))
+        plan.refuse(job.source, f"has no original: {sought} is not in {mirrored.parent}")
+    else:
+        plan.jobs.append(job)
+        pairing.originals[job.source] = found
 
 
 def _names_of_sound(name: str) -> list[str]:
@@ -91,6 +104,21 @@ def _is_other(path: Path, than: Path) -> bool:
     return path.is_file() and not path.samefile(than)
 
 
+def _is_any_other(paths: list[Path], than: Path) -> bool:
+    """Return whether one of ``paths`` can be told to be a file other than ``than``."""
+    with suppress(OSError):
+        return any(_is_other(path, than) for path in paths)
+    return False
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    """Return whether two folders are one. Raises UsageError where that cannot be told."""
+    try:
+        return first.samefile(second)
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror or error}", error.filename) from error
+
+
 def _refuse_unpaired(original: Path, restored: Path, pairing: Pairing) -> None:
     """Refuse the originals without a restored file."""
     paired = set(pairing.originals.values())
@@ -101,7 +129,7 @@ def _refuse_unpaired(original: Path, restored: Path, pairing: Pairing) -> None:
         source = job.source
         # An archive or a restored file beside its original is not an original.
         beside = [source.with_name(name) for name in _names_of_sound(source.name)]
-        if source not in paired | known and not any(_is_other(path, source) for path in beside):
+        if source not in paired | known and not _is_any_other(beside, source):
             folder = restored / source.relative_to(original).parent
             pairing.plan.refuse(source, f"has no restored file or archive in {folder}")
 

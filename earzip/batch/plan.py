@@ -9,6 +9,7 @@ its result depends on its contents.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import deque
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
-from earzip.formats.names import ARCHIVE_SUFFIX, archive_name
+from earzip.formats.names import ARCHIVE_SUFFIX, archive_name, is_junk
 from earzip.results import FileRecord, FileStatus
 
 CLAIM_SUFFIX = ".earzip-claim"
@@ -28,6 +29,8 @@ RUN_LOCK_SUFFIX = ".earzip-lock"
 """Ends the names of the files that hold a run's lock on a folder; see `earzip.batch.locks`."""
 
 _FolderId = tuple[int, int]
+_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_JUNK = "made by a system for itself"
 
 
 @dataclass(frozen=True)
@@ -182,15 +185,19 @@ class _Walk:
         self._selection = selection
         self._root = root
         self._output = output
-        self._output_id = _folder_id(output) if output is not None and is_folder(output) else None
+        self._output_id = None if output is None else _folder_id(output)
         self._plan = plan
         # Hidden folders apart: a folder skipped there is visited under a visible name.
         self._visited: dict[tuple[_FolderId, bool], Path] = {}
 
     def run(self) -> None:
         target = self._root if self._output is None else self._output
+        root_id = _folder_id(self._root)
+        if root_id is None:
+            self._plan.refuse(self._root, "cannot be found any more")
+            return
         # A stack, because folders may be nested deeper than Python calls can be.
-        stack = deque([_Folder(self._root, target, _folder_id(self._root), frozenset(), False)])
+        stack = deque([_Folder(self._root, target, root_id, frozenset(), False)])
         while stack:
             folder = stack.pop()
             known_as = self._visited.setdefault((folder.id, folder.hidden), folder.path)
@@ -219,10 +226,14 @@ class _Walk:
         if entry.name.endswith((TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)):
             return None  # of a run in progress, or a killed one
         hidden = folder.hidden or entry.name.startswith(".")
+        if is_junk(entry.name):
+            self._plan.other_files.append(OtherFile(path, None, _JUNK))
+            return None
         try:
             status = entry.stat()
-        except OSError as error:  # a link to nowhere, or to itself
-            if hidden or not self._selection.takes(entry.name):
+        except OSError as error:
+            leads_nowhere = error.errno in _NOWHERE  # a link; what else it may be is not known
+            if leads_nowhere and (hidden or not self._selection.takes(entry.name)):
                 self._leave_aside(folder, path, hidden, copyable=False)
             else:
                 self._plan.refuse(path, error.strerror or str(error))
@@ -258,9 +269,10 @@ class _Walk:
         self._plan.other_files.append(OtherFile(path, target, reason))
 
 
-def _folder_id(folder: Path) -> _FolderId:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
+def _folder_id(folder: Path) -> _FolderId | None:
+    """Return what tells a folder from others; None if it cannot be found."""
+    status = _status(folder)
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
 def _refuse_shared_targets(plan: Plan) -> None:

@@ -26,7 +26,7 @@ from queue import SimpleQueue
 from earzip.batch.events import Backend, Event, Exited, Failed, Task
 from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
-from earzip.batch.threads import Workers
+from earzip.batch.threads import Workers, start_thread
 from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import Placement
 
@@ -182,7 +182,6 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
         signal.signal(number, lambda *_: stop.request(float("inf")))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     assigned: SimpleQueue[_NextJob] = SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, stop, assigned), daemon=True).start()
     sending = threading.Lock()
 
     def send(what: Event | _Want) -> None:
@@ -197,6 +196,7 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
         return assigned.get()
 
     try:
+        start_thread(_listen, pipe, stop, assigned)
         with task.opened(placement) as work:
             workers = Workers(work, next_job, send, stop, rank=placement.rank, n_threads=n_threads)
             workers.start()

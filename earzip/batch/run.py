@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
-import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from filecmp import cmp
 from pathlib import Path
+from typing import BinaryIO
 
 from earzip.batch.events import Backend, Event, Exited, Failed, Finished, Progressed, Started
 from earzip.batch.locks import claim, reap_claims
 from earzip.batch.plan import Job, OtherFile, Plan, longest_first
-from earzip.batch.signals import StopSignal
+from earzip.batch.same_names import refuse_same_names
+from earzip.batch.signals import Stop, StopRequested, StopSignal
 from earzip.batch.threads import problem
-from earzip.errors import EarzipError, LockedError, SourceError
-from earzip.formats.atomic import atomic_path, make_folder, reap_stale
+from earzip.errors import EarzipError, LockedError, SourceError, TargetError
+from earzip.formats.atomic import (
+    atomic_write,
+    look_again,
+    make_folder,
+    private_as,
+    reap_stale,
+    set_mtime,
+)
 from earzip.results import FileRecord, FileStatus, Progress, Report
 
 OnRecord = Callable[[FileRecord, Job | None], None]
@@ -26,6 +34,7 @@ MakeBackend = Callable[[int], Backend]
 """Returns the backend for a number of jobs."""
 
 _TICK_S = 0.2
+_COPY_BYTES = 1 << 20
 
 
 def run_batch(
@@ -52,8 +61,9 @@ def run_batch(
     Raises errors that stop every process: ModelNotFoundError, UsageError for the device, and the like.
     """
     run = _Run(plan, on_record, stop, on_progress, on_tick, max_failures)
-    run.report.n_undone = len(plan.jobs)
     started = time.monotonic()
+    refuse_same_names(plan, copies=copy_others)
+    run.report.n_undone = len(plan.jobs)
     on_tick(run.report)
     for record in plan.refused:
         run.put_on_record(record)
@@ -141,7 +151,12 @@ class _Run:
                 break
             self.n_other_files_seen += 1
             if copy_others and other.target is not None:
-                self.put_on_record(_copy(other, other.target, force=force))
+                try:
+                    record = _copy(other, other.target, self.stop, force=force)
+                except StopRequested:
+                    self.n_other_files_seen -= 1
+                    break
+                self.put_on_record(record)
             else:
                 self.put_on_record(_skipped(other))
 
@@ -238,11 +253,11 @@ def _reap(folders: Iterable[Path]) -> None:
         reap_claims(folder)
 
 
-def _copy(other: OtherFile, target: Path, *, force: bool) -> FileRecord:
+def _copy(other: OtherFile, target: Path, stop: Stop, *, force: bool) -> FileRecord:
     try:
         make_folder(target)
         with claim(target):
-            status = _copy_file(other.source, target, force=force)
+            status = look_again(lambda: _copy_file(other.source, target, stop, force=force))
     except LockedError as error:
         return problem(FileStatus.LOCKED, other.source, target, error)
     except EarzipError as error:
@@ -250,19 +265,54 @@ def _copy(other: OtherFile, target: Path, *, force: bool) -> FileRecord:
     return FileRecord(status, other.source, target)
 
 
-def _copy_file(source: Path, target: Path, *, force: bool) -> FileStatus:
-    """Copy ``source`` with its times and permissions, unless ``target`` holds the same bytes.
+def _copy_file(source: Path, target: Path, stop: Stop, *, force: bool) -> FileStatus:
+    """Copy ``source`` with its time, as private as it is, unless ``target`` holds the same bytes.
 
-    Raises `SourceError` or `TargetError`; a file that differs is replaced only by ``force``.
+    Nothing in a copy may be run by who could not run it before, so it is not executable. Raises
+    `SourceError`, `TargetError`, or `StopRequested`; a file that differs is replaced only by ``force``.
     """
     try:
-        if target.is_file() and cmp(source, target, shallow=False):
-            return FileStatus.UP_TO_DATE
-        with atomic_path(target, replace=force) as temporary:
-            shutil.copy2(source, temporary)
+        # NONBLOCK: what has become a pipe in the meantime must not be waited for.
+        with open(source, "rb", opener=_open_without_waiting) as file:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise SourceError("cannot copy: is not a regular file", source)
+            if _holds_the_same(target, file, before.st_size, stop):
+                return FileStatus.UP_TO_DATE
+            file.seek(0)
+            with atomic_write(target, replace=force, mode=private_as(before)) as copy:
+                while block := file.read(_COPY_BYTES):
+                    stop.check()
+                    copy.write(block)
+                copy.flush()
+                set_mtime(copy.fileno(), before.st_mtime_ns, target)
+                after = os.fstat(file.fileno())
+                if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                    raise SourceError("changed while it was copied", source)
     except OSError as error:
         raise SourceError(f"cannot copy: {error.strerror or error}", source) from error
     return FileStatus.COPIED
+
+
+def _holds_the_same(target: Path, source: BinaryIO, n_bytes: int, stop: Stop) -> bool:
+    """Return whether ``target`` is a file of the bytes of ``source``, of which there are ``n_bytes``."""
+    if not os.path.isfile(target):  # noqa: PTH113  # raises nothing
+        return False
+    try:
+        with target.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != n_bytes:
+                return False
+            while block := source.read(_COPY_BYTES):
+                stop.check()
+                if file.read(len(block)) != block:
+                    return False
+    except OSError as error:
+        raise TargetError(f"cannot be read: {error.strerror or error}", target) from error
+    return True
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _skipped(other: OtherFile) -> FileRecord:

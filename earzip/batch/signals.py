@@ -60,7 +60,8 @@ class StopSignal(Stop):
 
     Another signal, a second later or more, ends the process at once, with exit code 130. Workers check
     the request between blocks of audio; the handler raises no exception, which could be lost in a
-    callback of a C library. The first signal calls ``on_request``, the second ``at_once``.
+    callback of a C library. The first signal calls ``on_request``, the second ``at_once``. That the
+    terminal is lost (SIGHUP) stops nothing: a night's run goes on when a connection breaks.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class StopSignal(Stop):
             # A script makes its background processes ignore SIGINT: leave that.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
+        # Ignored, not handled: so do the processes that this one starts.
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return self
 
     def __exit__(self, *exc: object) -> None:

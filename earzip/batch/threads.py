@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -28,10 +29,18 @@ from earzip.batch.signals import Stop, StopRequested
 from earzip.errors import EarzipError, LockedError
 from earzip.formats.atomic import make_folder
 from earzip.results import FileRecord, FileStatus
-from earzip.runtime import Placement
+from earzip.runtime import NO_THREAD, Placement, what_is_lacking
 
 NextJob = Callable[[], tuple[int, Job] | None]
 """Returns the next job and its number; None if there is none left."""
+
+
+def start_thread(target: Callable[..., None], *arguments: object) -> None:
+    """Start a thread that does not outlive the process. Raises EarzipError if none can be started."""
+    try:
+        threading.Thread(target=target, args=arguments, daemon=True).start()
+    except RuntimeError as error:
+        raise EarzipError(NO_THREAD) from error
 
 
 class Workers:
@@ -60,16 +69,26 @@ class Workers:
         self._rank = rank
         self._held: deque[tuple[int, Job]] = deque()
         self._on_end = on_end
-        self._n_at_work = n_threads
+        self._n_at_work = 0
         self._ending = threading.Lock()
         self._threads = [
             threading.Thread(target=self._run, name=f"track {i}") for i in range(n_threads)
         ]
 
     def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        """Start the threads, or as many as can be started. Raises EarzipError if that is none."""
+        started = []
+        with self._ending:  # so that none ends before all have begun
+            for thread in self._threads:
+                try:
+                    thread.start()
+                except RuntimeError:
+                    break
+                started.append(thread)
+            self._threads = started
+            self._n_at_work = len(started)
+        if not started:
+            raise EarzipError(NO_THREAD)
 
     def join(self) -> None:
         """Return when there is nothing left to do, or after a stop."""
@@ -122,8 +141,10 @@ class Workers:
             record = problem(FileStatus.LOCKED, job.source, job.target, error)
         except EarzipError as error:
             record = problem(FileStatus.FAILED, job.source, job.target, error)
-        except Exception as error:  # recorded with its traceback, and exit code 1
-            record = _bug(job, error)
+        except OSError as error:
+            record = problem(FileStatus.FAILED, job.source, job.target, _of_system(error))
+        except Exception as error:
+            record = _record_of(error, job)
         elapsed_s = time.monotonic() - began
         self._send(Finished(index, replace(record, rank=self._rank, elapsed_s=elapsed_s)))
         return True
@@ -164,8 +185,8 @@ class ThreadBackend(Backend):
             n_threads=n_threads,
             on_end=lambda: send(Exited(rank=0)),
         )
-        self._is_done = False
         self._workers.start()
+        self._is_done = False
         self._opened.callback(self._workers.join)
 
     def receive(self, timeout_s: float) -> Event | None:
@@ -199,6 +220,20 @@ def problem(
     """Return the record of a file that failed with ``error``."""
     about_source = error.path is None or error.path == str(source)
     return FileRecord(status, source, target, error.message if about_source else str(error))
+
+
+def _record_of(error: Exception, job: Job) -> FileRecord:
+    """Return the record of a file for which the system had too little, or that met a bug."""
+    lack = what_is_lacking(error)
+    if lack is None:
+        return _bug(job, error)
+    return FileRecord(FileStatus.FAILED, job.source, job.target, lack)
+
+
+def _of_system(error: OSError) -> EarzipError:
+    """Return the error of a call that nothing else has named."""
+    path = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    return EarzipError(f"cannot be read or written: {error.strerror or error}", path)
 
 
 def _bug(job: Job, error: Exception) -> FileRecord:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from earzip.arrays import Latents
 from earzip.coding.level import LevelMeter, gain_to_reference_db
-from earzip.errors import SourceError, TagError, TargetError
+from earzip.errors import SourceError, TargetError
 from earzip.formats.archive.header import (
     Edges,
     EncoderRecord,
@@ -23,10 +23,11 @@ from earzip.formats.archive.header import (
     ModelRecord,
     QuantizerRecord,
     SourceRecord,
+    storable_mtime_ns,
 )
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
-from earzip.formats.atomic import make_folder
+from earzip.formats.atomic import look_again, make_folder, private_as
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.source import open_source
@@ -45,6 +46,7 @@ from earzip.transcode.up_to_date import (
     ArchiveSettings,
     compressed_already,
     inspect_target,
+    note_as_seen,
     result_of,
 )
 
@@ -70,7 +72,8 @@ def compress_file(
     A target that is `compressed_already` is left as it is, and neither is read. Else the source's bytes
     decide: an archive of the same bytes, made with the same model and settings, is left as it is if it
     is whole; one of the same bytes that is damaged or was made with others is replaced; any other file
-    is refused without ``options.force``. The archive gets the source's time of modification.
+    is refused without ``options.force``. The archive gets the source's time of modification, and is as
+    private as the source. A source that changes until the archive is complete is refused.
     ``source_name`` is for a source that came through a pipe and has neither name nor time of its own:
     the archive stores it instead of the source's own name ("" for none). Raises SourceError,
     TargetError, ModelNotFoundError, ModelDamagedError, BelowFloorError where ``options.floor`` says so,
@@ -82,30 +85,48 @@ def compress_file(
         require_eval()
     settings = ArchiveSettings.of(options)
     _refuse_same_file(source, target)
+    with ExitStack() as stack:
+        pool = codecs or stack.enter_context(CodecPool())
+
+        def compress() -> CompressResult:
+            return _compress(source, target, options, settings, pool, source_name, on_progress)
+
+        return look_again(compress)
+
+
+def _compress(
+    source: Path,
+    target: Path,
+    options: CompressOptions,
+    settings: ArchiveSettings,
+    pool: CodecPool,
+    source_name: str | None,
+    on_progress: Progress | None,
+) -> CompressResult:
     done = compressed_already(source, target, options, settings=settings)
     if done:
         return done
     digest, before = _hash(source, on_progress)
     replace = os.path.lexists(target)
-    existing = inspect_target(source, target, digest, settings, options)
+    existing = inspect_target(source, target, digest, settings, options, on_progress)
     if existing.result:
+        _require_unchanged(source, before)
+        note_as_seen(target, before)
         return existing.result
-    with ExitStack() as stack:
-        pool = codecs or stack.enter_context(CodecPool())
-        codec = pool.of_model(settings.spec)
-        encoding = _Encoding(
-            source=source,
-            target=target,
-            options=options,
-            settings=settings,
-            codec=codec,
-            replace=replace,
-            keeps_exact_copy=existing.has_exact_copy,
-            piped_name=source_name,
-            on_progress=on_progress,
-        )
-        result = encoding.run(digest, before)
-        return dataclasses.replace(result, warnings=existing.notes + result.warnings)
+    codec = pool.of_model(settings.spec)
+    encoding = _Encoding(
+        source=source,
+        target=target,
+        options=options,
+        settings=settings,
+        codec=codec,
+        replace=replace,
+        keeps_exact_copy=existing.has_exact_copy,
+        piped_name=source_name,
+        on_progress=on_progress,
+    )
+    result = encoding.run(digest, before)
+    return dataclasses.replace(result, warnings=existing.notes + result.warnings)
 
 
 def _refuse_same_file(source: Path, target: Path) -> None:
@@ -125,13 +146,40 @@ def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_resu
             digest = hashlib.sha256()
             while block := file.read(_HASH_BLOCK_BYTES):
                 if file.tell() > before.st_size:  # a file that keeps growing would never end
-                    raise SourceError("changed while earzip read it", source)
+                    raise _changed(source)
                 digest.update(block)
                 if on_progress:
                     on_progress(0)  # raises on a stop request while a file is hashed
     except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror}", source) from error
+        raise SourceError(f"cannot be read: {error.strerror or error}", source) from error
     return digest.hexdigest(), before
+
+
+def _require_unchanged(source: Path, before: os.stat_result) -> None:
+    """Refuse a source that is not what it was: another file, or of another size or other times.
+
+    Who changes a file cannot set the time of change, as one can that of modification.
+    """
+    try:
+        after = source.stat()
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}", source) from error
+    if _identity(after) != _identity(before):
+        raise _changed(source)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _changed(source: Path) -> SourceError:
+    return SourceError("changed while earzip read it", source)
 
 
 class _Coded(NamedTuple):
@@ -165,9 +213,12 @@ class _Encoding:
             first_pass = stack.enter_context(open_source(self.source))
             make_folder(self.target)
             # Before the work: a target that cannot be written is refused at once.
-            writer = stack.enter_context(ArchiveWriter(self.target, replace=self.replace))
+            mode = private_as(before)
+            writing = ArchiveWriter(self.target, replace=self.replace, mode=mode)
+            writer = stack.enter_context(writing)
             gain_db = gain_to_reference_db(self._level_db(first_pass))
-            tags, warnings = self._tags()
+            tags = read_tags(self.source)
+            warnings = list(tags.problems)
             encoder = SegmentEncoder(self.codec, self.settings.spec, self.source)
             payload, blocks = tags.to_payload()
 
@@ -197,7 +248,6 @@ class _Encoding:
                     spool = stack.enter_context(LatentSpool(segments, self.target))
                     segments = spool
                 header = code(segments, self.settings.quality)
-            self._require_unchanged(before)
             sizes = write(header)
             if spool and self.settings.bitrate_kbps and encoder.n_samples:
                 wanted = 125 * self.settings.bitrate_kbps * header.duration_s
@@ -214,9 +264,11 @@ class _Encoding:
                     return code(spool, better) if spool and better else None
 
                 header, sizes = check.finish(writer, header, write, code_better)
-                self._require_unchanged(before)
+            warnings += [*reader.notes, *_layout_warnings(reader), *_origin_warnings(self.source)]
+            if self.piped_name is None:
+                warnings += _time_warnings(before)
+            _require_unchanged(self.source, before)  # after the last byte of it was read
             writer.commit(header.source.mtime_ns)
-        warnings += [*reader.notes, *_layout_warnings(reader), *_origin_warnings(self.source)]
         return result_of(
             "written", self.source, self.target, header, sizes, self.options, tuple(warnings)
         )
@@ -273,7 +325,7 @@ class _Encoding:
             name=portable_name(self.source) if self.piped_name is None else self.piped_name,
             sha256=sha256,
             n_bytes=before.st_size,
-            mtime_ns=None if piped else before.st_mtime_ns,
+            mtime_ns=None if piped else storable_mtime_ns(before.st_mtime_ns),
             container=facts.container,
             codec=facts.codec,
             sample_rate=facts.sample_rate,
@@ -286,13 +338,6 @@ class _Encoding:
             truncated=reader.truncated,
         )
 
-    def _tags(self) -> tuple[TagSet, list[str]]:
-        try:
-            tags = read_tags(self.source)
-        except TagError as error:
-            return TagSet(), [f"tags cannot be read and were not archived: {error.message}"]
-        return tags, list(tags.problems)
-
     def _quality_check(self, facts: SourceFacts) -> QualityCheck:
         report = self.on_progress or (lambda _seconds: None)
         return QualityCheck(
@@ -302,14 +347,6 @@ class _Encoding:
     def _report(self, n_samples: int) -> None:
         if self.on_progress:
             self.on_progress(n_samples / SAMPLE_RATE)
-
-    def _require_unchanged(self, before: os.stat_result) -> None:
-        try:
-            after = self.source.stat()
-        except OSError as error:
-            raise SourceError(f"cannot be read: {error.strerror}", self.source) from error
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise SourceError("changed while earzip read it", self.source)
 
 
 def _layout_warnings(reader: SourceReader) -> list[str]:
@@ -322,6 +359,12 @@ def _origin_warnings(source: Path) -> list[str]:
     if read_provenance(source) is None:
         return []
     return ["was restored by earzip: archiving it again loses more"]
+
+
+def _time_warnings(status: os.stat_result) -> list[str]:
+    if storable_mtime_ns(status.st_mtime_ns) is not None:
+        return []
+    return ["its time of modification lies after the year 2262 or before 1678 and was not archived"]
 
 
 def _next_quality(quality: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -11,7 +12,7 @@ from typing import Any
 
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.formats.archive.header import Header
-from earzip.formats.archive.layout import PREFIX_BYTES, ArchiveSizes
+from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveFile, ArchiveReader
 from earzip.formats.archive.tag_part import TagPart
 from earzip.formats.archive.verify import Damage, verify_structure
@@ -108,12 +109,15 @@ def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
         )
 
 
-def verify_archive(path: str | os.PathLike[str]) -> VerifyResult:
+def verify_archive(
+    path: str | os.PathLike[str], *, on_part: Callable[[], None] = lambda: None
+) -> VerifyResult:
     """Return what is wrong with the bytes of the archive at ``path``, every part checked.
 
     Raises `ArchiveError` for a file that cannot be read, `NotAnArchiveError` for one that is something
     else, and `UnsupportedArchiveError` for one that needs a newer earzip. A file with an archive's name
     that is empty or begins with zeros counts as damaged: a full disk or a crash leaves such files.
+    ``on_part`` is called before each part is read, and may raise.
     """
     path = Path(path)
     with ArchiveFile(path) as file, suppress(DamagedArchiveError):
@@ -121,11 +125,6 @@ def verify_archive(path: str | os.PathLike[str]) -> VerifyResult:
             with file.blamed():
                 file.read_prefix()
         except NotAnArchiveError:
-            if not (is_archive_name(path.name) and _begins_with_zeros(path)):
+            if not (is_archive_name(path.name) and file.begins_with_zeros()):
                 raise
-    return VerifyResult(path, tuple(verify_structure(path)))
-
-
-def _begins_with_zeros(path: Path) -> bool:
-    with path.open("rb") as file:
-        return not any(file.read(PREFIX_BYTES))
+    return VerifyResult(path, tuple(verify_structure(path, on_part)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from earzip.errors import TargetError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.atomic import atomic_write, make_folder
+from earzip.formats.atomic import atomic_write, look_again, make_folder, private_as
 from earzip.results import LatentsResult
 from earzip.transcode.sound import read_segment
 
@@ -22,6 +22,10 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
     another file is in the way (without ``force``) or the target cannot be written. Memory does not
     grow with the track.
     """
+    return look_again(lambda: _extract(archive, target, force=force))
+
+
+def _extract(archive: Path, target: Path, *, force: bool) -> LatentsResult:
     with ArchiveReader(archive) as reader:
         header = reader.header
         shape = header.model.n_latents, header.n_frames
@@ -33,7 +37,7 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
                 "already exists with other content; use --force to replace it", target
             )
         make_folder(target)
-        with atomic_write(target, replace=force) as file:
+        with atomic_write(target, replace=force, mode=private_as(reader.status)) as file:
             file.write(head)
             for i in range(reader.n_segments):
                 latents = read_segment(reader, i)
@@ -75,5 +79,5 @@ def _begins_with(path: Path, head: bytes, n_bytes: int) -> bool:
     try:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_size == n_bytes and file.read(len(head)) == head
-    except OSError:
-        return False
+    except OSError as error:
+        raise TargetError(f"cannot be read: {error.strerror or error}", path) from error

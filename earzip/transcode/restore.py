@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from earzip.arrays import Audio
 from earzip.errors import ArchiveError, DamagedArchiveError, EarzipError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.atomic import atomic_path, make_folder
+from earzip.formats.atomic import atomic_path, look_again, make_folder, private_as, set_mtime
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.audio.resample import resample_to
 from earzip.formats.audio.write import AudioWriter
@@ -57,6 +57,16 @@ def restore_file(
     """
     archive, target = Path(archive), Path(target)
     options = options or RestoreOptions()
+    return look_again(lambda: _restore(archive, target, options, codecs, on_progress))
+
+
+def _restore(
+    archive: Path,
+    target: Path,
+    options: RestoreOptions,
+    codecs: CodecPool | None,
+    on_progress: Progress | None,
+) -> RestoreResult:
     with ArchiveReader(archive, salvage=True) as reader:
         if reader.wrong_length and not options.keep_going:
             message = f"{reader.wrong_length}; --keep-going restores what is left"
@@ -66,7 +76,7 @@ def restore_file(
         options, plan = _planned(reader, target, options)
         may_replace = options.force
         if os.path.lexists(target):
-            origin = read_provenance(target)
+            origin = read_provenance(target, TargetError)
             if not options.force and origin == plan.digest(reader, whole=True):
                 return _up_to_date(archive, target, plan)
             # Files that an earlier run could not restore whole are retried.
@@ -95,9 +105,12 @@ def restored_already(
     """
     archive, target = Path(archive), Path(target)
     options = options or RestoreOptions()
-    if options.force or (origin := read_provenance(target)) is None:
+    if options.force:
         return None
     try:
+        origin = read_provenance(target, TargetError)
+        if origin is None:
+            return None
         with ArchiveReader(archive, salvage=options.keep_going) as reader:
             if is_source_file_wanted(reader.header, options, target):
                 return None
@@ -177,9 +190,10 @@ class _Restoration:
     ) -> RestoreResult:
         header = self.reader.header
         lost_exact = header.exact is not None and copy is None
+        mode = private_as(self.reader.status)
         # If there was no target, a newer one is not replaced.
         with (
-            atomic_path(self.target, replace=may_replace) as temporary,
+            atomic_path(self.target, replace=may_replace, mode=mode) as temporary,
             _errors_about(self.target, temporary),
         ):
             decoded, n_overs = self._write_sound(temporary, plan, copy)
@@ -187,8 +201,7 @@ class _Restoration:
             whole = not (lost or lost_exact or saved.is_damaged or self.reader.wrong_length)
             write_provenance(temporary, self.plan.digest(self.reader, whole=whole))
             losses = write_tags(temporary, saved.tags) if saved.tags is not None else []
-            if header.source.mtime_ns is not None:
-                os.utime(temporary, ns=(header.source.mtime_ns, header.source.mtime_ns))
+            set_mtime(temporary, header.source.mtime_ns, self.target)
         return RestoreResult(
             status="written",
             archive=self.reader.path,

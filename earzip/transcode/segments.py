@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,8 @@ class LatentSpool(AbstractContextManager["LatentSpool"]):
                 raise self._failed(error) from error
 
     def __exit__(self, *exc: Any) -> None:
-        self._file.close()
+        with suppress(OSError):  # writing its buffer may fail again
+            self._file.close()
 
     def __iter__(self) -> Iterator[Latents]:
         yield from self._each(1)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TargetError
 from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.atomic import atomic_write, make_folder, sha256_of
+from earzip.formats.atomic import (
+    atomic_write,
+    make_folder,
+    private_as,
+    set_mtime,
+    sha256_of,
+)
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS, container_suffix, sound_suffix, usual_suffix
 from earzip.formats.tags.provenance import read_provenance
@@ -78,7 +85,7 @@ def restore_source_file(
     source = reader.header.source
     duration_s = source.n_frames / source.sample_rate
     if os.path.lexists(target):
-        if target.is_file() and sha256_of(target, TargetError) == source.sha256:
+        if os.path.isfile(target) and sha256_of(target, TargetError) == source.sha256:  # noqa: PTH113  # raises nothing
             return RestoreResult(
                 "up_to_date", reader.path, target, duration_s, source.n_frames, exact=True
             )
@@ -86,22 +93,21 @@ def restore_source_file(
             raise TargetError(
                 "already exists and is not the source; use --force to replace it", target
             )
-        if read_provenance(target) is None:  # a file of earzip is not a source
+        if read_provenance(target, TargetError) is None:  # a file of earzip is not a source
             require_replaceable(target, reader.path, source)
     make_folder(target)
     try:
-        copy = reader.exact_copy()
+        copy = reader.exact_copy(on_progress)
     except DamagedArchiveError as error:
         message = f"{error.message}; --keep-going without --as-source restores the coded sound"
         raise DamagedArchiveError(message, reader.path) from error
-    with copy, atomic_write(target, replace=options.force) as file:
-        while block := copy.read(_BLOCK_BYTES):
+    with copy, atomic_write(target, replace=options.force, mode=private_as(reader.status)) as file:
+        while block := _read_block(copy, reader.path):
             file.write(block)
             if on_progress:
                 on_progress(0)
         file.flush()
-        if source.mtime_ns is not None:
-            os.utime(file.fileno(), ns=(source.mtime_ns, source.mtime_ns))
+        set_mtime(file.fileno(), source.mtime_ns, target)
     if on_progress:
         on_progress(duration_s)
     return RestoreResult(
@@ -113,6 +119,13 @@ def restore_source_file(
         exact=True,
         wrong_length=reader.wrong_length,
     )
+
+
+def _read_block(copy: BinaryIO, archive: Path) -> bytes:
+    try:
+        return copy.read(_BLOCK_BYTES)
+    except OSError as error:
+        raise ArchiveError(f"cannot be read: {error.strerror or error}", archive) from error
 
 
 def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:
@@ -129,7 +142,7 @@ def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> No
         status = target.stat()
     except OSError as error:
         raise TargetError(
-            f"cannot be compared with the source: {error.strerror}", target
+            f"cannot be compared with the source: {error.strerror or error}", target
         ) from error
     if status.st_size == source.n_bytes and (
         status.st_mtime_ns == source.mtime_ns or sha256_of(target, TargetError) == source.sha256

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from earzip.formats.names import portable_name
 from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model
 from earzip.options import CompressOptions
-from earzip.results import CompressResult, Status
+from earzip.results import CompressResult, Progress, Status
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ def compressed_already(
 ) -> CompressResult | None:
     """Return the result for a ``target`` that is plainly up to date, None for any other.
 
-    It is if it names a source of this name, size and time of modification, was made with the same
-    model and settings, has what ``options`` ask for, and is as long as its index says. Neither the
-    source nor the sound in the archive is read: what was changed behind its size and time, or has
-    rotted, is only seen with ``options.verify_sources``, which makes this None. So does
+    It is if it names a source of this name, size and time of modification, which has not changed since
+    the archive was written; was made with the same model and settings, has what ``options`` ask for,
+    and is as long as its index says. Neither the source nor the sound in the archive is read: what has
+    rotted is only seen with ``options.verify_sources``, which makes this None. So does
     ``options.force``: a user who replaces archives of other bytes wants the bytes compared.
 
     ``settings`` are those of ``options``, for a caller with many files; None: they are looked up, which
@@ -59,10 +60,10 @@ def compressed_already(
     try:
         status = source.stat()
         with ArchiveReader(target) as reader:
-            header, sizes = reader.header, reader.sizes
+            header, sizes, archive_status = reader.header, reader.sizes, reader.status
     except (OSError, ArchiveError):
         return None
-    if not _is_of(header.source, source, status):
+    if not _is_of(header.source, source, status) or _changed_since(status, archive_status):
         return None
     settings = settings or ArchiveSettings.of(options)
     if _why_replace(header, settings, options) is not None:
@@ -83,13 +84,40 @@ def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
     return named == (portable_name(source), status.st_size, status.st_mtime_ns)
 
 
-def inspect_target(
-    source: Path, target: Path, sha256: str, settings: ArchiveSettings, options: CompressOptions
-) -> TargetState:
-    """Return the state of ``target``, almost empty if ``options.force`` replaces another's.
+def _changed_since(source: os.stat_result, archive: os.stat_result) -> bool:
+    """Return whether a source may have changed after ``archive`` was written, whatever its own time says.
 
-    ``sha256`` is that of the source. Raises TargetError for a target that only ``options.force``
-    replaces, BelowFloorError for an archive below a floor that fails.
+    Programs can set a file's time of modification, but not its time of change: renaming another file
+    to its name changes it too. A file system that keeps none shows the time of modification for it.
+    """
+    kept = source.st_ctime_ns != source.st_mtime_ns and archive.st_ctime_ns > archive.st_mtime_ns
+    return kept and source.st_ctime_ns > archive.st_ctime_ns
+
+
+def note_as_seen(target: Path, source: os.stat_result) -> None:
+    """Let later runs see that the bytes of a changed source were found to be those of ``target``.
+
+    The archive's time of change becomes now. Where that cannot be, its source is read again every time.
+    """
+    with suppress(OSError):
+        status = target.stat()
+        if _changed_since(source, status):
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def inspect_target(
+    source: Path,
+    target: Path,
+    sha256: str,
+    settings: ArchiveSettings,
+    options: CompressOptions,
+    on_progress: Progress | None = None,
+) -> TargetState:
+    """Return the state of ``target``, with a note if ``options.force`` replaces another's.
+
+    ``sha256`` is that of the source; ``on_progress`` is called with 0 as the archive is read. Raises
+    TargetError for a target that only ``options.force`` replaces, BelowFloorError for an archive below a
+    floor that fails.
     """
     if not os.path.lexists(target):
         return TargetState()
@@ -97,11 +125,12 @@ def inspect_target(
         header, sizes = _read_archive_of(source, target, sha256)
     except TargetError:
         if options.force:
-            return TargetState(has_exact_copy=_has_exact_copy(target))
+            return _replaced_by_force(source, target)
         raise
     reason = _why_replace(header, settings, options)
     # A hundredth of the source, which was just hashed: damage must not pass as up to date.
-    if reason is None and verify_structure(target):
+    report = on_progress or (lambda _seconds: None)
+    if reason is None and verify_structure(target, lambda: report(0)):
         reason = "a damaged archive"
     if reason is not None:
         return TargetState(None, (f"replaced {reason}",), header.exact is not None)
@@ -111,13 +140,21 @@ def inspect_target(
     return TargetState(result)
 
 
-def _has_exact_copy(target: Path) -> bool:
-    """Return whether there is an archive with an exact copy, whatever its source."""
+def _replaced_by_force(source: Path, target: Path) -> TargetState:
+    """Return the state of what is not an archive of ``source``, and say what is lost with it."""
     try:
         with ArchiveReader(target) as reader:
-            return reader.header.exact is not None
+            header = reader.header
+    except DamagedArchiveError:
+        return TargetState(notes=("replaced an archive that was too damaged to tell its source",))
     except ArchiveError:
-        return False
+        return TargetState(notes=("replaced a file that was not an archive",))
+    whose = "an earlier version of this source"
+    if header.source.name != portable_name(source):
+        whose = f"another file, {header.source.name!r}"
+    lost = ", and its exact copy" if header.exact else ""
+    note = f"replaced the archive of {whose}, of quality {header.quantizer.quality}{lost}"
+    return TargetState(None, (note,), header.exact is not None)
 
 
 def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, ArchiveSizes]:

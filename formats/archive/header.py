@@ -48,6 +48,11 @@ _ASCII = re.compile(r"[ -~]+")
 _INT64_MAX = 2**63 - 1
 
 
+def storable_mtime_ns(mtime_ns: int) -> int | None:
+    """Return ``mtime_ns`` if a header can hold it, else None: 64 bits reach from 1677 to 2262."""
+    return mtime_ns if abs(mtime_ns) <= _INT64_MAX else None
+
+
 _Facts = Annotated[str, Text(64, _ASCII)]
 _Exponent = Annotated[int, Range(-MAX_EXPONENT, MAX_EXPONENT)]
 
@@ -136,7 +141,7 @@ class SourceRecord(Checked):
     name: Annotated[str, Text(1024)]  # base name; "" if it had none (standard input)
     sha256: Annotated[str, SHA256]  # of the whole file
     n_bytes: Annotated[int, Range(0, _INT64_MAX), Key("bytes")]
-    # Since 1970; None: not a file.
+    # Since 1970; None: not a file, or a time that 64 bits cannot hold.
     mtime_ns: Annotated[int | None, Range(-_INT64_MAX, _INT64_MAX), Key("mtime")]
     container: _Facts  # "FLAC", "WAV", "MP3"
     codec: _Facts  # "PCM_24", "VORBIS"

@@ -11,8 +11,8 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -123,21 +123,29 @@ class ArchiveReader:
         """Return the bytes of each of `pictures`, without reading them."""
         return [self._part(PartKind.PICTURE, i).n_bytes for i in self._picture_numbers]
 
-    def exact_copy(self) -> BinaryIO:
+    @property
+    def status(self) -> os.stat_result:
+        """The state of the file when it was opened."""
+        return self._file.status
+
+    def exact_copy(self, on_progress: Callable[[float], None] | None = None) -> BinaryIO:
         """Return the exact copy of the source, every byte checked: a file to read and to seek in.
 
         Its form is ``header.exact``, which must not be None; one of the form "file" has the SHA-256
-        of the source. It outlives this reader.
+        of the source. It outlives this reader. ``on_progress`` is called with 0 for each piece, and
+        may raise to end it.
         """
         assert self.header.exact is not None
         digest = hashlib.sha256()
         parts = [self._part(PartKind.EXACT, i) for i in range(self._index.count_of(PartKind.EXACT))]
         for i, part in enumerate(parts):
+            if on_progress:
+                on_progress(0)
             with self._file.blamed(f"exact copy, piece {i + 1}"):
                 digest.update(self._file.read_part(part))
         with self._file.blamed("exact copy"):
             require_source(self.header, digest.hexdigest())
-        return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
+            return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
 
     @property
     def _picture_numbers(self) -> tuple[int, ...]:
@@ -197,11 +205,14 @@ class ArchiveFile:
         with self.blamed():
             # NONBLOCK: opening a pipe must not wait for its other end.
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            status = os.fstat(self._descriptor)
-            self._n_bytes = status.st_size
-            if not stat.S_ISREG(status.st_mode):
+            try:
+                self.status = os.fstat(self._descriptor)
+                if not stat.S_ISREG(self.status.st_mode):
+                    raise ArchiveError("is not a regular file")
+            except BaseException:
                 self.close()
-                raise ArchiveError("is not a regular file")
+                raise
+            self._n_bytes = self.status.st_size
 
     def __enter__(self) -> Self:
         return self
@@ -211,7 +222,8 @@ class ArchiveFile:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        with suppress(OSError):  # what was read of it has been read
+            os.close(self._descriptor)
 
     @contextmanager
     def blamed(self, part: str = "") -> Iterator[None]:
@@ -222,7 +234,7 @@ class ArchiveFile:
             message = f"{part}: {error.message}" if part else error.message
             raise type(error)(message, self.path) from error
         except OSError as error:
-            raise ArchiveError(f"cannot be read: {error.strerror}", self.path) from error
+            raise ArchiveError(f"cannot be read: {error.strerror or error}", self.path) from error
 
     def wrong_length(self, n_bytes: int) -> str | None:
         """Return what is wrong with the length of a file that should have ``n_bytes``, or None."""
@@ -233,7 +245,12 @@ class ArchiveFile:
 
     def read_prefix(self) -> Prefix:
         """Return the prefix, checked."""
-        return Prefix.unpack(os.pread(self._descriptor, PREFIX_BYTES, 0))
+        return Prefix.unpack(self._read_up_to(PREFIX_BYTES, 0))
+
+    def begins_with_zeros(self) -> bool:
+        """Return whether there are zeros, or nothing, in place of the prefix. Raises ArchiveError."""
+        with self.blamed():
+            return not any(self._read_up_to(PREFIX_BYTES, 0))
 
     def read_header(self, prefix: Prefix) -> Header:
         """Return the header, checked."""
@@ -282,7 +299,18 @@ class ArchiveFile:
             raise DamagedArchiveError(
                 f"file ends at {self._n_bytes}, expected {n_bytes} bytes at {offset}"
             )
-        data = os.pread(self._descriptor, n_bytes, offset)
+        data = self._read_up_to(n_bytes, offset)
         if len(data) != n_bytes:
             raise DamagedArchiveError(f"{len(data)} bytes at {offset}, expected {n_bytes}")
         return data
+
+    def _read_up_to(self, n_bytes: int, offset: int) -> bytes:
+        """Return ``n_bytes`` from ``offset`` on, fewer only at the end of the file."""
+        data = os.pread(self._descriptor, n_bytes, offset)
+        if len(data) in (0, n_bytes):
+            return data
+        pieces = [data]  # network file systems, and signals, may give less than there is
+        while data and (missing := n_bytes - sum(map(len, pieces))):
+            data = os.pread(self._descriptor, missing, offset + n_bytes - missing)
+            pieces.append(data)
+        return b"".join(pieces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,12 +28,15 @@ class Damage:
     segment: int | None = None  # the number of the segment that is lost, if it is one
 
 
-def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
+def verify_structure(
+    path: str | os.PathLike[str], on_part: Callable[[], None] = lambda: None
+) -> list[Damage]:
     """Return everything that is wrong with the bytes of an archive; nothing for a whole one.
 
     Reads and decompresses every part, but does not decode sound. Does not stop at the first damage,
-    only where nothing can be found any more (prefix, index). Raises `ArchiveError` for a file that
-    cannot be read, and `UnsupportedArchiveError` for one that needs a newer earzip.
+    only where nothing can be found any more (prefix, index). ``on_part`` is called before each part is
+    read, and may raise to end it. Raises `ArchiveError` for a file that cannot be read, and
+    `UnsupportedArchiveError` for one that needs a newer earzip.
     """
     damages: list[Damage] = []
 
@@ -66,6 +69,7 @@ def verify_structure(path: str | os.PathLike[str]) -> list[Damage]:
         n_pictures = index.count_of(PartKind.PICTURE)
         copy_digest = hashlib.sha256()
         for i, part in enumerate(index):
+            on_part()
             number = i - index.first_of(part.kind)
             match part.kind:
                 case PartKind.SEGMENT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -24,7 +24,7 @@ from earzip.formats.archive.layout import (
     pack_index_entry,
 )
 from earzip.formats.archive.tag_part import TagPart, pack_tag_part
-from earzip.formats.atomic import atomic_write
+from earzip.formats.atomic import atomic_write, set_mtime
 from earzip.formats.canonical_json import JsonValue
 
 _SPOOL_MEMORY_BYTES = 8 << 20  # an hour at 16 kbps; a longer track goes through the disk
@@ -40,7 +40,8 @@ class ArchiveWriter:
     A context manager. A target that cannot be written is refused when it is entered, before any
     work; it appears in `commit` and only there, whole. Before that, what `write` has written can be
     read at ``temporary``, and written again with what was found out. Compressed segments wait in
-    memory, those of a long track in an unnamed file in the target's folder.
+    memory, those of a long track in an unnamed file in the target's folder. ``mode``: the target's
+    permissions, less the umask.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class ArchiveWriter:
         path: str | os.PathLike[str],
         *,
         replace: bool = True,
+        mode: int = 0o666,
         piece_bytes: int = PIECE_BYTES,
     ) -> None:
         self.path = Path(path)
         self._replace = replace
+        self._mode = mode
         self._piece_bytes = piece_bytes
         self._index = bytearray()
         self._raw_bytes: list[int] = []
@@ -62,11 +65,13 @@ class ArchiveWriter:
         self._target = ExitStack()
 
     def __enter__(self) -> Self:
-        self._file = self._target.enter_context(atomic_write(self.path, replace=self._replace))
+        writing = atomic_write(self.path, replace=self._replace, mode=self._mode)
+        self._file = self._target.enter_context(writing)
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self._spool.close()
+        with suppress(OSError):  # writing its buffer may fail again
+            self._spool.close()
         self._file.discard()  # after `commit` there is nothing left to undo
         self._target.__exit__(*exc)
 
@@ -171,8 +176,7 @@ class ArchiveWriter:
         Raises `TargetError`.
         """
         with self._disk():
-            if mtime_ns is not None:
-                os.utime(self._file.fileno(), ns=(mtime_ns, mtime_ns))
+            set_mtime(self._file.fileno(), mtime_ns, self.path)
         self._target.close()
 
     def _tag_frame(self, part: TagPart, *, largest: int) -> bytes:

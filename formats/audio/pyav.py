@@ -62,12 +62,18 @@ class AvSource(SourceReader):
     """
 
     def __init__(self, path: str, file: BinaryIO, size: int) -> None:
-        """Open the file; ``av.error.FFmpegError`` if FFmpeg cannot."""
+        """Open the file; ``av.error.FFmpegError`` if FFmpeg cannot, OSError if it cannot be read."""
         self._file = file
         self._source = DecoderFile(file, [(0, size)])
-        self._container = _open(self._source)
         try:
-            self._begin(path, size)
+            self._container = _open(self._source)
+        finally:
+            self._source.require_readable()
+        try:
+            try:
+                self._begin(path, size)
+            finally:
+                self._source.require_readable()
         except BaseException:
             self._container.close()
             raise
@@ -153,9 +159,10 @@ class AvSource(SourceReader):
                 gathered, n_gathered = [], 0
         if n_gathered:
             yield np.concatenate(gathered, axis=1)
-        if self._source.error is not None:
-            error = self._source.error
-            raise self._error(f"cannot be read: {error.strerror}") from error
+        try:
+            self._source.require_readable()
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror or error}") from error
         if self._stop is not None:
             stop = f"decoding stops after {self.n_frames_read} frames: {self._stop}"
             if self.facts.container == "FLAC":

@@ -72,6 +72,7 @@ class SndfileSource(SourceReader):
             try:
                 yield from self._decode_one(source)
             except soundfile.LibsndfileError as error:
+                self._require_readable(source)
                 if self.facts.lossless:
                     raise self._error(
                         f"is damaged after {self.n_frames_read} frames: {_reason(error)}"
@@ -90,16 +91,23 @@ class SndfileSource(SourceReader):
         while True:
             buffer = np.empty((BLOCK_FRAMES, self.facts.channels), np.float32)
             n_read = self._sound.buffer_read_into(buffer, "float32")
-            if source.error is not None:
-                raise self._error(f"cannot be read: {source.error.strerror}") from source.error
+            self._require_readable(source)
             if not n_read:
                 return
             yield np.ascontiguousarray(buffer[:n_read].T)
+
+    def _require_readable(self, source: DecoderFile) -> None:
+        try:
+            source.require_readable()
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror or error}") from error
 
     def _open_next(self, source: DecoderFile) -> None:
         self._sound.close()
         try:
             self._sound = _open_sound(source)
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror or error}") from error
         except soundfile.LibsndfileError as error:
             raise self._error(
                 f"the stream after {self.n_frames_read} frames: {_reason(error)}"
@@ -169,8 +177,12 @@ def _finished(chunk: SoundChunk, size: int) -> list[Span]:
 
 
 def _open_sound(source: DecoderFile) -> soundfile.SoundFile:
+    """Return the opened sound. Raises OSError, or ``soundfile.LibsndfileError``."""
     source.seek(0)
-    sound = soundfile.SoundFile(source)
+    try:
+        sound = soundfile.SoundFile(source)
+    finally:
+        source.require_readable()
     if sound.subtype == "OPUS":
         # libsndfile 1.2.2 forgets the pre-skip of a stream that begins later than at 0 (one that
         # was cut or recorded from the air), but not after a seek.

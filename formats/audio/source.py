@@ -29,7 +29,7 @@ def open_source(path: str | os.PathLike[str]) -> SourceReader:
         raise SourceError(error.strerror or str(error), path) from error
     try:
         n_bytes = _require_content(path, file)
-    except SourceError:
+    except BaseException:
         file.close()
         raise
     return open_source_file(file, n_bytes, path)
@@ -52,7 +52,7 @@ def open_source_file(file: BinaryIO, n_bytes: int, name: str) -> SourceReader:
             return _open_with_av(name, file, n_bytes, error)
     except OSError as error:
         file.close()
-        raise SourceError(error.strerror or str(error), name) from error
+        raise SourceError(f"cannot be read: {error.strerror or error}", name) from error
     except BaseException:
         file.close()
         raise
@@ -65,7 +65,10 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _require_content(path: str, file: BinaryIO) -> int:
     """Return the size of a regular file that is not empty."""
-    status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(file.fileno())
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}", path) from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError("not a regular file", path)
     if status.st_size == 0:

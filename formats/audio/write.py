@@ -220,8 +220,12 @@ class ErrorKeeper:
             return 0
 
     def tell(self) -> int:
-        """Return the position in the file."""
-        return self._file.tell()
+        """Return the position in the file, or keep the error."""
+        try:
+            return self._file.tell()
+        except OSError as error:  # telling may flush
+            self._error = self._error or error
+            return 0
 
     def __enter__(self) -> None:
         pass

@@ -70,7 +70,7 @@ class SpanFile(io.RawIOBase):
 class DecoderFile(SpanFile):
     """A SpanFile for libraries that read from C, where an exception is printed and then lost.
 
-    A read error is kept in ``error`` and looks like the end of the file: ask for it afterwards.
+    A read error is kept in ``error`` and looks like the end of the file; `require_readable` raises it.
     """
 
     def __init__(self, file: BinaryIO, spans: list[Span]) -> None:
@@ -84,3 +84,8 @@ class DecoderFile(SpanFile):
         except OSError as error:
             self.error = error
             return 0
+
+    def require_readable(self) -> None:
+        """Raise the OSError that reading has met, if any."""
+        if self.error is not None:
+            raise self.error

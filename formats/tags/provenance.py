@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from earzip.errors import TagError, TargetError
+from earzip.errors import EarzipError, SourceError, TagError, TargetError
 from earzip.formats.containers.walk import flac_blocks, iff_chunks
 from earzip.formats.tags.flac import APPLICATION, add_flac_block
 from earzip.formats.tags.riff import append_wav_chunks, read_wav_facts
@@ -36,10 +36,11 @@ def write_provenance(path: Path, digest: bytes) -> None:
     add_flac_block(path, APPLICATION, _ID + digest + n_sound.to_bytes(_LENGTH_BYTES, "little"))
 
 
-def read_provenance(path: Path) -> bytes | None:
+def read_provenance(path: Path, error: type[EarzipError] = SourceError) -> bytes | None:
     """Return the digest that ``write_provenance`` put into ``path``; None in any other file.
 
-    None also where sound was cut off or added since; other tags do no harm.
+    None also where sound was cut off or added since; other tags do no harm. Raises ``error`` if the
+    file cannot be read.
     """
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
@@ -50,8 +51,8 @@ def read_provenance(path: Path) -> bytes | None:
                 return _in_flac(file)
             if form[:4] in (b"RIFF", b"RF64") and form[8:] == b"WAVE":
                 return _in_wav(file)
-    except OSError:
-        pass
+    except OSError as cause:
+        raise error(f"cannot be read: {cause.strerror or cause}", path) from cause
     return None
 
 

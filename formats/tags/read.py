@@ -7,7 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from earzip.errors import TagError
+from earzip.errors import SourceError, TagError
 from earzip.formats.containers.outer import leading_tags, trailing_tags
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
@@ -66,13 +66,13 @@ def read_tags(path: Path) -> TagSet:
     """All tags of a file of any format, recognised by its content.
 
     What is malformed or too large is described in ``problems``; a malformed block is kept as raw
-    bytes nevertheless. Raises TagError only if the file itself cannot be read.
+    bytes nevertheless. Raises SourceError if the file itself cannot be read.
     """
     try:
         with path.open("rb") as file:
             found = _find(file)
     except OSError as error:
-        raise TagError(f"tags cannot be read: {error.strerror}", path) from error
+        raise SourceError(f"its tags cannot be read: {error.strerror or error}", path) from error
     return tag_set(found)
 
 

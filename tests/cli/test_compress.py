@@ -53,14 +53,14 @@ def test_a_folder_becomes_a_mirrored_tree_of_archives(earzip, music, tmp_path):
     assert "text.flac" in outcome.stderr
 
 
-def test_what_changed_behind_its_size_and_time_is_seen_with_verify_sources(earzip, tmp_path):
+@pytest.mark.parametrize("options", [(), ("--verify-sources",)])
+def test_what_changed_behind_its_size_and_time_is_seen(earzip, tmp_path, options):
     source = write_sound(tmp_path / "a.wav")
     assert _compress(earzip, source).exit_code == 0
     time_ns = source.stat().st_mtime_ns
     source.write_bytes(source.read_bytes()[:-1] + b"\x55")
     os.utime(source, ns=(time_ns, time_ns))
-    assert _compress(earzip, source, "--json").statuses() == {"a.wav": "up_to_date"}
-    outcome = _compress(earzip, source, "--verify-sources")
+    outcome = _compress(earzip, source, *options)
     assert outcome.exit_code == 3
     assert "made from an earlier version of this source" in outcome.stderr
 

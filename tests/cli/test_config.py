@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,29 @@ def test_a_mistake_in_the_file_is_named(earzip, song, config, text, message):
     outcome = earzip("--config", config, "compress", song, "--dry-run")
     assert outcome.exit_code == 2
     assert outcome.stderr.startswith(f"earzip: {config}: {message}")
+
+
+def test_a_pipe_is_no_configuration(earzip, song, tmp_path):
+    """Reading one may wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    outcome = earzip("--config", tmp_path / "pipe", "compress", "--dry-run", song)
+    assert outcome.exit_code == 2
+    assert outcome.stderr == f"earzip: {tmp_path / 'pipe'}: is a pipe; expected a file\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[compress]\nquality = " + "[" * 50_000, "nested too deeply"),
+        ("[compress]\nquality = " + "{a = " * 50_000, "nested too deeply"),
+        ("[compress]\nthreads = " + "1" * 5_000, "is not valid TOML"),
+    ],
+)
+def test_a_file_that_no_parser_can_take_is_named(earzip, song, config, text, message):
+    config.write_text(text)
+    outcome = earzip("--config", config, "compress", "--dry-run", song)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
 
 
 def test_a_named_file_must_be_there(earzip, song, config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -208,3 +209,65 @@ def test_bash_completes_commands_and_options():
     )
     run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["--format", "--force"]
+
+
+def test_a_working_directory_that_was_removed_is_told(tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = f"cd gone && rmdir ../gone && exec {sys.executable} -m earzip info {tmp_path}"
+    run = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    what = "the working directory cannot be used: No such file or directory; change to another"
+    assert run.stderr == f"earzip: {what}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+@pytest.mark.parametrize("closed", ["", ">&-", ">&- 2>&-"])
+def test_no_devices_are_needed(tmp_path, closed):
+    write_sample(tmp_path / "x.earz")
+    verify = f"{sys.executable} -m earzip verify {tmp_path} {closed}"
+    command = f"mount -t tmpfs none /dev && exec {verify}"
+    run = subprocess.run(
+        ["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, check=False
+    )
+    if "unshare" in run.stderr or "mount" in run.stderr:
+        pytest.skip("no file system may be mounted here")
+    assert run.returncode == 0
+    assert "Traceback" not in run.stderr
+
+
+def test_an_error_of_a_file_that_nothing_has_named_is_one_line(earzip, monkeypatch):
+    @click.command()
+    def failing() -> None:
+        raise OSError(errno.EIO, "Input/output error", "a\n.earz")
+
+    monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: failing)
+    outcome = earzip("info")
+    assert outcome.exit_code == 1
+    assert outcome.stderr == "earzip: a\\n.earz: cannot be read or written: Input/output error\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "needs more memory"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), "needs more memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "needs more memory",
+        ),
+        (RuntimeError("can't start new thread"), "no thread can be started"),
+        (RuntimeError("Unable to open /dev/urandom"), "PyTorch needs /dev/urandom"),
+    ],
+)
+def test_what_the_system_has_too_little_of_is_told_in_one_line(earzip, monkeypatch, error, message):
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: failing)
+    outcome = earzip("info")
+    assert outcome.exit_code == 1
+    assert outcome.stderr.startswith(f"earzip: {message}")
+    assert outcome.stderr.count("\n") == 1

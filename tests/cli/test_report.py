@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from earzip.formats.atomic import TEMPORARY_SUFFIX
 from earzip.page import builder
 from tests.cli.conftest import write_sound
 
@@ -210,7 +211,7 @@ def test_a_pipe_in_the_place_of_the_page_is_refused(archives, tmp_path, options)
 
 def test_no_archive_is_no_page(earzip, tmp_path):
     outcome = earzip("report", tmp_path, "-o", tmp_path / "r.html")
-    assert outcome.exit_code == 1
+    assert outcome.exit_code == 3
     assert "contains no archives" in outcome.stderr
     assert not (tmp_path / "r.html").exists()
 
@@ -253,3 +254,10 @@ def test_an_interrupt_leaves_no_page_and_ends_with_75(tiny_model, tmp_path, earz
     assert run.returncode == 75, run.stderr
     assert "was not written" in run.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.wav", "long.wav.earz"]
+
+
+def test_what_a_killed_run_has_left_of_a_page_is_removed(earzip, archives, tmp_path):
+    left = tmp_path / f".r.html.0123456789abcdef{TEMPORARY_SUFFIX}"
+    left.write_bytes(b"half a page")
+    assert earzip("report", archives, "-o", tmp_path / "r.html").exit_code == 0
+    assert not left.exists()

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from earzip.batch.plan import Job
+from earzip.batch.signals import StopRequested, StopSignal
 from earzip.cli.info import _form
+from earzip.runtime import Placement, Runtime
+from earzip.tasks import VerifyTask
 from tests.cli.conftest import write_sound
 
 
@@ -140,10 +144,28 @@ def test_info_as_json_has_everything(earzip, archives):
     assert summary["read"] == 1
 
 
-def test_a_folder_without_archives_is_not_intact(earzip, tmp_path):
+@pytest.mark.parametrize("command", ["verify", "info", "restore", "latents", "report -o r.html"])
+def test_a_folder_without_archives_is_3_for_every_command(earzip, tmp_path, monkeypatch, command):
     (tmp_path / "notes.txt").write_text("nothing")
-    outcome = earzip("verify", tmp_path, "--json")
+    monkeypatch.chdir(tmp_path)
+    outcome = earzip(*command.split(), tmp_path, "--json")
     assert (outcome.exit_code, outcome.records[0]["message"]) == (3, "contains no archives")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_signal_is_heeded_between_the_parts_of_an_archive(archives):
+    """An archive with an exact copy may have gigabytes."""
+    stop = StopSignal()
+    parts: list[float] = []
+
+    def on_progress(seconds: float) -> None:
+        parts.append(seconds)
+        stop.request(0)
+        stop.check()
+
+    with VerifyTask().opened(Placement(0, Runtime("cpu"))) as work, pytest.raises(StopRequested):
+        work(Job(archives / "a.wav.earz", None, 1), on_progress)
+    assert parts == [0]
 
 
 def test_info_names_what_is_no_archive_and_goes_on(earzip, archives):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -209,13 +212,85 @@ def test_one_file_reached_through_two_names_of_its_folder_is_done_once(music, tm
     assert len(plan.jobs) == 4
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_folder_that_cannot_be_listed_is_refused_and_the_others_go_on(music):
-    (music / "a").chmod(0)
+def _io_error(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_folder_that_cannot_be_listed_is_refused_and_the_others_go_on(music, monkeypatch):
+    real = os.scandir
+    monkeypatch.setattr(
+        os, "scandir", lambda path: (_io_error if path == music / "a" else real)(path)
+    )
     plan = plan_batch([music], COMPRESS)
-    (music / "a").chmod(0o755)
-    assert [r.message for r in plan.refused] == ["the folder cannot be listed: Permission denied"]
+    message = "cannot list the directory: Input/output error"
+    assert [(r.source, r.message) for r in plan.refused] == [(music / "a", message)]
     assert len(plan.jobs) == 1
+
+
+@pytest.mark.parametrize("selection", [COMPRESS, READ])
+@pytest.mark.parametrize("name", ["a", ".hidden", "cover.jpg"])
+def test_what_cannot_be_looked_at_is_refused_whatever_its_name(music, monkeypatch, selection, name):
+    """It may be a folder: what is in it is not passed over."""
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name, self.is_symlink = entry.name, entry.is_symlink
+            self.stat = _io_error if entry.name == name else entry.stat
+
+    @contextmanager
+    def scandir(path: Path) -> Iterator[list[Entry]]:
+        with real(path) as entries:
+            yield [Entry(entry) for entry in entries]
+
+    (music / ".hidden").mkdir()
+    (music / "cover.jpg").touch()
+    real = os.scandir
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        plan = plan_batch([music], selection, music.parent / "out")
+    assert [(r.source, r.message) for r in plan.refused] == [(music / name, "Input/output error")]
+
+
+def test_a_link_to_nowhere_that_is_not_named_like_sound_is_no_failure(music):
+    for name, to in (
+        ("to nothing", "nothing"),
+        ("to itself", "to itself"),
+        ("in a file", "b.flac/x"),
+    ):
+        (music / name).symlink_to(to)
+    plan = plan_batch([music], COMPRESS)
+    assert plan.refused == []
+    assert [other.source.name for other in plan.other_files] == [
+        "in a file",
+        "to itself",
+        "to nothing",
+    ]
+
+
+def test_a_named_folder_that_goes_while_it_is_looked_at_is_refused(music, monkeypatch):
+    from earzip.batch import plan as planning  # noqa: PLC0415
+
+    monkeypatch.setattr(planning, "_folder_id", lambda _folder: None)
+    plan = planning.plan_batch([music], COMPRESS)
+    assert [r.source for r in plan.refused] == [music]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        ".DS_Store", "._cover.jpg", "._1.flac", "Thumbs.db", "DESKTOP.INI", "@eaDir/SYNO.jpg",
+        "@eaDir/1.flac/a.mp3", "$RECYCLE.BIN/x.flac", "#recycle/b.flac", ".Trash-1000/files/b.flac",
+        "__MACOSX/._b.flac", ".AppleDouble/b.flac", "System Volume Information/x", ".nfs0001",
+    ],
+)  # fmt: skip
+def test_what_systems_make_for_themselves_is_neither_archived_nor_copied(music, tmp_path, junk):
+    before = plan_batch([music], COMPRESS, tmp_path / "out")
+    _touch(music / "a" / junk)
+    plan = plan_batch([music], COMPRESS, tmp_path / "out")
+    assert plan.jobs == before.jobs
+    (other,) = plan.other_files
+    assert (other.target, other.reason) == (None, "made by a system for itself")
+    assert other.source == music / "a" / junk.split("/")[0]
 
 
 def test_an_output_that_is_a_file_is_a_usage_error(music, tmp_path):

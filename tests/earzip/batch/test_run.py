@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -94,7 +95,7 @@ def test_damage_met_while_restoring_is_a_failed_file(plan):
     assert report.exit_code == 3
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), MemoryError()])
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), RuntimeError("no reason")])
 def test_a_bug_is_on_record_with_its_traceback_and_the_others_go_on(plan, error):
     report, records = _run(plan, _failing("c", lambda job: error))
     assert records[2] == (
@@ -103,6 +104,27 @@ def test_a_bug_is_on_record_with_its_traceback_and_the_others_go_on(plan, error)
     assert report.problems[0].traceback is not None
     assert report.problems[0].traceback.startswith("Traceback ")
     assert (report.counts[FileStatus.WRITTEN], report.n_undone, report.exit_code) == (3, 0, 1)
+
+
+_OF_SYSTEM = OSError(errno.EIO, "Input/output error")
+_OF_A_FILE = OSError(errno.EIO, "Input/output error", "/x")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "needs more memory than there is"),
+        (RuntimeError("can't start new thread"), "no thread can be started: a limit"),
+        (_OF_SYSTEM, "cannot be read or written: Input/output error"),
+        (_OF_A_FILE, "/x: cannot be read or written: Input/output error"),
+    ],
+)
+def test_what_the_system_refuses_is_a_failed_file_and_no_bug(plan, error, message):
+    report, records = _run(plan, _failing("c", lambda job: error))
+    assert records[2][:2] == ("c", FileStatus.FAILED)
+    assert str(records[2][2]).startswith(message)
+    assert (report.exit_code, report.counts[FileStatus.WRITTEN]) == (3, 3)
+    assert report.problems[0].traceback is None
 
 
 def test_bugs_count_as_failures(plan):
@@ -250,6 +272,60 @@ def test_copied_bystanders_keep_their_bytes_and_times(with_cover, tmp_path):
     assert (copy.read_bytes(), copy.stat().st_mtime) == (b"picture", 1_000_000_000)
     _, records = _run(with_cover, copy_others=True)
     assert records[-1][1] is FileStatus.UP_TO_DATE
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o1777, 0o600, 0o644])
+def test_a_copy_is_as_private_as_its_source_and_can_not_be_run(with_cover, tmp_path, mode):
+    (tmp_path / "cover.jpg").chmod(mode)
+    before = os.umask(0o022)
+    try:
+        _run(with_cover, copy_others=True)
+    finally:
+        os.umask(before)
+    copied = (tmp_path / "out" / "cover.jpg").stat().st_mode & 0o7777
+    assert copied == mode & 0o644
+
+
+def test_a_copy_of_a_file_that_changes_meanwhile_is_a_failed_file(
+    with_cover, tmp_path, monkeypatch
+):
+    cover = tmp_path / "cover.jpg"
+    real = os.utime
+
+    def utime(*arguments: object, **options: object) -> None:
+        real(*arguments, **options)  # type: ignore[arg-type, call-overload]
+        cover.write_bytes(b"another picture")
+
+    monkeypatch.setattr(os, "utime", utime)
+    report, records = _run(with_cover, copy_others=True)
+    assert records[-1] == ("cover.jpg", FileStatus.FAILED, "changed while it was copied")
+    assert (report.exit_code, (tmp_path / "out" / "cover.jpg").exists()) == (3, False)
+
+
+def test_a_signal_ends_a_long_copy(with_cover, tmp_path):
+    class Asked(StopSignal):
+        def check(self) -> None:
+            self.request(0)
+            super().check()
+
+    report, records = _run(Plan([], with_cover.other_files), copy_others=True, stop=Asked())
+    assert (records, report.exit_code) == ([], 75)
+    assert _files_below(tmp_path / "out") == []
+
+
+def test_a_copy_that_another_machine_has_made_meanwhile_is_up_to_date(
+    with_cover, tmp_path, monkeypatch
+):
+    copy = tmp_path / "out" / "cover.jpg"
+    real = os.utime
+
+    def utime(*arguments: object, **options: object) -> None:
+        copy.write_bytes(b"picture")
+        real(*arguments, **options)  # type: ignore[arg-type, call-overload]
+
+    monkeypatch.setattr(os, "utime", utime)
+    _, records = _run(with_cover, copy_others=True)
+    assert records[-1] == ("cover.jpg", FileStatus.UP_TO_DATE, None)
 
 
 def test_a_copy_never_replaces_another_file_unless_forced(with_cover, tmp_path):

@@ -35,3 +35,15 @@ def test_an_ignored_signal_stays_ignored():
             assert not stop.requested
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_lost_terminal_stops_nothing():
+    before = signal.getsignal(signal.SIGHUP)
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.requested
+        # Ignored there too: processes of a run belong to the same terminal.
+        ask = "import signal as s; print(s.getsignal(s.SIGHUP) == s.SIG_IGN)"
+        child = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True)
+        assert child.stdout == b"True\n"
+    assert signal.getsignal(signal.SIGHUP) == before

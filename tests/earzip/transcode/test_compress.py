@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,16 +19,19 @@ from earzip import read_info
 from earzip.errors import SourceError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
+from earzip.formats.audio.source import open_source
 from earzip.formats.symbols.layout import Layout
 from earzip.models.pool import CodecPool
 from earzip.models.spec import ModelSpec
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
+from earzip.transcode.latents import extract_latents
 from earzip.transcode.restore import restore_file
 from tests.conftest import MODELS, tones
+from tests.earzip.tiny_archives import TINY, change_behind_its_time, exact
+from tests.formats.audio.audio_files import music, write_wav
 
-TINY = CompressOptions(model="tiny")
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
 
@@ -191,6 +195,123 @@ def test_a_source_that_grows_while_it_is_read_is_refused(song: Path, tmp_path: P
     with pytest.raises(SourceError, match="changed while earzip read it"):
         compress_file(song, tmp_path / "a.earz", TINY, on_progress=grow)
     assert not (tmp_path / "a.earz").exists()
+
+
+def test_a_source_that_changes_behind_its_time_at_the_last_block_is_refused(
+    song: Path, tmp_path: Path
+) -> None:
+    """Its bytes in the middle, with its size and time of modification as before."""
+    with open_source(song) as reader:
+        n_samples = sum(block.shape[1] for block in reader.blocks())
+    done_s = 0.0
+
+    def change_at_the_end(seconds: float) -> None:
+        nonlocal done_s
+        done_s += seconds
+        if done_s * 44_100 > n_samples - 1:
+            change_behind_its_time(song)
+
+    with pytest.raises(SourceError, match="changed while earzip read it"):
+        compress_file(song, tmp_path / "a.earz", TINY, on_progress=change_at_the_end)
+    assert list(tmp_path.iterdir()) == [song]
+
+
+def test_a_source_that_another_file_takes_the_place_of_is_refused(
+    song: Path, tmp_path: Path
+) -> None:
+    def replace(_seconds: float) -> None:
+        other = tmp_path / "other"
+        shutil.copy2(song, other)
+        other.replace(song)
+
+    with pytest.raises(SourceError, match="changed while earzip read it"):
+        compress_file(song, tmp_path / "a.earz", TINY, on_progress=replace)
+    assert list(tmp_path.iterdir()) == [song]
+
+
+def test_an_archive_and_what_is_restored_are_as_private_as_the_source(
+    song: Path, tmp_path: Path
+) -> None:
+    before = os.umask(0o022)
+    try:
+        for mode, expected in ((0o600, 0o600), (0o640, 0o640), (0o444, 0o644), (0o666, 0o644)):
+            song.chmod(mode)
+            archive = compress_file(song, tmp_path / f"{mode:o}.earz", TINY).target
+            restored = restore_file(archive, tmp_path / f"{mode:o}.flac").target
+            latents = extract_latents(archive, tmp_path / f"{mode:o}.safetensors").target
+            for path in (archive, restored, latents):
+                assert stat.S_IMODE(path.stat().st_mode) == expected, path
+    finally:
+        os.umask(before)
+
+
+def test_a_time_that_no_archive_can_hold_is_told_and_left_out(song: Path, tmp_path: Path) -> None:
+    after_2262 = 2**63 + 10**9
+    os.utime(song, ns=(after_2262, after_2262))
+    if song.stat().st_mtime_ns != after_2262:
+        pytest.skip("the file system has no such times either")
+    result = compress_file(song, tmp_path / "a.earz", TINY)
+    assert result.warnings == (
+        "its time of modification lies after the year 2262 or before 1678 and was not archived",
+    )
+    with ArchiveReader(result.target) as reader:
+        assert reader.header.source.mtime_ns is None
+    assert compress_file(song, result.target, TINY).status == "up_to_date"
+
+
+def test_what_force_takes_away_is_told(song: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.earz"
+    forced = replace(TINY, force=True)
+    other = write_wav(tmp_path / "b.wav", music(20_000), subtype="PCM_16")
+    compress_file(other, target, replace(TINY, quality="high"))
+    (note,) = compress_file(song, target, forced).warnings
+    assert note == "replaced the archive of another file, 'b.wav', of quality high"
+    soundfile.write(song, tones(5_000).T, 44_100)
+    (note,) = compress_file(song, target, forced).warnings
+    assert note == "replaced the archive of an earlier version of this source, of quality medium"
+    target.write_bytes(target.read_bytes()[:-1])
+    (note,) = compress_file(song, target, forced).warnings
+    assert note == "replaced an archive that was too damaged to tell its source"
+    target.write_bytes(b"my notes")
+    (note,) = compress_file(song, target, forced).warnings
+    assert note == "replaced a file that was not an archive"
+
+
+def test_an_exact_copy_that_force_takes_away_is_told(song: Path, tmp_path: Path) -> None:
+    pytest.importorskip("auraloss")
+    other = write_wav(tmp_path / "b.wav", music(20_000), subtype="PCM_16")
+    target = exact(other, tmp_path / "a.earz")
+    result = compress_file(song, target, replace(TINY, force=True))
+    expected = (
+        "replaced the archive of another file, 'b.wav', of quality medium, and its exact copy"
+    )
+    assert result.warnings == (expected,)
+    assert result.exact_bytes  # what was promised of the place is kept, of the new source
+
+
+def test_an_archive_that_another_run_has_made_meanwhile_is_up_to_date(
+    song: Path, tmp_path: Path
+) -> None:
+    """One whose locks this one does not see, as on another machine."""
+    target = tmp_path / "a.earz"
+    made = []
+
+    def make(_seconds: float) -> None:
+        if not made:
+            made.append(1)
+            compress_file(song, target, TINY)
+
+    assert compress_file(song, target, TINY, on_progress=make).status == "up_to_date"
+    restored = tmp_path / "a.flac"
+    made.clear()
+
+    def restore(_seconds: float) -> None:
+        if not made:
+            made.append(1)
+            restore_file(target, restored)
+
+    assert restore_file(target, restored, on_progress=restore).status == "up_to_date"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.earz", "a.flac", "song.flac"]
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"hello\n" * 99, "not sound")])

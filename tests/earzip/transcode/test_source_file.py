@@ -136,9 +136,9 @@ def test_a_target_that_comes_meanwhile_is_kept(
 ) -> None:
     target = tmp_path / "o.flac"
 
-    def late(path: Path, *, replace: bool):  # type: ignore[no-untyped-def]
+    def late(path: Path, **options):  # type: ignore[no-untyped-def]
         path.write_bytes(b"mine")
-        return atomic_path(path, replace=replace)
+        return atomic_path(path, **options)
 
     monkeypatch.setattr("earzip.transcode.restore.atomic_path", late)
     with pytest.raises(TargetError, match="already exists"):

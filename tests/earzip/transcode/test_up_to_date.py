@@ -16,9 +16,15 @@ from earzip.models.store import find_model
 from earzip.options import CompressOptions, Floor
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file
-from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
+from earzip.transcode.up_to_date import ArchiveSettings, _changed_since, compressed_already
 from tests.conftest import MODELS
-from tests.earzip.tiny_archives import TINY, damage_segment, exact, with_floor
+from tests.earzip.tiny_archives import (
+    TINY,
+    change_behind_its_time,
+    damage_segment,
+    exact,
+    with_floor,
+)
 from tests.formats.audio.audio_files import music, write_wav
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
@@ -26,15 +32,6 @@ pytestmark = pytest.mark.usefixtures("tiny_model")
 CLOSELY = replace(TINY, verify_sources=True)
 LOW = -100.0
 """An SI-SDR that every track reaches, dB."""
-
-
-def change_behind_its_time(path: Path) -> None:
-    """Change a byte of ``path`` in its middle, but neither its size nor its time."""
-    time_ns = path.stat().st_mtime_ns
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    os.utime(path, ns=(time_ns, time_ns))
 
 
 def test_the_result_is_that_of_reading_all(song: Path, archive: Path) -> None:
@@ -57,17 +54,47 @@ def test_the_result_of_an_exact_copy_is_that_of_reading_all(song: Path, tmp_path
     assert done == compress_file(song, archive, replace(options, verify_sources=True))
 
 
-def test_other_bytes_of_the_same_size_and_time_are_seen_by_reading_them(
-    song: Path, archive: Path
-) -> None:
+def test_other_bytes_of_the_same_size_and_time_are_noticed(song: Path, archive: Path) -> None:
     change_behind_its_time(song)
-    assert compressed_already(song, archive, TINY) is not None
+    for options in (TINY, CLOSELY):
+        assert compressed_already(song, archive, options) is None
+        with pytest.raises(
+            TargetError, match="made from an earlier version of this source; use --force"
+        ):
+            compress_file(song, archive, options)
+
+
+def test_another_file_of_the_same_name_size_and_time_is_noticed(song: Path, archive: Path) -> None:
+    other = song.with_name("other.flac")
+    other.write_bytes(song.read_bytes()[:-1] + b"\0")
+    times = song.stat()
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(song)
+    assert compressed_already(song, archive, TINY) is None
+    with pytest.raises(TargetError, match="made from an earlier version"):
+        compress_file(song, archive, TINY)
+
+
+def test_a_source_that_only_seems_to_have_changed_is_read_once(song: Path, archive: Path) -> None:
+    before = archive.read_bytes(), archive.stat().st_mtime_ns
+    song.chmod(0o600)
+    assert compressed_already(song, archive, TINY) is None
     assert compress_file(song, archive, TINY).status == "up_to_date"
-    assert compressed_already(song, archive, CLOSELY) is None
-    with pytest.raises(
-        TargetError, match="made from an earlier version of this source; use --force"
-    ):
-        compress_file(song, archive, CLOSELY)
+    assert compressed_already(song, archive, TINY) is not None
+    assert (archive.read_bytes(), archive.stat().st_mtime_ns) == before
+
+
+def test_a_file_system_without_times_of_change_costs_no_reading() -> None:
+    """As exFAT, which shows the time of modification in their place."""
+
+    def times(changed: int, modified: int) -> os.stat_result:
+        return os.stat_result((0,) * 10, {"st_ctime_ns": changed, "st_mtime_ns": modified})
+
+    of_change, without = times(changed=9, modified=2), times(changed=2, modified=2)
+    assert _changed_since(of_change, times(changed=5, modified=2))
+    assert not _changed_since(of_change, times(changed=9, modified=2))
+    assert not _changed_since(of_change, without)
+    assert not _changed_since(without, times(changed=1, modified=0))
 
 
 def test_force_looks_at_the_bytes(tmp_path: Path) -> None:
