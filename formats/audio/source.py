@@ -100,7 +100,7 @@ def _open_with_av(
 
 
 # Containers that sound may be in, which are not looked for in directories.
-_FILMS = frozenset({".3gp", ".asf", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+_FILMS = frozenset({".3gp", ".m4v", ".mkv", ".mov"})
 
 
 def _why_unread(path: str, refusal: str) -> str:

@@ -27,7 +27,8 @@ def iff_chunks(
 ) -> Iterator[tuple[bytes, int, int]]:
     """Id, start and size of each RIFF or AIFF chunk's data, at most MAX_PARTS.
 
-    The size of an RF64 file's sound is that of its ``ds64`` chunk.
+    The size of an RF64 file's sound is that of its ``ds64`` chunk. The byte that makes an odd size even
+    may be missing.
     """
     position = 12
     data_size = None
@@ -42,7 +43,29 @@ def iff_chunks(
         elif chunk == b"data" and size == 0xFFFF_FFFF and data_size is not None:
             size = data_size
         yield chunk, position + 8, size
-        position += 8 + size + size % 2
+        position += 8 + size
+        if size % 2 and not _is_unpadded(file, position, end, byteorder):
+            position += 1
+
+
+def is_chunk(file: BinaryIO, position: int, end: int, byteorder: Literal["little", "big"]) -> bool:
+    """Return whether a chunk may begin at ``position``: its id is text, and its size fits."""
+    file.seek(position)
+    header = file.read(8)
+    return (
+        len(header) == 8
+        and all(0x20 <= byte < 0x7F for byte in header[:4])
+        and int.from_bytes(header[4:], byteorder) <= end - position - 8
+    )
+
+
+def _is_unpadded(
+    file: BinaryIO, position: int, end: int, byteorder: Literal["little", "big"]
+) -> bool:
+    """Return whether a chunk follows one of an odd size at once, and none after the byte that is due."""
+    return is_chunk(file, position, end, byteorder) and not is_chunk(
+        file, position + 1, end, byteorder
+    )
 
 
 def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
