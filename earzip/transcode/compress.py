@@ -216,10 +216,11 @@ class _Encoding:
                 header, sizes = check.finish(writer, header, write, code_better)
                 self._require_unchanged(before)
             writer.commit(header.source.mtime_ns)
-        warnings += [*reader.notes, *_layout_warnings(reader), *_origin_warnings(self.source)]
-        return result_of(
+        warnings += [*reader.notes, *_sound_warnings(reader), *_origin_warnings(self.source)]
+        result = result_of(
             "written", self.source, self.target, header, sizes, self.options, tuple(warnings)
         )
+        return dataclasses.replace(result, source_checksums=reader.checksums)
 
     def _level_db(self, reader: SourceReader) -> float:
         """Return the level of the whole track; the first of two passes over it."""
@@ -312,7 +313,9 @@ class _Encoding:
             raise SourceError("changed while earzip read it", self.source)
 
 
-def _layout_warnings(reader: SourceReader) -> list[str]:
+def _sound_warnings(reader: SourceReader) -> list[str]:
+    if not reader.n_frames_read:
+        return ["it has no samples; the archive is empty"]
     if reader.facts.channels <= 2:
         return []
     return [f"{reader.facts.channels} channels were mixed down to stereo ({reader.downmix})"]
