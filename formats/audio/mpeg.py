@@ -220,12 +220,12 @@ def parse_header(head: bytes) -> FrameHeader | None:
     return FrameHeader(version, layer, sample_rate, length, n_samples, side_info, kbps, mono)
 
 
-def find_mpeg_streams(file: BinaryIO, size: int) -> list[MpegStream]:
-    """Return the stretches of MPEG audio in a file of ``size`` bytes without tags, none if it has none.
+def find_mpeg_streams(file: BinaryIO, size: int, start: int = 0) -> list[MpegStream]:
+    """Return the stretches of MPEG audio from ``start`` to ``size`` of a file, none if it has none.
 
     SourceError if its sample rate or layer changes on the way.
     """
-    position = _first_frame(file, size)
+    position = _first_frame(file, start, size)
     streams: list[MpegStream] = []
     while position is not None:
         file.seek(position)
@@ -331,8 +331,7 @@ def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int |
     return None
 
 
-def _first_frame(file: BinaryIO, end: int) -> int | None:
-    position = 0
+def _first_frame(file: BinaryIO, position: int, end: int) -> int | None:
     while True:  # encoders leave zeros after the tag, sometimes more than the tag says
         file.seek(position)
         block = file.read(1 << 16)

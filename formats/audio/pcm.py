@@ -15,11 +15,14 @@ from typing import BinaryIO
 from earzip.formats.containers.spans import Span
 from earzip.formats.containers.walk import iff_chunks, is_chunk
 
-# Sizes that ffmpeg and sox write to a pipe, where they cannot come back to fill in the true one.
-_STREAMED_SIZES = (0xFFFF_FFFF, 0x7FFF_F000)
+# Sizes that ffmpeg and sox write to a pipe, where they cannot come back to fill in the true one; sox
+# makes whole frames of them, and adds the eight bytes that an AIFF file has before its samples.
+_STREAMED_SIZES = (0xFFFF_FFFF, 0x7FFF_F000, 0x7F00_0000)
+_FRAME_BYTES = 64  # at the most: eight channels of doubles
 _UNKNOWN_32, _UNKNOWN_64 = b"\xff" * 4, b"\xff" * 8
 _W64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of every chunk but 'riff' and 'list'
 _W64_GUID_TAILS = (_W64_GUID_TAIL, bytes.fromhex("2f91cf11a5d628db04c10000"))
+_MAX_LENGTH = 1 << 62
 _EXTENSIBLE = 0xFFFE
 # What may stand after the sound and is none: tags, and zeros up to the end of a disk's cluster.
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"LYRICS200")
@@ -104,7 +107,7 @@ def _find_in_riff(file: BinaryIO, size: int) -> SoundChunk | None:
             repairs = [(start + 8, _UNKNOWN_64)]
         elif chunk == b"data":
             present = min(length, size - start)
-            streamed = length in _STREAMED_SIZES and present < length
+            streamed = _is_streamed(length) and present < length
             unfinished = length == 0 and riff_size + 8 <= start < size
             promised = None if streamed else length
             is_next = partial(is_chunk, file, end=size, byteorder="little")
@@ -138,13 +141,14 @@ def _find_in_aiff(file: BinaryIO, size: int) -> SoundChunk | None:
                 present = size - start
                 repairs = [(start - 4, min(present, 0xFFFF_FFFF).to_bytes(4, "big"))]
                 repairs += [(n_frames_at, _UNKNOWN_32)] if n_frames_at else []
-            return SoundChunk(start, length, present, repairs=tuple(repairs))
+            promised = None if _is_streamed(length) and present < length else length
+            return SoundChunk(start, promised, present, repairs=tuple(repairs))
     return None
 
 
 def _find_in_au(file: BinaryIO, head: bytes, size: int) -> SoundChunk:
     start, length = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
-    promised = None if length in _STREAMED_SIZES else length
+    promised = None if _is_streamed(length) else length
     present = min(length, max(0, size - start))
     if promised and _goes_on(file, start + length, size, lambda _position: False):
         return SoundChunk(start, promised, size - start, repairs=((8, _UNKNOWN_32),))
@@ -158,11 +162,13 @@ def _find_in_w64(file: BinaryIO, size: int) -> SoundChunk | None:
             mask = _channel_mask(head[24:])
         elif head[:4] == b"data":
             start = position + 24
+            whole = (position + 16, (size - position).to_bytes(8, "little"))
+            if length >= _MAX_LENGTH:  # written to a pipe
+                repairs = ((16, size.to_bytes(8, "little")), whole)
+                return SoundChunk(start, None, size - start, channel_mask=mask, repairs=repairs)
             is_next = partial(_is_w64_chunk, file, size)
             if length and _goes_on(file, start + length, size, is_next, 8):
-                whole = (size - position).to_bytes(8, "little")
-                repairs = ((position + 16, whole),)
-                return SoundChunk(start, length, size - start, channel_mask=mask, repairs=repairs)
+                return SoundChunk(start, length, size - start, channel_mask=mask, repairs=(whole,))
             present = min(length, size - start)
             # libsndfile reads on where no chunk follows.
             is_last = not is_next(start + length + -length % 8)
@@ -202,9 +208,11 @@ def _find_in_caf(file: BinaryIO, size: int) -> SoundChunk | None:
             is_pcm = head[20:24] == b"lpcm"
         elif head[:4] == b"data":
             is_next = partial(_is_caf_chunk, file, size)
+            whole = (position + 4, (size - start).to_bytes(8, "big"))
+            if is_pcm and length == -1:  # written to a pipe
+                return SoundChunk(start, None, size - start, repairs=(whole,))
             if is_pcm and length > 0 and _goes_on(file, start + length, size, is_next):
-                repairs = ((position + 4, (size - start).to_bytes(8, "big")),)
-                return SoundChunk(start, length, size - start, repairs=repairs)
+                return SoundChunk(start, length, size - start, repairs=(whole,))
             return None
         if length < 0:
             return None
@@ -217,6 +225,10 @@ def _is_caf_chunk(file: BinaryIO, size: int, position: int) -> bool:
     head = file.read(12)
     is_text = len(head) == 12 and all(0x20 <= byte < 0x7F for byte in head[:4])
     return is_text and int.from_bytes(head[4:], "big", signed=True) <= size - position - 12
+
+
+def _is_streamed(length: int) -> bool:
+    return any(size - _FRAME_BYTES < length <= size + 8 for size in _STREAMED_SIZES)
 
 
 def _goes_on(

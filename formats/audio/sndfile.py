@@ -178,7 +178,8 @@ def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
         reader = SndfileSource(path, file, found)
         # An MP3 with a WAV header around it has the weaknesses of an MP3.
         is_mpeg = reader.facts.codec.startswith("MPEG")
-        return (_open_mpeg(path, file, size) if is_mpeg else None) or reader
+        end = chunk.start + chunk.present
+        return (_open_mpeg(path, file, end, chunk.start) if is_mpeg else None) or reader
     if head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
         mpeg = _open_mpeg(path, file, size)
         if mpeg is not None:
@@ -226,9 +227,9 @@ def _find_in_flac(path: str, file: BinaryIO, size: int) -> _Findings:
     )
 
 
-def _open_mpeg(path: str, file: BinaryIO, size: int) -> SndfileSource | None:
+def _open_mpeg(path: str, file: BinaryIO, size: int, start: int = 0) -> SndfileSource | None:
     try:
-        streams = find_mpeg_streams(file, size)
+        streams = find_mpeg_streams(file, size, start)
     except SourceError as error:
         raise SourceError(error.message, path) from error
     if not streams:
