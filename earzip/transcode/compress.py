@@ -29,7 +29,7 @@ from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import make_folder
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.resample import stereo_44k
-from earzip.formats.audio.source import open_source
+from earzip.formats.audio.source import open_source, reopen_source
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import portable_name
 from earzip.formats.tags.model import TagSet
@@ -189,7 +189,7 @@ class _Encoding:
                     exact=exact,
                 )
 
-            with open_source(self.source) as reader:
+            with reopen_source(first_pass) as reader:
                 segments: Iterable[Latents]
                 segments = encoder.encode(stereo_44k(reader), gain_db, self._report)
                 spool: LatentSpool | None = None

@@ -31,9 +31,9 @@ class SampleDigest:
         self._is_right_so_far = False
         self._md5 = hashlib.md5(usedforsecurity=False)
 
-    def add(self, block: npt.NDArray[np.float32]) -> None:
-        """Take float32 ``[C, T]`` within ±1, of samples of at most 24 bits."""
-        scaled = np.ascontiguousarray(block.T) * np.float32(1 << self.bits - 1)
+    def add(self, frames: npt.NDArray[np.float32]) -> None:
+        """Take float32 ``[T, C]`` within ±1, of samples of at most 24 bits."""
+        scaled = frames * np.float32(1 << self.bits - 1)
         self.add_whole(scaled.astype(np.int16 if self.bits <= 16 else np.int32))
 
     def add_whole(self, frames: npt.NDArray[np.signedinteger]) -> None:

@@ -69,6 +69,7 @@ class SourceReader(ABC):
         self.n_frames_read = 0
         self._n_declared = n_declared
         self._started = False
+        self._is_known = False
         self._check_format()
 
     @property
@@ -84,17 +85,23 @@ class SourceReader(ABC):
         """
         assert not self._started, "a source is read once"
         self._started = True
-        foreign = ForeignCodecFinder(self.facts.bit_depth)
+        may_be_foreign = self.facts.lossless and not self.facts.is_float and not self._is_known
+        foreign = ForeignCodecFinder(self.facts.bit_depth if may_be_foreign else None)
         for block in self._decode():
             finite = np.isfinite(block).all(axis=0)
             if not finite.all():
                 frame = self.n_frames_read + int(np.argmin(finite))
                 raise self._error(f"sample {frame} is not a finite number")
-            if self.facts.lossless and not self.facts.is_float and (codec := foreign.look(block)):
+            if codec := foreign.look(block):
                 raise self._error(f"its samples are those of {codec}, not of sound as it says")
             self.n_frames_read += block.shape[1]
             yield block
         self._finish()
+
+    def take_findings_of(self, other: SourceReader) -> None:
+        """Take over what ``other``, a reader of the same sound, found out by reading it to its end."""
+        self.truncated, self.notes, self.checksums = other.truncated, other.notes, other.checksums
+        self._is_known = True
 
     @abstractmethod
     def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
@@ -133,7 +140,7 @@ class SourceReader(ABC):
         return max(0, self.n_frames_read - self._n_declared) if self._n_declared else 0
 
     def _finish(self) -> None:
-        if self._surplus():
+        if self._surplus() and not self._is_known:
             self.notes += (
                 f"its header declares {self._n_declared} frames, {self.n_frames_read} are there; "
                 "all are archived",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,6 +100,15 @@ class SndfileSource(SourceReader):
         self._sound.close()
         self._file.close()
 
+    def again(self, file: BinaryIO) -> SndfileSource:
+        """Return a reader of the same sound, of ``file``: this one's anew.
+
+        What was found out is not sought again, and what is compared is not compared again.
+        """
+        reader = SndfileSource(self.path, file, dataclasses.replace(self._found, digest=None))
+        reader.take_findings_of(self)
+        return reader
+
     def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
         for index, source in enumerate(self._inputs):
             if index:
@@ -136,9 +146,9 @@ class SndfileSource(SourceReader):
             if not n_read:
                 return
             n_left -= n_read
-            block = np.ascontiguousarray(buffer[:n_read].T)
             if self._found.digest is not None:
-                self._found.digest.add(block)
+                self._found.digest.add(buffer[:n_read])
+            block = np.ascontiguousarray(buffer[:n_read].T)
             yield block if len(block) == self.facts.channels else block.repeat(2, axis=0)
 
     def _open_next(self, source: DecoderFile) -> None:

@@ -5,9 +5,11 @@ import struct
 
 import numpy as np
 import pytest
+import soundfile
 
 from earzip.errors import SourceError
 from earzip.formats.audio.proof import WRONG_MD5, SampleDigest
+from earzip.formats.audio.source import open_source, reopen_source
 from tests.formats.audio.audio_files import (
     encode,
     music,
@@ -91,7 +93,7 @@ def test_a_digest_is_that_of_the_bytes(bits, n_promised):
         digest = SampleDigest(expected, bits, n_promised)
         for start in (0, 1_000, 6_500):
             end = {0: 1_000, 1_000: 6_500}.get(start)
-            digest.add(np.float32(whole[start:end].T / 2.0 ** (bits - 1)))
+            digest.add(np.float32(whole[start:end] / 2.0 ** (bits - 1)))
         assert digest.verdict == verdict
 
 
@@ -183,6 +185,23 @@ def test_the_checksums_of_layer_2_are_compared(tmp_path, kind, rate):
     assert (source.checksums, source.notes) == ("right", ())
     _, source = read_source(frames_with_a_flipped_bit(path, packet_starts(path), tmp_path))
     assert source.checksums == "wrong"
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.ogg", "a.mp3"])
+def test_what_was_found_out_is_known_when_the_file_is_opened_anew(tmp_path, name):
+    path = tmp_path / name
+    soundfile.write(path, music(N_FRAMES).T, 44_100)
+    if name == "a.flac":
+        flip(path, 26)
+    path.write_bytes(b"ID3\3\0\0\0\0\0\x0a" + bytes(10) + path.read_bytes())
+    with open_source(path) as first:
+        whole = np.concatenate(list(first.blocks()), axis=1)
+        with reopen_source(first) as second:
+            again = np.concatenate(list(second.blocks()), axis=1)
+    np.testing.assert_array_equal(again, whole)
+    for fact in ("facts", "layout", "truncated", "notes", "checksums", "n_frames_read"):
+        assert getattr(second, fact) == getattr(first, fact)
+    assert first.checksums == {"a.flac": "wrong", "a.ogg": "right"}.get(name)
 
 
 def test_a_file_without_checksums_says_nothing(tmp_path):
