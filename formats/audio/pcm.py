@@ -81,7 +81,7 @@ def find_sound_chunk(file: BinaryIO, size: int) -> SoundChunk | None:
     """Return the sound chunk of a file of ``size`` bytes, None if there is none."""
     file.seek(0)
     head = file.read(40)
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return _find_in_riff(file, size)
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return _find_in_aiff(file, size)
@@ -95,9 +95,11 @@ def find_sound_chunk(file: BinaryIO, size: int) -> SoundChunk | None:
 
 
 def _find_in_riff(file: BinaryIO, size: int) -> SoundChunk | None:
-    file.seek(4)
-    riff_size = int.from_bytes(file.read(4), "little")
+    file.seek(0)
+    magic, riff_size = file.read(4), int.from_bytes(file.read(4), "little")
     mask = None
+    # BW64 is RF64 to all but metadata.
+    magics = [(0, b"RF64")] if magic == b"BW64" else []
     repairs: list[tuple[int, bytes]] = []
     for chunk, start, length in iff_chunks(file, size, "little"):
         if chunk == b"fmt ":
@@ -116,7 +118,7 @@ def _find_in_riff(file: BinaryIO, size: int) -> SoundChunk | None:
                 repairs = _repairs_of_riff(repairs, start, present)
             else:
                 repairs = []
-            return SoundChunk(start, promised, present, unfinished, mask, tuple(repairs))
+            return SoundChunk(start, promised, present, unfinished, mask, (*magics, *repairs))
     return None
 
 

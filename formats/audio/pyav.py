@@ -6,6 +6,7 @@ files and servers. Only the containers listed here are let in, and none may open
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -31,7 +32,7 @@ from earzip.formats.audio.musepack import musepack_length
 from earzip.formats.audio.proof import WRONG_MD5, SampleDigest
 from earzip.formats.audio.reader import BLOCK_FRAMES, SourceFacts, SourceReader
 from earzip.formats.audio.trimming import without_delay, without_padding
-from earzip.formats.audio.wavpack import read_wavpack
+from earzip.formats.audio.wavpack import WavPackFacts, read_wavpack
 from earzip.formats.containers.ogg import walk_ogg
 from earzip.formats.containers.spans import DecoderFile
 
@@ -66,6 +67,7 @@ _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl"
 _SLACK_S = 0.2
 # An MP4's edit list counts in the unit of the whole film, 1/1000 or 1/600 s at the coarsest.
 _EDIT_LIST_UNIT_S = 1 / 600
+_MAX_PRIMING_PACKETS = 4  # that an edit list leaves out, to skip what an encoder adds
 # FFmpeg's decoder of Speex lags by a part of a frame, the encoder by so many samples, by its frame.
 _SPEEX_LAG = 4
 _SPEEX_LOOKAHEADS = {160: 40, 320: 143, 640: 349}
@@ -110,7 +112,7 @@ class AvSource(SourceReader):
         self._digest: SampleDigest | None = None
         if (info := flac_info(self._stream)) is not None and info.md5:
             self._digest = SampleDigest(info.md5, info.format.bits, info.n_samples)
-        if self._format == "wv" and (wavpack := read_wavpack(self._file, size)):
+        if codec == "wavpack" and (wavpack := self._wavpack_facts(size)):
             notes += _left_behind(path) if wavpack.is_hybrid else ()
             lossless = not (wavpack.is_hybrid or wavpack.is_dsd)
             if lossless and wavpack.md5 and wavpack.bits in (16, 24) and not wavpack.is_float:
@@ -132,6 +134,12 @@ class AvSource(SourceReader):
             self.truncated = pages.truncated
             self.checksums = "wrong" if pages.n_damaged else "right"
 
+    def _wavpack_facts(self, size: int) -> WavPackFacts | None:
+        """Return what the blocks say; of another container, to which FFmpeg adds it, the first packet."""
+        if self._format == "wv":
+            return read_wavpack(self._file, size)
+        return read_wavpack(io.BytesIO(self._first_packet), len(self._first_packet))
+
     def _first_frame(self, path: str, *, keeps_all: bool = False) -> av.AudioFrame | None:
         """Return the first frame of the first sound stream, None if it has none.
 
@@ -152,6 +160,8 @@ class AvSource(SourceReader):
         self._frames = self._decode_frames()
         self._stop: str | None = None
         self._packets_end_s = Fraction(0)
+        self._n_packets = 0
+        self._first_packet = b""
         return next(self._frames, None)
 
     def _find_delay(self, size: int) -> tuple[int, int | None]:
@@ -176,6 +186,8 @@ class AvSource(SourceReader):
     def _decode_frames(self) -> Iterator[av.AudioFrame]:
         try:
             for packet in self._container.demux(self._stream):
+                self._first_packet = self._first_packet or bytes(packet)
+                self._n_packets += packet.size > 0
                 yield from packet.decode()
                 if packet.pts is not None and packet.duration is not None:
                     self._packets_end_s = (packet.pts + packet.duration) * packet.time_base
@@ -210,7 +222,12 @@ class AvSource(SourceReader):
         self._conclude()
 
     def _conclude(self) -> None:
-        """Set ``checksums`` once the sound was read to its end."""
+        """Say what is known once the sound was read to its end."""
+        n_left_out = self._stream.frames - self._n_packets
+        counts_packets = self._format == "mov" and not self.facts.codec.startswith("PCM_")
+        if counts_packets and not self._stop and n_left_out > _MAX_PRIMING_PACKETS:
+            left_out_s = n_left_out * self._first.samples / self.facts.sample_rate
+            self.notes += (f"its edit list leaves out {left_out_s:.1f} s of its sound",)
         if self._stream.codec_context.name in _CHECKED_CODECS:
             self.checksums = "wrong" if self._stop else "right"
         if self._digest is not None and not self._stop:

@@ -127,6 +127,15 @@ def test_chunks_after_an_odd_number_of_bytes_are_no_sound(tmp_path, odd):
     assert (got.shape[1], source.truncated, source.notes) == (5_001, None, ())
 
 
+@pytest.mark.parametrize("promised", [PROMISED, N_FRAMES])
+def test_a_bw64_is_read_as_an_rf64(tmp_path, promised):
+    path = write_wav(tmp_path / "a.rf64", music(N_FRAMES))
+    whole, _ = read_source(path)
+    got, source = read_source(patched(path, (0, b"BW64"), *promise_of_rf64(path, 4 * promised)))
+    np.testing.assert_array_equal(got, whole)
+    assert len(source.notes) == (promised != N_FRAMES)
+
+
 def flac_promise(path, n_samples):
     """The total of a FLAC's STREAMINFO, in its last 36 bits before the MD5."""
     first = path.read_bytes()[21] & 0xF0 | n_samples >> 32
@@ -196,6 +205,22 @@ def test_a_gapless_record_that_leaves_nothing_is_not_believed(tmp_path, codec, n
     got, source = read_source(with_record(path, **record))
     assert n_frames <= got.shape[1] <= n_frames + 3 * 1_024
     assert source.truncated is None
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", ["aac", "alac"])
+def test_what_an_edit_list_leaves_out_is_named_and_not_all_of_the_sound(tmp_path, codec):
+    pytest.importorskip("av")
+    wav = write_wav(tmp_path / "a.wav", music(88_200))
+    path = encode(wav, tmp_path / "a.m4a", "-c:a", codec)
+    assert read_source(path)[1].notes == ()
+    at = chunk_at(path, b"elst") + 12  # a duration in milliseconds, and where it begins
+    got, source = read_source(patched(path, (at, struct.pack(">I", 500))))
+    assert got.shape[1] == 22_050
+    assert source.notes[0].startswith("its edit list leaves out 1.")
+    got, source = read_source(patched(path, (at, struct.pack(">I", 0))))
+    assert 88_200 <= got.shape[1] <= 88_200 + 2_048
+    assert source.notes == ()
 
 
 @needs_ffmpeg

@@ -1,5 +1,8 @@
 """Files of several streams: one after the other, or side by side."""
 
+import shutil
+import struct
+
 import numpy as np
 import pytest
 
@@ -228,6 +231,30 @@ def test_what_a_decoder_adds_is_left_out(tmp_path, kind, n_more):
         assert (source.truncated, source.notes) == (None, ())
 
 
+def musepack_7_of_silence(n_frames, n_last, *, is_gapless=True):
+    """A Musepack file of version 7, for which there is no encoder: frames of 1152 silent samples."""
+    head = b"MP+\x07" + struct.pack("<I", n_frames)
+    bands_and_gains = bytes(12)
+    head += bands_and_gains + struct.pack("<I", is_gapless << 31 | n_last << 20)
+    frame = f"{8:020b}{0:08b}"  # its length in bits, and a silent band of each channel
+    bits = f"{0:08b}" + n_frames * frame
+    bits = bits.ljust(-(-len(bits) // 32) * 32 + 64, "0")
+    words = (int(bits[at : at + 32], 2) for at in range(0, len(bits), 32))
+    return head + b"".join(struct.pack("<I", word) for word in words)
+
+
+@pytest.mark.parametrize("n_last", [1, 576, 1_151])
+def test_musepack_7_has_the_length_of_its_header(tmp_path, n_last):
+    pytest.importorskip("av")
+    path = tmp_path / "a.mpc"
+    path.write_bytes(musepack_7_of_silence(60, n_last))
+    got, source = read_source(path)
+    assert got.shape == (2, 59 * 1_152 + n_last)
+    assert (source.facts.codec, source.truncated, source.notes) == ("MPC7", None, ())
+    path.write_bytes(musepack_7_of_silence(60, n_last, is_gapless=False))
+    assert read_source(path)[0].shape == (2, 60 * 1_152 - 481)  # less the decoder's delay
+
+
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
 def test_an_mp3_in_an_mp4_has_the_length_and_place_of_its_edit_list(tmp_path, stereo, name):
@@ -252,3 +279,7 @@ def test_a_hybrid_wavpack_is_lossy_and_its_correction_file_is_named(tmp_path, st
     whole = tmp_path / "whole.wv"
     run_encoder("wavpack", "-q", stereo, "-o", whole, target=-1)
     assert read_source(whole)[1].facts.lossless
+    if shutil.which("ffmpeg"):
+        for wavpack, lossless in ((path, False), (whole, True)):
+            copy = encode(wavpack, tmp_path / f"{wavpack.stem}.mka", "-c:a", "copy")
+            assert read_source(copy)[1].facts.lossless is lossless
