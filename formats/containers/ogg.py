@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 _MAGIC = b"OggS"
 _HEADER = struct.Struct("<5xB8x2I4xB")
 _HEADER_BYTES = _HEADER.size
+_TAIL_BYTES = 2 << 16  # a page takes half of it
 _BEGIN, _END = 2, 4  # flags of a page
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -45,6 +46,19 @@ def ogg_page(file: BinaryIO, position: int) -> OggPage | None:
     is_cut = len(header) < _HEADER_BYTES or len(segments) < n_segments
     end = start + sum(segments)
     return OggPage(header, segments, flags, serial, number, position, start, end, is_cut)
+
+
+def last_ogg_page(file: BinaryIO, start: int, end: int) -> int | None:
+    """Return where the last page before ``end`` ends, None if there is none in the last 128 kB."""
+    at = max(start, end - _TAIL_BYTES)
+    file.seek(at)
+    tail = file.read(end - at)
+    found = len(tail)
+    while (found := tail.rfind(_MAGIC, 0, found)) >= 0:
+        page = ogg_page(file, at + found)
+        if page and not page.is_cut and page.end <= end:
+            return page.end
+    return None
 
 
 @dataclass

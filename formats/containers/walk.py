@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,6 +13,9 @@ MAX_PARTS = 20_000  # chunks, atoms, pages or blocks visited in one file
 ASF_OBJECT_HEADER = 24
 _FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 _FILE_PROPERTIES_BYTES = ASF_OBJECT_HEADER + 80
+
+
+_IFF_ID = re.compile(rb"[\x20-\x7e]{4}")
 
 
 def synchsafe(field: bytes) -> int:
@@ -42,7 +46,27 @@ def iff_chunks(
         elif chunk == b"data" and size == 0xFFFF_FFFF and data_size is not None:
             size = data_size
         yield chunk, position + 8, size
-        position += 8 + size + size % 2
+        position += 8 + size
+        if size % 2 and position < end:
+            file.seek(position)
+            position += iff_padding(file.read(9), end - position, byteorder)
+
+
+def iff_padding(following: bytes, room: int, byteorder: Literal["little", "big"]) -> int:
+    """The size of the pad byte behind a chunk or entry of odd size: 1, or 0 where a writer forgot it.
+
+    ``following``: the nine bytes behind it, of ``room`` to the end.
+    """
+
+    def begins_chunk(at: int) -> bool:
+        size = int.from_bytes(following[at + 4 : at + 8], byteorder)
+        return (
+            bool(_IFF_ID.match(following, at))
+            and len(following) >= at + 8
+            and size <= room - at - 8
+        )
+
+    return 0 if begins_chunk(0) and not begins_chunk(1) else 1
 
 
 def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:

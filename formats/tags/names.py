@@ -155,6 +155,39 @@ MP4_TEXT_ATOMS = {
     "©wrk": "work",
     "©wrt": "composer",
 }
+# Directly in udta: of QuickTime, where the names of item lists mean the same, and of 3GPP.
+QUICKTIME_TEXTS = {
+    "albm": "album",
+    "auth": "writer",
+    "cprt": "copyright",
+    "dscp": "description",
+    "gnre": "genre",
+    "kywd": "keywords",
+    "perf": "artist",
+    "titl": "title",
+    "yrrc": "date",
+    "©aut": "writer",
+    "©cpy": "copyright",
+    "©inf": "comment",
+    "©mak": "make",
+    "©mod": "model",
+    "©prd": "producer",
+    "©prf": "performer",
+    "©src": "source",
+    "©swr": "encodedby",
+    "©trk": "tracknumber",
+    "©url": "website",
+    "©xyz": "location.iso6709",
+}
+# Keys of QuickTime metadata, less "com.apple.quicktime."; others keep their name.
+QUICKTIME_KEYS = {
+    "creationdate": "date",
+    "displayname": "title",
+    "information": "comment",
+    "software": "encodedby",
+    "track": "tracknumber",
+    "year": "date",
+}
 MP4_INTEGER_ATOMS = {
     "cpil": "compilation",
     "pcst": "podcast",
