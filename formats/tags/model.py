@@ -131,7 +131,7 @@ class BlockView(TagView):
         if not (self.fields or self.pictures or self.chapters):
             raise TagError(reason)
         self.problem = reason
-        self.raw_only.append("the rest (it is malformed)")
+        self.raw_only.append("the rest, which cannot be read,")
 
 
 @dataclass

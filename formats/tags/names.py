@@ -305,6 +305,10 @@ def free_name(name: str) -> str:
 
 
 def split_pair(value: str) -> tuple[str, str]:
-    """``("3", "12")`` of ``"3/12"``; an absent part is empty."""
+    """``("3", "12")`` of ``"3/12"``; an absent part is empty.
+
+    A value that is not just that ("3/", "3 / 12") is the first part as it stands.
+    """
     number, _, total = value.partition("/")
-    return number.strip(), total.strip()
+    exact = value in ("/".join(filter(None, (number, total))), f"/{total}")
+    return (number, total) if exact and value == value.strip() else (value, "")

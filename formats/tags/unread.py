@@ -16,7 +16,17 @@ _PADDING = (b"JUNK", b"junk", b"PAD ", b"FLLR", b"filr", b"\0\0\0\0")
 _OURS = b"earz"  # of a file that was restored by earzip
 WAV_SOUND_CHUNKS = (b"fmt ", b"data", b"fact", b"ds64", b"PEAK", b"levl", _OURS, *_PADDING)
 AIFF_SOUND_CHUNKS = (b"COMM", b"SSND", b"FVER", b"PEAK", b"CHAN", *_PADDING)
-_CAF_SOUND_CHUNKS = (b"desc", b"data", b"pakt", b"kuki", b"chan", b"free", b"peak", b"ovvw", *_PADDING)
+_CAF_SOUND_CHUNKS = (
+    b"desc",
+    b"data",
+    b"pakt",
+    b"kuki",
+    b"chan",
+    b"free",
+    b"peak",
+    b"ovvw",
+    *_PADDING,
+)
 _W64_SOUND_CHUNKS = (b"fmt ", b"data", b"fact", b"junk", b"levl", *_PADDING)
 # Tags around any file, by the kind that formats.containers.outer gives them.
 UNREAD_OUTER = {"lyrics3": "Lyrics3 tag", "id3v1+": "enhanced ID3v1 tag"}

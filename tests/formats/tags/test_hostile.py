@@ -73,9 +73,7 @@ ID3_ATTACKS = {
     "compressed picture, 2.4": lambda: id3(4, frame(b"APIC", BOMB, 4, 0x0009)),
     "compressed without length": lambda: id3(4, frame(b"APIC", BOMB[4:], 4, 0x0008)),
     "compressed in a chapter": lambda: id3(4, chapter(frame(b"APIC", BOMB, 4, 0x0009))),
-    "a million small frames": lambda: id3(3, frame(b"TIT2", b"\0a", 3) * 1_000_000),
     "a million empty frames": lambda: id3(4, frame(b"TIT2", b"") * 1_000_000),
-    "small frames, 2.2": lambda: id3_v2_2([(b"TT2", b"\0a")] * 300_000),
     "a million values": lambda: id3(4, frame(b"TPE1", b"\3" + b"a\0" * 1_000_000)),
     "a million pairs": lambda: id3(4, frame(b"TIPL", b"\3" + b"a\0" * 1_000_000)),
     "megabytes of UTF-16": lambda: id3(4, frame(b"TPE1", b"\1\xff\xfe" + b"a\0" * 8_000_000)),
@@ -89,6 +87,37 @@ ID3_ATTACKS = {
     "garbage padding": lambda: id3(4, (bytes(7) + b"\1xx\0") * 1_000_000),
     "an extended header of gigabytes": lambda: id3(3, b"\xff" * 100, 0x40),
 }
+
+
+TITLED_ATTACKS = {
+    "a million small frames": lambda: id3(3, frame(b"TIT2", b"\0a", 3) * 1_000_000),
+    "small frames, 2.2": lambda: id3_v2_2([(b"TT2", b"\0a")] * 300_000),
+    "a title among bombs": lambda: id3(
+        4, frame(b"APIC", BOMB, 4, 0x0009) + frame(b"TIT2", b"\3a") + frame(b"PCNT", bytes(4 << 20))
+    ),
+    "a title behind thousands": lambda: id3(
+        3,
+        frame(b"PRIV", b"a\0b", 3) * 19_000
+        + frame(b"TIT2", b"\0a", 3)
+        + frame(b"APIC", BOMB, 3, 0x80),
+    ),
+    "a title before a cut": lambda: id3(4, frame(b"TIT2", b"\3a") + frame(b"COMM", bytes(99)))[
+        :-50
+    ],
+    "wrong flags": lambda: id3(4, frame(b"TIT2", b"\3a"), 0x0F),
+}
+
+
+@pytest.mark.parametrize("name", TITLED_ATTACKS)
+def test_a_frame_that_cannot_be_read_does_not_cost_the_title(name):
+    tag = TITLED_ATTACKS[name]()
+    with bounded():
+        tags = tag_set(Found(blocks=[("id3v2", tag)]))
+    assert tags.fields == {"title": ["a"]}
+    (problem,) = tags.problems
+    assert problem.startswith("the ID3v2 tag is read in part: ")
+    assert tags.raw_bytes("id3v2") == [tag]
+    assert tags.raw_only["id3v2"][-1] == "the rest, which cannot be read,"
 
 
 @pytest.mark.parametrize("name", ID3_ATTACKS)
@@ -387,8 +416,9 @@ def test_damaged_blocks_come_back_byte_for_byte(samples, tmp_path):
                 assert found.raw_bytes(block.kind) == [broken]
 
 
-def test_pictures_of_a_malformed_tag_stay_in_its_raw_bytes():
+def test_pictures_beside_a_malformed_frame_are_cut_out_of_its_raw_bytes():
     tag = id3(4, frame(b"APIC", b"\0image/png\0\3x\0" + FRONT) + nested(10))
     tags = tag_set(Found(blocks=[("id3v2", tag)]))
-    assert tags.pictures == []
+    assert [picture.data for picture in tags.pictures] == [FRONT]
+    assert FRONT not in tags.raw[0].data
     assert tags.raw_bytes("id3v2") == [tag]
