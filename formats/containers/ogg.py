@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -46,6 +47,25 @@ def ogg_page(file: BinaryIO, position: int) -> OggPage | None:
     is_cut = len(header) < _HEADER_BYTES or len(segments) < n_segments
     end = start + sum(segments)
     return OggPage(header, segments, flags, serial, number, position, start, end, is_cut)
+
+
+def link_starts(file: BinaryIO, limit: int) -> Iterator[tuple[int, int]]:
+    """Yield the place of each page that begins a stream, and the number of its link; ``limit`` pages."""
+    position, link, begins = 0, -1, False
+    for _ in range(limit):
+        file.seek(position)
+        header = file.read(_HEADER_BYTES + 255)
+        if header[:4] != _MAGIC or len(header) < _HEADER_BYTES:
+            return
+        if header[5] & _BEGIN:
+            link += not begins
+            begins = True
+            yield position, link
+        else:
+            begins = False
+        n_segments = header[_HEADER_BYTES - 1]
+        segments = header[_HEADER_BYTES : _HEADER_BYTES + n_segments]
+        position += _HEADER_BYTES + n_segments + sum(segments)
 
 
 def last_ogg_page(file: BinaryIO, start: int, end: int) -> int | None:

@@ -44,6 +44,7 @@ KINDS = {
     "riff-bext": ("riff-bext", "Broadcast WAV chunk"),
     "aiff-text": ("aiff", "AIFF text chunks"),
     "asf-objects": ("asf", "ASF tag"),
+    "lyrics3": ("lyrics3", "Lyrics3 tag"),
 }
 FAMILIES = ("none", *dict.fromkeys(family for family, _ in KINDS.values()))
 

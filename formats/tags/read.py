@@ -16,6 +16,7 @@ from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags.bext import parse_bext
 from earzip.formats.tags.flac import find_flac_tags, parse_cuesheet
 from earzip.formats.tags.id3 import parse_id3v1, parse_id3v2
+from earzip.formats.tags.lyrics3 import parse_lyrics3
 from earzip.formats.tags.merge import Merger
 from earzip.formats.tags.model import (
     BlockView,
@@ -55,6 +56,7 @@ PARSERS: dict[str, Callable[[bytes], BlockView]] = {
     "flac-picture": _parse_flac_picture,
     "id3v1": parse_id3v1,
     "id3v2": parse_id3v2,
+    "lyrics3": parse_lyrics3,
     "mp4-chpl": parse_mp4_chapters,
     "mp4-ilst": parse_mp4_items,
     "mp4-keys": parse_mp4_keys,

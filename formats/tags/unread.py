@@ -29,7 +29,7 @@ _CAF_SOUND_CHUNKS = (
 )
 _W64_SOUND_CHUNKS = (b"fmt ", b"data", b"fact", b"junk", b"levl", *_PADDING)
 # Tags around any file, by the kind that formats.containers.outer gives them.
-UNREAD_OUTER = {"lyrics3": "Lyrics3 tag", "id3v1+": "enhanced ID3v1 tag"}
+UNREAD_OUTER = {"id3v1+": "enhanced ID3v1 tag"}
 # Containers by their first bytes.
 UNREAD_CONTAINERS = {b"\x1aE\xdf\xa3": "Matroska", b".snd": "AU", b"caff": "CAF", b"riff": "W64"}
 _MAX_ANNOTATION = 1 << 16
@@ -58,6 +58,13 @@ def note_unread(file: BinaryIO, head: bytes, found: Found) -> None:
         if any(chunk in _W64_TAGS for chunk in chunks):
             found.problems.append("tags and markers of the W64 file are not archived")
         note_chunks(found, [chunk for chunk in chunks if chunk not in _W64_TAGS])
+
+
+def note_blocks(found: Found, names: list[str]) -> None:
+    """Name metadata blocks of FLAC that are not archived, each once."""
+    if names:
+        listed = ", ".join(list(dict.fromkeys(names))[:_MAX_NAMED])
+        found.problems.append(f"these metadata blocks were not archived: {listed}")
 
 
 def note_chunks(found: Found, chunks: list[bytes]) -> None:

@@ -197,6 +197,7 @@ MALFORMED = {
     "mp4-chpl": [bytes(8) + b"\xff", bytes(8) + b"\2" + bytes(8) + b"\xff"],
     "asf-objects": [b"x", bytes(24), bytes(16) + b"\xff" * 8],
     "riff-info": [b"", b"INFOINAM\xff\xff\xff\xff", b"INFX"],
+    "lyrics3": [b"", b"LYRICSBEGIN", b"LYRICSBEGINLYR99999a000020LYRICS200"],
     "riff-bext": [b"", b"abcd", bytes(601)],
     "aiff-text": [
         b"NAME\xff\xff\xff\xff",
