@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 _MAGIC = b"OggS"
 _HEADER = struct.Struct("<5xB8x2I4xB")
 _HEADER_BYTES = _HEADER.size
+_TAIL_BYTES = 2 << 16  # a page takes half of it
 _BEGIN, _END = 2, 4  # flags of a page
 _CODEC_BYTES = 8
 _SOUND = (b"\x01vorbis", b"OpusHead", b"Speex   ", b"\x7fFLAC", b"fLaC", b"PCM     ")
@@ -48,6 +50,38 @@ def ogg_page(file: BinaryIO, position: int) -> OggPage | None:
     is_cut = len(header) < _HEADER_BYTES or len(segments) < n_segments
     end = start + sum(segments)
     return OggPage(header, segments, flags, serial, number, position, start, end, is_cut)
+
+
+def link_starts(file: BinaryIO, limit: int) -> Iterator[tuple[int, int]]:
+    """Yield the place of each page that begins a stream, and the number of its link; ``limit`` pages."""
+    position, link, begins = 0, -1, False
+    for _ in range(limit):
+        file.seek(position)
+        header = file.read(_HEADER_BYTES + 255)
+        if header[:4] != _MAGIC or len(header) < _HEADER_BYTES:
+            return
+        if header[5] & _BEGIN:
+            link += not begins
+            begins = True
+            yield position, link
+        else:
+            begins = False
+        n_segments = header[_HEADER_BYTES - 1]
+        segments = header[_HEADER_BYTES : _HEADER_BYTES + n_segments]
+        position += _HEADER_BYTES + n_segments + sum(segments)
+
+
+def last_ogg_page(file: BinaryIO, start: int, end: int) -> int | None:
+    """Return where the last page before ``end`` ends, None if there is none in the last 128 kB."""
+    at = max(start, end - _TAIL_BYTES)
+    file.seek(at)
+    tail = file.read(end - at)
+    found = len(tail)
+    while (found := tail.rfind(_MAGIC, 0, found)) >= 0:
+        page = ogg_page(file, at + found)
+        if page and not page.is_cut and page.end <= end:
+            return page.end
+    return None
 
 
 @dataclass

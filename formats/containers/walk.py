@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,6 +13,7 @@ MAX_PARTS = 20_000  # chunks, atoms, pages or blocks visited in one file
 ASF_OBJECT_HEADER = 24
 _FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 _FILE_PROPERTIES_BYTES = ASF_OBJECT_HEADER + 80
+_IFF_ID = re.compile(rb"[\x20-\x7e]{4}")
 
 
 def synchsafe(field: bytes) -> int:
@@ -44,28 +46,31 @@ def iff_chunks(
             size = data_size
         yield chunk, position + 8, size
         position += 8 + size
-        if size % 2 and not _is_unpadded(file, position, end, byteorder):
-            position += 1
+        if size % 2 and position < end:
+            file.seek(position)
+            position += iff_padding(file.read(9), end - position, byteorder)
+
+
+def iff_padding(following: bytes, room: int, byteorder: Literal["little", "big"]) -> int:
+    """The size of the pad byte behind a chunk or entry of odd size: 1, or 0 where a writer forgot it.
+
+    ``following``: the nine bytes behind it, of ``room`` to the end.
+    """
+    begins = [_is_chunk_header(following[at : at + 8], room - at, byteorder) for at in (0, 1)]
+    return 0 if begins == [True, False] else 1
 
 
 def is_chunk(file: BinaryIO, position: int, end: int, byteorder: Literal["little", "big"]) -> bool:
-    """Return whether a chunk may begin at ``position``: its id is text, and its size fits."""
+    """Return whether a chunk may begin at ``position``."""
     file.seek(position)
-    header = file.read(8)
-    return (
-        len(header) == 8
-        and all(0x20 <= byte < 0x7F for byte in header[:4])
-        and int.from_bytes(header[4:], byteorder) <= end - position - 8
-    )
+    return _is_chunk_header(file.read(8), end - position, byteorder)
 
 
-def _is_unpadded(
-    file: BinaryIO, position: int, end: int, byteorder: Literal["little", "big"]
-) -> bool:
-    """Return whether a chunk follows one of an odd size at once, and none after the byte that is due."""
-    return is_chunk(file, position, end, byteorder) and not is_chunk(
-        file, position + 1, end, byteorder
-    )
+def _is_chunk_header(header: bytes, room: int, byteorder: Literal["little", "big"]) -> bool:
+    """Return whether the id of ``header`` is text, and its chunk fits into ``room`` bytes with it."""
+    if len(header) < 8 or not _IFF_ID.match(header):
+        return False
+    return int.from_bytes(header[4:], byteorder) <= room - 8
 
 
 def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:
