@@ -16,7 +16,6 @@ from earzip.errors import SourceError
 from earzip.formats.audio.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
 from earzip.formats.audio.flac import MAGIC, find_flac_stream
 from earzip.formats.audio.mpeg import find_mpeg_streams
-from earzip.formats.audio.pcm import find_sound_chunk
 from earzip.formats.audio.proof import WRONG_MD5, SampleDigest
 from earzip.formats.audio.reader import (
     BLOCK_FRAMES,
@@ -26,6 +25,7 @@ from earzip.formats.audio.reader import (
     only_first_of,
 )
 from earzip.formats.containers.ogg import walk_ogg
+from earzip.formats.containers.sound_chunk import find_sound_chunk
 from earzip.formats.containers.spans import DecoderFile, Span
 from earzip.formats.containers.walk import flac_blocks
 

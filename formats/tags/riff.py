@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from earzip.errors import TagError
+from earzip.formats.containers.sound_chunk import find_sound_chunk
 from earzip.formats.containers.walk import iff_chunks, iff_padding
 from earzip.formats.tags.model import MAX_ENTRIES, BlockView, Found
 from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
@@ -29,7 +30,12 @@ def find_wav_tags(file: BinaryIO) -> Found:
     blocks: list[tuple[str, int, int]] = []
     others = []
     end = _end(file)
+    has_sound = False
     for chunk, start, size in iff_chunks(file, end, "little"):
+        if chunk == b"data" and not has_sound:  # else crafted files would keep this busy
+            has_sound = True
+            if _is_followed_by_samples(file, start, end):
+                break
         list_type = _list_type(file, start, size) if chunk == b"LIST" else b""
         if chunk in _ID3_IDS:
             blocks.append(("id3v2", start, size))
@@ -45,6 +51,12 @@ def find_wav_tags(file: BinaryIO) -> Found:
         found.take(file, kind, start, size)
     note_chunks(found, others)
     return found
+
+
+def _is_followed_by_samples(file: BinaryIO, start: int, end: int) -> bool:
+    """Whether no chunks but samples follow the sound chunk at ``start``, which says too small a size."""
+    sound = find_sound_chunk(file, end)
+    return sound is not None and sound.start == start and sound.goes_on
 
 
 def note_rest_of_file(found: Found, start: int, end: int) -> None:
@@ -64,7 +76,12 @@ def find_aiff_tags(file: BinaryIO) -> Found:
     texts: list[tuple[bytes, int, int]] = []
     others = []
     end = _end(file)
+    has_sound = False
     for chunk, start, size in iff_chunks(file, end, "big"):
+        if chunk == b"SSND" and not has_sound:  # else crafted files would keep this busy
+            has_sound = True
+            if _is_followed_by_samples(file, start, end):
+                break
         if chunk in _ID3_IDS:
             id3.append((start, size))
         elif chunk == _COMMENTS or chunk.decode("latin-1") in AIFF_TEXT_IDS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from earzip.formats.containers.sound_chunk import find_sound_chunk
 from earzip.formats.containers.walk import MAX_PARTS
 from earzip.formats.tags.model import Found
 
@@ -84,8 +85,11 @@ def _chunk_name(chunk: bytes) -> str:
 def _caf_chunks(file: BinaryIO) -> Iterator[bytes]:
     """The type of each whole chunk of a CAF file, at most MAX_PARTS."""
     end = file.seek(0, 2)
+    sound = find_sound_chunk(file, end)
     position = 8
     for _ in range(MAX_PARTS):
+        if sound and sound.goes_on and position + 12 == sound.start:
+            return
         file.seek(position)
         header = file.read(12)
         size = int.from_bytes(header[4:], "big", signed=True)
@@ -97,8 +101,11 @@ def _caf_chunks(file: BinaryIO) -> Iterator[bytes]:
 
 def _w64_chunks(file: BinaryIO) -> Iterator[bytes]:
     """The first four bytes of the GUID of each chunk of a W64 file, at most MAX_PARTS."""
+    sound = find_sound_chunk(file, file.seek(0, 2))
     position = 40
     for _ in range(MAX_PARTS):
+        if sound and sound.goes_on and position + 24 == sound.start:
+            return
         file.seek(position)
         header = file.read(24)
         size = int.from_bytes(header[16:], "little")  # header included

@@ -27,6 +27,10 @@ _EXTENSIBLE = 0xFFFE
 # What may stand after the sound and is none: tags, and zeros up to the end of a disk's cluster.
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"LYRICS200")
 _MAX_PADDING = 1 << 16
+# Chunks that stand behind the sound: where one is cut, its size does not fit.
+_CHUNK_IDS = (b"LIST", b"ID3 ", b"id3 ", b"bext", b"fact", b"cue ", b"smpl", b"inst", b"JUNK", b"iXML",
+              b"_PMX", b"axml", b"acid", b"DISP", b"PEAK", b"NAME", b"AUTH", b"(c) ", b"ANNO", b"COMT",
+              b"MARK", b"INST", b"MIDI", b"APPL", b"AESD", b"SAUR", b"CHAN")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,14 @@ class SoundChunk:
         return None
 
     @property
+    def goes_on(self) -> bool:
+        """Whether its samples go on, to the end of the file, behind where its header says they end."""
+        return self.unfinished or (self.promised is not None and self.present > self.promised)
+
+    @property
     def surplus(self) -> str | None:
         """What the header does not promise, or None."""
-        if self.unfinished or self.promised is None or self.present <= self.promised:
+        if self.unfinished or not self.goes_on:
             return None
         return (
             f"its header promises {self.promised} bytes of sound, {self.present} are there; "
@@ -250,7 +259,7 @@ def _goes_on(
     rest = file.read(_MAX_PADDING + 1).lstrip(b"\0")
     if not rest and size - position <= _MAX_PADDING:
         return False
-    return not rest.startswith(_TAGS)
+    return not rest.startswith((*_TAGS, *_CHUNK_IDS))
 
 
 def _channel_mask(fmt: bytes) -> int | None:
