@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from earzip.formats.geometry import clock
-from earzip.results import FileRecord, FileStatus, Report
+from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, Report
 
 Describe = Callable[[FileRecord], Iterator[str]]
 """Gives the lines that stand indented under a record's own."""
@@ -209,6 +209,10 @@ def _note(figures: Mapping[str, object]) -> str:
 
 def _summary(report: Report) -> str:
     counts = [f"{report.counts[s]} {_STATUS_WORDS[s]}" for s in FileStatus if report.counts[s]]
+    if report.n_unread_sound:
+        skipped = f"{report.counts[FileStatus.SKIPPED]} {_STATUS_WORDS[FileStatus.SKIPPED]}"
+        told = f"{skipped} ({report.n_unread_sound} of them {UNREAD_SOUND})"
+        counts[counts.index(skipped)] = told
     parts = [", ".join(counts) or "nothing to do"]
     totals = report.totals
     if totals["duration_s"]:

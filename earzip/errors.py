@@ -55,6 +55,10 @@ class SourceError(EarzipError):
     exit_code = ExitCode.SOME_FAILED
 
 
+class NoSoundError(SourceError):
+    """A file of a kind that can hold sound, such as a film, holds none."""
+
+
 class BelowFloorError(EarzipError):
     """The decoded track is below the requested quality floor."""
 

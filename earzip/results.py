@@ -18,6 +18,9 @@ TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes", "exa
 AVERAGED = ("measures", "perceptual", "loudness")
 """Figures of records, themselves numbers by name, that a report gives the means of."""
 
+UNREAD_SOUND = "sound that earzip does not read"
+"""Why a file is skipped that is sound by its name, of a format that earzip has no decoder for."""
+
 _SEVERITY = (
     ExitCode.FATAL,
     ExitCode.STOPPED,
@@ -122,6 +125,8 @@ class Report:
     n_warnings: int = 0
     n_below_floor: int = 0
     """Files that do not reach the floor of a check and have an archive all the same."""
+    n_unread_sound: int = 0
+    """Skipped files that are `UNREAD_SOUND`."""
     n_undone: int = 0
     """Planned files that were not started, or were abandoned."""
     stopped: bool = False
@@ -143,6 +148,8 @@ class Report:
         self.counts[record.status] += 1
         self.n_warnings += len(record.warnings)
         self.n_below_floor += bool(record.figures.get("below_floor"))
+        is_skipped = record.status is FileStatus.SKIPPED
+        self.n_unread_sound += is_skipped and record.message == UNREAD_SOUND
         if record.exit_code:
             self.problems.append(record)
         for name in TOTALLED:
@@ -199,6 +206,7 @@ class Report:
             "coded_s": self.coded_s,
             "warnings": self.n_warnings,
             "below_floor": self.n_below_floor,
+            "unread_sound": self.n_unread_sound,
             "undone": self.n_undone,
             "processes": self.n_processes,
             "elapsed_s": round(self.elapsed_s, 3),
@@ -226,6 +234,8 @@ class CompressResult:
     """The measures below the requested floor, in a few words each."""
     truncated: str | None = None
     """Why the source is taken to be cut short; it was archived as far as it decodes."""
+    source_checksums: Literal["right", "wrong"] | None = None
+    """Whether the checksums in the source fit its sound; None if it has none, or was not read."""
     warnings: tuple[str, ...] = ()
 
     @property

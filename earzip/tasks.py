@@ -15,17 +15,27 @@ from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
+from earzip.errors import NoSoundError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
+    FILM_EXTENSIONS,
     archive_name,
     is_archive_name,
+    is_unread_sound_name,
     name_without_archive_suffix,
     restored_name,
 )
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model, verify_model
 from earzip.options import CompressOptions, Container, RestoreOptions
-from earzip.results import CompressResult, FileRecord, FileStatus, Progress, RestoreResult
+from earzip.results import (
+    UNREAD_SOUND,
+    CompressResult,
+    FileRecord,
+    FileStatus,
+    Progress,
+    RestoreResult,
+)
 from earzip.runtime import Placement
 
 if TYPE_CHECKING:
@@ -71,14 +81,19 @@ class CompressTask:
         from earzip.transcode.compress import compress_file  # noqa: PLC0415
 
         assert job.target is not None
-        result = compress_file(
-            job.source,
-            job.target,
-            self.options,
-            codecs=codecs,
-            source_name=job.source_name,
-            on_progress=on_progress,
-        )
+        try:
+            result = compress_file(
+                job.source,
+                job.target,
+                self.options,
+                codecs=codecs,
+                source_name=job.source_name,
+                on_progress=on_progress,
+            )
+        except NoSoundError as error:
+            if job.source.suffix.lower() not in FILM_EXTENSIONS:
+                raise
+            return FileRecord(FileStatus.SKIPPED, job.source, None, error.message)
         return _compress_record(result)
 
     @cached_property
@@ -262,6 +277,7 @@ def _compress_record(result: CompressResult) -> FileRecord:
             "exact_bytes": result.exact_bytes,
             "kbps": round(result.kbps, 3),
             "truncated": result.truncated,
+            "source_checksums": result.source_checksums,
             "measures": result.measures,
             "below_floor": list(result.below_floor),
         },
@@ -312,8 +328,15 @@ def sources_to_compress() -> Selection:
         takes=lambda name: Path(name).suffix.lower() in AUDIO_EXTENSIONS,
         otherwise="not sound",
         target_name=lambda path: archive_name(path.name),
-        refuses=lambda name: "already an archive" if is_archive_name(name) else None,
+        refuses=_why_not_compressed,
     )
+
+
+def _why_not_compressed(name: str) -> str | None:
+    """Return why a file of that name is no source, None if it may be one."""
+    if is_archive_name(name):
+        return "already an archive"
+    return UNREAD_SOUND if is_unread_sound_name(name) else None
 
 
 def archives_to_restore(container: Container | None = "flac") -> Selection:

@@ -10,13 +10,20 @@ ARCHIVE_SUFFIX = ".earz"
 # Those that only PyAV reads too, also without it: such files are reported, not skipped.
 # fmt: off
 SNDFILE_EXTENSIONS = frozenset({
-    ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg",
-    ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
+    ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".fla", ".flac", ".mp1", ".mp2", ".mp3", ".mpa",
+    ".mpga", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav", ".wave",
 })
-_AV_EXTENSIONS = frozenset({
-    ".aac", ".ac3", ".ape", ".m4a", ".m4b", ".mka", ".mpc", ".tak", ".tta", ".wma", ".wv",
+FILM_EXTENSIONS = frozenset({".3ga", ".asf", ".mp4", ".ogx", ".webm"})
+"""Those of files that may hold pictures, and no sound at all."""
+_AV_EXTENSIONS = FILM_EXTENSIONS | frozenset({
+    ".aac", ".ac3", ".adts", ".ape", ".eac3", ".ec3", ".m4a", ".m4b", ".m4r", ".mka", ".mp+", ".mpc",
+    ".mpp", ".spx", ".tak", ".tta", ".weba", ".wma", ".wv",
 })
 AUDIO_EXTENSIONS = SNDFILE_EXTENSIONS | _AV_EXTENSIONS
+_UNREAD_EXTENSIONS = frozenset({
+    ".aa", ".aax", ".amr", ".at3", ".dff", ".dsf", ".dts", ".la", ".mlp", ".ofr", ".ofs", ".oma",
+    ".qcp", ".ra", ".shn", ".thd", ".vqf", ".wsd",
+})
 # fmt: on
 # Of the containers in headers; other extensions are called like their containers.
 _CONTAINER_SUFFIXES = {
@@ -30,14 +37,29 @@ _CONTAINER_SUFFIXES = {
 }
 # The usual one of the extensions that files of a kind have.
 _USUAL = {
+    ".3ga": ".m4a",
+    ".adts": ".aac",
     ".aif": ".aiff",
     ".aifc": ".aiff",
+    ".asf": ".wma",
     ".bwf": ".wav",
+    ".eac3": ".ac3",
+    ".ec3": ".ac3",
+    ".fla": ".flac",
     ".m4b": ".m4a",
+    ".m4r": ".m4a",
+    ".mp+": ".mpc",
+    ".mp4": ".m4a",
+    ".mpga": ".mp3",
+    ".mpp": ".mpc",
     ".oga": ".ogg",
+    ".ogx": ".ogg",
     ".opus": ".ogg",
     ".rf64": ".wav",
+    ".spx": ".ogg",
     ".wave": ".wav",
+    ".weba": ".mka",
+    ".webm": ".mka",
 }
 
 
@@ -82,6 +104,11 @@ def restored_name(archive: str, container: str) -> str:
     """
     name = name_without_archive_suffix(archive)
     return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
+
+
+def is_unread_sound_name(name: str) -> bool:
+    """Return whether sound files that earzip does not read, such as DSD, are called so."""
+    return PurePath(name).suffix.lower() in _UNREAD_EXTENSIONS
 
 
 def portable_name(path: str | os.PathLike[str]) -> str:

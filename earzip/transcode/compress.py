@@ -30,7 +30,7 @@ from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import look_again, make_folder, private_as
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.resample import stereo_44k
-from earzip.formats.audio.source import open_source
+from earzip.formats.audio.source import open_source, reopen_source
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import portable_name
 from earzip.formats.tags.model import TagSet
@@ -240,7 +240,7 @@ class _Encoding:
                     exact=exact,
                 )
 
-            with open_source(self.source) as reader:
+            with reopen_source(first_pass) as reader:
                 segments: Iterable[Latents]
                 segments = encoder.encode(stereo_44k(reader), gain_db, self._report)
                 spool: LatentSpool | None = None
@@ -264,14 +264,15 @@ class _Encoding:
                     return code(spool, better) if spool and better else None
 
                 header, sizes = check.finish(writer, header, write, code_better)
-            warnings += [*reader.notes, *_layout_warnings(reader), *_origin_warnings(self.source)]
+            warnings += [*reader.notes, *_sound_warnings(reader), *_origin_warnings(self.source)]
             if self.piped_name is None:
                 warnings += _time_warnings(before)
             _require_unchanged(self.source, before)  # after the last byte of it was read
             writer.commit(header.source.mtime_ns)
-        return result_of(
+        result = result_of(
             "written", self.source, self.target, header, sizes, self.options, tuple(warnings)
         )
+        return dataclasses.replace(result, source_checksums=reader.checksums)
 
     def _level_db(self, reader: SourceReader) -> float:
         """Return the level of the whole track; the first of two passes over it."""
@@ -349,7 +350,9 @@ class _Encoding:
             self.on_progress(n_samples / SAMPLE_RATE)
 
 
-def _layout_warnings(reader: SourceReader) -> list[str]:
+def _sound_warnings(reader: SourceReader) -> list[str]:
+    if not reader.n_frames_read:
+        return ["it has no samples; the archive is empty"]
     if reader.facts.channels <= 2:
         return []
     return [f"{reader.facts.channels} channels were mixed down to stereo ({reader.downmix})"]

@@ -23,7 +23,7 @@ from earzip.models.pool import CodecPool
 from earzip.options import RestoreOptions
 from earzip.results import Progress, RestoreResult
 from earzip.transcode.restore_plan import RestorePlan, plan_restore
-from earzip.transcode.saved_tags import SavedTags, read_saved_tags
+from earzip.transcode.saved_tags import SavedTags, read_saved_tags, tags_of_range
 from earzip.transcode.sound import CodedSound, ExactSound, codec_of
 from earzip.transcode.source_file import (
     is_source_file_wanted,
@@ -200,7 +200,8 @@ class _Restoration:
             lost = decoded.lost if decoded else {}
             whole = not (lost or lost_exact or saved.is_damaged or self.reader.wrong_length)
             write_provenance(temporary, self.plan.digest(self.reader, whole=whole))
-            losses = write_tags(temporary, saved.tags) if saved.tags is not None else []
+            tags, losses = tags_of_range(saved.tags, plan, header)
+            losses += write_tags(temporary, tags) if tags is not None else []
             set_mtime(temporary, header.source.mtime_ns, self.target)
         return RestoreResult(
             status="written",

@@ -6,9 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from earzip.errors import DamagedArchiveError, TagError
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.raw import RawBlock
+from earzip.formats.tags.timed import cut_tags
+from earzip.transcode.restore_plan import RestorePlan
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,18 @@ def read_saved_tags(reader: ArchiveReader, *, keep_going: bool) -> SavedTags:
             raise
         raise DamagedArchiveError(f"tags are not valid: {error.message}", reader.path) from error
     return SavedTags(_without_pictures(tags, lost.keys()), tuple(lost), tuple(lost.values()))
+
+
+def tags_of_range(
+    tags: TagSet | None, plan: RestorePlan, header: Header
+) -> tuple[TagSet | None, list[str]]:
+    """Return the tags of what ``plan`` writes, and sentences about what lies outside its range."""
+    at_coded_rate = plan.position_rate == header.geometry.sample_rate
+    n_all = header.n_samples if at_coded_rate else header.source.n_frames
+    if tags is None or (plan.start == 0 and plan.end >= n_all):
+        return tags, []
+    start_ms, end_ms = (round(at * 1000 / plan.position_rate) for at in (plan.start, plan.end))
+    return cut_tags(tags, start_ms, end_ms)
 
 
 def _read_pictures(

@@ -5,6 +5,8 @@ frames, and libsndfile then reads that much and no more: a file that begins loud
 loses most of its sound. Where a Xing header promises less than the file holds (joined files) the
 rest is lost too. So the frames are counted here, and the decoder is handed a header that tells the
 truth. The same count shows a file that was cut.
+
+Where mono follows stereo, as in joined files, libsndfile stops; so each stretch is a stream of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from earzip.errors import SourceError
+from earzip.formats.audio.mpeg_crc import checksum_is_right, has_checksum
 from earzip.formats.containers.outer import id3v2_size
 from earzip.formats.containers.spans import Span
 
@@ -43,20 +46,28 @@ class FrameHeader:
     length: int
     n_samples: int
     side_info: int
+    kbps: int
+    is_mono: bool
+
+    @property
+    def layer_number(self) -> int:
+        """The layer, 1 to 3."""
+        return 4 - self.layer
 
     def continues(self, other: FrameHeader) -> bool:
-        """Whether both can be frames of one stream (mono and stereo may alternate)."""
+        """Whether both can be frames of one file (mono and stereo may alternate)."""
         mine = (self.version, self.layer, self.sample_rate)
         return mine == (other.version, other.layer, other.sample_rate)
 
 
 @dataclass
 class MpegStream:
-    """The sound of an MPEG audio file.
+    """A stretch of an MPEG audio file that is all stereo, or all mono; most files are one.
 
     ``spans`` are the (offset, length) of runs of whole frames, the Xing frame left out.
     ``promised`` is the Xing header's count of frames, ``cut_bytes`` the size of an incomplete last
-    frame, ``skipped_bytes`` what lies between frames and is no tag.
+    frame, ``skipped_bytes`` what lies between frames and is no tag. ``n_following`` counts the frames of
+    the stretches after this one.
     """
 
     first_header: FrameHeader
@@ -67,17 +78,27 @@ class MpegStream:
     n_frames: int = 0
     cut_bytes: int = 0
     skipped_bytes: int = 0
+    longest: int = 0
+    n_following: int = 0
+    n_with_checksum: int = 0
+    n_wrong_checksums: int = 0
     spans: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def n_channels(self) -> int:
+        """1 or 2."""
+        return 1 if self.first_header.is_mono else 2
 
     @property
     def truncated(self) -> str | None:
         """Why the file holds less than it should, or None."""
         if self.promised is not None:
             # Some encoders count the Xing frame itself: one frame less, ended cleanly, is whole.
-            missing = self.promised - self.n_frames
+            there = self.n_frames + self.n_following
+            missing = self.promised - there
             if missing > 1 or (missing == 1 and self.cut_bytes):
                 return (
-                    f"its Xing header promises {self.promised} frames, {self.n_frames} whole "
+                    f"its Xing header promises {self.promised} frames, {there} whole "
                     f"frames are there"
                 )
             return None
@@ -86,6 +107,16 @@ class MpegStream:
         if self.skipped_bytes:
             return f"{self.skipped_bytes} bytes between its frames are not MPEG audio"
         return None
+
+    @property
+    def surplus(self) -> str | None:
+        """What the Xing header leaves out, or None; some encoders count one frame less."""
+        there = self.n_frames + self.n_following
+        if self.promised is None or there - self.promised <= 1:
+            return None
+        return (
+            f"its Xing header promises {self.promised} frames, {there} are there; all are archived"
+        )
 
     @property
     def n_samples_without_xing(self) -> int | None:
@@ -99,29 +130,58 @@ class MpegStream:
     def decoder_input(self) -> list[Span]:
         """Return the input for a decoder: a true Xing header, whole frames, nothing else."""
         if self.info is not None and self.promised == self.n_frames:
-            header = self.info
+            header = self._believable_info(self.info)
         elif self.info is not None and self.promised is not None:
             header = self._corrected_info(self.info)
         elif self.first_header.layer == _LAYER_3:
             header = self._new_info()
         else:  # Xing headers are of layer III alone; layers I and II have a constant rate
             header = b""
-        return [header, *self.spans]
+        return [header, *self.spans, *self._ballast()]
+
+    def _ballast(self) -> list[Span]:
+        """Return frames to follow the last one, so that no decoder expects too few.
+
+        Without a Xing header libsndfile reads as many samples as the first frames let it expect of so
+        many bytes; `n_samples_without_xing` of them are wanted.
+        """
+        n_bytes = sum(length for _, length in self.spans)
+        if self.n_samples_without_xing is None or not n_bytes:
+            return []
+        n_repeats = (self.longest + 4) * self.n_frames // n_bytes
+        return [*self.spans] * n_repeats
 
     def _corrected_info(self, info: bytes) -> bytes:
-        frame = bytearray(info)
+        frame = bytearray(self._believable_info(info))
         at = self.info_at + 4
         (flags,) = struct.unpack_from(">I", frame, at)
         struct.pack_into(">I", frame, at + 4, self.n_frames)
-        at += 8
-        if flags & 2 and at + 4 <= len(frame):
-            struct.pack_into(">I", frame, at, len(frame) + sum(length for _, length in self.spans))
-        at += 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
+        if flags & 2 and at + 12 <= len(frame):
+            n_bytes = len(frame) + sum(length for _, length in self.spans)
+            struct.pack_into(">I", frame, at + 8, n_bytes)
         # LAME's end padding belongs to a last frame that is not the last one, or is not there.
-        if at + 24 <= len(frame):
-            frame[at + 22] &= 0xF0
-            frame[at + 23] = 0
+        at = self._gapless_at
+        if at + 3 <= len(frame):
+            frame[at + 1] &= 0xF0
+            frame[at + 2] = 0
         return bytes(frame)
+
+    def _believable_info(self, info: bytes) -> bytes:
+        """Return the Xing frame, without LAME's delay and padding if they leave nothing of the sound."""
+        at = self._gapless_at
+        record = int.from_bytes(info[at : at + 3], "big")
+        delay, padding = record >> 12, record & 0xFFF
+        if delay + padding < self.n_frames * self.first_header.n_samples:
+            return info
+        return info[:at] + bytes(3) + info[at + 3 :]
+
+    @property
+    def _gapless_at(self) -> int:
+        """Where in the Xing frame LAME has the delay and the padding, 12 bits each."""
+        assert self.info is not None
+        (flags,) = struct.unpack_from(">I", self.info, self.info_at + 4)
+        n_optional = 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
+        return self.info_at + 12 + n_optional + 21
 
     def _new_info(self) -> bytes:
         first = bytearray(self.first_bytes)
@@ -157,26 +217,30 @@ def parse_header(head: bytes) -> FrameHeader | None:
     side_info = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}[
         version == _MPEG_1, mono
     ]
-    return FrameHeader(version, layer, sample_rate, length, n_samples, side_info)
+    return FrameHeader(version, layer, sample_rate, length, n_samples, side_info, kbps, mono)
 
 
-def find_mpeg_stream(file: BinaryIO, size: int) -> MpegStream | None:
-    """Return the MPEG audio stream of a file of ``size`` bytes without tags, None if there is none.
+def find_mpeg_streams(file: BinaryIO, size: int, start: int = 0) -> list[MpegStream]:
+    """Return the stretches of MPEG audio from ``start`` to ``size`` of a file, none if it has none.
 
     SourceError if its sample rate or layer changes on the way.
     """
-    start = _first_frame(file, size)
-    if start is None:
-        return None
-    file.seek(start)
-    first_bytes = file.read(4)
-    header = parse_header(first_bytes)
-    assert header is not None
-    stream = MpegStream(header, first_bytes, None)
-    file.seek(start)
-    _take_info(stream, file.read(header.length))
-    _walk(file, stream, start + (header.length if stream.info is not None else 0), size)
-    return stream
+    position = _first_frame(file, start, size)
+    streams: list[MpegStream] = []
+    while position is not None:
+        file.seek(position)
+        first_bytes = file.read(4)
+        header = parse_header(first_bytes)
+        assert header is not None
+        stream = MpegStream(header, first_bytes, None)
+        file.seek(position)
+        _take_info(stream, file.read(header.length))
+        position += header.length if stream.info is not None else 0
+        position = _walk(file, stream, position, size)
+        streams.append(stream)
+    for index, stream in enumerate(streams):
+        stream.n_following = sum(later.n_frames for later in streams[index + 1 :])
+    return streams
 
 
 def _take_info(stream: MpegStream, frame: bytes) -> None:
@@ -193,36 +257,62 @@ def _take_info(stream: MpegStream, frame: bytes) -> None:
         stream.info_at = 36
 
 
-def _walk(file: BinaryIO, stream: MpegStream, position: int, end: int) -> None:
-    """Follow the frames from ``position``, noting runs, junk and an incomplete last frame."""
-    known: dict[bytes, int] = {}  # length by header; parsing each of a million is slow
+def _walk(file: BinaryIO, stream: MpegStream, position: int, end: int) -> int | None:
+    """Follow the frames from ``position``, noting runs, junk and an incomplete last frame.
+
+    Return where mono follows stereo, or the other way, None where the file ends.
+    """
+    known: dict[bytes, FrameHeader | None] = {}  # parsing each of a million is slow
     run_start = position
+    changes_at = None
     while position < end:
         file.seek(position)
         head = file.read(4)
-        length = known.get(head)
-        if length is None:
-            header = parse_header(head)
-            if header is not None and header.continues(stream.first_header):
-                length = known[head] = header.length
-        if length is not None and position + length <= end:
-            stream.n_frames += 1
-            position += length
-            continue
+        if head not in known:
+            parsed = parse_header(head)
+            known[head] = parsed if parsed and parsed.continues(stream.first_header) else None
+        header = known[head]
+        if header is not None and position + header.length <= end:
+            if header.is_mono == stream.first_header.is_mono:
+                _take_frame(file, stream, header, head)
+                position += header.length
+                continue
+            # By chance a lone header looks so, where bytes between frames are none.
+            if _frames_begin(file, position, end) is not None:
+                changes_at = position
+                break
         if position > run_start:
             stream.spans.append((run_start, position - run_start))
         following = _resume(file, stream.first_header, position, end)
         if following is None:
             # Of a cut frame there may be less than a header.
             rest = head[: min(2, end - position)]
-            if length is not None or (end - position < 4 and stream.first_bytes.startswith(rest)):
+            if header is not None or (end - position < 4 and stream.first_bytes.startswith(rest)):
                 stream.cut_bytes = end - position
-            return
+            return None
         if not _is_tag(file, position):
             stream.skipped_bytes += following - position
         position = run_start = following
     if position > run_start:
         stream.spans.append((run_start, position - run_start))
+    return changes_at
+
+
+def _take_frame(file: BinaryIO, stream: MpegStream, header: FrameHeader, head: bytes) -> None:
+    """Count the frame that begins with ``head``, after which ``file`` stands."""
+    stream.n_frames += 1
+    stream.longest = max(stream.longest, header.length)
+    if not has_checksum(head):
+        return
+    stream.n_with_checksum += 1
+    stream.n_wrong_checksums += not checksum_is_right(
+        head + file.read(header.length - len(head)),
+        layer=header.layer_number,
+        is_mpeg_1=header.version == _MPEG_1,
+        sample_rate=header.sample_rate,
+        kbps=header.kbps,
+        side_info=header.side_info,
+    )
 
 
 def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int | None:
@@ -241,8 +331,7 @@ def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int |
     return None
 
 
-def _first_frame(file: BinaryIO, end: int) -> int | None:
-    position = 0
+def _first_frame(file: BinaryIO, position: int, end: int) -> int | None:
     while True:  # encoders leave zeros after the tag, sometimes more than the tag says
         file.seek(position)
         block = file.read(1 << 16)

@@ -12,9 +12,18 @@ import numpy.typing as npt
 
 from earzip.errors import SourceError
 from earzip.formats.audio.downmix import MAX_CHANNELS, Layout, can_downmix, downmix_name
+from earzip.formats.audio.foreign import ForeignCodecFinder
+from earzip.formats.audio.proof import Verdict
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
 BLOCK_FRAMES = 1 << 16
+ONLY_SOUND = "it is a film; only its sound is archived"
+"""A note."""
+
+
+def only_first_of(n_sounds: int) -> str:
+    """Return the note on a file with so many streams of sound side by side."""
+    return f"it has {n_sounds} sound streams; only the first one is archived"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +52,9 @@ class SourceReader(ABC):
     ``facts.n_frames`` is what the file declares (0 where it does not) until ``blocks`` has ended,
     and then what was decoded. ``truncated`` says after the end why the file holds less sound than
     it should, None if all is there. ``layout`` names the channels' speaker positions. ``notes`` are
-    sentences on what of the file is left out.
+    sentences on what of the file is left out, or not as it says; some are there only after the end.
+    ``checksums`` says after the end whether those are right that the file has of its sound, None if it
+    has none.
     """
 
     def __init__(
@@ -54,9 +65,11 @@ class SourceReader(ABC):
         self.layout = layout
         self.truncated: str | None = None
         self.notes: tuple[str, ...] = ()
+        self.checksums: Verdict | None = None
         self.n_frames_read = 0
         self._n_declared = n_declared
         self._started = False
+        self._is_known = False
         self._check_format()
 
     @property
@@ -68,18 +81,27 @@ class SourceReader(ABC):
         """Yield float32 ``[C, T]`` at the source's rate; can be called once.
 
         SourceError if the file cannot be decoded: a lossless file that is damaged, any file of
-        which nothing can be decoded, NaN or infinite samples.
+        which nothing can be decoded, NaN or infinite samples, samples that are another codec's bytes.
         """
         assert not self._started, "a source is read once"
         self._started = True
+        may_be_foreign = self.facts.lossless and not self.facts.is_float and not self._is_known
+        foreign = ForeignCodecFinder(self.facts.bit_depth if may_be_foreign else None)
         for block in self._decode():
             finite = np.isfinite(block).all(axis=0)
             if not finite.all():
                 frame = self.n_frames_read + int(np.argmin(finite))
                 raise self._error(f"sample {frame} is not a finite number")
+            if codec := foreign.look(block):
+                raise self._error(f"its samples are those of {codec}, not of sound as it says")
             self.n_frames_read += block.shape[1]
             yield block
         self._finish()
+
+    def take_findings_of(self, other: SourceReader) -> None:
+        """Take over what ``other``, a reader of the same sound, found out by reading it to its end."""
+        self.truncated, self.notes, self.checksums = other.truncated, other.notes, other.checksums
+        self._is_known = True
 
     @abstractmethod
     def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
@@ -113,7 +135,16 @@ class SourceReader(ABC):
         """Frames that the file declares and that were not decoded."""
         return max(0, (self._n_declared or 0) - self.n_frames_read)
 
+    def _surplus(self) -> int:
+        """Frames that were decoded beyond those that the file declares exactly."""
+        return max(0, self.n_frames_read - self._n_declared) if self._n_declared else 0
+
     def _finish(self) -> None:
+        if self._surplus() and not self._is_known:
+            self.notes += (
+                f"its header declares {self._n_declared} frames, {self.n_frames_read} are there; "
+                "all are archived",
+            )
         if self._missing():
             reason = f"it declares {self._n_declared} frames, {self.n_frames_read} can be decoded"
             self.truncated = self.truncated or reason

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -12,10 +14,18 @@ import soundfile
 
 from earzip.errors import SourceError
 from earzip.formats.audio.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
-from earzip.formats.audio.mpeg import find_mpeg_stream
-from earzip.formats.audio.pcm import SoundChunk, find_sound_chunk
-from earzip.formats.audio.reader import BLOCK_FRAMES, SourceFacts, SourceReader
+from earzip.formats.audio.flac import MAGIC, find_flac_stream
+from earzip.formats.audio.mpeg import find_mpeg_streams
+from earzip.formats.audio.proof import WRONG_MD5, SampleDigest
+from earzip.formats.audio.reader import (
+    BLOCK_FRAMES,
+    ONLY_SOUND,
+    SourceFacts,
+    SourceReader,
+    only_first_of,
+)
 from earzip.formats.containers.ogg import walk_ogg
+from earzip.formats.containers.sound_chunk import find_sound_chunk
 from earzip.formats.containers.spans import DecoderFile, Span
 from earzip.formats.containers.walk import flac_blocks
 
@@ -24,53 +34,87 @@ _FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})",
 _UNKNOWN_LENGTH = 1 << 62  # libsndfile says 2**63 - 1 for a FLAC that does not know its length
 
 
+_NO_MPEG = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # a film, which may hold an MP3
+_EBML, _ASF = b"\x1aE\xdf\xa3", b"0&\xb2u"
+
+
+@dataclass
+class _Link:
+    """One of the streams of a file, which follow each other: what the decoder is given.
+
+    ``n_samples`` of each channel are wanted, where the decoder may give more; None: all.
+    """
+
+    spans: list[Span]
+    n_samples: int | None = None
+
+
+@dataclass
+class _Findings:
+    """What was found out about a file before it is decoded."""
+
+    links: list[_Link]
+    truncated: str | None = None
+    notes: tuple[str, ...] = ()
+    channel_mask: int | None = None
+    n_channels: int | None = None
+    """Of all links, where those of one channel may be among those of two."""
+    n_declared: int | None = None
+    """The true length where libsndfile only estimates it."""
+    digest: SampleDigest | None = None
+    n_checked: int = 0
+    """Pages or frames whose checksums were compared, and how many of them are wrong."""
+    n_wrong: int = 0
+
+
 class SndfileSource(SourceReader):
-    """A file, or the links of a chained Ogg file one after the other, decoded by libsndfile."""
+    """A file, or the streams in it one after the other, decoded by libsndfile."""
 
-    def __init__(
-        self,
-        path: str,
-        file: BinaryIO,
-        inputs: list[DecoderFile],
-        *,
-        truncated: str | None = None,
-        channel_mask: int | None = None,
-        n_declared: int | None = None,
-    ) -> None:
-        """Open the first of ``inputs``; ``soundfile.LibsndfileError`` if libsndfile cannot.
-
-        ``n_declared`` is the true length where libsndfile only estimates it.
-        """
+    def __init__(self, path: str, file: BinaryIO, found: _Findings) -> None:
+        """Open the first stream; ``soundfile.LibsndfileError`` if libsndfile cannot."""
         self._file = file
-        self._inputs = inputs
-        self._sound = _open_sound(inputs[0])
+        self._found = found
+        self._inputs = [DecoderFile(file, link.spans) for link in found.links]
+        self._sound = _open_sound(self._inputs[0])
         try:
-            declared = n_declared or self._sound.frames
+            declared = found.n_declared or self._sound.frames
             # Of an Ogg stream that begins later than at 0 libsndfile takes the position of the end
             # for the length; that a stream is whole is known from its pages.
-            if declared >= _UNKNOWN_LENGTH or self._sound.format == "OGG":
+            is_part = len(found.links) > 1 and found.n_declared is None
+            if declared >= _UNKNOWN_LENGTH or self._sound.format == "OGG" or is_part:
                 declared = None
-            layout = _layout(file, self._sound, channel_mask)
-            super().__init__(path, _facts(self._sound, declared or 0), declared, layout)
+            n_channels = found.n_channels or self._sound.channels
+            layout = _layout(file, self._sound, n_channels, found.channel_mask)
+            facts = _facts(self._sound, n_channels, declared or 0)
+            super().__init__(path, facts, declared, layout)
         except BaseException:
             self._sound.close()
             raise
-        self.truncated = truncated
-        if len(inputs) > 1:
-            n_links = len(inputs)
-            self.notes = (f"{n_links} chained streams: only the first one's tags are archived",)
+        self.truncated = found.truncated
+        self.notes = found.notes
+        if found.n_checked:
+            self.checksums = "wrong" if found.n_wrong else "right"
 
     def close(self) -> None:
         """Release the file."""
         self._sound.close()
         self._file.close()
 
+    def again(self, file: BinaryIO) -> SndfileSource:
+        """Return a reader of the same sound, of ``file``: this one's anew.
+
+        What was found out is not sought again, and what is compared is not compared again.
+        """
+        reader = SndfileSource(self.path, file, dataclasses.replace(self._found, digest=None))
+        reader.take_findings_of(self)
+        return reader
+
     def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
         for index, source in enumerate(self._inputs):
             if index:
                 self._open_next(source)
             try:
-                yield from self._decode_one(source)
+                yield from self._decode_one(source, self._found.links[index].n_samples)
             except soundfile.LibsndfileError as error:
                 self._require_readable(source)
                 if self.facts.lossless:
@@ -86,15 +130,26 @@ class SndfileSource(SourceReader):
             raise self._error(
                 f"is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )
+        if self._found.digest is not None:
+            self.checksums = self._found.digest.verdict
+            if self.checksums == "wrong":
+                self.notes += (WRONG_MD5,)
 
-    def _decode_one(self, source: DecoderFile) -> Iterator[npt.NDArray[np.float32]]:
-        while True:
-            buffer = np.empty((BLOCK_FRAMES, self.facts.channels), np.float32)
+    def _decode_one(
+        self, source: DecoderFile, n_wanted: int | None
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        n_left = n_wanted if n_wanted is not None else _UNKNOWN_LENGTH
+        while n_left:
+            buffer = np.empty((min(BLOCK_FRAMES, n_left), self._sound.channels), np.float32)
             n_read = self._sound.buffer_read_into(buffer, "float32")
             self._require_readable(source)
             if not n_read:
                 return
-            yield np.ascontiguousarray(buffer[:n_read].T)
+            n_left -= n_read
+            if self._found.digest is not None:
+                self._found.digest.add(buffer[:n_read])
+            block = np.ascontiguousarray(buffer[:n_read].T)
+            yield block if len(block) == self.facts.channels else block.repeat(2, axis=0)
 
     def _require_readable(self, source: DecoderFile) -> None:
         try:
@@ -113,7 +168,8 @@ class SndfileSource(SourceReader):
                 f"the stream after {self.n_frames_read} frames: {_reason(error)}"
             ) from error
         mine = (self.facts.sample_rate, self.facts.channels)
-        if (self._sound.samplerate, self._sound.channels) != mine:
+        n_channels = self._found.n_channels or self._sound.channels
+        if (self._sound.samplerate, n_channels) != mine:
             raise self._error(
                 f"after {self.n_frames_read} frames it changes from {mine[0]} Hz, {mine[1]} "
                 f"channels to {self._sound.samplerate} Hz, {self._sound.channels} channels"
@@ -126,54 +182,103 @@ def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
     ``soundfile.LibsndfileError`` if libsndfile cannot read the file.
     """
     file.seek(0)
-    head = file.read(4)
-    whole: list[Span] = [(0, size)]
-    if head == b"OggS":
-        pages = walk_ogg(file, size)
-        links: list[list[Span]] = [[(link.start, link.end - link.start)] for link in pages.links]
-        inputs = [DecoderFile(file, link) for link in links or [whole]]
-        return SndfileSource(path, file, inputs, truncated=pages.truncated)
+    head = file.read(8)
+    if head.startswith(b"OggS"):
+        return SndfileSource(path, file, _find_in_ogg(file, size))
+    if head.startswith(MAGIC):
+        return SndfileSource(path, file, _find_in_flac(path, file, size))
     chunk = find_sound_chunk(file, size)
     if chunk is not None:
-        source = DecoderFile(file, _finished(chunk, size))
-        reader = SndfileSource(
-            path, file, [source], truncated=chunk.truncated, channel_mask=chunk.channel_mask
+        notes = (chunk.surplus,) if chunk.surplus else ()
+        found = _Findings(
+            [_Link(chunk.decoder_input(size))], chunk.truncated, notes, chunk.channel_mask
         )
+        reader = SndfileSource(path, file, found)
         # An MP3 with a WAV header around it has the weaknesses of an MP3.
         is_mpeg = reader.facts.codec.startswith("MPEG")
-        return (_open_mpeg(path, file, size) if is_mpeg else None) or reader
+        end = chunk.start + chunk.present
+        return (_open_mpeg(path, file, end, chunk.start) if is_mpeg else None) or reader
     if head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
         mpeg = _open_mpeg(path, file, size)
         if mpeg is not None:
             return mpeg
     try:
-        return SndfileSource(path, file, [DecoderFile(file, whole)])
+        return SndfileSource(path, file, _Findings([_Link([(0, size)])]))
     except soundfile.LibsndfileError:
-        mpeg = _open_mpeg(path, file, size)
+        is_film = head[4:8] in _NO_MPEG or head.startswith((_EBML, _ASF))
+        mpeg = None if is_film else _open_mpeg(path, file, size)
         if mpeg is None:
             raise
         return mpeg
 
 
-def _open_mpeg(path: str, file: BinaryIO, size: int) -> SndfileSource | None:
+def _find_in_ogg(file: BinaryIO, size: int) -> _Findings:
+    pages = walk_ogg(file, size)
+    links = [_Link([(link.start, link.end - link.start)]) for link in pages.links]
+    notes = []
+    if len(links) > 1:
+        notes.append(f"{len(links)} chained streams: only the first one's tags are archived")
+    if (n_sounds := max((link.n_sounds for link in pages.links), default=0)) > 1:
+        notes.append(only_first_of(n_sounds))
+    if any(link.is_film for link in pages.links):
+        notes.append(ONLY_SOUND)
+    return _Findings(
+        links or [_Link([(0, size)])],
+        pages.truncated,
+        tuple(notes),
+        n_checked=pages.n_pages,
+        n_wrong=pages.n_damaged,
+    )
+
+
+def _find_in_flac(path: str, file: BinaryIO, size: int) -> _Findings:
     try:
-        stream = find_mpeg_stream(file, size)
+        stream = find_flac_stream(file, size)
     except SourceError as error:
         raise SourceError(error.message, path) from error
     if stream is None:
+        return _Findings([_Link([(0, size)])])
+    info = stream.info
+    digest = SampleDigest(info.md5, info.format.bits, info.n_samples) if info.md5 else None
+    return _Findings(
+        [_Link(stream.decoder_input(file, size))], n_declared=info.n_samples, digest=digest
+    )
+
+
+def _open_mpeg(path: str, file: BinaryIO, size: int, start: int = 0) -> SndfileSource | None:
+    try:
+        streams = find_mpeg_streams(file, size, start)
+    except SourceError as error:
+        raise SourceError(error.message, path) from error
+    if not streams:
         return None
-    if not stream.n_frames:
+    streams = [stream for stream in streams if stream.n_frames]
+    if not streams:
         raise SourceError("it has no whole MPEG audio frame", path)
-    source = DecoderFile(file, stream.decoder_input())
-    n_declared = stream.n_samples_without_xing
-    return SndfileSource(path, file, [source], truncated=stream.truncated, n_declared=n_declared)
-
-
-def _finished(chunk: SoundChunk, size: int) -> list[Span]:
-    """Return the file, a never finished header's size made "unknown": libsndfile then reads on."""
-    if not chunk.unfinished:
-        return [(0, size)]
-    return [(0, chunk.size_at), b"\xff\xff\xff\xff", (chunk.start, size - chunk.start)]
+    n_checked = sum(stream.n_with_checksum for stream in streams)
+    n_wrong = sum(stream.n_wrong_checksums for stream in streams)
+    lengths = [stream.n_samples_without_xing for stream in streams]
+    notes = [streams[0].surplus] if streams[0].surplus else []
+    if n_wrong:
+        notes.append(
+            f"{n_wrong} of its {n_checked} frames do not have the checksum that they state"
+        )
+    return SndfileSource(
+        path,
+        file,
+        _Findings(
+            [
+                _Link(stream.decoder_input(), length)
+                for stream, length in zip(streams, lengths, strict=True)
+            ],
+            next((stream.truncated for stream in streams if stream.truncated), None),
+            tuple(notes),
+            n_channels=max(stream.n_channels for stream in streams),
+            n_declared=sum(length for length in lengths if length) or None,
+            n_checked=n_checked,
+            n_wrong=n_wrong,
+        ),
+    )
 
 
 def _open_sound(source: DecoderFile) -> soundfile.SoundFile:
@@ -198,7 +303,7 @@ def _reason(error: soundfile.LibsndfileError) -> str:
     return re.sub(r"^Error : ", "", text).rstrip(".")
 
 
-def _facts(sound: soundfile.SoundFile, n_frames: int) -> SourceFacts:
+def _facts(sound: soundfile.SoundFile, n_channels: int, n_frames: int) -> SourceFacts:
     container, subtype = sound.format.replace("WAVEX", "WAV"), sound.subtype
     is_float = subtype in ("FLOAT", "DOUBLE")
     lossless = is_float or subtype.startswith(("PCM_", "ALAC_"))
@@ -207,22 +312,24 @@ def _facts(sound: soundfile.SoundFile, n_frames: int) -> SourceFacts:
         bit_depth = {"FLOAT": 32, "DOUBLE": 64}.get(subtype) or int(re.sub(r"\D", "", subtype))
     codec = "FLAC" if container == "FLAC" else subtype
     return SourceFacts(
-        container, codec, sound.samplerate, sound.channels, bit_depth, is_float, lossless, n_frames
+        container, codec, sound.samplerate, n_channels, bit_depth, is_float, lossless, n_frames
     )
 
 
-def _layout(file: BinaryIO, sound: soundfile.SoundFile, mask: int | None) -> Layout:
-    if sound.format == "FLAC" and sound.channels > 2:
+def _layout(
+    file: BinaryIO, sound: soundfile.SoundFile, n_channels: int, mask: int | None
+) -> Layout:
+    if sound.format == "FLAC" and n_channels > 2:
         mask = _flac_mask(file)
-    named = layout_from_mask(mask, sound.channels) if mask else None
+    named = layout_from_mask(mask, n_channels) if mask else None
     defaults = VORBIS_LAYOUTS if sound.format == "OGG" else DEFAULT_LAYOUTS
-    return named or defaults.get(sound.channels, ())
+    return named or defaults.get(n_channels, ())
 
 
 def _flac_mask(file: BinaryIO) -> int | None:
     """Return the mask that flac and ffmpeg put in a comment where the layout is not the usual."""
     file.seek(0)
-    if file.read(4) != b"fLaC":
+    if file.read(4) != MAGIC:
         return None
     for code, _, length in flac_blocks(file, 4):
         if code == _FLAC_COMMENTS:

@@ -11,7 +11,7 @@ import soundfile
 
 from earzip.errors import SourceError
 from earzip.formats.audio.reader import SourceReader
-from earzip.formats.audio.sndfile import open_with_sndfile
+from earzip.formats.audio.sndfile import SndfileSource, open_with_sndfile
 from earzip.formats.containers.outer import inner_range
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.names import AUDIO_EXTENSIONS, SNDFILE_EXTENSIONS
@@ -35,6 +35,27 @@ def open_source(path: str | os.PathLike[str]) -> SourceReader:
     return open_source_file(file, n_bytes, path)
 
 
+def reopen_source(first: SourceReader) -> SourceReader:
+    """Return the file of ``first``, a reader at its end, opened anew; what it found out is taken over.
+
+    The file must not have changed since. SourceError if it cannot be read.
+    """
+    if not isinstance(first, SndfileSource):
+        return open_source(first.path)
+    try:
+        file = open(first.path, "rb", opener=_open_without_waiting)  # noqa: SIM115
+    except OSError as error:
+        raise SourceError(error.strerror or str(error), first.path) from error
+    try:
+        return first.again(_inner_file(file, os.fstat(file.fileno()).st_size)[0])
+    except soundfile.LibsndfileError as error:
+        file.close()
+        raise SourceError("changed while earzip read it", first.path) from error
+    except BaseException:
+        file.close()
+        raise
+
+
 def open_source_file(file: BinaryIO, n_bytes: int, name: str) -> SourceReader:
     """Return the sound of an open file of ``n_bytes``, a context manager that closes the file too.
 
@@ -42,10 +63,7 @@ def open_source_file(file: BinaryIO, n_bytes: int, name: str) -> SourceReader:
     if it is not sound that can be read.
     """
     try:
-        start, end = inner_range(file, n_bytes)
-        if (start, end) != (0, n_bytes):
-            n_bytes = end - start
-            file = io.BufferedReader(_InnerFile(file, [(start, n_bytes)]))
+        file, n_bytes = _inner_file(file, n_bytes)
         try:
             return open_with_sndfile(name, file, n_bytes)
         except soundfile.LibsndfileError as error:
@@ -56,6 +74,14 @@ def open_source_file(file: BinaryIO, n_bytes: int, name: str) -> SourceReader:
     except BaseException:
         file.close()
         raise
+
+
+def _inner_file(file: BinaryIO, n_bytes: int) -> tuple[BinaryIO, int]:
+    """Return the file without the tags around it, and its size."""
+    start, end = inner_range(file, n_bytes)
+    if (start, end) == (0, n_bytes):
+        return file, n_bytes
+    return io.BufferedReader(_InnerFile(file, [(start, end - start)])), end - start
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -103,7 +129,7 @@ def _open_with_av(
 
 
 # Containers that sound may be in, which are not looked for in directories.
-_FILMS = frozenset({".3gp", ".asf", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+_FILMS = frozenset({".3gp", ".m4v", ".mkv", ".mov"})
 
 
 def _why_unread(path: str, refusal: str) -> str:

@@ -1,4 +1,4 @@
-"""Tags that were put before and after a file of any format: ID3v2, ID3v1, APEv2, Lyrics3v2.
+"""Tags that were put before and after a file of any format: ID3v2, ID3v1, APEv2, Lyrics3.
 
 Decoders take them for sound, for a cut frame, or count their bytes as the file's own; so each is
 shown the file without them.
@@ -10,24 +10,18 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from earzip.formats.containers.ends import container_end
 from earzip.formats.containers.walk import synchsafe
 
 _ID3V1_BYTES = 128
 _ENHANCED_BYTES = 227
 _APE_FOOTER_BYTES = 32
+_APE_MAGIC = b"APETAGEX"
+_APE_IS_HEADER = 1 << 29
 _LYRICS_FOOTER_BYTES = 15
-# Containers with an end of their own; bytes like a tag may be part of them.
-_BOUNDED = (
-    b"RIFF",
-    b"RF64",
-    b"BW64",
-    b"FORM",
-    b"riff",
-    b"caff",
-    b"OggS",
-    b"\x1aE\xdf\xa3",
-    b"0&\xb2u",
-)
+_LYRICS_BEGIN = b"LYRICSBEGIN"
+_LYRICS1_END = b"LYRICSEND"
+_MAX_LYRICS1_BYTES = 5_100 + 20
 
 
 class OuterTag(NamedTuple):
@@ -46,13 +40,28 @@ def inner_range(file: BinaryIO, size: int) -> tuple[int, int]:
 
 
 def leading_tags(file: BinaryIO) -> list[OuterTag]:
-    """Return the ID3v2 tags at the beginning, one after the other."""
+    """Return the ID3v2 and APEv2 tags at the beginning, one after the other."""
     tags: list[OuterTag] = []
     start = 0
-    while size := id3v2_size(file, start):
-        tags.append(OuterTag("id3v2", start, size))
-        start += size
-    return tags
+    while True:
+        for kind, size in (("id3v2", id3v2_size(file, start)), ("apev2", _ape_size(file, start))):
+            if size:
+                tags.append(OuterTag(kind, start, size))
+                start += size
+                break
+        else:
+            return tags
+
+
+def _ape_size(file: BinaryIO, position: int) -> int:
+    """Return the bytes of the APEv2 tag whose header is at ``position``, 0 if there is none."""
+    file.seek(position)
+    header = file.read(_APE_FOOTER_BYTES)
+    if len(header) < _APE_FOOTER_BYTES or header[:8] != _APE_MAGIC:
+        return 0
+    size, _items, flags = struct.unpack_from("<3I", header, 12)
+    end = position + _APE_FOOTER_BYTES + size
+    return end - position if flags & _APE_IS_HEADER and end <= file.seek(0, 2) else 0
 
 
 def id3v2_size(file: BinaryIO, position: int) -> int:
@@ -65,13 +74,14 @@ def id3v2_size(file: BinaryIO, position: int) -> int:
 
 
 def trailing_tags(file: BinaryIO, start: int, end: int) -> Iterator[OuterTag]:
-    """Yield the tags at the end of a file proper that begins at ``start``, the last one first."""
-    file.seek(start)
-    head = file.read(8)
-    if head.startswith(_BOUNDED) or head[4:8] == b"ftyp":
-        return
+    """Yield the tags at the end of a file proper that begins at ``start``, the last one first.
+
+    What looks like a tag within a container that says where it ends is a part of that.
+    """
+    proper_end = container_end(file, start, end)
+    first = start if proper_end is None else proper_end
     while tag := _tag_before(file, end):
-        if tag.start < start:
+        if tag.start < first:
             return
         yield tag
         end = tag.start
@@ -85,7 +95,7 @@ def _tag_before(file: BinaryIO, end: int) -> OuterTag | None:
         kind, size = "id3v1", _ID3V1_BYTES
     elif tail[:4] == b"TAG+" and len(tail) == _ENHANCED_BYTES:
         kind, size = "id3v1+", _ENHANCED_BYTES
-    elif tail[-32:-24] == b"APETAGEX":
+    elif tail[-32:-24] == _APE_MAGIC:
         size, _items, flags = struct.unpack_from("<3I", tail, len(tail) - 20)
         kind = "apev2"
         size = max(size, _APE_FOOTER_BYTES) + _APE_FOOTER_BYTES * (flags >> 31)
@@ -93,8 +103,12 @@ def _tag_before(file: BinaryIO, end: int) -> OuterTag | None:
         kind, size = "id3v2", synchsafe(tail[-4:]) + 20
     elif tail[-9:] == b"LYRICS200" and tail[-15:-9].isdigit():
         kind, size = "lyrics3", int(tail[-15:-9]) + _LYRICS_FOOTER_BYTES
+    elif tail[-9:] == _LYRICS1_END:
+        file.seek(max(0, end - _MAX_LYRICS1_BYTES))
+        lyrics = file.read(min(end, _MAX_LYRICS1_BYTES))
+        kind, size = "lyrics3", len(lyrics) - max(0, lyrics.rfind(_LYRICS_BEGIN))
     if not kind or size > end:
         return None
     file.seek(end - size)
-    begins = {"id3v2": b"ID3", "lyrics3": b"LYRICSBEGIN"}.get(kind, b"")
+    begins = {"id3v2": b"ID3", "lyrics3": _LYRICS_BEGIN}.get(kind, b"")
     return OuterTag(kind, end - size, size) if file.read(len(begins)) == begins else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,6 +13,7 @@ MAX_PARTS = 20_000  # chunks, atoms, pages or blocks visited in one file
 ASF_OBJECT_HEADER = 24
 _FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 _FILE_PROPERTIES_BYTES = ASF_OBJECT_HEADER + 80
+_IFF_ID = re.compile(rb"[\x20-\x7e]{4}")
 
 
 def synchsafe(field: bytes) -> int:
@@ -27,7 +29,8 @@ def iff_chunks(
 ) -> Iterator[tuple[bytes, int, int]]:
     """Id, start and size of each RIFF or AIFF chunk's data, at most MAX_PARTS.
 
-    The size of an RF64 file's sound is that of its ``ds64`` chunk.
+    The size of an RF64 file's sound is that of its ``ds64`` chunk. The byte that makes an odd size even
+    may be missing.
     """
     position = 12
     data_size = None
@@ -42,7 +45,32 @@ def iff_chunks(
         elif chunk == b"data" and size == 0xFFFF_FFFF and data_size is not None:
             size = data_size
         yield chunk, position + 8, size
-        position += 8 + size + size % 2
+        position += 8 + size
+        if size % 2 and position < end:
+            file.seek(position)
+            position += iff_padding(file.read(9), end - position, byteorder)
+
+
+def iff_padding(following: bytes, room: int, byteorder: Literal["little", "big"]) -> int:
+    """The size of the pad byte behind a chunk or entry of odd size: 1, or 0 where a writer forgot it.
+
+    ``following``: the nine bytes behind it, of ``room`` to the end.
+    """
+    begins = [_is_chunk_header(following[at : at + 8], room - at, byteorder) for at in (0, 1)]
+    return 0 if begins == [True, False] else 1
+
+
+def is_chunk(file: BinaryIO, position: int, end: int, byteorder: Literal["little", "big"]) -> bool:
+    """Return whether a chunk may begin at ``position``."""
+    file.seek(position)
+    return _is_chunk_header(file.read(8), end - position, byteorder)
+
+
+def _is_chunk_header(header: bytes, room: int, byteorder: Literal["little", "big"]) -> bool:
+    """Return whether the id of ``header`` is text, and its chunk fits into ``room`` bytes with it."""
+    if len(header) < 8 or not _IFF_ID.match(header):
+        return False
+    return int.from_bytes(header[4:], byteorder) <= room - 8
 
 
 def flac_blocks(file: BinaryIO, start: int) -> Iterator[tuple[int, int, int]]:

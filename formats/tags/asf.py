@@ -10,7 +10,7 @@ from uuid import UUID
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import ASF_OBJECT_HEADER, asf_objects
-from earzip.formats.tags.model import MAX_TAG_BYTES, MAX_VALUES, BlockView, Found
+from earzip.formats.tags.model import MAX_ENTRIES, MAX_TAG_BYTES, BlockView, Found
 from earzip.formats.tags.names import ASF_ATTRIBUTES, ASF_PAIRS, free_name, split_pair
 from earzip.formats.tags.picture import measured_picture
 
@@ -55,19 +55,32 @@ def _take_objects(file: BinaryIO, start: int, end: int, objects: list[bytes], fo
 
 
 def parse_asf(block: bytes) -> BlockView:
-    """ASF tag objects in neutral terms. Raises TagError if one runs past its end."""
+    """ASF tag objects in neutral terms. Raises TagError if not even one attribute can be read."""
     view = BlockView()
     n_values = 0
+    problem = None
+    # A further value of a field is in a later kind of object, wherever that is in the file.
+    objects: list[tuple[bytes, bytes]] = []
     try:
-        # A further value of a field is in a later kind of object, wherever that is in the file.
-        for guid, body in sorted(_objects(block), key=lambda part: _TAG_OBJECTS.index(part[0])):
+        for part in _objects(block):
+            objects.append(part)
+    except TagError as error:
+        problem = error.message
+    except ValueError as error:
+        problem = str(error)
+    for guid, body in sorted(objects, key=lambda part: _TAG_OBJECTS.index(part[0])):
+        try:
             for name, type_, value in _attributes(guid, body):
                 n_values += 1
-                if n_values > MAX_VALUES:
-                    raise TagError(f"more than {MAX_VALUES} values")
+                if n_values > MAX_ENTRIES:
+                    raise TagError(f"more than {MAX_ENTRIES} values")
                 _add_attribute(view, name, type_, value)
-    except (struct.error, IndexError, ValueError) as error:
-        raise TagError("a header object ends early") from error
+        except TagError as error:
+            problem = error.message
+        except (struct.error, IndexError, ValueError):
+            problem = "a header object ends early"
+    if problem:
+        view.stop(problem)
     return view
 
 

@@ -12,7 +12,8 @@ from mutagen.flac import error as FLACError
 
 from earzip.errors import TagError, TargetError
 from earzip.formats.containers.walk import flac_blocks
-from earzip.formats.tags.model import BlockView, Found
+from earzip.formats.tags.model import MAX_PICTURES, BlockView, Found
+from earzip.formats.tags.unread import note_blocks
 
 STREAMINFO, APPLICATION, COMMENT, CUESHEET, PICTURE = 0, 2, 4, 5, 6
 STREAMINFO_SIZE = 34
@@ -20,31 +21,48 @@ MAX_BLOCK = 2**24 - 1
 _MAX_CUESHEET = 1 << 20  # 100 tracks of 100 indices take an eighth of it
 _PADDING_CODE = 1
 _PADDING = 4096  # room for a tagger to add a field without moving the audio
+_SOUND_BLOCKS = (STREAMINFO, 1, 3)  # and padding, and the seek table
+OUR_APPLICATION = b"earz"  # of a file that was restored by earzip
 _KINDS = {COMMENT: "flac-comment", PICTURE: "flac-picture"}
 _CD_FRAMES = 75  # a second, in CUE times
 _LEAD_OUT = (170, 255)
 
 
 def find_flac_tags(file: BinaryIO) -> Found:
-    """The tag blocks of a FLAC file.
-
-    A cue sheet is preceded by the STREAMINFO block: its offsets count samples at that rate.
-    """
+    """The tag blocks of a FLAC file."""
     found = Found()
     streaminfo = b""
+    others: list[str] = []
     for code, body, size in flac_blocks(file, 4):
         if code == STREAMINFO:
             streaminfo = file.read(min(size, STREAMINFO_SIZE))
         elif code in _KINDS:
             found.take(file, _KINDS[code], body, size)
-        elif code == CUESHEET and not any(kind == "flac-cuesheet" for kind, _ in found.blocks):
-            if size > _MAX_CUESHEET:
-                found.problems.append(f"the cue sheet block of {size} bytes is not archived")
-            else:
-                found.blocks.append(("flac-cuesheet", streaminfo + file.read(size)))
+        elif code not in _SOUND_BLOCKS:
+            take_flac_block(
+                found, code, file.read(min(size, _MAX_CUESHEET + 1)), streaminfo, others
+            )
     # Comments lead, whatever the order in the file.
     found.blocks.sort(key=lambda block: block[0] != "flac-comment")
+    note_blocks(found, others)
     return found
+
+
+def take_flac_block(
+    found: Found, code: int, body: bytes, streaminfo: bytes, others: list[str]
+) -> None:
+    """Take one block, or put its name into ``others``.
+
+    A cue sheet is preceded by the STREAMINFO block: its offsets count samples at that rate.
+    """
+    if code in _KINDS:
+        found.blocks.append((_KINDS[code], body))
+    elif code == CUESHEET and len(body) <= _MAX_CUESHEET and len(found.blocks) < MAX_PICTURES:
+        found.blocks.append(("flac-cuesheet", streaminfo[:STREAMINFO_SIZE] + body))
+    elif code == APPLICATION and body[:4] != OUR_APPLICATION:
+        others.append(f"APPLICATION {body[:4].decode('latin-1')!r}")
+    elif code not in (APPLICATION, *_SOUND_BLOCKS):
+        others.append("CUESHEET" if code == CUESHEET else f"type {code}")
 
 
 def open_flac(path: Path) -> FLAC:

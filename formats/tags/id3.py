@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any, TypeAlias
 
 from mutagen import MutagenError
-from mutagen.id3 import ID3
+from mutagen.id3 import ID3, Frames, Frames_2_2
 
 from earzip.errors import TagError
-from earzip.formats.tags.id3_guard import check_id3v2
+from earzip.formats.containers.walk import synchsafe
+from earzip.formats.tags.id3_guard import Budget, check_id3v2, id3_frames
+from earzip.formats.tags.id3_values import (
+    KNOWN_FRAMES,
+    genre_names,
+    join_dates,
+    keep_date_texts,
+)
 from earzip.formats.tags.lyrics import lrc_from_sync
-from earzip.formats.tags.model import MAX_CHAPTERS, MAX_PICTURES, MAX_VALUES, BlockView, Chapter
+from earzip.formats.tags.model import BlockView, Chapter
 from earzip.formats.tags.names import (
     ID3_PAIR_FRAMES,
     ID3_ROLES,
@@ -44,7 +53,11 @@ _MUTAGEN_LEAKS = (
     struct.error,
 )
 _NO_LANGUAGE = {"eng", "xxx", "und", "\0\0\0", "   "}  # what writers put where none is meant
-_SUCCESSORS = {"IPLS": "TIPL", "TDAT": "TDRC", "TIME": "TDRC", "TORY": "TDOR", "TYER": "TDRC"}
+_SUCCESSORS = {"IPLS": "TIPL"}
+_OLDEST = 2  # the version whose frames have names of three letters
+_MAX_SALVAGED = 200  # frames of a tag that cannot be read whole
+_SALVAGE_COST = 1 << 30
+_MASTER = 1  # the channel of an RVA2 frame that is all of them
 _V1_COMMENT = "ID3v1 Comment"  # how mutagen describes it
 _SYLT_MILLISECONDS = 2
 _SYLT_LYRICS = 1
@@ -58,22 +71,48 @@ def load_id3(v2: bytes | None, v1: bytes | None = None) -> ID3:
     return _load(v2, v1)[0]
 
 
-def _load(v2: bytes | None, v1: bytes | None) -> tuple[ID3, list[str]]:
-    """The tag in ID3v2.4 terms, and the keys of frames that translation to them dropped."""
+def _load(v2: bytes | None, v1: bytes | None = None) -> tuple[ID3, list[str]]:
+    """The tag in ID3v2.4 terms, and names of frames that it does not have any more."""
     if v2 is not None:
         if len(v2) < 10 or v2[:3] != b"ID3":
             raise TagError("the ID3v2 header is missing")
+        if (size := 10 + synchsafe(v2[6:10])) > len(v2):
+            raise TagError(f"it says {size} bytes, has {len(v2)}")
         check_id3v2(v2)
+    return _load_unchecked(v2, v1)
+
+
+def _load_unchecked(v2: bytes | None, v1: bytes | None = None) -> tuple[ID3, list[str]]:
     # mutagen looks for "TAG" some bytes before the last 128, and fails on a shorter file.
     file = BytesIO((v2 or b"") + bytes(_V1_SIZE) + (v1 or b""))
+    known = None if v2 and v2[3] == _OLDEST else KNOWN_FRAMES
     try:
-        tags = ID3(file, translate=False, load_v1=v1 is not None)
+        tags = ID3(file, translate=False, load_v1=v1 is not None, known_frames=known)
+        lost = _junk_frames(tags, v2) if v2 else []
+        genres = genre_names(tags["TCON"].text) if "TCON" in tags else []
+        lost += join_dates(tags)
         before = list(tags)
         tags.update_to_v24()
+        keep_date_texts(tags)
+        if "TCON" in tags:
+            tags["TCON"].text = genres
     except _MUTAGEN_LEAKS as error:
         raise TagError(f"{type(error).__name__}: {error}"[:200]) from error
     dropped = [k for k in before if k not in tags and _SUCCESSORS.get(k, "") not in tags]
-    return tags, dropped
+    return tags, [f"{key[:80]} frame" for key in dropped] + lost
+
+
+def _junk_frames(tags: ID3, v2: bytes) -> list[str]:
+    """Names of the frames that mutagen left out without a word."""
+    taken = {frame.FrameID for frame in tags.values()}
+    taken |= {_unknown_name(raw) for raw in tags.unknown_frames}
+    junk = []
+    for name, _ in id3_frames(v2):
+        old = Frames_2_2.get(name)
+        modern = old.__bases__[0].__name__ if old else name
+        if not taken & {name, modern} and (old or name in Frames):
+            junk.append(f"{name} frame, which cannot be read,")
+    return list(dict.fromkeys(junk))
 
 
 def save_id3(tags: ID3) -> bytes:
@@ -87,11 +126,60 @@ def save_id3(tags: ID3) -> bytes:
 
 
 def parse_id3v2(block: bytes) -> BlockView:
-    """An ID3v2 tag (2.2, 2.3 or 2.4) in neutral terms. Raises TagError."""
-    tags, dropped = _load(block, None)
+    """An ID3v2 tag (2.2, 2.3 or 2.4) in neutral terms.
+
+    Raises TagError if not even one frame can be read.
+    """
+    try:
+        return _id3v2_view(*_load(block))
+    except TagError as error:
+        view = _id3v2_view(*_load_frames(block, error))
+        view.stop(error.message)
+        return view
+
+
+def _id3v2_view(tags: ID3, lost: list[str]) -> BlockView:
     view = _id3_view(tags)
-    view.raw_only += [f"{key[:80]} frame" for key in dropped]
+    view.raw_only += lost
     return view
+
+
+def _load_frames(block: bytes, error: TagError) -> tuple[ID3, list[str]]:
+    """What ``_load`` gives of those frames that can be read alone. Raises ``error`` if none can."""
+    if len(block) < 10 or block[:3] != b"ID3" or block[3] not in (2, 3, 4):
+        raise error
+    flags = block[5] & 0x80 if block[3] == 4 else 0  # unsynchronisation is of each frame
+    budget = Budget(cost=_SALVAGE_COST)
+    kept: list[bytes] = []
+    try:
+        frames = id3_frames(block)
+    except TagError:
+        raise error from None
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name, frame in frames:
+        if name in Frames or name in Frames_2_2:
+            numbered.append((seen[name], frame))
+            seen[name] += 1
+    # Thousands of one kind do not hide the first of another.
+    for _, frame in sorted(numbered, key=lambda each: each[0])[:_MAX_SALVAGED]:
+        left = replace(budget)
+        try:
+            tag = _tag_of(block[3], flags, frame)
+            check_id3v2(tag, left)
+            _load_unchecked(tag)
+        except TagError:
+            continue
+        budget = left
+        kept.append(frame)
+    if not kept:
+        raise error
+    return _load(_tag_of(block[3], flags, b"".join(kept)))
+
+
+def _tag_of(version: int, flags: int, frames: bytes) -> bytes:
+    size = bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3" + bytes([version, 0, flags]) + size + frames
 
 
 def parse_id3v1(block: bytes) -> BlockView:
@@ -101,19 +189,13 @@ def parse_id3v1(block: bytes) -> BlockView:
 
 def _id3_view(tags: ID3) -> BlockView:
     view = BlockView()
-    try:
-        for key, frame in sorted(tags.items(), key=lambda item: _is_second_choice(item[1])):
+    for key, frame in sorted(tags.items(), key=lambda item: _is_second_choice(item[1])):
+        try:
             _add_frame(view, key, frame)
-    except _MUTAGEN_LEAKS as error:
-        raise TagError(f"{type(error).__name__}: {error}"[:200]) from error
+        except _MUTAGEN_LEAKS:
+            view.raw_only.append(f"{key[:80]} frame, which cannot be read,")
     view.raw_only += [f"{_unknown_name(raw)} frame" for raw in tags.unknown_frames]
     view.chapters.sort(key=lambda chapter: chapter.start_ms)
-    if (
-        len(view.chapters) > MAX_CHAPTERS
-        or len(view.pictures) > MAX_PICTURES
-        or sum(map(len, view.fields.values())) > MAX_VALUES
-    ):
-        raise TagError("the ID3 tag has too many values")
     return view
 
 
@@ -135,9 +217,8 @@ def _add_frame(view: BlockView, key: str, frame: Frame) -> None:
             for part_name, part in zip(ID3_PAIR_FRAMES[name], split_pair(value), strict=True):
                 view.add(part_name, *([part] if part else []))
     elif name in ID3_TIME_FRAMES:
-        stamps = [stamp.text.replace(" ", "T") for stamp in frame.text]
-        view.add(ID3_TEXT_FRAMES[name], *filter(None, stamps))
-        if not all(stamps):
+        view.add(ID3_TEXT_FRAMES[name], *filter(None, frame.text))
+        if not all(frame.text):
             view.raw_only.append(f"{name} frame that is not a date")
     elif name in ID3_TEXT_FRAMES:
         view.add(ID3_TEXT_FRAMES[name], *frame.text)
@@ -148,7 +229,7 @@ def _add_frame(view: BlockView, key: str, frame: Frame) -> None:
 
 
 def _add_genre(view: BlockView, frame: Frame) -> None:
-    view.add("genre", *frame.genres)
+    view.add("genre", *frame.text)
 
 
 def _add_user_text(view: BlockView, frame: Frame) -> None:
@@ -208,12 +289,20 @@ def _add_identifier(view: BlockView, frame: Frame) -> None:
 
 def _add_volume(view: BlockView, frame: Frame) -> None:
     scope = frame.desc.lower()
-    if scope not in ("track", "album") or f"replaygain_{scope}_gain" in view.fields:
+    if (
+        scope not in ("track", "album")
+        or frame.channel != _MASTER
+        or f"replaygain_{scope}_gain" in view.fields
+    ):
         view.raw_only.append(f"{frame.HashKey[:80]} frame")
         return
-    view.add(f"replaygain_{scope}_gain", f"{frame.gain:+.2f} dB")
+    # Two decimals, as everybody writes them, unless the frame's 512ths of a decibel need a third.
+    gain = f"{frame.gain:+.2f}"
+    gain = gain if round(float(gain) * 512) == round(frame.gain * 512) else f"{frame.gain:+.3f}"
+    view.add(f"replaygain_{scope}_gain", f"{gain} dB")
     if frame.peak:
-        view.add(f"replaygain_{scope}_peak", f"{frame.peak:.6f}")
+        is_16_bit = abs(frame.peak * 2**15 - round(frame.peak * 2**15)) < 0.001
+        view.add(f"replaygain_{scope}_peak", f"{frame.peak:.{6 if is_16_bit else 10}f}")
 
 
 def _add_picture(view: BlockView, frame: Frame) -> None:

@@ -8,6 +8,7 @@ size conventions of ID3v2.4, and refuses a tag whose reading would cost too much
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 import zlib
@@ -37,33 +38,69 @@ _TEXT_INITIALS = ("T", "W", "MV", "GP", "GR")
 
 
 @dataclass
-class _Budget:
+class Budget:
+    """What reading may take: frames, bytes that are copied, inflated and escaped."""
+
     frames: int = MAX_VALUES
     cost: int = _MAX_COST
     inflated: int = _MAX_INFLATED
     escapes: int = _MAX_ESCAPES
 
     def check(self) -> None:
+        """Raise TagError if it is overdrawn."""
         for what in ("frames", "cost", "inflated", "escapes"):
             if getattr(self, what) < 0:
                 raise TagError(f"the ID3 tag would take too much time or memory to read ({what})")
 
 
-def check_id3v2(tag: bytes) -> None:
-    """Raise TagError if mutagen would need seconds or hundreds of megabytes for this tag."""
+def check_id3v2(tag: bytes, budget: Budget | None = None) -> None:
+    """Raise TagError if mutagen would need seconds or hundreds of megabytes for this tag.
+
+    What it needs is taken from ``budget``, without one from that of a whole file.
+    """
+    budget = budget or Budget()
+    data = _frame_data(tag, budget)
+    _check_frames(data, tag[3], bool(tag[5] & 0x80), budget, 0)
+
+
+def id3_frames(tag: bytes) -> list[tuple[str, bytes]]:
+    """Name and bytes, header included, of whole frames that are not empty, MAX_VALUES at most.
+
+    Unsynchronised frames of a tag before version 2.4 are as they were before that; sizes in 2.4 are
+    synchsafe. Raises TagError if the tag would take too much memory.
+    """
+    version = tag[3]
+    data = _frame_data(tag, Budget())
+    ways = [
+        list(itertools.islice(_frames_by(data, version, plain), MAX_VALUES))
+        for plain in ((True,) if version < 4 else (False, True))
+    ]
+    # As mutagen does: iTunes wrote plain sizes, and then more names make sense that way.
+    frames = max(ways, key=lambda way: sum(name in Frames for name, *_ in way))
+    found = []
+    for name, _flags, start, end in frames:
+        header = 6 if version == 2 else 10
+        head = data[start - header : start]
+        if version == 4:
+            size = bytes(end - start >> shift & 0x7F for shift in (21, 14, 7, 0))
+            head = head[:4] + size + head[8:]
+        if start < end <= len(data):
+            found.append((name, head + data[start:end]))
+    return found
+
+
+def _frame_data(tag: bytes, budget: Budget) -> bytes:
+    """The frames of a tag, without its headers; before version 2.4 unsynchronisation is undone."""
     version, flags = tag[3], tag[5]
     size = synchsafe(tag[6:10])
     data = tag[10 : 10 + size]
     if flags & 0x40 and data[:4].decode("ascii", "replace") not in Frames:
         extended = int.from_bytes(data[:4], "big") + 4 if version < 4 else synchsafe(data[:4])
         data = data[max(4, extended) :]
-    budget = _Budget()
-    if version < 4 and flags & 0x80:
-        data = _undo_unsync(data, budget)
-    _check_frames(data, version, bool(flags & 0x80), budget, 0)
+    return _undo_unsync(data, budget) if version < 4 and flags & 0x80 else data
 
 
-def _check_frames(data: bytes, version: int, unsync: bool, budget: _Budget, depth: int) -> None:
+def _check_frames(data: bytes, version: int, unsync: bool, budget: Budget, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise TagError("the ID3 tag nests chapters too deeply")
     for name, flags, start, end in _frames(data, version):
@@ -83,7 +120,7 @@ def _check_frames(data: bytes, version: int, unsync: bool, budget: _Budget, dept
 
 
 def _frame_body(
-    data: bytes, version: int, flags: int, unsync: bool, budget: _Budget
+    data: bytes, version: int, flags: int, unsync: bool, budget: Budget
 ) -> bytes | None:
     """The contents that mutagen parses; None if they are compressed and cannot be inflated."""
     prefix = b""
@@ -103,21 +140,25 @@ def _frame_body(
 
 def _frames(data: bytes, version: int) -> Iterator[tuple[str, int, int, int]]:
     """Name, flags, start and end of each frame, by each reading of the size field."""
-    header = 6 if version == 2 else 10
     for plain in (True,) if version < 4 else (True, False):
-        position = 0
-        while position + header <= len(data):
-            raw = data[position : position + header]
-            if not raw.strip(b"\0"):
-                break
-            name_length = 3 if version == 2 else 4
-            name = raw[:name_length].decode("ascii", "replace").rstrip("\0")
-            size_field = raw[name_length : 2 * name_length]
-            size = int.from_bytes(size_field, "big") if plain else synchsafe(size_field)
-            flags = 0 if version == 2 else struct.unpack_from(">H", raw, 8)[0]
-            start = position + header
-            position = start + size
-            yield name, flags, start, min(position, len(data))
+        yield from _frames_by(data, version, plain)
+
+
+def _frames_by(data: bytes, version: int, plain: bool) -> Iterator[tuple[str, int, int, int]]:
+    header = 6 if version == 2 else 10
+    position = 0
+    while position + header <= len(data):
+        raw = data[position : position + header]
+        if not raw.strip(b"\0"):
+            break
+        name_length = 3 if version == 2 else 4
+        name = raw[:name_length].decode("ascii", "replace").rstrip("\0")
+        size_field = raw[name_length : 2 * name_length]
+        size = int.from_bytes(size_field, "big") if plain else synchsafe(size_field)
+        flags = 0 if version == 2 else struct.unpack_from(">H", raw, 8)[0]
+        start = position + header
+        position = start + size
+        yield name, flags, start, position
 
 
 def _reading_cost(name: str, body: bytes) -> int:
@@ -150,14 +191,14 @@ def _sub_frame_offsets(name: str, body: bytes) -> Iterator[int]:
     yield position
 
 
-def _undo_unsync(data: bytes, budget: _Budget) -> bytes:
+def _undo_unsync(data: bytes, budget: Budget) -> bytes:
     budget.escapes -= data.count(b"\xff")
     budget.check()
     # mutagen takes data that cannot be unsynchronised as it is.
     return data if _INVALID_UNSYNC.search(data) else data.replace(b"\xff\x00", b"\xff")
 
 
-def _inflate(data: bytes, budget: _Budget) -> bytes | None:
+def _inflate(data: bytes, budget: Budget) -> bytes | None:
     try:
         inflated = zlib.decompressobj().decompress(data, budget.inflated + 1)
     except zlib.error:

@@ -16,6 +16,7 @@ from earzip.formats.tags.raw import CODINGS, Cut, RawBlock
 
 MAX_TAG_BYTES = 64 << 20  # of all tag blocks of a file, pictures included
 MAX_VALUES = 20_000  # text values of one file
+MAX_ENTRIES = 40_000  # comments, items, atoms or chunks that are read of one block
 MAX_TEXT_BYTES = 512 << 10  # of the neutral view; escapes may take it to 3 MiB of JSON
 MAX_PICTURES = 1_000
 MAX_CHAPTERS = 10_000
@@ -24,6 +25,7 @@ MAX_MS = 2**53  # every number up to it is exact in JSON
 _UINT32 = 2**32 - 1
 _MAX_NAME = 64  # characters of a family's or kind's name
 _MAX_NAMED = 5  # unknown families and kinds that a warning lists
+_MAX_QUOTE = 60
 
 # Raw block kinds, the family each belongs to, and its name in a sentence.
 KINDS = {
@@ -35,11 +37,14 @@ KINDS = {
     "id3v1": ("id3", "ID3v1 tag"),
     "apev2": ("apev2", "APEv2 tag"),
     "mp4-ilst": ("mp4", "MP4 tag"),
+    "mp4-keys": ("mp4", "MP4 tag with keys"),
+    "mp4-udta": ("mp4", "QuickTime tag"),
     "mp4-chpl": ("mp4", "MP4 chapter list"),
     "riff-info": ("riff-info", "RIFF INFO chunk"),
     "riff-bext": ("riff-bext", "Broadcast WAV chunk"),
     "aiff-text": ("aiff", "AIFF text chunks"),
     "asf-objects": ("asf", "ASF tag"),
+    "lyrics3": ("lyrics3", "Lyrics3 tag"),
 }
 FAMILIES = ("none", *dict.fromkeys(family for family, _ in KINDS.values()))
 
@@ -47,6 +52,12 @@ FAMILIES = ("none", *dict.fromkeys(family for family, _ in KINDS.values()))
 def kind_name(kind: str) -> str:
     """The name of a block kind in a sentence; a later version's kind is named by itself."""
     return KINDS[kind][1] if kind in KINDS else f"block of kind {kind!r}"
+
+
+def quoted(values: Sequence[str]) -> str:
+    """Values in a sentence, cut where they are long."""
+    text = ", ".join(map(repr, values[:_MAX_QUOTE]))
+    return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +119,20 @@ class TagView:
 
 @dataclass
 class BlockView(TagView):
-    """One block in neutral terms, and the names of its fields that have no neutral counterpart."""
+    """One block in neutral terms, and the names of its fields that have no neutral counterpart.
+
+    ``problem`` is why only a part of the block could be read, None for all of it.
+    """
 
     raw_only: list[str] = field(default_factory=list)
+    problem: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """Note that no more can be read. Raises TagError if nothing has been."""
+        if not (self.fields or self.pictures or self.chapters):
+            raise TagError(reason)
+        self.problem = reason
+        self.raw_only.append("the rest, which cannot be read,")
 
 
 @dataclass
@@ -338,7 +360,7 @@ class Found:
     """
 
     blocks: list[tuple[str, bytes]] = field(default_factory=list)
-    chapters: list[Chapter] = field(default_factory=list)
+    chapters: list[Chapter] = field(default_factory=list)  # of an MP4 file's chapter track
     problems: list[str] = field(default_factory=list)
     _n_bytes: int = 0
 

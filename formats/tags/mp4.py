@@ -7,20 +7,21 @@ the atoms that matter and bounds their number.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from mutagen.id3 import TCON
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import MAX_PARTS
-from earzip.formats.tags.model import MAX_CHAPTERS, MAX_MS, MAX_VALUES, BlockView, Chapter, Found
+from earzip.formats.tags.model import MAX_CHAPTERS, MAX_ENTRIES, MAX_MS, BlockView, Chapter, Found
 from earzip.formats.tags.names import MP4_INTEGER_ATOMS, MP4_PAIR_ATOMS, MP4_TEXT_ATOMS, free_name
 from earzip.formats.tags.picture import FRONT_COVER, measured_picture
 
 _UTF8, _UTF16, _IMPLICIT = 1, 2, 0
 _TEXT_ENCODINGS = {_UTF8: "utf-8", _IMPLICIT: "utf-8", _UTF16: "utf-16-be"}
 _FREEFORM_NAMES = {"initialkey": "key", "fingerprint": "musicip_fingerprint"}
+_NOT_IN_UDTA = (b"meta", b"chpl", b"free", b"skip")  # taken elsewhere, or empty
 _MAX_TABLE = 1 << 20  # bytes of a chapter track's sample table
 _MAX_TITLE = 1 << 16
 _CHPL_UNIT = 10_000  # of 100 ns, in a millisecond
@@ -29,24 +30,47 @@ Atom = tuple[bytes, int, int]  # name, start and end of the contents
 
 
 def find_mp4_tags(file: BinaryIO) -> Found:
-    """The item list and Nero chapters of an MP4 file, and the chapters of its chapter track."""
+    """Item lists, QuickTime tags and Nero chapters of an MP4 file, and those of its chapter track."""
     found = Found()
     walk = _Walk(file)
     moov = walk.find(0, walk.end, b"moov")
     if not moov:
         return found
     udta = walk.find(*moov, b"udta")
+    for meta in (udta and walk.find(*udta, b"meta"), walk.find(*moov, b"meta")):
+        if meta:
+            _take_items(walk, found, _after_version(file, meta[0]), meta[1])
     if udta:
-        meta = walk.find(*udta, b"meta")
-        if meta and (ilst := walk.find(_after_version(file, meta[0]), meta[1], b"ilst")):
-            found.take(file, "mp4-ilst", ilst[0], ilst[1] - ilst[0])
         if chpl := walk.find(*udta, b"chpl"):
             found.take(file, "mp4-chpl", chpl[0], chpl[1] - chpl[0])
+        _take_atoms(walk, found, "mp4-udta", *udta, lambda name: name not in _NOT_IN_UDTA)
     try:
         found.chapters = _track_chapters(walk, *moov)
     except (TagError, struct.error) as error:
         found.problems.append(f"the chapter track is not archived: {error}")
     return found
+
+
+def _take_items(walk: _Walk, found: Found, start: int, end: int) -> None:
+    """Take an item list; where ``keys`` gives its items their names, both."""
+    ilst = walk.find(start, end, b"ilst")
+    if ilst and walk.find(start, end, b"keys"):
+        _take_atoms(walk, found, "mp4-keys", start, end, lambda name: name in (b"keys", b"ilst"))
+    elif ilst and ilst[0] < ilst[1]:
+        found.take(walk.file, "mp4-ilst", ilst[0], ilst[1] - ilst[0])
+
+
+def _take_atoms(
+    walk: _Walk, found: Found, kind: str, start: int, end: int, wanted: Callable[[bytes], bool]
+) -> None:
+    """Take the wanted atoms of a range, with headers, as one block."""
+    parts = []
+    for name, first, last in walk.children(start, end):
+        if wanted(name):
+            data = found.read(walk.file, f"{name.decode('latin-1')} atom", first, last - first)
+            parts += [struct.pack(">I4s", 8 + len(data), name), data] if data is not None else []
+    if parts:
+        found.blocks.append((kind, b"".join(parts)))
 
 
 def _after_version(file: BinaryIO, start: int) -> int:
@@ -182,13 +206,15 @@ def _durations(stts: bytes) -> Iterator[int]:
 
 
 def parse_mp4_chapters(block: bytes) -> BlockView:
-    """Nero chapters (``chpl`` contents) in neutral terms. Raises TagError if they are cut short."""
+    """Nero chapters (``chpl`` contents) in neutral terms. Raises TagError if there are none."""
     view = BlockView()
-    position = 9  # version, flags, reserved, count
-    for _ in range(block[8] if len(block) > 8 else 0):
-        if position + 9 > len(block):
-            raise TagError("the chapter list ends early")
-        start, length = struct.unpack_from(">QB", block, position)
+    # Version, flags, reserved, count. FFmpeg and its writers leave out the reserved in version 0.
+    position = 5 if block[:1] == b"\0" and any(block[4:5]) else 9
+    for _ in range(block[position - 1] if len(block) >= position else 0):
+        start, length = struct.unpack(">QB", block[position : position + 9].ljust(9, b"\xff"))
+        if position + 9 + length > len(block):
+            view.stop("the chapter list ends early")
+            break
         title = block[position + 9 : position + 9 + length].decode("utf-8", "replace")
         view.chapters.append(Chapter(start // _CHPL_UNIT, None, title))
         position += 9 + length
@@ -196,36 +222,63 @@ def parse_mp4_chapters(block: bytes) -> BlockView:
 
 
 def parse_mp4_items(block: bytes) -> BlockView:
-    """An iTunes item list (``ilst`` contents) in neutral terms. Raises TagError."""
+    """An iTunes item list (``ilst`` contents) in neutral terms.
+
+    Raises TagError if not even one item can be read.
+    """
     view = BlockView()
-    n_values = 0
-    for name, item in _atoms(block):
-        atom = name.decode("latin-1")
-        parts = list(_atoms(item))
-        values = [
-            (int.from_bytes(data[1:4], "big"), data[8:])
-            for part, data in parts
-            if part == b"data" and len(data) >= 8
-        ]
-        n_values += 1 + len(values)
-        if n_values > MAX_VALUES:
-            raise TagError(f"more than {MAX_VALUES} values")
-        if atom == "----":
+    for atom, parts in mp4_items(view, block):
+        values = data_values(parts)
+        if atom == b"----":
             _add_freeform(view, dict(parts), values)
-        else:
-            for type_, value in values:
-                if not _add_value(view, atom, type_, value):
-                    view.raw_only.append(f"atom {atom!r}")
+            continue
+        for type_, value in values:
+            if not add_mp4_value(view, atom.decode("latin-1"), type_, value):
+                view.raw_only.append(f"atom {atom.decode('latin-1')!r}")
     return view
 
 
-def _atoms(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def mp4_items(view: BlockView, block: bytes) -> Iterator[tuple[bytes, list[tuple[bytes, bytes]]]]:
+    """Each item of a list, and its atoms. One that is malformed costs no other.
+
+    Raises TagError if none is read into ``view``.
+    """
+    problem = None
+    left = MAX_ENTRIES
+    try:
+        for name, item in mp4_atoms(block):
+            try:
+                parts = list(mp4_atoms(item, left))
+            except TagError as error:
+                problem = f"item {name.decode('latin-1')!r}: {error.message}"
+                continue
+            left -= len(parts)
+            yield name, parts
+    except TagError as error:
+        problem = error.message
+    if problem:
+        view.stop(problem)
+
+
+def data_values(parts: list[tuple[bytes, bytes]]) -> list[tuple[int, bytes]]:
+    """Type and bytes of each value of an item."""
+    return [
+        (int.from_bytes(data[1:4], "big"), data[8:])
+        for part, data in parts
+        if part == b"data" and len(data) >= 8
+    ]
+
+
+def mp4_atoms(data: bytes, limit: int = MAX_ENTRIES) -> Iterator[tuple[bytes, bytes]]:
+    """Name and contents of each atom. Raises TagError at the first of an impossible size."""
     position = 0
     count = 0
     while position + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, position)
         count += 1
-        if size < 8 or position + size > len(data) or count > MAX_VALUES:
+        if count > limit:
+            raise TagError(f"more than {MAX_ENTRIES} atoms")
+        if size < 8 or position + size > len(data):
             raise TagError(f"atom {name.decode('latin-1')!r} says {size} bytes")
         yield name, data[position + 8 : position + size]
         position += size
@@ -236,21 +289,22 @@ def _add_freeform(
 ) -> None:
     name = parts.get(b"name", b"")[4:].decode("utf-8", "replace")
     for type_, value in values:
-        text = _text(type_, value)
+        text = mp4_text(type_, value)
         if text is None or not name:
             view.raw_only.append(f"freeform item {name[:80]!r}")
         else:
             view.add(_FREEFORM_NAMES.get(name.lower()) or free_name(name), text)
 
 
-def _text(type_: int, value: bytes) -> str | None:
+def mp4_text(type_: int, value: bytes) -> str | None:
+    """The text of a value; None if it is none, or not in the encoding that it says."""
     try:
         return value.decode(_TEXT_ENCODINGS[type_])
     except (KeyError, UnicodeDecodeError):
         return None
 
 
-def _add_value(view: BlockView, atom: str, type_: int, value: bytes) -> bool:
+def add_mp4_value(view: BlockView, atom: str, type_: int, value: bytes) -> bool:
     """Add one value of a known atom; False if it is unknown or not of its type."""
     if atom == "covr":
         view.pictures.append(measured_picture(FRONT_COVER, "", "", value))
@@ -262,7 +316,7 @@ def _add_value(view: BlockView, atom: str, type_: int, value: bytes) -> bool:
         view.add(MP4_INTEGER_ATOMS[atom], str(int.from_bytes(value, "big", signed=True)))
     elif atom == "gnre" and len(value) == 2 and 0 < value[1] <= len(TCON.GENRES) and not value[0]:
         view.add("genre", TCON.GENRES[value[1] - 1])
-    elif atom in MP4_TEXT_ATOMS and (text := _text(type_, value)) is not None:
+    elif atom in MP4_TEXT_ATOMS and (text := mp4_text(type_, value)) is not None:
         view.add(MP4_TEXT_ATOMS[atom], text)
     else:
         return False

@@ -155,6 +155,39 @@ MP4_TEXT_ATOMS = {
     "©wrk": "work",
     "©wrt": "composer",
 }
+# Directly in udta: of QuickTime, where the names of item lists mean the same, and of 3GPP.
+QUICKTIME_TEXTS = {
+    "albm": "album",
+    "auth": "writer",
+    "cprt": "copyright",
+    "dscp": "description",
+    "gnre": "genre",
+    "kywd": "keywords",
+    "perf": "artist",
+    "titl": "title",
+    "yrrc": "date",
+    "©aut": "writer",
+    "©cpy": "copyright",
+    "©inf": "comment",
+    "©mak": "make",
+    "©mod": "model",
+    "©prd": "producer",
+    "©prf": "performer",
+    "©src": "source",
+    "©swr": "encodedby",
+    "©trk": "tracknumber",
+    "©url": "website",
+    "©xyz": "location.iso6709",
+}
+# Keys of QuickTime metadata, less "com.apple.quicktime."; others keep their name.
+QUICKTIME_KEYS = {
+    "creationdate": "date",
+    "displayname": "title",
+    "information": "comment",
+    "software": "encodedby",
+    "track": "tracknumber",
+    "year": "date",
+}
 MP4_INTEGER_ATOMS = {
     "cpil": "compilation",
     "pcst": "podcast",
@@ -272,6 +305,10 @@ def free_name(name: str) -> str:
 
 
 def split_pair(value: str) -> tuple[str, str]:
-    """``("3", "12")`` of ``"3/12"``; an absent part is empty."""
+    """``("3", "12")`` of ``"3/12"``; an absent part is empty.
+
+    A value that is not just that ("3/", "3 / 12") is the first part as it stands.
+    """
     number, _, total = value.partition("/")
-    return number.strip(), total.strip()
+    exact = value in ("/".join(filter(None, (number, total))), f"/{total}")
+    return (number, total) if exact and value == value.strip() else (value, "")

@@ -102,5 +102,11 @@ def decode_flac_picture(block: bytes) -> Picture:
     return Picture(type_, mime, description, data, width, height, depth, colors)
 
 
+def flac_picture_head(block: bytes) -> int:
+    """How many bytes precede the image in a FLAC PICTURE body that can be decoded."""
+    length = int.from_bytes(block[4:8], "big")
+    return 32 + length + int.from_bytes(block[8 + length : 12 + length], "big")
+
+
 def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()

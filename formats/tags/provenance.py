@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from earzip.errors import EarzipError, SourceError, TagError, TargetError
 from earzip.formats.containers.walk import flac_blocks, iff_chunks
-from earzip.formats.tags.flac import APPLICATION, add_flac_block
+from earzip.formats.tags.flac import APPLICATION, OUR_APPLICATION, add_flac_block
 from earzip.formats.tags.riff import append_wav_chunks, read_wav_facts
 
 DIGEST_BYTES = 16
-_ID = b"earz"
+_ID = OUR_APPLICATION
 _LENGTH_BYTES = 8
 
 

@@ -70,12 +70,16 @@ def _encode(coding: str, head: bytes, picture: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Base64Span:
-    """A base64 text in a block: its place, the decoded bytes before the picture, the picture."""
+    """A base64 text in a block: its place, the decoded bytes before the picture, the picture.
+
+    ``mime`` is for a picture that has no head to say so.
+    """
 
     start: int
     end: int
     head: bytes
     picture: bytes
+    mime: str = ""
 
 
 def cut_pictures(

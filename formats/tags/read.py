@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from earzip.errors import SourceError, TagError
+from earzip.formats.containers.ends import container_end
 from earzip.formats.containers.outer import leading_tags, trailing_tags
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
@@ -15,28 +16,29 @@ from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags.bext import parse_bext
 from earzip.formats.tags.flac import find_flac_tags, parse_cuesheet
 from earzip.formats.tags.id3 import parse_id3v1, parse_id3v2
+from earzip.formats.tags.lyrics3 import parse_lyrics3
+from earzip.formats.tags.merge import Merger
 from earzip.formats.tags.model import (
-    KINDS,
-    MAX_CHAPTERS,
-    MAX_PICTURES,
-    MAX_TEXT_BYTES,
-    MAX_VALUES,
     BlockView,
     Found,
     Picture,
     TagSet,
+    kind_name,
 )
 from earzip.formats.tags.mp4 import find_mp4_tags, parse_mp4_chapters, parse_mp4_items
 from earzip.formats.tags.ogg import find_ogg_tags
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
+from earzip.formats.tags.quicktime import parse_mp4_keys, parse_mp4_udta
 from earzip.formats.tags.raw import cut_pictures
 from earzip.formats.tags.riff import find_aiff_tags, find_wav_tags, parse_aiff_text, parse_riff_info
-from earzip.formats.tags.unread import UNREAD_OUTER, unread_tags
+from earzip.formats.tags.unread import UNREAD_OUTER, note_unread
 from earzip.formats.tags.vorbis import parse_comments, picture_spans
 
 _MAX_RAW_ONLY = 200  # names kept of fields without a neutral counterpart
 _MAX_PROBLEMS = 20
 _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+_CHUNKED = (b"RIFF", b"RF64", b"BW64", b"FORM", b"riff")  # whatever is in them is walked to the end
+_LOOK_BYTES = 1 << 16
 _APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats whose own tag is APEv2
 _COMMENT_KINDS = ("flac-comment", "ogg-comment")
 
@@ -54,8 +56,11 @@ PARSERS: dict[str, Callable[[bytes], BlockView]] = {
     "flac-picture": _parse_flac_picture,
     "id3v1": parse_id3v1,
     "id3v2": parse_id3v2,
+    "lyrics3": parse_lyrics3,
     "mp4-chpl": parse_mp4_chapters,
     "mp4-ilst": parse_mp4_items,
+    "mp4-keys": parse_mp4_keys,
+    "mp4-udta": parse_mp4_udta,
     "ogg-comment": parse_comments,
     "riff-bext": parse_bext,
     "riff-info": parse_riff_info,
@@ -83,24 +88,33 @@ def _find(file: BinaryIO) -> Found:
     start = min(sum(tag.size for tag in leading), size)
     trailing = list(trailing_tags(file, start, size))
     end = min([tag.start for tag in trailing], default=size)
-    inner = BufferedReader(SpanFile(file, [(start, end - start)])) if start else file
+    is_whole = (start, end) == (0, size)
+    inner = file if is_whole else BufferedReader(SpanFile(file, [(start, end - start)]))
     inner.seek(0)
     head = inner.read(16)
     inside = _find_inside(inner, head)
     found = inside or Found()
-    if problem := unread_tags(inner, head):
-        found.problems.append(problem)
+    note_unread(inner, head, found)
     outer = [*leading, *trailing]
-    if head[:4] in _APE_FIRST:
-        outer.sort(key=lambda tag: tag.kind != "apev2")
+    first, last = ("apev2" if head[:4] in _APE_FIRST else ""), "id3v1"  # whose texts are cut
+    outer.sort(key=lambda tag: (tag.kind == last, tag.kind != first))
     for tag in outer:
         if tag.kind in PARSERS:
             found.take(file, tag.kind, tag.start, tag.size)
         else:
             found.problems.append(f"the {UNREAD_OUTER[tag.kind]} is not archived")
-    if inside is None or head[:4] == b"fLaC":  # other containers end where they say, in any bytes
+    proper_end = container_end(file, start, end)
+    if proper_end is None:
         note_cut_ape_tag(file, end, found)
+    elif head[:4] not in _CHUNKED and _has_bytes(file, proper_end, end):
+        found.problems.append(f"{end - proper_end} bytes behind its end are not archived")
     return found
+
+
+def _has_bytes(file: BinaryIO, start: int, end: int) -> bool:
+    """Whether there is anything but zeros from ``start`` to ``end``, as far as is worth a look."""
+    file.seek(start)
+    return bool(file.read(min(end - start, _LOOK_BYTES)).strip(b"\0"))
 
 
 def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
@@ -123,20 +137,23 @@ def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
 
 def tag_set(found: Found) -> TagSet:
     """What the blocks say together, by precedence, and the blocks less their pictures."""
-    tags = TagSet(problems=list(found.problems))
+    merger = Merger(TagSet(problems=list(found.problems)))
+    tags = merger.tags
     kept: list[tuple[str, bytes, bool]] = []
     for kind, block in found.blocks:
-        family, name = KINDS[kind]
+        name = kind_name(kind)
         sound = True
         try:
             view = PARSERS[kind](block)
-            _merge_bounded(tags, view, same_family=family == tags.family)
         except TagError as error:
             tags.problems.append(f"the {name} is malformed: {error.message}")
             view = BlockView(raw_only=["everything (it is malformed)"])
             sound = False
         else:
-            tags.family = family if tags.family == "none" else tags.family
+            if view.problem:
+                tags.problems.append(f"the {name} is read in part: {view.problem}")
+                sound = False
+            merger.add(kind, view)
         if view.raw_only:
             names = list(dict.fromkeys(tags.raw_only.get(kind, []) + view.raw_only))
             more = [f"{len(names) - _MAX_RAW_ONLY} more"] if len(names) > _MAX_RAW_ONLY else []
@@ -144,10 +161,7 @@ def tag_set(found: Found) -> TagSet:
         # A FLAC picture block that its neutral form gives again byte for byte is not kept twice.
         if kind != "flac-picture" or view.pictures[:1] != [_exact_picture(block)]:
             kept.append((kind, block, sound))
-    try:
-        _merge_bounded(tags, BlockView(chapters=found.chapters), same_family=True)
-    except TagError as error:
-        tags.problems.append(f"the chapters were not archived: {error.message}")
+    merger.add_chapter_track(found.chapters)
     data = [picture.data for picture in tags.pictures]
     for kind, block, sound in kept:
         spans = picture_spans(block) if sound and kind in _COMMENT_KINDS else ()
@@ -165,27 +179,3 @@ def _exact_picture(block: bytes) -> Picture | None:
     except TagError:
         return None
     return picture if encode_flac_picture(picture) == block else None
-
-
-def _merge_bounded(tags: TagSet, view: BlockView, *, same_family: bool) -> None:
-    """Merge what an archive can hold: the longest fields beyond that are left to the raw block.
-
-    Raises TagError if it is too much otherwise.
-    """
-    room = MAX_TEXT_BYTES - tags.text_bytes()
-    over = view.text_bytes() - room
-    sizes = {name: sum(len(v.encode()) for v in (name, *view.fields[name])) for name in view.fields}
-    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
-        if over <= 0:
-            break
-        del view.fields[name]
-        over -= sizes[name]
-        view.raw_only.append(f"field {name[:80]!r} of {sizes[name]} bytes")
-    if (
-        over > 0
-        or sum(map(len, [*tags.fields.values(), *view.fields.values()])) > MAX_VALUES
-        or len(tags.pictures) + len(view.pictures) > MAX_PICTURES
-        or len(view.chapters) > MAX_CHAPTERS
-    ):
-        raise TagError("it has too many values, pictures or chapters")
-    tags.merge(view, same_family=same_family)

@@ -6,14 +6,16 @@ mutagen reads the ID3 chunk's contents only, neither RIFF INFO nor RF64.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from earzip.errors import TagError
-from earzip.formats.containers.walk import iff_chunks
-from earzip.formats.tags.model import MAX_VALUES, BlockView, Found
+from earzip.formats.containers.sound_chunk import find_sound_chunk
+from earzip.formats.containers.walk import iff_chunks, iff_padding
+from earzip.formats.tags.model import MAX_ENTRIES, BlockView, Found
 from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
-from earzip.formats.tags.unread import UNREAD_CHUNKS
+from earzip.formats.tags.unread import AIFF_SOUND_CHUNKS, WAV_SOUND_CHUNKS, note_chunks
 
 _ID3_IDS = (b"ID3 ", b"id3 ")
 _COMMENTS = b"COMT"
@@ -27,19 +29,39 @@ def find_wav_tags(file: BinaryIO) -> Found:
     found = Found()
     blocks: list[tuple[str, int, int]] = []
     others = []
-    for chunk, start, size in iff_chunks(file, _end(file), "little"):
+    end = _end(file)
+    has_sound = False
+    for chunk, start, size in iff_chunks(file, end, "little"):
+        if chunk == b"data" and not has_sound:  # else crafted files would keep this busy
+            has_sound = True
+            if _is_followed_by_samples(file, start, end):
+                break
+        list_type = _list_type(file, start, size) if chunk == b"LIST" else b""
         if chunk in _ID3_IDS:
             blocks.append(("id3v2", start, size))
-        elif chunk == b"LIST" and _list_type(file, start, size) == b"INFO":
+        elif list_type == b"INFO":
             blocks.append(("riff-info", start, size))
         elif chunk == b"bext":
             blocks.append(("riff-bext", start, size))
-        elif chunk in UNREAD_CHUNKS:
-            others.append(chunk)
+        elif start + size > end and chunk not in WAV_SOUND_CHUNKS:
+            note_rest_of_file(found, start - 8, end)
+        elif chunk not in WAV_SOUND_CHUNKS:
+            others.append(chunk + b" " * bool(list_type) + list_type)
     for kind, start, size in sorted(blocks, key=lambda block: _WAV_PRECEDENCE.index(block[0])):
         found.take(file, kind, start, size)
-    _note_others(found, others)
+    note_chunks(found, others)
     return found
+
+
+def _is_followed_by_samples(file: BinaryIO, start: int, end: int) -> bool:
+    """Whether no chunks but samples follow the sound chunk at ``start``, which says too small a size."""
+    sound = find_sound_chunk(file, end)
+    return sound is not None and sound.start == start and sound.goes_on
+
+
+def note_rest_of_file(found: Found, start: int, end: int) -> None:
+    """Name what stands where a chunk should, or a chunk that is cut."""
+    found.problems.append(f"{end - start} bytes behind its last chunk are not archived")
 
 
 def _list_type(file: BinaryIO, start: int, size: int) -> bytes:
@@ -53,18 +75,26 @@ def find_aiff_tags(file: BinaryIO) -> Found:
     id3: list[tuple[int, int]] = []
     texts: list[tuple[bytes, int, int]] = []
     others = []
-    for chunk, start, size in iff_chunks(file, _end(file), "big"):
+    end = _end(file)
+    has_sound = False
+    for chunk, start, size in iff_chunks(file, end, "big"):
+        if chunk == b"SSND" and not has_sound:  # else crafted files would keep this busy
+            has_sound = True
+            if _is_followed_by_samples(file, start, end):
+                break
         if chunk in _ID3_IDS:
             id3.append((start, size))
         elif chunk == _COMMENTS or chunk.decode("latin-1") in AIFF_TEXT_IDS:
             texts.append((chunk, start, size))
-        elif chunk in UNREAD_CHUNKS:
+        elif start + size > end and chunk not in AIFF_SOUND_CHUNKS:
+            note_rest_of_file(found, start - 8, end)
+        elif chunk not in AIFF_SOUND_CHUNKS:
             others.append(chunk)
     for start, size in id3:
         found.take(file, "id3v2", start, size)
     if block := b"".join(_text_chunk(file, found, *text) for text in texts):
         found.blocks.append(("aiff-text", block))
-    _note_others(found, others)
+    note_chunks(found, others)
     return found
 
 
@@ -76,45 +106,58 @@ def _text_chunk(file: BinaryIO, found: Found, chunk: bytes, start: int, size: in
     return chunk + struct.pack(">I", len(data)) + data + bytes(len(data) % 2)
 
 
-def _note_others(found: Found, chunks: list[bytes]) -> None:
-    if chunks:
-        names = ", ".join(chunk.decode("ascii").strip() for chunk in dict.fromkeys(chunks))
-        found.problems.append(f"these chunks were not archived: {names}")
-
-
 def _end(file: BinaryIO) -> int:
     return file.seek(0, 2)
 
 
 def parse_riff_info(block: bytes) -> BlockView:
-    """A LIST chunk's data of type INFO in neutral terms. Raises TagError if it is cut short."""
+    """A LIST chunk's data of type INFO in neutral terms.
+
+    Raises TagError if not even one entry can be read.
+    """
     view = BlockView()
     if block[:4] != b"INFO":
         raise TagError("the INFO list's type is missing")
-    for chunk, data in _entries(block[4:], "little"):
-        if not (value := unmarked_text(data)):
-            continue
-        if chunk in RIFF_INFO_TRACK_IDS:
-            number, total = split_pair(value)
-            view.add("tracknumber", *filter(None, [number]))
-            view.add("tracktotal", *filter(None, [total]))
-        else:
-            view.add(RIFF_INFO_IDS.get(chunk, f"riff_{chunk.strip()}"), value)
+    try:
+        for chunk, data in _entries(block[4:], "little"):
+            _add_info(view, chunk, data)
+    except TagError as error:
+        view.stop(error.message)
     return view
 
 
+def _add_info(view: BlockView, chunk: str, data: bytes) -> None:
+    note_rest(view, chunk, data)
+    if not (value := unmarked_text(data)):
+        return
+    if chunk in RIFF_INFO_TRACK_IDS:
+        number, total = split_pair(value)
+        view.add("tracknumber", *filter(None, [number]))
+        view.add("tracktotal", *filter(None, [total]))
+    else:
+        view.add(RIFF_INFO_IDS.get(chunk, f"riff_{chunk.strip()}"), value)
+
+
 def parse_aiff_text(block: bytes) -> BlockView:
-    """AIFF text chunks, one behind the other, in neutral terms. Raises TagError."""
+    """AIFF text chunks, one behind the other, in neutral terms.
+
+    Raises TagError if not even one can be read.
+    """
     view = BlockView()
     n_bytes = 0
-    for chunk, value in _entries(block, "big"):
-        if chunk == _COMMENTS.decode():
-            n_bytes += len(value)
-            if n_bytes > _MAX_COMMENT_BYTES:
-                raise TagError(f"more than {_MAX_COMMENT_BYTES} bytes of comments")
-            _add_comments(view, value)
-        elif text := unmarked_text(value):
-            view.add(AIFF_TEXT_IDS.get(chunk, f"aiff_{chunk.strip()}"), text)
+    try:
+        for chunk, value in _entries(block, "big"):
+            if chunk == _COMMENTS.decode():
+                n_bytes += len(value)
+                if n_bytes > _MAX_COMMENT_BYTES:
+                    raise TagError(f"more than {_MAX_COMMENT_BYTES} bytes of comments")
+                _add_comments(view, value)
+            else:
+                note_rest(view, chunk, value)
+                if text := unmarked_text(value):
+                    view.add(AIFF_TEXT_IDS.get(chunk, f"aiff_{chunk.strip()}"), text)
+    except TagError as error:
+        view.stop(error.message)
     return view
 
 
@@ -138,20 +181,33 @@ def _add_comments(view: BlockView, data: bytes) -> None:
         position += size + size % 2
 
 
-def _entries(data: bytes, byteorder: str) -> list[tuple[str, bytes]]:
-    entries: list[tuple[str, bytes]] = []
+def _entries(data: bytes, byteorder: Literal["little", "big"]) -> Iterator[tuple[str, bytes]]:
+    """Name and value of each chunk. Raises TagError at the first that runs past the end."""
     position = 0
-    while position + 8 <= len(data):
-        if len(entries) == MAX_VALUES:
-            raise TagError(f"more than {MAX_VALUES} entries")
+    for _ in range(MAX_ENTRIES):
+        if position + 8 > len(data):
+            return
         chunk = data[position : position + 4].decode("latin-1")
-        (size,) = struct.unpack_from("<I" if byteorder == "little" else ">I", data, position + 4)
-        value = data[position + 8 : position + 8 + size]
-        if len(value) < size:
-            raise TagError(f"the {chunk!r} entry says {size} bytes, has {len(value)}")
-        entries.append((chunk, value))
-        position += 8 + size + size % 2
-    return entries
+        size = int.from_bytes(data[position + 4 : position + 8], byteorder)
+        position += 8 + size
+        if position > len(data):
+            raise TagError(
+                f"the {chunk!r} entry says {size} bytes, has {size + len(data) - position}"
+            )
+        yield chunk, data[position - size : position]
+        if size % 2:
+            following = data[position : position + 9]
+            position += iff_padding(following, len(data) - position, byteorder)
+    raise TagError(f"more than {MAX_ENTRIES} entries")
+
+
+def note_rest(view: BlockView, name: str, value: bytes) -> None:
+    """Name what ``unmarked_text`` does not take of a value."""
+    text, _, rest = value.partition(b"\0")
+    if rest.strip(b"\0"):
+        view.raw_only.append(f"rest of {name.strip()!r}, behind a zero byte")
+    if "\ufffd" in unmarked_text(text):
+        view.raw_only.append(f"the exact bytes of {name.strip()!r}")
 
 
 def unmarked_text(value: bytes) -> str:

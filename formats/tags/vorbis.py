@@ -9,28 +9,48 @@ from __future__ import annotations
 import binascii
 import re
 import struct
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 
 from earzip.errors import TagError
-from earzip.formats.tags.model import MAX_CHAPTERS, MAX_VALUES, BlockView, Chapter, TagView
-from earzip.formats.tags.picture import decode_flac_picture, measured_picture
+from earzip.formats.tags.model import MAX_CHAPTERS, MAX_ENTRIES, BlockView, Chapter, TagView
+from earzip.formats.tags.picture import (
+    decode_flac_picture,
+    flac_picture_head,
+    image_mime,
+    measured_picture,
+)
 from earzip.formats.tags.raw import Base64Span
 
 PICTURE_KEY = "metadata_block_picture"
 CHANNEL_MASK_KEY = "waveformatextensible_channel_mask"  # of the source's number of channels
 _OLD_PICTURE_KEY = "coverart"  # base64 of the image alone, before PICTURE_KEY was agreed on
+_OLD_MIME_KEY = "coverartmime"  # of the picture of the same number
+_BASE64_LIKE = re.compile(rb"[A-Za-z0-9+/=_\s\0-]{100,}")
 _PACKET_MAGICS = (b"\x03vorbis", b"OpusTags")
 _CHAPTER_KEY = re.compile(r"chapter(\d{1,3})(name)?", re.ASCII)
 _CHAPTER_TIME = re.compile(r"(\d{1,4}):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?", re.ASCII)
 _KEY = re.compile(r"[\x20-\x3c\x3e-\x7d]+")
 _MAX_NUMBERED_CHAPTERS = 999
+_FROM_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+UNREADABLE_PICTURE = "picture that cannot be read"
 
 
 def split_comments(block: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     """The vendor string and each comment's start and end in ``block``, an Ogg packet or FLAC block.
 
-    Raises TagError if a length runs past the end or there are more than MAX_VALUES comments.
+    Raises TagError if a length runs past the end or there are more than MAX_ENTRIES comments.
+    """
+    vendor, spans, problem = _split(block)
+    if problem:
+        raise TagError(problem)
+    return vendor, spans
+
+
+def _split(block: bytes) -> tuple[bytes, list[tuple[int, int]], str | None]:
+    """Vendor string, comments, and why there are no more of these than could be read.
+
+    Raises TagError if there is no count.
     """
     position = next((len(magic) for magic in _PACKET_MAGICS if block.startswith(magic)), 0)
     vendor_start, position = _counted(block, position, "vendor string")
@@ -38,14 +58,16 @@ def split_comments(block: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     if position + 4 > len(block):
         raise TagError("the comment count is missing")
     (count,) = struct.unpack_from("<I", block, position)
-    if count > MAX_VALUES:
-        raise TagError(f"{count} comments, more than {MAX_VALUES}")
     position += 4
-    spans = []
-    for number in range(count):
-        start, position = _counted(block, position, f"comment {number + 1} of {count}")
+    spans: list[tuple[int, int]] = []
+    for number in range(min(count, MAX_ENTRIES)):
+        try:
+            start, position = _counted(block, position, f"comment {number + 1} of {count}")
+        except TagError as error:
+            return vendor, spans, error.message
         spans.append((start, position))
-    return vendor, spans
+    problem = f"{count} comments, more than {MAX_ENTRIES}" if count > MAX_ENTRIES else None
+    return vendor, spans, problem
 
 
 def _counted(block: bytes, position: int, what: str) -> tuple[int, int]:
@@ -72,22 +94,23 @@ def comment_key(comment: bytes) -> str:
 
 
 def parse_comments(block: bytes) -> BlockView:
-    """The comments of an Ogg comment packet or a FLAC VORBIS_COMMENT body in neutral terms."""
+    """The comments of an Ogg comment packet or a FLAC VORBIS_COMMENT body in neutral terms.
+
+    Raises TagError if not even one can be read.
+    """
     view = BlockView()
-    _, spans = split_comments(block)
+    _, spans, problem = _split(block)
     chapters: dict[int, dict[str, str]] = {}
-    covers = {span.start: span for span in picture_spans(block)}
+    covers = {span.start: span for span in _picture_spans(block, spans)}
     for number, (start, end) in enumerate(spans, 1):
         key = comment_key(block[start:end])
         value_start = start + len(key) + 1
         if not key:
             view.raw_only.append(f"comment {number}, which has no valid key,")
         elif cover := covers.get(value_start):
-            view.pictures.append(
-                decode_flac_picture(cover.head + cover.picture)
-                if cover.head
-                else measured_picture(0, "", "", cover.picture)
-            )
+            _add_cover(view, key, cover)
+        elif is_picture_text(key, block[value_start:end]):
+            view.raw_only.append(UNREADABLE_PICTURE)
         else:
             value = block[value_start:end].decode("utf-8", "replace")
             chapter = _CHAPTER_KEY.fullmatch(key)
@@ -96,8 +119,19 @@ def parse_comments(block: bytes) -> BlockView:
                 chapters[int(chapter[1])][part] = value
             else:
                 view.add(key, value)
+            if "\ufffd" in value and value.encode() != block[value_start:end]:
+                view.raw_only.append(f"the exact bytes of comment {key[:80]!r}")
     _add_chapters(view, chapters)
+    if problem:
+        view.stop(problem)
     return view
+
+
+def _add_cover(view: TagView, key: str, cover: Base64Span) -> None:
+    if key == PICTURE_KEY:
+        view.pictures.append(decode_flac_picture(cover.head + cover.picture))
+    elif key == _OLD_PICTURE_KEY:
+        view.pictures.append(measured_picture(0, cover.mime, "", cover.picture))
 
 
 def _add_chapters(view: TagView, chapters: dict[int, dict[str, str]]) -> None:
@@ -114,23 +148,57 @@ def _add_chapters(view: TagView, chapters: dict[int, dict[str, str]]) -> None:
 
 
 def picture_spans(block: bytes) -> Iterator[Base64Span]:
-    """The pictures in base64. A span without a head is a bare image (COVERART)."""
-    for start, end in split_comments(block)[1]:
-        key = comment_key(block[start:end])
-        if key not in (PICTURE_KEY, _OLD_PICTURE_KEY):
-            continue
-        value_start = start + len(key) + 1
+    """The values that are pictures in base64; of COVERART, the bare image, and its COVERARTMIME.
+
+    A span of COVERARTMIME has no picture. Raises TagError as ``split_comments`` does.
+    """
+    return _picture_spans(block, split_comments(block)[1])
+
+
+def _picture_spans(block: bytes, spans: Sequence[tuple[int, int]]) -> Iterator[Base64Span]:
+    keyed: dict[str, list[tuple[int, int]]] = {}
+    for start, end in spans:
+        if block[start : start + 5].lower() in (b"metad", b"cover"):
+            key = comment_key(block[start:end])
+            keyed.setdefault(key, []).append((start + len(key) + 1, end))
+    for start, end in keyed.get(PICTURE_KEY, ()):
+        decoded = _decoded(block[start:end])
         try:
-            decoded = b64decode(block[value_start:end], validate=True)
-            if key == _OLD_PICTURE_KEY:
-                head, picture = b"", decoded
-            else:
-                picture = decode_flac_picture(decoded).data
-                head = decoded[: len(decoded) - len(picture)]
-        except (binascii.Error, TagError):
-            continue  # it stays an ordinary comment
-        if picture and decoded.endswith(picture):
-            yield Base64Span(value_start, end, head, picture)
+            picture = decode_flac_picture(decoded).data
+        except TagError:
+            continue
+        head = decoded[: flac_picture_head(decoded)]
+        yield Base64Span(start, end, head, picture)
+    mimes = keyed.get(_OLD_MIME_KEY, [])
+    for number, (start, end) in enumerate(keyed.get(_OLD_PICTURE_KEY, ())):
+        picture = _decoded(block[start:end])
+        is_exact = b64encode(picture) == block[start:end]
+        if not picture or not (is_exact or image_mime(picture)):
+            continue
+        mime_start, mime_end = mimes[number] if number < len(mimes) else (0, 0)
+        mime = block[mime_start:mime_end].decode("utf-8", "replace")
+        yield Base64Span(start, end, b"", picture, mime)
+        if mime:
+            yield Base64Span(mime_start, mime_end, b"", b"")
+
+
+def _decoded(text: bytes) -> bytes:
+    """The bytes of a base64 text as writers are known to write it; nothing if it is none.
+
+    It may lack its "=" or have one too many, be broken into lines, use the alphabet of URLs, or end in
+    a zero byte.
+    """
+    plain = b"".join(text.split()).rstrip(b"\0=").translate(_FROM_URL_ALPHABET)
+    plain = plain[: len(plain) - (len(plain) % 4 == 1)]
+    try:
+        return b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+    except binascii.Error:
+        return b""
+
+
+def is_picture_text(key: str, value: bytes) -> bool:
+    """Whether a value that is no picture was to be one: as a comment no player could use it."""
+    return key == PICTURE_KEY or (key == _OLD_PICTURE_KEY and bool(_BASE64_LIKE.match(value)))
 
 
 def comments_from_view(view: TagView, known: TagView) -> list[bytes]:

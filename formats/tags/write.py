@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,12 +24,13 @@ from earzip.formats.tags.id3 import load_id3, parse_id3v2, save_id3
 from earzip.formats.tags.id3_build import add_view
 from earzip.formats.tags.lyrics import sync_from_lrc
 from earzip.formats.tags.model import (
-    MAX_VALUES,
+    MAX_ENTRIES,
     Chapter,
     Picture,
     TagSet,
     TagView,
     kind_name,
+    quoted,
 )
 from earzip.formats.tags.names import ID3_PAIR_FRAMES, SYNONYMS, split_pair
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
@@ -37,9 +38,10 @@ from earzip.formats.tags.read import PARSERS
 from earzip.formats.tags.riff import append_wav_chunks, read_wav_facts
 from earzip.formats.tags.vorbis import (
     CHANNEL_MASK_KEY,
-    PICTURE_KEY,
+    UNREADABLE_PICTURE,
     comment_key,
     comments_from_view,
+    is_picture_text,
     join_comments,
     parse_comments,
     picture_spans,
@@ -49,7 +51,6 @@ from earzip.formats.tags.vorbis import (
 _FLAC = "a FLAC file"
 _WAV = "a WAV file"
 _TOTALS = dict(ID3_PAIR_FRAMES.values())
-_MAX_QUOTE = 60
 
 
 def write_tags(path: Path, tags: TagSet) -> list[str]:
@@ -72,15 +73,15 @@ def write_tags(path: Path, tags: TagSet) -> list[str]:
 
 
 def _readable(tags: TagSet, *kinds: str) -> list[tuple[str, bytes]]:
-    """The raw blocks of these kinds that can be read; ``raw_only`` names the others."""
+    """The raw blocks of these kinds that can be read whole; ``raw_only`` names the others."""
     blocks = []
     for kind in kinds:
         for block in tags.raw_bytes(kind):
             try:
-                PARSERS[kind](block)
+                if PARSERS[kind](block).problem is None:
+                    blocks.append((kind, block))
             except TagError:
                 continue
-            blocks.append((kind, block))
     return blocks
 
 
@@ -89,19 +90,18 @@ def _write_flac(path: Path, tags: TagSet) -> list[str]:
     # The vendor string names the library that encoded this file, not the source.
     vendor = getattr(file.tags, "vendor", "earzip").encode()
     native = _readable(tags, "flac-comment", "ogg-comment")[:1]
-    comments = [c for kind, block in native for c in _native_comments(kind, block, file.info)]
+    comments = [c for _, block in native for c in _native_comments(block, file.info)]
     sheets = _readable(tags, "flac-cuesheet")[:1]
     bodies = [body for _, sheet in sheets if (body := cuesheet_for(sheet, file.info))]
     sheet_view = parse_cuesheet(sheets[0][1]) if bodies else TagView()
     known: TagView = parse_comments(join_comments(vendor, comments))
     known.merge(sheet_view, same_family=True)
     comments += comments_from_view(tags, known)
-    comment_block = join_comments(vendor, _fitting(comments, MAX_BLOCK - len(vendor) - 8))
+    fitting = _fitting(comments, MAX_BLOCK - len(vendor) - 8)
+    comment_block = join_comments(vendor, fitting)
     got: TagView = parse_comments(comment_block)
     pictures = [
-        (picture, body)
-        for picture, body in _picture_blocks(tags, got.pictures)
-        if len(body) <= MAX_BLOCK
+        (picture, body) for picture, body in _picture_blocks(tags) if len(body) <= MAX_BLOCK
     ]
     blocks = [(COMMENT, comment_block), *((CUESHEET, body) for body in bodies)]
     save_flac(file, path, blocks + [(PICTURE, body) for _, body in pictures])
@@ -110,13 +110,34 @@ def _write_flac(path: Path, tags: TagSet) -> list[str]:
     losses = losses_between(tags, got, _FLAC)
     if sheets and not bodies:
         losses.append(f"the cue sheet block does not fit {_FLAC} of this length")
+    left_out = {comment_key(comment) for comment in set(comments).difference(fitting)}
+    losses += [
+        f"{_FLAC} cannot store field {name!r}; it stays in the archive"
+        for name in sorted(left_out - tags.fields.keys())
+    ]
     kinds = {kind for kind, _ in native + sheets}
+    losses += _further_blocks(tags, kinds)
+    unreadable = {
+        kind: [name for name in tags.raw_only.get(kind, ()) if name == UNREADABLE_PICTURE]
+        for kind, _ in native
+    }
+    losses += raw_only_losses(unreadable, (), _FLAC)
     return losses + raw_only_losses(tags.raw_only, kinds, _FLAC)
+
+
+def _further_blocks(tags: TagSet, written: Collection[str]) -> list[str]:
+    """A sentence for each kind of which one block was written and others were not."""
+    counts = {kind: sum(block.kind == kind for block in tags.raw) for kind in written}
+    return [
+        f"{count - 1} more {kind_name(kind)} of the source; it stays in the archive"
+        for kind, count in counts.items()
+        if count > 1
+    ]
 
 
 def _fitting(comments: list[bytes], room: int) -> list[bytes]:
     """Comments that take at most ``room`` bytes and can be read again: the longest are left out."""
-    comments = comments[:MAX_VALUES]
+    comments = comments[:MAX_ENTRIES]
     over = sum(4 + len(comment) for comment in comments) - room
     dropped = set()
     for index in sorted(range(len(comments)), key=lambda i: len(comments[i]), reverse=True):
@@ -127,18 +148,18 @@ def _fitting(comments: list[bytes], room: int) -> list[bytes]:
     return [comment for index, comment in enumerate(comments) if index not in dropped]
 
 
-def _native_comments(kind: str, block: bytes, info: StreamInfo) -> list[bytes]:
+def _native_comments(block: bytes, info: StreamInfo) -> list[bytes]:
     """The source's own comments, less those that do not belong into this FLAC file.
 
-    Pictures of Ogg files become FLAC picture blocks. A channel mask of another number of channels
-    than the file has would be wrong.
+    Pictures in base64 become FLAC picture blocks. A channel mask of another number of channels than
+    the file has would be wrong.
     """
-    pictures = {span.start for span in picture_spans(block)} if kind == "ogg-comment" else set()
+    pictures = {span.start for span in picture_spans(block)}
     comments = []
     for start, end in split_comments(block)[1]:
         comment = block[start:end]
         key = comment_key(comment)
-        if key == PICTURE_KEY and start + len(key) + 1 in pictures:
+        if start + len(key) + 1 in pictures or is_picture_text(key, comment[len(key) + 1 :]):
             continue
         if key != CHANNEL_MASK_KEY or _n_channels(comment) == info.channels:
             comments.append(comment)
@@ -152,15 +173,11 @@ def _n_channels(comment: bytes) -> int:
         return 0
 
 
-def _picture_blocks(tags: TagSet, in_comments: list[Picture]) -> list[tuple[Picture, bytes]]:
+def _picture_blocks(tags: TagSet) -> list[tuple[Picture, bytes]]:
     """Pictures to write as blocks, with their bodies, the source's own where it was kept."""
     exact = [(decode_flac_picture(block), block) for _, block in _readable(tags, "flac-picture")]
-    left = list(in_comments)
     blocks = []
     for picture in tags.pictures:
-        if picture in left:
-            left.remove(picture)
-            continue
         raw = next((entry for entry in exact if entry[0] == picture), None)
         if raw:
             exact.remove(raw)
@@ -172,13 +189,12 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
     facts = read_wav_facts(file)
     if facts.has_tags:
         raise TagError("the file has tags already")
-    native = _readable(tags, "id3v2", "id3v1", "riff-info")
-    firsts = dict(reversed(native))
-    info = firsts.get("riff-info")
+    native = _native_wav_blocks(tags)
+    info = native.get("riff-info")
     chunks = []
     got = TagView()
     try:
-        id3, losses = _id3_tag(tags, firsts, facts.duration_ms)
+        id3, losses = _id3_tag(tags, native, facts.duration_ms)
         if id3 is not None:
             chunks.append((b"id3 ", id3))
             got.merge(parse_id3v2(id3), same_family=True)
@@ -189,13 +205,30 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
     except TagError as error:
         return [f"{_WAV} cannot store the tags: {error.message}; they stay in the archive"]
     losses += losses_between(tags, got, _WAV)
-    kinds = [kind for kind, _ in native]
-    losses += [
-        f"{kinds.count(kind) - 1} more {kind_name(kind)} of the source; it stays in the archive"
-        for kind in firsts
-        if kinds.count(kind) > 1
-    ]
-    return losses + raw_only_losses(tags.raw_only, firsts.keys(), _WAV)
+    written = native.keys() - {"id3v1"}  # whose frames go into the ID3v2 tag
+    losses += _further_blocks(tags, native.keys())
+    return losses + raw_only_losses(tags.raw_only, written, _WAV)
+
+
+def _native_wav_blocks(tags: TagSet) -> dict[str, bytes]:
+    """The source's blocks that a WAV file takes, the first of each kind.
+
+    An ID3 tag that says otherwise than the tags together would win over them, so it is left out.
+    """
+    native = dict(reversed(_readable(tags, "id3v2", "id3v1", "riff-info")))
+    stated: set[str] = set()
+    for kind in ("id3v2", "id3v1"):
+        if kind not in native:
+            continue
+        view = PARSERS[kind](native[kind])
+        if all(
+            name in stated or tags.fields.get(name, values) == values
+            for name, values in view.fields.items()
+        ):
+            stated |= view.fields.keys()
+        else:
+            del native[kind]
+    return native
 
 
 def _id3_tag(
@@ -245,8 +278,8 @@ def losses_between(wanted: TagView, got: TagView, target: str) -> list[str]:
             losses.append(f"{target} cannot store {empty}field {name!r}; it stays in the archive")
         elif have[name] != values:
             losses.append(
-                f"field {name!r} is changed in {target}: {_quote(values)} "
-                f"became {_quote(have[name])}"
+                f"field {name!r} is changed in {target}: {quoted(values)} "
+                f"became {quoted(have[name])}"
             )
     losses += _picture_losses(wanted.pictures, got.pictures, target)
     losses += _chapter_losses(wanted.chapters, got.chapters, target)
@@ -279,11 +312,6 @@ def _comparable(fields: dict[str, list[str]]) -> dict[str, list[str]]:
         else:
             result.setdefault(name, []).extend(values)
     return result
-
-
-def _quote(values: Sequence[str]) -> str:
-    text = ", ".join(map(repr, values))
-    return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…"
 
 
 def _picture_losses(wanted: list[Picture], got: list[Picture], target: str) -> list[str]:

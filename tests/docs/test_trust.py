@@ -15,7 +15,9 @@ pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="not in a checkout")
 def _promises() -> list[list[str]]:
     """Return the cells of each row of the tables."""
     lines = PAGE.read_text().splitlines() if PAGE.exists() else []
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:1] == "|"
+    ]
     return [row for row in rows if row[0] not in ("promise", "---")]
 
 

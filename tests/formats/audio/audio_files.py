@@ -51,6 +51,14 @@ def encode(source, target, *options):
     return target
 
 
+def run_encoder(*command, target):
+    """Run an encoder that prints; skip the test where it is not installed. Return ``command[target]``."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"needs {command[0]}")
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    return command[target]
+
+
 def read_source(path):
     """(float32 [C, T], the reader after its end)."""
     with open_source(path) as source:

@@ -267,6 +267,12 @@ def tag_ape(path):
     return path
 
 
+def box(name, *contents):
+    """An MP4 atom."""
+    body = b"".join(contents)
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
 def tagged_mp4(path, *options):
     return tag_mp4(encoded(path, *options))
 
@@ -298,6 +304,20 @@ def tag_mp4(path):
     )
     file.save()
     return path
+
+
+def tagged_keys(path):
+    """An m4a file whose items have the numbers of keys for names, as phones write them."""
+    metadata = {"title": "Ein Stück ☃", "artist": "Anna", "com.apple.quicktime.make": "Telefon"}
+    options = [part for pair in metadata.items() for part in ("-metadata", "=".join(pair))]
+    return encoded(path, "-movflags", "use_metadata_tags", *options)
+
+
+def tagged_quicktime(path):
+    """An m4a file with texts directly in its user data."""
+    metadata = {"title": "Ein Stück ☃", "artist": "Anna", "date": "1999-05-01"}
+    options = [part for pair in metadata.items() for part in ("-metadata", "=".join(pair))]
+    return encoded(path, "-f", "mov", *options)
 
 
 def tagged_wma(path):
@@ -385,6 +405,8 @@ MAKERS = {
     "aiff": tagged_id3,
     "bext.wav": tagged_bext,
     "m4a": tagged_mp4,
+    "keys.m4a": tagged_keys,
+    "quicktime.m4a": tagged_quicktime,
     "ape.mp3": tagged_ape,
     "wma": tagged_wma,
 }

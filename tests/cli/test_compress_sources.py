@@ -1,0 +1,108 @@
+"""``earzip compress`` over sources of many kinds: which are taken, and what is said of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earzip import read_info
+from tests.cli.conftest import write_sound
+
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+SOUND = ".spx .mpga .mp1 .mpa .ogx .fla .m4r .mp4 .asf .webm .weba .mpp .mp+ .3ga .ec3 .adts"
+
+
+def _compress(earzip, *arguments: object):
+    return earzip("compress", "--model", "tiny", "--json", *arguments)
+
+
+def test_rarer_names_of_sound_files_are_taken(earzip, tmp_path):
+    wav = write_sound(tmp_path / "a.wav", 0.1)
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for extension in SOUND.split():
+        shutil.copy(wav, folder / f"song{extension}")
+        shutil.copy(wav, folder / f"LOUD{extension.upper()}")
+    outcome = _compress(earzip, folder)
+    assert outcome.exit_code == 0
+    assert outcome.statuses() == dict.fromkeys(
+        [f"{name}" for e in SOUND.split() for name in (f"song{e}", f"LOUD{e.upper()}")], "written"
+    )
+
+
+def test_sound_that_earzip_does_not_read_is_counted(earzip, tmp_path):
+    write_sound(tmp_path / "a.wav", 0.1)
+    for name in ("b.dsf", "C.DFF", "d.ofr", "notes.txt"):
+        (tmp_path / name).write_bytes(b"DSD \x1c\0\0\0")
+    outcome = _compress(earzip, tmp_path, "-o", tmp_path / "out")
+    assert outcome.exit_code == 0
+    messages = {Path(r["source"]).name: r["message"] for r in outcome.records[:-1]}
+    unread = "sound that earzip does not read"
+    assert messages == {
+        "a.wav": None,
+        "b.dsf": unread,
+        "C.DFF": unread,
+        "d.ofr": unread,
+        "notes.txt": "not sound",
+    }
+    assert (outcome.records[-1]["skipped"], outcome.records[-1]["unread_sound"]) == (4, 3)
+    assert "1 written, 4 skipped (3 of them sound that earzip does not read); " in outcome.stderr
+    named = _compress(earzip, tmp_path / "b.dsf")
+    assert (named.exit_code, named.records[0]["message"]) == (3, unread)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.webm", "libvpx")])
+def test_a_film_without_sound_is_skipped(earzip, tmp_path, name, codec):
+    pytest.importorskip("av")
+    pictures = ["-f", "lavfi", "-i", "testsrc=d=1:s=32x32:r=5"]
+    command = ["ffmpeg", "-v", "error", *pictures, "-c:v", codec, str(tmp_path / name)]
+    subprocess.run(command, check=True)
+    outcome = _compress(earzip, tmp_path, "-o", tmp_path / "out")
+    assert outcome.exit_code == 0
+    (record, _) = outcome.records
+    assert (record["status"], record["message"]) == ("skipped", "holds no sound")
+    assert not (tmp_path / "out" / f"{name}.earz").exists()
+
+
+def test_a_source_without_samples_is_a_warning(earzip, tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((0, 2)), 44_100)
+    outcome = _compress(earzip, path)
+    assert outcome.exit_code == 0
+    assert outcome.records[0]["warnings"] == ["it has no samples; the archive is empty"]
+
+
+def test_the_checksums_of_a_source_are_on_record(earzip, tmp_path):
+    flac = write_sound(tmp_path / "a.flac")
+    assert _compress(earzip, flac).records[0]["source_checksums"] == "right"
+    assert _compress(earzip, flac).records[0]["source_checksums"] is None  # not read
+    data = bytearray(flac.read_bytes())
+    data[26] ^= 1
+    wrong = tmp_path / "wrong.flac"
+    wrong.write_bytes(data)
+    outcome = _compress(earzip, wrong)
+    assert (outcome.exit_code, outcome.records[0]["source_checksums"]) == (0, "wrong")
+    assert len(outcome.records[0]["warnings"]) == 1
+    assert "the MD5 in its header is not that of its sound" in outcome.stderr
+    wav = write_sound(tmp_path / "a.wav")
+    assert _compress(earzip, wav).records[0]["source_checksums"] is None
+
+
+def test_a_header_that_promises_too_little_is_a_warning(earzip, tmp_path):
+    path = write_sound(tmp_path / "a.wav")
+    data = bytearray(path.read_bytes())
+    data[40:44] = (4_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    (record, _) = _compress(earzip, path).records
+    assert record["warnings"] == [
+        "its header promises 4000 bytes of sound, 88200 are there; all are archived"
+    ]
+    assert (record["duration_s"], record["truncated"]) == (0.5, None)
+    assert read_info(tmp_path / "a.wav.earz").header.source.n_frames == 22_050
