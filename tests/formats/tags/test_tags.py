@@ -15,7 +15,7 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
-from earzip.errors import TagError, TargetError
+from earzip.errors import SourceError, TagError, TargetError
 from earzip.formats.tags.model import Chapter, Picture, TagSet
 from earzip.formats.tags.read import PARSERS, read_tags
 from earzip.formats.tags.write import write_tags
@@ -765,7 +765,7 @@ def test_recording_chunks_that_are_not_archived_are_named(tmp_path):
 
 
 def test_missing_files_and_other_formats_are_refused(tmp_path):
-    with pytest.raises(TagError, match=r"none\.mp3: tags cannot be read"):
+    with pytest.raises(SourceError, match=r"none\.mp3: its tags cannot be read"):
         read_tags(tmp_path / "none.mp3")
     with pytest.raises(TargetError, match=r"none\.wav: tags cannot be written"):
         write_tags(tmp_path / "none.wav", TagSet())
