@@ -197,10 +197,10 @@ def _low_pass() -> Tensor:
     with torch.inference_mode(False):  # training needs it as well, whoever asks first
         n = torch.arange(-HOP // 2, HOP // 2 + 1, dtype=torch.float64)
         taps = torch.sinc(2 * _TREBLE_HZ / SAMPLE_RATE * n) * torch.hann_window(131, False)[1:-1]
+        taps = (taps / taps.sum()).float()
         ahead = torch.arange(SIZE)[:, None] - torch.arange(HOP)
         is_reached = (ahead >= 0) & (ahead < len(taps))
-        low_pass: Tensor = (taps / taps.sum())[ahead.clamp(0, len(taps) - 1)] * is_reached
-        low_pass = low_pass.float()
+        low_pass: Tensor = taps[ahead.clamp(0, len(taps) - 1)] * is_reached
     return low_pass
 
 
