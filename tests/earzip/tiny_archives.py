@@ -41,7 +41,7 @@ def pcm(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def wait_for_the_next_time() -> None:
-    """Wait until a file changed now has a later time of change: clocks of file systems step by up to 10 ms."""
+    """Wait until a file changed now has a later time: clocks of file systems step by up to 10 ms."""
     time.sleep(0.02)
 
 
