@@ -19,8 +19,10 @@ import soundfile
 from earzip.errors import SourceError
 from earzip.formats.audio.mpeg import find_mpeg_streams
 from earzip.formats.audio.resample import stereo_44k
+from earzip.formats.audio.sndfile import SndfileSource
 from earzip.formats.audio.source import open_source
 from earzip.formats.containers.spans import DecoderFile, SpanFile
+from earzip.formats.containers.walk import flac_blocks
 from earzip.formats.names import AUDIO_EXTENSIONS
 from tests.formats.audio.audio_files import (
     RATE,
@@ -707,3 +709,21 @@ def test_no_file_stays_open(tmp_path, clip):
 def test_extensions_are_lower_case_with_a_dot():
     assert {".flac", ".mp3", ".m4a", ".ape", ".wma", ".opus"} <= AUDIO_EXTENSIONS
     assert all(ext == ext.lower() and ext.startswith(".") for ext in AUDIO_EXTENSIONS)
+
+
+def test_a_flac_of_a_million_comments_is_read_as_fast_as_any(tmp_path):
+    """libFLAC refuses it, and FFmpeg takes the square of their number."""
+    sound = music(RATE)
+    plain = write_wav(tmp_path / "plain.flac", sound)
+    data = plain.read_bytes()
+    frames = data[max(start + n for _, start, n in flac_blocks(io.BytesIO(data), 4)) :]
+    comment = struct.pack("<I", 3) + b"A=1"
+    comments = struct.pack("<II", 0, 1_000_000) + comment * 1_000_000
+    full = tmp_path / "full.flac"
+    block = b"\x84" + len(comments).to_bytes(3, "big") + comments
+    full.write_bytes(data[:4] + b"\0" + data[5:42] + block + frames)
+    with open_source(full) as source:
+        assert isinstance(source, SndfileSource)
+        got = np.concatenate(list(source.blocks()), 1)
+    np.testing.assert_array_equal(got, read_source(plain)[0])
+    assert source.checksums == "right"
