@@ -330,12 +330,12 @@ def test_damage_beside_a_range_is_told_from_damage_in_it(archive: Path, tmp_path
     damage_segment(archive, 2)
     options = RestoreOptions(end_s=0.5)  # in segments 0 and 1
     with pytest.raises(
-        DamagedArchiveError, match=r"segment 3 of .*needed as context for the range beside it"
+        DamagedArchiveError, match=r"0:00\.74–0:01\.11: .*needed as context for the range beside it"
     ):
         restore_file(archive, tmp_path / "o.flac", options)
     result = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
     assert (result.lost_segments, result.is_incomplete) == ((), False)
-    assert [w for w in result.warnings if "(segment 3 of 5) beside the range" in w]
+    assert [w for w in result.warnings if "0:00.74–0:01.11 beside the range" in w]
     again = restore_file(archive, tmp_path / "o.flac", replace(options, keep_going=True))
     assert again.status == "written"  # what is not whole is never up to date
 
