@@ -22,6 +22,7 @@ MAX_PICTURE_BYTES = 128 << 20  # of all pictures that the payload lists
 MAX_BLOCKS = 2_000
 MAX_PICTURES = 1_000
 MAX_CUTS = 1_000  # of a block
+MAX_ALL_CUTS = 10_000
 MAX_CHAPTERS = 10_000
 MAX_VALUES = 20_000  # text values of one file
 MAX_MS = 2**53  # every number up to it is exact in JSON
@@ -104,6 +105,8 @@ def read_payload(
         _raw_block(item, n_bytes, len(picture_bytes))
         for item, n_bytes in zip(blocks, block_bytes, strict=True)
     ]
+    if (n_cuts := sum(len(cuts) for _, cuts in raw)) > MAX_ALL_CUTS:
+        raise TagError(f"raw blocks have {n_cuts} cuts, the limit is {MAX_ALL_CUTS}")
     joined = sum(block_bytes) + sum(
         _joined_bytes(cut, picture_bytes[cut.picture]) for _, cuts in raw for cut in cuts
     )

@@ -11,7 +11,7 @@ from earzip.errors import SourceError, TagError
 from earzip.formats.containers.ends import container_end
 from earzip.formats.containers.outer import leading_tags, trailing_tags
 from earzip.formats.containers.spans import SpanFile
-from earzip.formats.tag_payload import MAX_BLOCK_BYTES, MAX_BLOCKS
+from earzip.formats.tag_payload import MAX_ALL_CUTS, MAX_BLOCK_BYTES, MAX_BLOCKS
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags.bext import parse_bext
@@ -30,7 +30,7 @@ from earzip.formats.tags.mp4 import find_mp4_tags, parse_mp4_chapters, parse_mp4
 from earzip.formats.tags.ogg import find_ogg_tags
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags.quicktime import parse_mp4_keys, parse_mp4_udta
-from earzip.formats.tags.raw import cut_pictures
+from earzip.formats.tags.raw import RawBlock, cut_pictures
 from earzip.formats.tags.riff import find_aiff_tags, find_wav_tags, parse_aiff_text, parse_riff_info
 from earzip.formats.tags.unread import UNREAD_OUTER, note_unread
 from earzip.formats.tags.vorbis import parse_comments, picture_spans
@@ -164,9 +164,12 @@ def tag_set(found: Found) -> TagSet:
             kept.append((kind, block, sound))
     merger.add_chapter_track(found.chapters)
     data = [picture.data for picture in tags.pictures]
+    n_cuts = 0
     for kind, block, sound in kept:
         spans = picture_spans(block) if sound and kind in _COMMENT_KINDS else ()
-        tags.raw.append(cut_pictures(kind, block, data, spans))
+        raw = cut_pictures(kind, block, data, spans)
+        n_cuts += len(raw.cuts)
+        tags.raw.append(raw if n_cuts <= MAX_ALL_CUTS else RawBlock(kind, block))
     if len(tags.problems) > _MAX_PROBLEMS:
         n_more = len(tags.problems) - _MAX_PROBLEMS
         tags.problems[_MAX_PROBLEMS:] = [f"{n_more} more problems with the tags"]

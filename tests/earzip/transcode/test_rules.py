@@ -5,33 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from earzip.errors import ArchiveError, UnsupportedArchiveError
 from earzip.formats.archive.verify import verify_structure
 from earzip.models.pool import CodecPool
-from earzip.options import CompressOptions, RestoreOptions
-from earzip.transcode.compress import compress_file
+from earzip.options import RestoreOptions
 from earzip.transcode.restore import restore_file
-from tests.conftest import MODELS, tones
-from tests.earzip.tiny_archives import with_floor
+from tests.conftest import MODELS
+from tests.earzip.transcode.whole_archives import write_wholes
 from tests.formats.archive.rules import copies, header, layout, symbols, tags  # noqa: F401
-from tests.formats.archive.rules.registry import (
-    BREAKERS,
-    CONTEXT,
-    FILE,
-    FLAC,
-    KINDS,
-    LEVELS,
-    PACKED,
-    PICTURE,
-    SHORT,
-    TAGS,
-    Breaker,
-)
-from tests.formats.archive.samples import BOOKLET, COVER, Pieces
-
-_MODELS = {PACKED: "tiny", CONTEXT: "tiny-transform", LEVELS: "tiny-levels"}
+from tests.formats.archive.rules.registry import BREAKERS, KINDS, Breaker
+from tests.formats.archive.samples import Pieces
 
 
 @pytest.fixture(autouse=True)
@@ -42,28 +26,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a whole archive of each kind."""
-    folder = tmp_path_factory.mktemp("rules")
-    audio = tones(70_000).T
-    soundfile.write(folder / "song.wav", audio, 44_100, subtype="PCM_24")
-    soundfile.write(folder / "float.wav", audio, 44_100, subtype="FLOAT")
-    soundfile.write(folder / "short.wav", audio[:63], 44_100)
-    sources = dict.fromkeys(KINDS, "song.wav") | {FILE: "float.wav", SHORT: "short.wav"}
-    archives = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EARZIP_MODELS", str(MODELS))
-        for kind, source in sources.items():
-            options = CompressOptions(model=_MODELS.get(kind, "tiny"))
-            if kind in (FLAC, FILE):
-                options = with_floor("lossless")
-            archives[kind] = folder / f"{kind}.earz"
-            compress_file(folder / source, archives[kind], options)
-            pieces = Pieces.of(archives[kind])
-            pieces.parts.append((TAGS, b""))
-            pieces.parts += [(PICTURE, COVER), (PICTURE, BOOKLET)]
-            pieces.parts.sort(key=lambda part: part[0])
-            tags.put(pieces, tags.good())
-            pieces.write(archives[kind])
-    return archives
+    return write_wholes(tmp_path_factory.mktemp("rules"))
 
 
 @pytest.fixture(scope="module")

@@ -145,6 +145,15 @@ breaks("Payload", "blocks of 133 MB with their pictures", large_blocks({"coding"
 breaks("Payload", "blocks of 100 MB, unsynchronised", large_blocks({"coding": "unsync"}))
 breaks("Payload", "a block of 65 MiB and 1", with_parts(blocks=[BLOCKS[0], bytes(65 << 20)]))
 
+
+def many_cuts(pieces: Pieces) -> None:
+    payload = good()
+    payload["raw"] = [{"kind": "id3v2", "cuts": [{"at": 0, "picture": 0}] * 1000}] * 11
+    put(pieces, payload, blocks=[b""] * 11)
+
+
+breaks("Payload", "11,000 cuts", many_cuts)
+
 # The part around it
 
 for sizes in (
