@@ -96,18 +96,13 @@ def _form(source: dict[str, Any]) -> str:
 
 
 def _tags(tags: dict[str, Any], picture_bytes: list[int]) -> Iterator[str]:
-    """Yield a line for each value; the archive's structure is checked, the view in it is not."""
-    fields = tags.get("fields")
-    for name, values in fields.items() if isinstance(fields, dict) else ():
-        for value in values if isinstance(values, list) else ():
-            yield f"tag       {name}: {_shortened(str(value))}"
-    pictures = tags.get("pictures")
-    facts = pictures if isinstance(pictures, list) else []
-    for picture, n_bytes in zip(facts, picture_bytes, strict=False):
-        mime = picture.get("mime") if isinstance(picture, dict) else None
-        yield f"picture   {mime}, {size(n_bytes)}"
-    chapters = tags.get("chapters")
-    if isinstance(chapters, list):
+    """Yield a line for each value."""
+    for name, values in tags.get("fields", {}).items():
+        for value in values:
+            yield f"tag       {name}: {_shortened(value)}"
+    for picture, n_bytes in zip(tags.get("pictures", ()), picture_bytes, strict=True):
+        yield f"picture   {picture['mime']}, {size(n_bytes)}"
+    if chapters := tags.get("chapters"):
         yield f"chapters  {len(chapters)}"
 
 

@@ -85,10 +85,10 @@ class LazyGroup(click.Group):
             lack = what_is_lacking(error) or f"{_what_failed(error)}: {error.strerror or error}"
             echo(f"{PROGRAM}: {lack}", err=True)
         except Exception as error:
-            lack = what_is_lacking(error)
-            if lack is None:
+            lacking = what_is_lacking(error)
+            if lacking is None:
                 raise
-            echo(f"{PROGRAM}: {lack}", err=True)
+            echo(f"{PROGRAM}: {lacking}", err=True)
         return ExitCode.FATAL
 
 

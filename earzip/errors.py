@@ -97,6 +97,10 @@ class DamagedArchiveError(ArchiveError):
     exit_code = ExitCode.DAMAGED
 
 
+class TooMuchWorkError(DamagedArchiveError):
+    """An archive would keep a reader busy for far longer than one of its size may."""
+
+
 class ModelNotFoundError(EarzipError):
     """The model that the user or an archive names is not installed."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -249,7 +249,8 @@ def _check_structure(job: Job, on_progress: Progress) -> FileRecord:
 
     result = verify_archive(job.source, on_part=lambda: on_progress(0))
     problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
-    return _verify_record(job.source, problems, list(result.lost_segments))
+    record = _verify_record(job.source, problems, list(result.lost_segments))
+    return _with_advice(record) if result.saves_rest else record
 
 
 def _check_by_decoding(codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
@@ -259,7 +260,15 @@ def _check_by_decoding(codecs: CodecPool, job: Job, on_progress: Progress) -> Fi
     if record.status is not FileStatus.INTACT:
         return record
     problems = decode_check(job.source, codecs=codecs, on_progress=on_progress)
-    return _verify_record(job.source, problems, record.figures["lost_segments"])
+    record = _verify_record(job.source, problems, record.figures["lost_segments"])
+    return _with_advice(record) if problems else record
+
+
+def _with_advice(record: FileRecord) -> FileRecord:
+    """Return the record of an archive of which damage costs only a part, with what to do."""
+    from earzip.transcode.inspect import SAVES_REST  # noqa: PLC0415
+
+    return replace(record, message=f"{record.message}; {SAVES_REST}")
 
 
 def _verify_record(archive: Path, problems: list[str], lost_segments: object) -> FileRecord:

@@ -26,11 +26,12 @@ levels for an hour."""
 SEGMENT_SLACK_BYTES = 65_536  # that a segment's tables may take beside its integers
 
 
-def clock(seconds: float) -> str:
+def clock(seconds: float, decimals: int = 0) -> str:
     """Return a duration, or a place in a track, as ``m:ss`` or ``h:mm:ss``."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"
+    minutes, s = divmod(round(seconds, decimals), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    rest = f"{s:0{decimals + 3 if decimals else 2}.{decimals}f}"
+    return f"{hours}:{minutes:02}:{rest}" if hours else f"{minutes}:{rest}"
 
 
 def max_segment_bytes(n_latents: int, core: int) -> int:

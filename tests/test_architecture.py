@@ -40,8 +40,9 @@ MAY_IMPORT = {
 }  # fmt: skip
 
 INSIDE_FORMATS = {
-    "archive": {"containers", "symbols", "canonical_json", "atomic", "checked", "geometry", "names"},
-    "tags": {"containers", "canonical_json", "checked", "names"},
+    "archive": {"containers", "symbols", "canonical_json", "atomic", "checked", "geometry", "names",
+                "tag_payload"},
+    "tags": {"containers", "canonical_json", "checked", "names", "tag_payload"},
     "audio": {"containers", "names", "geometry"},
     "symbols": {"geometry"},
     "containers": set(),
@@ -50,6 +51,7 @@ INSIDE_FORMATS = {
     "checked": {"canonical_json"},
     "geometry": {"checked"},
     "names": set(),
+    "tag_payload": set(),
 }  # fmt: skip
 
 LIBRARIES = {

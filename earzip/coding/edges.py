@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Audio
-from earzip.formats.archive.header import MAX_EDGE, Edges
+from earzip.formats.archive.header import MAX_EDGE, MIN_EDGED_SAMPLES, Edges
 
-RAMP_SAMPLES = 32
+RAMP_SAMPLES = MIN_EDGED_SAMPLES // 2
 RAMP = np.cos(np.pi * np.arange(RAMP_SAMPLES) / (2 * RAMP_SAMPLES)) ** 2
 """What of an edge's error is taken back at the edge and at the samples next to it, float64 ``[32]``."""
 _UNIT = 2.0**-16
@@ -59,7 +59,7 @@ def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> Edges:
     ``original``, ``decoded``: float32 ``[2, 2]``, channels × first and last sample, ±1; errors are in
     units of 2^-16. Zeros for a track whose ramps would overlap.
     """
-    if n_samples < 2 * RAMP_SAMPLES:
+    if n_samples < MIN_EDGED_SAMPLES:
         return 0, 0, 0, 0
     errors = np.nan_to_num(np.rint((original.astype(np.float64) - decoded) / _UNIT))
     left, right = np.clip(errors, -MAX_EDGE, MAX_EDGE).astype(int).tolist()

@@ -104,24 +104,17 @@ def read_facts(path: Path) -> TrackFacts:
 
 
 def _fields(info: ArchiveInfo) -> dict[str, tuple[str, ...]]:
-    """Return the neutral tags; an archive's structure is checked, the view in it is not."""
-    fields = info.tags.payload.get("fields") if info.tags else None
-    if not isinstance(fields, dict):
-        return {}
-    return {
-        name: tuple(map(str, values)) for name, values in fields.items() if isinstance(values, list)
-    }
+    """Return the neutral tags."""
+    fields: Any = info.tags.payload.get("fields", {}) if info.tags else {}
+    return {name: tuple(values) for name, values in fields.items()}
 
 
 def _cover(path: Path, info: ArchiveInfo) -> CoverKey | None:
     """Return the front cover, or else the first picture."""
     if info.tags is None or not info.tags.pictures:
         return None
-    described = info.tags.payload.get("pictures")
-    types = [
-        entry.get("type") if isinstance(entry, dict) else None
-        for entry in (described if isinstance(described, list) else ())
-    ][: len(info.tags.pictures)]
+    described: Any = info.tags.payload["pictures"]
+    types = [entry["type"] for entry in described]
     chosen = types.index(_FRONT_COVER) if _FRONT_COVER in types else 0
     part = info.tags.pictures[chosen]
     with ArchiveReader(path) as reader:

@@ -19,6 +19,9 @@ from earzip.formats.archive.verify import Damage, verify_structure
 from earzip.formats.names import is_archive_name
 from earzip.results import kbps
 
+SAVES_REST = "restore --keep-going saves the rest"
+"""What a user can do where damage costs only a part."""
+
 
 @dataclass(frozen=True)
 class ArchiveInfo:
@@ -88,6 +91,11 @@ class VerifyResult:
         return not self.damages
 
     @property
+    def saves_rest(self) -> bool:
+        """Whether damage costs a part only: ``restore --keep-going`` saves the rest."""
+        return bool(self.damages) and not any(damage.costs_all for damage in self.damages)
+
+    @property
     def lost_segments(self) -> tuple[int, ...]:
         """Numbers of the segments whose sound is lost; the rest can be restored."""
         return tuple(d.segment for d in self.damages if d.segment is not None)
@@ -98,13 +106,19 @@ def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
 
     Raises `ArchiveError`, or the kind of it that says why the file cannot be used.
     """
-    with ArchiveReader(path) as reader:
+    with ArchiveReader(path, salvage=True) as reader:
+        try:
+            if reader.wrong_length:
+                raise DamagedArchiveError(reader.wrong_length, reader.path)
+            tags = reader.tags
+        except DamagedArchiveError as error:
+            raise DamagedArchiveError(f"{error.message}; {SAVES_REST}", error.path) from error
         return ArchiveInfo(
             path=reader.path,
             format_version=f"{reader.prefix.major}.{reader.prefix.minor}",
             header=reader.header,
             sizes=reader.sizes,
-            tags=reader.tags,
+            tags=tags,
             picture_bytes=tuple(reader.picture_sizes()),
         )
 

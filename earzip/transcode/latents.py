@@ -27,6 +27,7 @@ def extract_latents(archive: Path, target: Path, *, force: bool = False) -> Late
 
 def _extract(archive: Path, target: Path, *, force: bool) -> LatentsResult:
     with ArchiveReader(archive) as reader:
+        reader.require_work()
         header = reader.header
         shape = header.model.n_latents, header.n_frames
         head = _safetensors_head(shape, _metadata(reader))

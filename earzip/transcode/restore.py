@@ -154,6 +154,7 @@ class _Restoration:
 
     def run(self, may_replace: bool) -> RestoreResult:
         """Write the target, from the exact copy if there is one."""
+        self.reader.require_work()
         is_coded = self.reader.header.exact is None
         if is_coded:
             _ = self.codec  # a model that is not installed is reported before anything else

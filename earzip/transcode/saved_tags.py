@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from earzip.errors import DamagedArchiveError, TagError
+from earzip.errors import DamagedArchiveError
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.tags.model import TagSet
@@ -41,12 +41,10 @@ def read_saved_tags(reader: ArchiveReader, *, keep_going: bool) -> SavedTags:
             return SavedTags(None)
         images, lost = _read_pictures(reader, part.pictures, keep_going=keep_going)
         tags = TagSet.from_payload(part.payload, part.blocks, images)
-    except (DamagedArchiveError, TagError) as error:
+    except DamagedArchiveError as error:
         if keep_going:
             return SavedTags(None, (), (f"tags are lost: {error.message}",))
-        if isinstance(error, DamagedArchiveError):
-            raise
-        raise DamagedArchiveError(f"tags are not valid: {error.message}", reader.path) from error
+        raise
     return SavedTags(_without_pictures(tags, lost.keys()), tuple(lost), tuple(lost.values()))
 
 

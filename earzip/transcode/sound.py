@@ -87,6 +87,7 @@ def open_sound(
         archive = stack.enter_context(ArchiveReader(path, salvage=keep_going))
         n_samples = archive.header.n_samples
         if archive.header.exact is None or coded:
+            archive.require_work()
             pool = codecs or stack.enter_context(CodecPool())
             codec = codec_of(archive, pool)
             yield CodedSound(archive, codec, 0, n_samples, keep_going=keep_going)

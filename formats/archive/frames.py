@@ -69,6 +69,7 @@ _MAX_SHARING_BYTES = 4096
 
 _LEVEL = 19
 _MAGIC = b"\x28\xb5\x2f\xfd"
+_OTHER_FLAGS = 0x1F  # of the byte behind it: dictionary ID (even one of 0), checksum, unused ones
 _PREPARED = zstandard.ZstdCompressionDict(DICTIONARY, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
 
 
@@ -151,11 +152,11 @@ def _first_frame(stored: bytes, max_bytes: int, *, dictionary: bool) -> tuple[by
             raise DamagedArchiveError(
                 f"zstd frame holds {frame.content_size} bytes, expected 1 to {max_bytes}"
             )
-        if frame.window_size > MAX_WINDOW_BYTES or frame.dict_id or frame.has_checksum:
+        if frame.window_size > MAX_WINDOW_BYTES or stored[len(_MAGIC)] & _OTHER_FLAGS:
             raise DamagedArchiveError(
-                f"zstd frame has a window of {frame.window_size} bytes, dictionary "
-                f"{frame.dict_id}, {'a' if frame.has_checksum else 'no'} checksum; expected at "
-                f"most {MAX_WINDOW_BYTES}, dictionary 0, no checksum"
+                f"zstd frame has a window of {frame.window_size} bytes, flags "
+                f"{stored[len(_MAGIC)]:02x}, {'a' if frame.has_checksum else 'no'} checksum; expected "
+                f"at most {MAX_WINDOW_BYTES}, no flags but those of the content size, no checksum"
             )
         reader = _ready.decompressor if dictionary else zstandard.ZstdDecompressor()
         decompressor = reader.decompressobj()

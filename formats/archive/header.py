@@ -201,6 +201,7 @@ class CheckRecord(Checked):
 
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
 MAX_EDGE = 2**24
+MIN_EDGED_SAMPLES = 64  # the edges of a shorter track would overlap
 _Edge = Annotated[int, Range(-MAX_EDGE, MAX_EDGE)]
 Edges = tuple[_Edge, _Edge, _Edge, _Edge]  # left and right of the first sample, then of the last
 
@@ -240,6 +241,12 @@ class Header(Checked):
                 f"segments have {self.geometry.core} frames, the limit of {self.symbols} is "
                 f"{MAX_CONTEXT_FRAMES}"
             )
+        if self.n_samples < MIN_EDGED_SAMPLES and any(self.edges):
+            raise ValueError(
+                f"edges are not 0 for {self.n_samples} samples; only {MIN_EDGED_SAMPLES} have any"
+            )
+        if self.exact == "flac":
+            self._require_flac()
         # Also bounds what a small file can make --as-source write.
         rate = self.geometry.sample_rate
         expected = n_samples_at(self.source.n_frames, self.source.sample_rate, rate)
@@ -248,6 +255,19 @@ class Header(Checked):
                 f"header has {self.n_samples} samples at {rate} Hz, but {self.source.n_frames} "
                 f"frames at {self.source.sample_rate} Hz make {expected}"
             )
+
+    def _require_flac(self) -> None:
+        """Refuse an exact copy as FLAC of what FLAC cannot hold."""
+        source = self.source
+        if not source.lossless or source.is_float or source.bit_depth is None:
+            raise ValueError("exact is flac for samples that are lossy, floats or of unknown bits")
+        for what, value, high in (
+            ("bits", source.bit_depth, 32),
+            ("channels", source.channels, 8),
+            ("frames", source.n_frames, 2**36 - 1),
+        ):
+            if not 1 <= value <= high:
+                raise ValueError(f"exact is flac for {value} {what}, expected 1 to {high}")
 
     @property
     def minor_version(self) -> int:
@@ -291,11 +311,12 @@ class Header(Checked):
         return min(core, self.n_frames - i * core)
 
     def segment_name(self, i: int) -> str:
-        """Return which stretch of the track segment ``i`` is, for people, who count from 1."""
+        """Return which stretch of the track segment ``i`` is, as people tell it: ``0:24–0:48``."""
         g = self.geometry
+        decimals = 0 if g.core * g.hop >= g.sample_rate else 2
         samples = (n * g.core * g.hop - g.lead for n in (i, i + 1))
-        start, end = (clock(min(max(n, 0), self.n_samples) / g.sample_rate) for n in samples)
-        return f"{start}–{end} (segment {i + 1} of {self.n_segments})"
+        seconds = (min(max(n, 0), self.n_samples) / g.sample_rate for n in samples)
+        return "–".join(clock(each, decimals) for each in seconds)
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON of this header; the inverse of `from_bytes`."""

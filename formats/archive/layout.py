@@ -38,7 +38,7 @@ MAX_INDEX_BYTES = 3 << 20  # 262,144 parts
 MAX_OTHER_PARTS = 8192  # than segments
 # Decompressed; a header's own limit is tighter.
 MAX_SEGMENT_BYTES = MAX_INTEGER_BYTES + SEGMENT_SLACK_BYTES
-MAX_TAGS_BYTES = 128 << 20  # decompressed: the JSON and the raw tag blocks
+MAX_TAGS_BYTES = 70 << 20  # decompressed: the JSON and the raw tag blocks
 
 
 class PartKind(IntEnum):
@@ -227,6 +227,11 @@ class Index:
     def count_of(self, kind: PartKind) -> int:
         """Return how many parts are of ``kind``."""
         return self._firsts[kind + 1] - self._firsts[kind]
+
+    def sizes_of(self, kind: PartKind) -> list[int]:
+        """Return the bytes of each part of ``kind``."""
+        sizes: list[int] = self._lengths_of(kind).tolist()
+        return sizes
 
     def first_of(self, kind: int) -> int:
         """Return the number of the first part of ``kind``, or where it would be."""

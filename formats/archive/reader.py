@@ -7,7 +7,6 @@ are bytes.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -20,7 +19,9 @@ from typing import BinaryIO, Self
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
+    TooMuchWorkError,
 )
+from earzip.formats.archive.exact_copy import CopyCheck
 from earzip.formats.archive.frames import decompress_frame, decompress_frames
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import (
@@ -36,6 +37,7 @@ from earzip.formats.archive.layout import (
 )
 from earzip.formats.archive.tag_part import TagPart, unpack_tag_part
 from earzip.formats.containers.spans import SpanFile
+from earzip.formats.symbols.work import most_work, segment_work, work_limit
 
 
 class ArchiveReader:
@@ -87,6 +89,11 @@ class ArchiveReader:
         overhead = self.prefix.file_bytes - sound - tags - pictures - exact
         return ArchiveSizes(sound, overhead, tags, pictures, exact)
 
+    def require_work(self) -> None:
+        """Raise `TooMuchWorkError` for segments that are not worth their decoding, or a bomb."""
+        with self._file.blamed():
+            require_work(self._file, self.header, self._index)
+
     def segment(self, i: int) -> bytes:
         """Return the pieces given to `ArchiveWriter.add_segment` for segment ``i``, joined.
 
@@ -101,9 +108,8 @@ class ArchiveReader:
         """The neutral view and the raw tag blocks, or None if the archive has no tag part."""
         if not self._index.count_of(PartKind.TAGS):
             return None
-        n_pictures = self._index.count_of(PartKind.PICTURE)
         with self._file.blamed("tags"):
-            return read_tags(self._file, self._part(PartKind.TAGS, 0), n_pictures)
+            return read_tags(self._file, self._index)
 
     def pictures(self) -> list[bytes]:
         """Return the image files given to `ArchiveWriter.write`, in the same order."""
@@ -136,15 +142,15 @@ class ArchiveReader:
         may raise to end it.
         """
         assert self.header.exact is not None
-        digest = hashlib.sha256()
+        copy = CopyCheck(self.header)
         parts = [self._part(PartKind.EXACT, i) for i in range(self._index.count_of(PartKind.EXACT))]
         for i, part in enumerate(parts):
             if on_progress:
                 on_progress(0)
             with self._file.blamed(f"exact copy, piece {i + 1}"):
-                digest.update(self._file.read_part(part))
+                copy.add(self._file.read_part(part))
         with self._file.blamed("exact copy"):
-            require_source(self.header, digest.hexdigest())
+            copy.finish()
             return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
 
     @property
@@ -157,18 +163,10 @@ class ArchiveReader:
         return self._index[self._index.first_of(kind) + i]
 
 
-def require_source(header: Header, sha256: str) -> None:
-    """Refuse an exact copy whose ``sha256`` is not that of the source file."""
-    if header.exact == "file" and sha256 != header.source.sha256:
-        raise DamagedArchiveError(
-            f"its SHA-256 is {sha256[:16]}…, the header says {header.source.sha256[:16]}…"
-        )
-
-
-def read_tags(file: ArchiveFile, part: Part, n_pictures: int) -> TagPart:
-    """Return the tag part of an archive that has so many picture parts."""
-    raw = file.read_frame(part, MAX_TAGS_BYTES, dictionary=True)
-    return unpack_tag_part(raw, n_picture_parts=n_pictures)
+def read_tags(file: ArchiveFile, index: Index) -> TagPart:
+    """Return the tag part of an archive that has one, checked against its picture parts."""
+    raw = file.read_frame(index[index.first_of(PartKind.TAGS)], MAX_TAGS_BYTES, dictionary=True)
+    return unpack_tag_part(raw, index.sizes_of(PartKind.PICTURE))
 
 
 def require_parts(index: Index, header: Header) -> None:
@@ -183,6 +181,30 @@ def require_parts(index: Index, header: Header) -> None:
         raise DamagedArchiveError(
             f"index lists {n_exact} parts of an exact copy, the header says {header.exact or 'none'}"
         )
+
+
+def require_work(
+    file: ArchiveFile, header: Header, index: Index, on_part: Callable[[], None] = lambda: None
+) -> None:
+    """Refuse an archive whose segments ask for more work than one of its size may.
+
+    Reads them only if they could. A segment that is damaged asks for none. ``on_part`` is called
+    before each is read, and may raise to end it.
+    """
+    coding, n_latents, n_segments = header.symbols, header.model.n_latents, header.n_segments
+    limit = work_limit(file.n_bytes)
+    if n_segments * most_work(coding, n_latents, header.geometry.core) <= limit:
+        return
+    units = 0
+    for i in range(min(n_segments, index.count_of(PartKind.SEGMENT))):
+        on_part()
+        with suppress(DamagedArchiveError):
+            raw = file.read_frames(index[i], header.max_segment_bytes)
+            units += segment_work(raw, coding, n_latents, header.segment_frames(i))
+        if units > limit:
+            raise TooMuchWorkError(
+                f"its sound asks for more than {limit} units of work, the limit for {file.n_bytes} bytes"
+            )
 
 
 class _OwnedSpan(SpanFile):
@@ -235,6 +257,11 @@ class ArchiveFile:
             raise type(error)(message, self.path) from error
         except OSError as error:
             raise ArchiveError(f"cannot be read: {error.strerror or error}", self.path) from error
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of the file when it was opened."""
+        return self._n_bytes
 
     def wrong_length(self, n_bytes: int) -> str | None:
         """Return what is wrong with the length of a file that should have ``n_bytes``, or None."""

@@ -1,23 +1,23 @@
 """The tag part of an archive: the neutral view, the raw tag blocks, which pictures belong to it.
 
-One frame holds them all, so that values which stand in both views cost their bytes once. Here the
-neutral view is a JSON object like any other; `earzip.formats.tags` reads it. The pictures themselves
-are parts of their own, stored as they are.
+One frame holds them all, so that values which stand in both views cost their bytes once. The neutral
+view is checked by `earzip.formats.tag_payload`, in what is read and in what is written;
+`earzip.formats.tags` makes tags of it. The pictures themselves are parts of their own, stored as they
+are.
 """
 
 from __future__ import annotations
 
 import reprlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from earzip.errors import DamagedArchiveError, TagError
-from earzip.formats.archive.layout import MAX_TAGS_BYTES
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
+from earzip.formats.tag_payload import MAX_BLOCKS, MAX_PICTURES, read_payload
 
 MAX_TAG_JSON_BYTES = 4 << 20
-MAX_BLOCKS = 2_000
-MAX_PICTURES = 1_000
 _JSON_LENGTH = struct.Struct("<I")
 
 
@@ -30,13 +30,12 @@ class TagPart:
     pictures: tuple[int, ...]  # for each picture of the payload, the picture part that holds it
 
 
-def pack_tag_part(part: TagPart, max_bytes: int = MAX_TAGS_BYTES) -> bytes:
+def pack_tag_part(part: TagPart, picture_bytes: Sequence[int]) -> bytes:
     """Return the bytes of ``part`` before compression; the inverse of `unpack_tag_part`.
 
-    Raises `TagError` where they pass the limits of the format, of which ``max_bytes`` is one.
+    Raises `TagError` for what no archive may hold.
     """
-    _require_at_most(len(part.blocks), MAX_BLOCKS, "tag blocks")
-    _require_at_most(len(part.pictures), MAX_PICTURES, "pictures")
+    _require_payload(part, picture_bytes)
     # Only the payload keeps the order of its keys; around it they are sorted.
     members: dict[str, JsonValue] = {
         "blocks": [len(block) for block in part.blocks],
@@ -48,16 +47,14 @@ def pack_tag_part(part: TagPart, max_bytes: int = MAX_TAGS_BYTES) -> bytes:
     except UnicodeError as error:
         raise TagError("tags hold text that is not Unicode") from error
     _require_at_most(len(text), MAX_TAG_JSON_BYTES, "bytes of tags as JSON")
-    raw = b"".join((_JSON_LENGTH.pack(len(text)), text, *part.blocks))
-    _require_at_most(len(raw), max_bytes, "bytes of tag blocks")
-    return raw
+    return b"".join((_JSON_LENGTH.pack(len(text)), text, *part.blocks))
 
 
-def unpack_tag_part(raw: bytes, *, n_picture_parts: int) -> TagPart:
+def unpack_tag_part(raw: bytes, picture_bytes: Sequence[int]) -> TagPart:
     """Return the tag part that ``raw``, already decompressed, holds.
 
-    Raises `DamagedArchiveError`, without a path, where it is not valid or where its pictures are
-    not the ``n_picture_parts`` that the archive has.
+    ``picture_bytes``: the sizes of the archive's picture parts. Raises `DamagedArchiveError`, without
+    a path, where it is not valid or its pictures are not these.
     """
     try:
         begin = _JSON_LENGTH.size
@@ -74,11 +71,24 @@ def unpack_tag_part(raw: bytes, *, n_picture_parts: int) -> TagPart:
             raise ValueError("payload is not a JSON object")
         blocks = _split(raw, begin + n_json, _integers(members["blocks"], MAX_BLOCKS, "blocks"))
         pictures = _integers(members["pictures"], MAX_PICTURES, "pictures")
-        if set(pictures) != set(range(n_picture_parts)):
-            raise ValueError(f"pictures do not refer to each of the {n_picture_parts} stored")
+        if set(pictures) != set(range(len(picture_bytes))):
+            raise ValueError(f"pictures do not refer to each of the {len(picture_bytes)} stored")
+        part = TagPart(payload, blocks, pictures)
+        _require_payload(part, picture_bytes)
     except ValueError as error:
         raise DamagedArchiveError(f"tags are not valid: {error}") from error
-    return TagPart(payload, blocks, pictures)
+    except TagError as error:
+        raise DamagedArchiveError(f"tags are not valid: {error.message}") from error
+    return part
+
+
+def _require_payload(part: TagPart, picture_bytes: Sequence[int]) -> None:
+    """Raise `TagError` unless the neutral view is one of these blocks and pictures."""
+    read_payload(
+        part.payload,
+        [len(block) for block in part.blocks],
+        [picture_bytes[number] for number in part.pictures],
+    )
 
 
 def _split(raw: bytes, begin: int, lengths: tuple[int, ...]) -> tuple[bytes, ...]:

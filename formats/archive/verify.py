@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,20 +11,26 @@ from earzip.errors import (
     DamagedArchiveError,
     NotAnArchiveError,
 )
+from earzip.formats.archive.exact_copy import CopyCheck
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import (
     MAX_SEGMENT_BYTES,
+    Index,
+    Part,
     PartKind,
 )
-from earzip.formats.archive.reader import ArchiveFile, read_tags, require_parts, require_source
+from earzip.formats.archive.reader import ArchiveFile, read_tags, require_parts, require_work
 
 
 @dataclass(frozen=True)
 class Damage:
     """One thing that is wrong with a file: where, and what was found and expected."""
 
-    part: str  # "prefix", "header", "index", "file", "0:24–0:48 (segment 2 of 3)", "picture 1", …
+    part: str  # "prefix", "header", "index", "file", "0:24–0:48", "picture 1", …
     message: str
     segment: int | None = None  # the number of the segment that is lost, if it is one
+    costs_all: bool = False
+    """Whether nothing can be restored, where it is not one segment, picture … that is lost."""
 
 
 def verify_structure(
@@ -38,59 +43,94 @@ def verify_structure(
     read, and may raise to end it. Raises `ArchiveError` for a file that cannot be read, and
     `UnsupportedArchiveError` for one that needs a newer earzip.
     """
-    damages: list[Damage] = []
-
-    @contextmanager
-    def recorded(part: str, segment: int | None = None) -> Iterator[None]:
-        try:
-            with file.blamed():
-                yield
-        except (DamagedArchiveError, NotAnArchiveError) as error:
-            damages.append(Damage(part, error.message, segment))
-
-    prefix, header, index = None, None, None
     with ArchiveFile(path) as file:
-        with recorded("prefix"):
+        return _Verification(file, on_part).run()
+
+
+class _Verification:
+    """The reading of one file."""
+
+    def __init__(self, file: ArchiveFile, on_part: Callable[[], None]) -> None:
+        self._file = file
+        self._on_part = on_part
+        self._damages: list[Damage] = []
+        self._header: Header | None = None
+        self._copy: CopyCheck | None = None
+
+    def run(self) -> list[Damage]:
+        """Return all that is wrong."""
+        file = self._file
+        prefix, index = None, None
+        with self._recorded("prefix", costs_all=True):
             prefix = file.read_prefix()
         if prefix is None:
-            return damages
+            return self._damages
         if wrong_length := file.wrong_length(prefix.file_bytes):
-            damages.append(Damage("file", wrong_length))
-        with recorded("header"):
-            header = file.read_header(prefix)
-        with recorded("index"):
+            self._damages.append(Damage("file", wrong_length))
+        with self._recorded("header", costs_all=True):
+            self._header = file.read_header(prefix)
+        with self._recorded("index", costs_all=True):
             index = file.read_index(prefix)
-        if index is None:
-            return damages
+        if index is not None:
+            self._read_parts(index)
+        return self._damages
+
+    def _read_parts(self, index: Index) -> None:
+        header = self._header
         if header is not None:
-            with recorded("index"):
+            with self._recorded("index", costs_all=True):
                 require_parts(index, header)
-        max_segment_bytes = header.max_segment_bytes if header else MAX_SEGMENT_BYTES
-        n_pictures = index.count_of(PartKind.PICTURE)
-        copy_digest = hashlib.sha256()
+            if header.exact is not None:
+                self._copy = CopyCheck(header)
+            n_damages = len(self._damages)
+            with self._recorded("file", costs_all=True):
+                require_work(self._file, header, index, self._on_part)
+            if len(self._damages) > n_damages:  # nothing of this is to be done
+                return
         for i, part in enumerate(index):
-            on_part()
-            number = i - index.first_of(part.kind)
-            match part.kind:
-                case PartKind.SEGMENT:
-                    name = header.segment_name(number) if header else f"segment {number + 1}"
-                    with recorded(name, segment=number):
-                        raw = file.read_frames(part, max_segment_bytes)
-                        if header and number < header.n_segments:
-                            header.unpack_segment(raw, number)
-                case PartKind.TAGS:
-                    with recorded("tags"):
-                        read_tags(file, part, n_pictures)
-                case PartKind.PICTURE:
-                    with recorded(f"picture {number + 1}"):
-                        file.read_part(part)
-                case PartKind.EXACT:
-                    with recorded(f"exact copy, piece {number + 1}"):
-                        copy_digest.update(file.read_part(part))
-                case _:
-                    with recorded(f"part {i}"):
-                        file.read_part(part)
-        if header and not any(damage.part.startswith("exact copy") for damage in damages):
-            with recorded("exact copy"):
-                require_source(header, copy_digest.hexdigest())
-    return damages
+            self._on_part()
+            self._read_part(index, i, part)
+        if self._copy and not any(each.part.startswith("exact copy") for each in self._damages):
+            with self._recorded("exact copy"):
+                self._copy.finish()
+
+    def _read_part(self, index: Index, i: int, part: Part) -> None:
+        number = i - index.first_of(part.kind)
+        match part.kind:
+            case PartKind.SEGMENT:
+                self._read_segment(part, number)
+            case PartKind.TAGS:
+                with self._recorded("tags"):
+                    read_tags(self._file, index)
+            case PartKind.PICTURE:
+                with self._recorded(f"picture {number + 1}"):
+                    self._file.read_part(part)
+            case PartKind.EXACT:
+                with self._recorded(f"exact copy, piece {number + 1}"):
+                    piece = self._file.read_part(part)
+                    if self._copy:
+                        self._copy.add(piece)
+            case _:
+                with self._recorded(f"part {i}"):
+                    self._file.read_part(part)
+
+    def _read_segment(self, part: Part, number: int) -> None:
+        header = self._header
+        if header is None or number >= header.n_segments:
+            with self._recorded(f"segment {number + 1}", segment=number):
+                self._file.read_frames(part, MAX_SEGMENT_BYTES)
+            return
+        with self._recorded(header.segment_name(number), segment=number):
+            raw = self._file.read_frames(part, header.max_segment_bytes)
+            header.unpack_segment(raw, number)
+
+    @contextmanager
+    def _recorded(
+        self, part: str, segment: int | None = None, *, costs_all: bool = False
+    ) -> Iterator[None]:
+        """Note damage that is found in a block."""
+        try:
+            with self._file.blamed():
+                yield
+        except (DamagedArchiveError, NotAnArchiveError) as error:
+            self._damages.append(Damage(part, error.message, segment, costs_all))

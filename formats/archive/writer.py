@@ -15,7 +15,6 @@ from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import (
     INDEX_ENTRY_BYTES,
     MAX_OTHER_PARTS,
-    MAX_PART_BYTES,
     PREFIX_BYTES,
     ArchiveSizes,
     PartKind,
@@ -26,6 +25,7 @@ from earzip.formats.archive.layout import (
 from earzip.formats.archive.tag_part import TagPart, pack_tag_part
 from earzip.formats.atomic import atomic_write, set_mtime
 from earzip.formats.canonical_json import JsonValue
+from earzip.formats.symbols.work import WORK_HEAD_BYTES, most_work, segment_work, work_limit
 
 _SPOOL_MEMORY_BYTES = 8 << 20  # an hour at 16 kbps; a longer track goes through the disk
 _COPY_BYTES = 1 << 20
@@ -58,6 +58,7 @@ class ArchiveWriter:
         self._piece_bytes = piece_bytes
         self._index = bytearray()
         self._raw_bytes: list[int] = []
+        self._heads: list[bytes] = []
         self._sound_bytes = 0
         self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed by __exit__
             max_size=_SPOOL_MEMORY_BYTES, dir=str(self.path.parent)
@@ -84,6 +85,7 @@ class ArchiveWriter:
         stored = compress_frames(pieces)
         self._index += pack_index_entry(PartKind.SEGMENT, stored)
         self._raw_bytes.append(sum(map(len, pieces)))
+        self._heads.append(b"".join(pieces)[:WORK_HEAD_BYTES])
         self._sound_bytes += len(stored)
         with self._disk():
             self._spool.write(stored)
@@ -92,6 +94,7 @@ class ArchiveWriter:
         """Begin with the segments again: the sound is coded once more. Raises `TargetError`."""
         self._index.clear()
         self._raw_bytes.clear()
+        self._heads.clear()
         self._sound_bytes = 0
         with self._disk():
             self._spool.seek(0)
@@ -129,7 +132,7 @@ class ArchiveWriter:
         tag_frame = b""
         if tags is not None:
             part = TagPart(tags, tuple(blocks), tuple(images[p] for p in pictures))
-            tag_frame = self._tag_frame(part, largest=max(map(len, images), default=0))
+            tag_frame = self._tag_frame(part, [len(image) for image in images])
             index += pack_index_entry(PartKind.TAGS, tag_frame)
         for image in images:
             index += pack_index_entry(PartKind.PICTURE, image)
@@ -144,6 +147,7 @@ class ArchiveWriter:
             pictures=sum(map(len, images)),
             exact=pieces.n_bytes if pieces else 0,
         )
+        self._require_work(header, sizes.total)
         prefix = Prefix(
             header_bytes=len(header_frame),
             index_bytes=len(index),
@@ -179,12 +183,26 @@ class ArchiveWriter:
             set_mtime(self._file.fileno(), mtime_ns, self.path)
         self._target.close()
 
-    def _tag_frame(self, part: TagPart, *, largest: int) -> bytes:
-        """Return the tag part as stored; ``largest``: bytes of its largest picture."""
+    def _require_work(self, header: Header, n_bytes: int) -> None:
+        """Refuse what no reader would decode; only another model than ours could come to that."""
+        limit = work_limit(n_bytes)
+        shape = header.symbols, header.model.n_latents
+        if header.n_segments * most_work(*shape, header.geometry.core) <= limit:
+            return
+        units = sum(
+            segment_work(head, *shape, header.segment_frames(i))
+            for i, head in enumerate(self._heads)
+        )
+        if units > limit:
+            raise TargetError(
+                f"its sound asks a reader for {units} units of work, the limit is {limit}",
+                self.path,
+            )
+
+    def _tag_frame(self, part: TagPart, picture_bytes: Sequence[int]) -> bytes:
+        """Return the tag part as stored; ``picture_bytes``: of each picture part."""
         try:
-            if largest > MAX_PART_BYTES:
-                raise TagError(f"a picture has {largest} bytes, the limit is {MAX_PART_BYTES}")
-            raw = pack_tag_part(part)
+            raw = pack_tag_part(part, picture_bytes)
         except TagError as error:
             raise TagError(error.message, self.path) from error
         return compress_frame(raw, dictionary=True)

@@ -23,7 +23,7 @@ from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 # Weighted sums of magnitudes at which classes part, about 1.5 an octave.
 _CLASS_EDGES = np.array([1, 3, 6, 12, 22, 36, 60, 120])
-_N_CLASSES = len(_CLASS_EDGES) + 1
+N_CLASSES = len(_CLASS_EDGES) + 1
 _CLASS_OF_SUM = np.digitize(np.arange(_CLASS_EDGES[-1] + 1), _CLASS_EDGES).astype(np.uint8)
 _LARGEST = 15  # magnitudes count as at most this
 _FORGETTING_BITS = 4  # the running sum forgets a sixteenth a frame
@@ -47,7 +47,7 @@ def pack(symbols: Symbols, n_sparse: int) -> list[bytes]:
     sounding = symbols[:n_sparse].any(1)
     frames = np.ascontiguousarray(symbols[:n_sparse][sounding].T)
     ordered, classes = _even_then_odd(frames), _even_then_odd(_classes(frames))
-    of_class = [ordered[classes == number] for number in range(_N_CLASSES)]
+    of_class = [ordered[classes == number] for number in range(N_CLASSES)]
     places = [np.flatnonzero(integers) for integers in of_class]
     values = np.concatenate([integers[at] for integers, at in zip(of_class, places, strict=True)])
     ends = np.cumsum([len(at) for at in places])
@@ -95,15 +95,15 @@ def _read_values(reader: PieceReader, n_places: int) -> tuple[list[_Counts], _In
 
     Nothing is made of more than ``n_places`` integers.
     """
-    counts = reader.take(4 * _N_CLASSES).view("<u4").astype(np.int64)
+    counts = reader.take(4 * N_CLASSES).view("<u4").astype(np.int64)
     if counts.sum() > n_places:
         raise DamagedArchiveError(f"segment has {counts.sum()} integers in {n_places} places")
     heads = [_ListHead.read(reader, int(n_integers)) for n_integers in (*counts, *counts)]
     lists = _read_lists(reader, heads)
-    places = [np.cumsum(runs + 1) - 1 for runs in lists[:_N_CLASSES]]
+    places = [np.cumsum(runs + 1) - 1 for runs in lists[:N_CLASSES]]
     if sum(int(at[-1]) + 1 for at in places if len(at)) > n_places:
         raise DamagedArchiveError(f"segment has integers beyond its {n_places} places")
-    beyond_one = np.concatenate(lists[_N_CLASSES:])
+    beyond_one = np.concatenate(lists[N_CLASSES:])
     if beyond_one.max(initial=0) >= MAX_SYMBOL:
         raise DamagedArchiveError(f"segment has a latent beyond ±{MAX_SYMBOL}")
     return places, (beyond_one + 1).astype(np.int32)

@@ -7,7 +7,7 @@ likely it is to stop at an integer once it has come so far, and by how much that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ _ODDS = (65_536, 55_109, 46_341, 38_968)  # 2^(−j / 4), in 65536ths
 _N_STOPS, _N_CHANGES = 64, 16
 _SURE = 65_000  # of 65536: no integer is surer to be the last
 _NUMBERS_A_LANE = 2048
-_HEAD_BYTES = 3
+HEAD_BYTES = 3
 
 _Bytes = NDArray[np.uint8]
 
@@ -55,14 +55,12 @@ def read_lists(reader: PieceReader, lengths: Sequence[int]) -> list[Integers]:
 
     Raises DamagedArchiveError for bytes that no writer writes.
     """
-    heads = reader.take(_HEAD_BYTES * len(lengths)).reshape(-1, _HEAD_BYTES).tolist()
+    heads = reader.take(HEAD_BYTES * len(lengths)).reshape(-1, HEAD_BYTES).tolist()
     for (n_tokens, stop, change), length in zip(heads, lengths, strict=True):
         is_right = bool(n_tokens) == bool(length) and n_tokens <= _N_TOKENS
         if not (is_right and stop < _N_STOPS and change < _N_CHANGES):
             raise DamagedArchiveError("segment has a malformed head of a list")
-    n_lanes, least = reader.integer(2), _least_lanes(sum(lengths))
-    if n_lanes < least or (n_lanes and not least):
-        raise DamagedArchiveError(f"segment has {n_lanes} lanes, expected {least} or more")
+    n_lanes = require_lanes(reader.integer(2), sum(lengths))
     states = reader.take(4 * n_lanes).view("<u4").astype(np.uint64)
     words = reader.take(2 * reader.integer(4)).view("<u2").astype(np.uint64)
     tokens = np.zeros(0, np.int64)
@@ -74,6 +72,14 @@ def read_lists(reader: PieceReader, lengths: Sequence[int]) -> list[Integers]:
         raise DamagedArchiveError("segment has words of empty lists")
     integers = _with_bits(tokens, reader)
     return np.split(integers, np.cumsum(lengths)[:-1])
+
+
+def require_lanes(n_lanes: int, n_integers: int) -> int:
+    """Return ``n_lanes``; DamagedArchiveError unless so many states may say lists of ``n_integers``."""
+    least = _least_lanes(n_integers)
+    if n_lanes < least or (n_lanes and not least):
+        raise DamagedArchiveError(f"segment has {n_lanes} lanes, expected {least} or more")
+    return n_lanes
 
 
 def _least_lanes(n_integers: int) -> int:
@@ -120,7 +126,7 @@ def _with_bits(tokens: Integers, reader: PieceReader) -> Integers:
     return integers
 
 
-@cache
+@lru_cache(maxsize=4096)  # of 86,000 that a file may name
 def _frequencies(n_tokens: int, stop: int, change: int) -> tuple[int, ...]:
     """Return the frequencies of a table: ``n_tokens`` that are not 0, then zeros.
 

@@ -103,6 +103,10 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     positions = np.cumsum(deltas)
     if n_outliers and (positions[-1] >= symbols.size or np.any(deltas[1:] == 0)):
         raise DamagedArchiveError("segment has an outlier beyond its latents, or two in one place")
+    if np.any(group_of[positions // n_frames] == _SILENT):
+        raise DamagedArchiveError(
+            "segment has an outlier in a channel that it says is 0 throughout"
+        )
     symbols.ravel()[positions] += excess
     return symbols
 

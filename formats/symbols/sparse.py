@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 from earzip.formats.symbols.context import ClassStreams
-from earzip.formats.symbols.lists import read_lists, write_lists
+from earzip.formats.symbols.lists import HEAD_BYTES, read_lists, write_lists
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 _CLASS_EDGES = np.array([1, 2, 4, 7, 11, 16, 24, 36, 54, 80, 120])
 N_CLASSES = len(_CLASS_EDGES) + 1
+HEADS_BYTES = 2 * N_CLASSES * HEAD_BYTES
 _CLASS_OF_SUM = np.digitize(np.arange(_CLASS_EDGES[-1] + 1), _CLASS_EDGES).astype(np.uint8)
 _LARGEST = 15  # magnitudes count as at most this
 _EDGE = 2  # channels of zeros on each side: the neighbours of the outermost
@@ -116,6 +117,11 @@ def _passes(sounding: NDArray[np.bool_]) -> list[_Pass]:
         for parity in range(2)
     ]
     return [each for each in passes if len(each.bins)]
+
+
+def pass_sizes(sounding: NDArray[np.bool_]) -> list[int]:
+    """Return how many coefficients of a frame are decoded at once, for each time."""
+    return [len(each.bins) for each in _passes(sounding)]
 
 
 def _fill(halves: Symbols, streams: ClassStreams, passes: list[_Pass]) -> None:

@@ -12,7 +12,8 @@ from mutagen.flac import error as FLACError
 
 from earzip.errors import TagError, TargetError
 from earzip.formats.containers.walk import flac_blocks
-from earzip.formats.tags.model import MAX_PICTURES, BlockView, Found
+from earzip.formats.tag_payload import MAX_PICTURES
+from earzip.formats.tags.model import BlockView, Found
 from earzip.formats.tags.unread import note_blocks
 
 STREAMINFO, APPLICATION, COMMENT, CUESHEET, PICTURE = 0, 2, 4, 5, 6

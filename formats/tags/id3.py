@@ -14,6 +14,7 @@ from mutagen.id3 import ID3, Frames, Frames_2_2
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import synchsafe
+from earzip.formats.tag_payload import Chapter
 from earzip.formats.tags.id3_guard import Budget, check_id3v2, id3_frames
 from earzip.formats.tags.id3_values import (
     KNOWN_FRAMES,
@@ -22,7 +23,7 @@ from earzip.formats.tags.id3_values import (
     keep_date_texts,
 )
 from earzip.formats.tags.lyrics import lrc_from_sync
-from earzip.formats.tags.model import BlockView, Chapter
+from earzip.formats.tags.model import BlockView
 from earzip.formats.tags.names import (
     ID3_PAIR_FRAMES,
     ID3_ROLES,

@@ -30,8 +30,9 @@ from mutagen.id3 import (
     ID3TimeStamp,
 )
 
+from earzip.formats.tag_payload import Chapter
 from earzip.formats.tags.lyrics import sync_from_lrc
-from earzip.formats.tags.model import Chapter, Picture, TagView
+from earzip.formats.tags.model import Picture, TagView
 from earzip.formats.tags.names import (
     ID3_PAIR_FRAMES,
     ID3_ROLES,

@@ -19,7 +19,7 @@ from mutagen.id3 import Frames, Frames_2_2
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import synchsafe
-from earzip.formats.tags.model import MAX_VALUES
+from earzip.formats.tag_payload import MAX_VALUES
 
 _MAX_DEPTH = 3  # chapters within a table of contents within chapters
 _MAX_COST = 16 << 30  # bytes that mutagen copies; some seconds

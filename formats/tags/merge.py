@@ -7,18 +7,16 @@ left to the block alone: values that differ, and more than an archive's neutral 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-from earzip.formats.tags.model import (
-    KINDS,
+from earzip.formats.tag_payload import (
     MAX_CHAPTERS,
+    MAX_PICTURE_BYTES,
     MAX_PICTURES,
-    MAX_TEXT_BYTES,
     MAX_VALUES,
-    BlockView,
     Chapter,
-    TagSet,
-    quoted,
 )
+from earzip.formats.tags.model import KINDS, MAX_TEXT_BYTES, BlockView, TagSet, quoted
 
 _MAX_LISTED = 8  # fields in a sentence
 _V1_CUT = 28  # characters of an ID3v1 comment; its other fields have 30, and longer texts are cut
@@ -101,6 +99,14 @@ class Merger:
         if len(view.pictures) > n_pictures:
             view.raw_only.append(f"{len(view.pictures) - n_pictures} of its pictures")
             del view.pictures[n_pictures:]
+        n_bytes = sum(len(picture.data) for picture in self.tags.pictures)
+        sizes_so_far = accumulate((len(picture.data) for picture in view.pictures), initial=n_bytes)
+        n_fitting = sum(size <= MAX_PICTURE_BYTES for size in sizes_so_far) - 1
+        if n_fitting < len(view.pictures):
+            view.raw_only.append(
+                f"{len(view.pictures) - n_fitting} of its pictures, which pass {MAX_PICTURE_BYTES} bytes,"
+            )
+            del view.pictures[n_fitting:]
         if len(view.chapters) > MAX_CHAPTERS:
             view.raw_only.append(f"its {len(view.chapters)} chapters")
             view.chapters = []

@@ -6,24 +6,17 @@ which may be hostile, and believes nothing.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.tags.raw import CODINGS, Cut, RawBlock
+from earzip.formats.tag_payload import MAX_PICTURES, Chapter, read_payload
+from earzip.formats.tags.raw import RawBlock
 
 MAX_TAG_BYTES = 64 << 20  # of all tag blocks of a file, pictures included
-MAX_VALUES = 20_000  # text values of one file
 MAX_ENTRIES = 40_000  # comments, items, atoms or chunks that are read of one block
 MAX_TEXT_BYTES = 512 << 10  # of the neutral view; escapes may take it to 3 MiB of JSON
-MAX_PICTURES = 1_000
-MAX_CHAPTERS = 10_000
-_MAX_PICTURE_BYTES = 2 * MAX_TAG_BYTES  # ID3 may hold compressed pictures
-MAX_MS = 2**53  # every number up to it is exact in JSON
-_UINT32 = 2**32 - 1
-_MAX_NAME = 64  # characters of a family's or kind's name
 _MAX_NAMED = 5  # unknown families and kinds that a warning lists
 _MAX_QUOTE = 60
 
@@ -72,15 +65,6 @@ class Picture:
     height: int = 0
     depth: int = 0  # bits per pixel
     colors: int = 0  # palette entries
-
-
-@dataclass(frozen=True, slots=True)
-class Chapter:
-    """A named part of the track; ``end_ms`` is None where the source gives starts only."""
-
-    start_ms: int
-    end_ms: int | None
-    title: str
 
 
 @dataclass
@@ -181,41 +165,22 @@ class TagSet(TagView):
         family is taken as ``none``; blocks of an unknown kind are kept. ``problems`` names families
         and kinds that are unknown.
         """
-        if not isinstance(payload, dict) or "family" not in payload:
-            raise TagError("tags are not an object with a family")
-        top: dict[str, Any] = payload
-        family = _name(top["family"], "tag family")
-        described = _list(top.get("pictures", []), MAX_PICTURES, "pictures")
-        if len(described) != len(pictures):
-            raise TagError(f"tags describe {len(described)} pictures, {len(pictures)} are stored")
-        if (n_bytes := sum(map(len, pictures))) > _MAX_PICTURE_BYTES:
-            raise TagError(f"pictures have {n_bytes} bytes, the limit is {_MAX_PICTURE_BYTES}")
-        raw = _list(top.get("raw", []), 2 * MAX_PICTURES, "raw blocks")
-        if len(raw) != len(blobs):
-            raise TagError(f"tags describe {len(raw)} raw blocks, {len(blobs)} are stored")
-        blocks = [
-            _raw_from_payload(item, blob, pictures) for item, blob in zip(raw, blobs, strict=True)
-        ]
-        joined = sum(block.joined_size_bound([len(data) for data in pictures]) for block in blocks)
-        if joined > 3 * MAX_TAG_BYTES:
-            raise TagError(f"raw tag blocks would take {joined} bytes")
-        raw_only = _names(top.get("raw_only", {}), "raw_only")
-        for kind in raw_only:
-            _name(kind, "raw_only kind")
+        read = read_payload(payload, [len(blob) for blob in blobs], [len(p) for p in pictures])
+        kinds = [kind for kind, _ in read.raw]
         return cls(
-            fields=_names(top.get("fields", {}), "fields"),
+            fields=read.fields,
             pictures=[
-                _picture_from_payload(item, data)
-                for item, data in zip(described, pictures, strict=True)
+                Picture(data=data, **{name: getattr(facts, name) for name in _PICTURE_FACTS})
+                for facts, data in zip(read.pictures, pictures, strict=True)
             ],
-            chapters=[
-                _chapter_from_payload(item)
-                for item in _list(top.get("chapters", []), MAX_CHAPTERS, "chapters")
+            chapters=read.chapters,
+            family=read.family if read.family in FAMILIES else "none",
+            raw=[
+                RawBlock(kind, blob, cuts)
+                for (kind, cuts), blob in zip(read.raw, blobs, strict=True)
             ],
-            family=family if family in FAMILIES else "none",
-            raw=blocks,
-            raw_only=raw_only,
-            problems=_unknown(family, [*(block.kind for block in blocks), *raw_only]),
+            raw_only=read.raw_only,
+            problems=_unknown(read.family, [*kinds, *read.raw_only]),
         )
 
 
@@ -238,34 +203,12 @@ def _picture_payload(picture: Picture) -> dict[str, Any]:
 
 
 _PICTURE_SIZES = ("width", "height", "depth", "colors")
-
-
-def _picture_from_payload(item: object, data: bytes) -> Picture:
-    entry = _object(item, {"type", "mime"}, "picture")
-    return Picture(
-        type=_integer(entry["type"], _UINT32, "picture type"),
-        mime=_text(entry["mime"], "picture MIME type"),
-        description=_text(entry.get("description", ""), "picture description"),
-        data=data,
-        **{
-            name: _integer(entry.get(name, 0), _UINT32, f"picture {name}")
-            for name in _PICTURE_SIZES
-        },
-    )
+_PICTURE_FACTS = ("type", "mime", "description", *_PICTURE_SIZES)
 
 
 def _chapter_payload(chapter: Chapter) -> dict[str, Any]:
     end = {} if chapter.end_ms is None else {"end_ms": chapter.end_ms}
     return {"start_ms": chapter.start_ms, **end, "title": chapter.title}
-
-
-def _chapter_from_payload(item: object) -> Chapter:
-    entry = _object(item, {"start_ms", "title"}, "chapter")
-    start = _integer(entry["start_ms"], MAX_MS, "chapter start")
-    end = _integer(entry["end_ms"], MAX_MS, "chapter end") if "end_ms" in entry else None
-    if end is not None and end < start:
-        raise TagError(f"a chapter ends at {end} ms, before its start at {start} ms")
-    return Chapter(start, end, _text(entry["title"], "chapter title"))
 
 
 def _raw_payload(block: RawBlock) -> dict[str, Any]:
@@ -279,77 +222,6 @@ def _raw_payload(block: RawBlock) -> dict[str, Any]:
         for cut in block.cuts
     ]
     return {"kind": block.kind, **({"cuts": cuts} if cuts else {})}
-
-
-def _raw_from_payload(item: object, blob: bytes, pictures: Sequence[bytes]) -> RawBlock:
-    entry = _object(item, {"kind"}, "raw block")
-    kind = _name(entry["kind"], "raw block kind")
-    cuts = []
-    position = 0
-    for each in _list(entry.get("cuts", []), MAX_PICTURES, "cuts"):
-        cut = _object(each, {"at", "picture"}, "cut")
-        offset = _integer(cut["at"], len(blob), "cut offset")
-        head = _integer(cut.get("head", 0), len(blob) - offset, "cut head")
-        coding = cut.get("coding", "plain")
-        if offset < position or coding not in CODINGS or (head and coding != "base64"):
-            raise TagError(f"a cut of raw block {kind!r} at {offset} is malformed")
-        index = _integer(cut["picture"], len(pictures) - 1, "cut picture")
-        cuts.append(Cut(offset, index, coding, head))
-        position = offset + head
-    return RawBlock(kind, blob, tuple(cuts))
-
-
-def _names(value: object, what: str) -> dict[str, list[str]]:
-    if not isinstance(value, dict):
-        raise TagError(f"{what} is not an object")
-    names: dict[str, list[str]] = {}
-    total = 0
-    for name, entries in value.items():
-        if not _text(name, what):
-            raise TagError(f"{what} has an empty name")
-        values = _list(entries, MAX_VALUES, f"{what} {reprlib.repr(name)}")
-        total += len(values)
-        if not values or total > MAX_VALUES:
-            raise TagError(f"{what} {reprlib.repr(name)} has {len(values)} values of {total}")
-        names[name] = [_text(entry, f"{what} {reprlib.repr(name)}") for entry in values]
-    return names
-
-
-def _object(value: object, required: set[str], what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TagError(f"{what} is not an object")
-    if missing := required - value.keys():
-        raise TagError(f"{what} lacks {sorted(missing)}")
-    return value
-
-
-def _list(value: object, limit: int, what: str) -> list[Any]:
-    if not isinstance(value, list) or len(value) > limit:
-        raise TagError(f"{what} is not a list of at most {limit} entries")
-    return value
-
-
-def _integer(value: object, highest: int, what: str) -> int:
-    if type(value) is not int or not 0 <= value <= highest:
-        raise TagError(f"{what} is {reprlib.repr(value)}, expected 0 to {highest}")
-    return value
-
-
-def _name(value: object, what: str) -> str:
-    name = _text(value, what)
-    if not 1 <= len(name) <= _MAX_NAME:
-        raise TagError(f"{what} is {reprlib.repr(name)}, expected 1 to {_MAX_NAME} characters")
-    return name
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or (not value.isascii() and _has_surrogates(value)):
-        raise TagError(f"{what} is not text")
-    return value
-
-
-def _has_surrogates(value: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in value)
 
 
 @dataclass

@@ -14,7 +14,8 @@ from mutagen.id3 import TCON
 
 from earzip.errors import TagError
 from earzip.formats.containers.walk import MAX_PARTS
-from earzip.formats.tags.model import MAX_CHAPTERS, MAX_ENTRIES, MAX_MS, BlockView, Chapter, Found
+from earzip.formats.tag_payload import MAX_CHAPTERS, MAX_MS, Chapter
+from earzip.formats.tags.model import MAX_ENTRIES, BlockView, Found
 from earzip.formats.tags.names import MP4_INTEGER_ATOMS, MP4_PAIR_ATOMS, MP4_TEXT_ATOMS, free_name
 from earzip.formats.tags.picture import FRONT_COVER, measured_picture
 

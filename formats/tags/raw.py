@@ -12,23 +12,11 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-CODINGS = ("plain", "unsync", "base64")
+from earzip.formats.tag_payload import MAX_CUTS, Cut
+
 _SMALLEST_CUT = 64  # a shorter picture costs less in place than its cut's description
 _MAX_MISSES = 8  # compressed ID3 frames hide pictures; searching a large tag for each is slow
 _FALSE_SYNC = re.compile(rb"\xff(?=[\x00\xe0-\xff])")
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where a picture was. ``offset`` counts in the block without pictures.
-
-    ``head``: that many bytes from ``offset`` on are base64-coded together with the picture.
-    """
-
-    offset: int
-    picture: int
-    coding: str = "plain"
-    head: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +39,6 @@ class RawBlock:
             )
         parts.append(self.data[position:])
         return b"".join(parts)
-
-    def joined_size_bound(self, picture_sizes: Sequence[int]) -> int:
-        """An upper bound of ``len(join())``: the codings at most double a picture and its head."""
-        return len(self.data) + sum(
-            picture_sizes[cut.picture]
-            if cut.coding == "plain"
-            else 2 * (picture_sizes[cut.picture] + cut.head) + 4
-            for cut in self.cuts
-        )
 
 
 def _encode(coding: str, head: bytes, picture: bytes) -> bytes:
@@ -97,7 +76,7 @@ def cut_pictures(
     parts = []
     cuts = []
     position = length = 0
-    for start, end, picture, coding, head in sorted(spans):
+    for start, end, picture, coding, head in sorted(spans)[:MAX_CUTS]:  # the others stay in place
         parts += [block[position:start], head]
         length += start - position
         cuts.append(Cut(length, picture, coding, len(head)))

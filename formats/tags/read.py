@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +11,7 @@ from earzip.errors import SourceError, TagError
 from earzip.formats.containers.ends import container_end
 from earzip.formats.containers.outer import leading_tags, trailing_tags
 from earzip.formats.containers.spans import SpanFile
+from earzip.formats.tag_payload import MAX_ALL_CUTS, MAX_BLOCK_BYTES, MAX_BLOCKS
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags.bext import parse_bext
@@ -29,7 +30,7 @@ from earzip.formats.tags.mp4 import find_mp4_tags, parse_mp4_chapters, parse_mp4
 from earzip.formats.tags.ogg import find_ogg_tags
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags.quicktime import parse_mp4_keys, parse_mp4_udta
-from earzip.formats.tags.raw import cut_pictures
+from earzip.formats.tags.raw import RawBlock, cut_pictures
 from earzip.formats.tags.riff import find_aiff_tags, find_wav_tags, parse_aiff_text, parse_riff_info
 from earzip.formats.tags.unread import UNREAD_OUTER, note_unread
 from earzip.formats.tags.vorbis import parse_comments, picture_spans
@@ -140,7 +141,7 @@ def tag_set(found: Found) -> TagSet:
     merger = Merger(TagSet(problems=list(found.problems)))
     tags = merger.tags
     kept: list[tuple[str, bytes, bool]] = []
-    for kind, block in found.blocks:
+    for kind, block in _within_limits(found.blocks, tags.problems):
         name = kind_name(kind)
         sound = True
         try:
@@ -163,13 +164,33 @@ def tag_set(found: Found) -> TagSet:
             kept.append((kind, block, sound))
     merger.add_chapter_track(found.chapters)
     data = [picture.data for picture in tags.pictures]
+    n_cuts = 0
     for kind, block, sound in kept:
         spans = picture_spans(block) if sound and kind in _COMMENT_KINDS else ()
-        tags.raw.append(cut_pictures(kind, block, data, spans))
+        raw = cut_pictures(kind, block, data, spans)
+        n_cuts += len(raw.cuts)
+        tags.raw.append(raw if n_cuts <= MAX_ALL_CUTS else RawBlock(kind, block))
     if len(tags.problems) > _MAX_PROBLEMS:
         n_more = len(tags.problems) - _MAX_PROBLEMS
         tags.problems[_MAX_PROBLEMS:] = [f"{n_more} more problems with the tags"]
     return tags
+
+
+def _within_limits(
+    blocks: list[tuple[str, bytes]], problems: list[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the blocks that an archive has room for; ``problems`` gets a sentence for each other."""
+    n_blocks = n_bytes = 0
+    for kind, block in blocks:
+        if n_blocks == MAX_BLOCKS or n_bytes + len(block) > MAX_BLOCK_BYTES:
+            problems.append(
+                f"the {kind_name(kind)} of {len(block)} bytes is not archived: "
+                f"the limit is {MAX_BLOCK_BYTES} bytes in {MAX_BLOCKS} blocks"
+            )
+            continue
+        n_blocks += 1
+        n_bytes += len(block)
+        yield kind, block
 
 
 def _exact_picture(block: bytes) -> Picture | None:

@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass, field, replace
 
 from earzip.errors import TagError
+from earzip.formats.tag_payload import Chapter
 from earzip.formats.tags.cue_text import cut_cue_text
 from earzip.formats.tags.id3 import load_id3, save_id3
 from earzip.formats.tags.lyrics import cut_lrc
-from earzip.formats.tags.model import Chapter, TagSet
+from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.names import free_name
 from earzip.formats.tags.raw import RawBlock
 from earzip.formats.tags.vorbis import comment_key, join_comments, split_comments

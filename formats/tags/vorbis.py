@@ -13,7 +13,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 
 from earzip.errors import TagError
-from earzip.formats.tags.model import MAX_CHAPTERS, MAX_ENTRIES, BlockView, Chapter, TagView
+from earzip.formats.tag_payload import MAX_CHAPTERS, Chapter
+from earzip.formats.tags.model import MAX_ENTRIES, BlockView, TagView
 from earzip.formats.tags.picture import (
     decode_flac_picture,
     flac_picture_head,

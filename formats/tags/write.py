@@ -10,6 +10,7 @@ from mutagen.flac import StreamInfo
 from mutagen.id3 import ID3
 
 from earzip.errors import TagError, TargetError
+from earzip.formats.tag_payload import Chapter
 from earzip.formats.tags.flac import (
     COMMENT,
     CUESHEET,
@@ -23,15 +24,7 @@ from earzip.formats.tags.flac import (
 from earzip.formats.tags.id3 import load_id3, parse_id3v2, save_id3
 from earzip.formats.tags.id3_build import add_view
 from earzip.formats.tags.lyrics import sync_from_lrc
-from earzip.formats.tags.model import (
-    MAX_ENTRIES,
-    Chapter,
-    Picture,
-    TagSet,
-    TagView,
-    kind_name,
-    quoted,
-)
+from earzip.formats.tags.model import MAX_ENTRIES, Picture, TagSet, TagView, kind_name, quoted
 from earzip.formats.tags.names import ID3_PAIR_FRAMES, SYNONYMS, split_pair
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags.read import PARSERS

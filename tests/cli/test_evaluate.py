@@ -169,7 +169,7 @@ def test_damaged_archives_and_files_that_are_none_fail(earzip, original, archive
     (archives / "sub" / "b.wav.earz").write_text("text")
     outcome = earzip("evaluate", original, archives)
     assert outcome.exit_code == 3
-    assert "(segment 2 of " in outcome.stderr
+    assert "0:00.37–0:00." in outcome.stderr
     assert "b.wav.earz: is not an earzip archive" in outcome.stderr
     assert not outcome.stdout
 

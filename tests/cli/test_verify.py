@@ -47,9 +47,12 @@ def test_damage_is_named_and_ends_with_4(earzip, archives, options):
     assert outcome.statuses() == {"a.wav.earz": "damaged", "c.flac.earz": "intact"}
     (record,) = (record for record in outcome.records if record.get("status") == "damaged")
     (damage,) = record["damages"]
-    assert damage.endswith(" (segment 2 of 2): bytes have changed")
+    assert damage == "0:00.37–0:00.50: bytes have changed"
     assert record["lost_segments"] == [1]
-    assert f"earzip: damaged: {archives / 'a.wav.earz'}: {damage}\n" in outcome.stderr
+    assert (
+        f"earzip: damaged: {archives / 'a.wav.earz'}: {damage}; restore --keep-going saves the rest\n"
+        in (outcome.stderr)
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["--decode"]])
@@ -78,13 +81,23 @@ def test_much_damage_is_named_in_short_and_in_json_in_full(earzip, tiny_model, t
     outcome = earzip("verify", archive, "--json")
     n_damages = len(outcome.records[0]["damages"])
     assert n_damages > 6
-    assert f"; and {n_damages - 5} more\n" in outcome.stderr
+    assert f"; and {n_damages - 5} more; restore --keep-going saves the rest\n" in outcome.stderr
 
 
 def test_an_archive_whose_beginning_is_gone_is_damaged(earzip, archives):
     archive = archives / "a.wav.earz"
     archive.write_bytes(bytes(archive.stat().st_size))
-    assert earzip("verify", archive).exit_code == 4
+    outcome = earzip("verify", archive)
+    assert outcome.exit_code == 4
+    assert "--keep-going" not in outcome.stderr
+
+
+def test_info_says_what_saves_the_rest(earzip, archives):
+    archive = archives / "a.wav.earz"
+    archive.write_bytes(archive.read_bytes()[:-1])
+    outcome = earzip("info", archive)
+    assert outcome.exit_code != 0
+    assert "; restore --keep-going saves the rest\n" in outcome.stderr
 
 
 def test_something_else_is_a_failure_not_damage(earzip, archives):

@@ -6,7 +6,7 @@ import pytest
 from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.page.facts import library_totals, read_facts
 from tests.earzip.tiny_archives import exact
-from tests.formats.archive.samples import PICTURES, TAGS, sample_header, write_sample
+from tests.formats.archive.samples import BLOCKS, PICTURES, TAGS, sample_header, write_sample
 
 
 def test_facts_are_those_of_tags_header_and_sizes(tmp_path):
@@ -26,8 +26,8 @@ def test_facts_are_those_of_tags_header_and_sizes(tmp_path):
 
 def test_the_front_cover_is_chosen_among_the_pictures(tmp_path):
     path = tmp_path / "a.earz"
-    described = [{"type": 4}, {"type": 3}, {"type": 4}]
-    write_sample(path, tags={**TAGS, "pictures": described}, blocks=[], pictures=PICTURES)
+    described = [{"type": number, "mime": "image/png"} for number in (4, 3, 4)]
+    write_sample(path, tags={**TAGS, "pictures": described}, blocks=BLOCKS, pictures=PICTURES)
     cover = read_facts(path).cover
     assert (cover.part, cover.n_bytes) == (1, len(PICTURES[1]))
 
@@ -37,23 +37,6 @@ def test_equal_covers_of_two_archives_are_the_same_image(tmp_path):
         write_sample(tmp_path / f"{name}.earz")
     a, b = (read_facts(tmp_path / f"{name}.earz").cover for name in ("a", "b"))
     assert a.image == b.image
-
-
-@pytest.mark.parametrize(
-    "view",
-    [
-        {"fields": "text"},
-        {"fields": {"title": "text", "artist": [1, None]}},
-        {"fields": {}, "pictures": 7},
-        {"pictures": [None]},
-    ],
-)
-def test_a_view_of_other_types_is_read_as_far_as_it_makes_sense(tmp_path, view):
-    path = tmp_path / "a.earz"
-    write_sample(path, tags=view, blocks=[], pictures=PICTURES[:1])
-    facts = read_facts(path)
-    assert facts.tag("title") == ""
-    assert facts.cover.part == 0
 
 
 def test_what_is_no_archive_and_what_is_cut_short_are_errors(tmp_path):

@@ -77,11 +77,12 @@ def test_damage_to_the_coded_sound_does_not_matter_to_the_copy(song: Path, tmp_p
 @pytest.mark.parametrize(
     ("frames", "rate", "channels", "message"),
     [
-        (70_001, 48_000, 2, "has 2 channels at 48000 Hz, the header says 2 at 44100 Hz"),
-        (70_001, 44_100, 1, "has 1 channels at 44100 Hz, the header says 2 at 44100 Hz"),
-        (70_000, 44_100, 2, "70000 samples decode, the header says 70001"),
-        (400_000, 44_100, 2, "samples decode, the header says 70001"),
-        (None, 44_100, 2, "not sound that"),
+        (70_001, 48_000, 2, "has 2 channels of 70001 samples of 16 bits at 48000 Hz, the header"),
+        (70_001, 44_100, 1, "has 1 channels of 70001 samples of 16 bits at 44100 Hz, the header"),
+        (70_001, 44_100, 2, "of 16 bits at 44100 Hz, the header says 2 of 70001 of 24 at 44100 Hz"),
+        (70_000, 44_100, 2, "has 2 channels of 70000 samples"),
+        (400_000, 44_100, 2, "has 2 channels of 400000 samples"),
+        (None, 44_100, 2, "does not begin as a FLAC file does"),
     ],
 )
 @pytest.mark.parametrize("options", [AS_SOURCE, RestoreOptions()])
@@ -99,7 +100,8 @@ def test_a_copy_that_is_not_the_headers_sound_is_damage(
     if frames is not None:
         other = write_wav(tmp_path / "o.flac", music(frames, channels), rate).read_bytes()
     put_copy(archive, other)
-    assert verify_structure(archive) == []
+    (damage,) = verify_structure(archive)
+    assert (damage.part, message in damage.message) == ("exact copy", True)
     assert message in decode_check(archive)[0]
     with pytest.raises(DamagedArchiveError, match=message) as caught:
         restore_file(archive, tmp_path / "out.flac", options)
@@ -108,6 +110,20 @@ def test_a_copy_that_is_not_the_headers_sound_is_damage(
     going_on = replace(options, keep_going=True)
     result = restore_file(archive, tmp_path / "out.flac", going_on)
     assert (result.exact, result.lost_exact, result.n_samples) == (False, True, 70_001)
+
+
+@pytest.mark.parametrize("n_bytes", [100, 50_000, -1])
+def test_a_copy_of_fewer_samples_than_it_says_is_found_by_decoding(
+    song: Path, tmp_path: Path, n_bytes: int
+) -> None:
+    archive = exact(song, tmp_path / "x.earz")
+    with ArchiveReader(archive) as reader, reader.exact_copy() as copy:
+        flac = copy.read()
+    put_copy(archive, flac[:n_bytes])
+    assert verify_structure(archive) == []
+    assert decode_check(archive)[0].startswith("exact copy: ")
+    with pytest.raises(DamagedArchiveError, match="; --keep-going restores the coded sound"):
+        restore_file(archive, tmp_path / "x.flac", AS_SOURCE)
 
 
 def test_what_stands_behind_a_flac_is_not_given_back(song: Path, tmp_path: Path) -> None:

@@ -138,8 +138,8 @@ def test_damage_is_listed_part_by_part(song: Path) -> None:
     result = verify_archive(song)
     assert not result.is_whole
     assert result.lost_segments == (0, 2)
-    parts = [d.part.rpartition(" (")[2] for d in result.damages]
-    assert parts == ["segment 1 of 3)", "segment 3 of 3)", "tags"]
+    assert [d.part for d in result.damages] == ["0:00.00–0:00.08", "0:00.17–0:00.19", "tags"]
+    assert result.saves_rest
     assert [d.segment for d in result.damages] == [0, 2, None]
     assert all(d.message == "bytes have changed" for d in result.damages)
 

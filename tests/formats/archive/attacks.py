@@ -312,7 +312,7 @@ def part(kind: int, make_stored: Callable[[], bytes]) -> Attack:
     return lambda pieces: pieces.change_part(kind, make_stored())
 
 
-attack("segment bomb of 1 GiB", "segment 1 of 3.*holds 1073741824 bytes, expected 1 to 65600")(
+attack("segment bomb of 1 GiB", "0:00.00–0:00.08.*holds 1073741824 bytes, expected 1 to 65600")(
     part(SEGMENT, lambda: bomb(1 << 30))
 )
 attack("segment a byte too long", "holds 65601 bytes, expected 1 to 65600")(
@@ -321,7 +321,7 @@ attack("segment a byte too long", "holds 65601 bytes, expected 1 to 65600")(
 attack("segment of 2^60 bytes", "holds 1152921504606846976 bytes")(
     part(SEGMENT, lambda: with_content_size(2**60))
 )
-attack("segment in 65 frames", "segment 1 of 3.*has more than 64 zstd frames")(
+attack("segment in 65 frames", "0:00.00–0:00.08.*has more than 64 zstd frames")(
     part(SEGMENT, lambda: compress(b"a") * 65)
 )
 attack("segment in frames that are too long together", "holds 65000 bytes, expected 1 to 600")(
@@ -332,12 +332,10 @@ attack("segment of a magic", "cannot be decompressed")(part(SEGMENT, lambda: b"\
 attack("segment in blocks of noise", "cannot be decompressed")(
     part(SEGMENT, lambda: compress(bytes(range(200)))[:7] + bytes(range(60)))
 )
-attack("tag bomb of 1 GiB", "tags.*holds 1073741824 bytes, expected 1 to 134217728")(
+attack("tag bomb of 1 GiB", "tags.*holds 1073741824 bytes, expected 1 to 73400320")(
     part(TAGS, lambda: bomb(1 << 30))
 )
-attack("tag bomb of 128 MiB", "tags.*JSON has 0 bytes|not JSON")(
-    part(TAGS, lambda: bomb(128 << 20))
-)
+attack("tag bomb of 70 MiB", "tags.*JSON has 0 bytes|not JSON")(part(TAGS, lambda: bomb(70 << 20)))
 
 
 def tags(text: bytes, blocks: bytes = b"", n_json: int | None = None) -> Attack:

@@ -26,7 +26,16 @@ from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import pack
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED, Group, Layout, Told
 
-TAGS = {"family": "vorbis", "fields": {"title": ["Ærø"], "artist": ["B", "A"]}}
+TAGS = {
+    "family": "vorbis",
+    "fields": {"title": ["Ærø"], "artist": ["B", "A"]},
+    "pictures": [
+        {"type": 3, "mime": "image/jpeg"},
+        {"type": 6, "mime": "image/png"},
+        {"type": 4, "mime": "image/jpeg", "description": "back", "width": 300},
+    ],
+    "raw": [{"kind": "flac-comment"}, {"kind": "id3v1"}],
+}
 BLOCKS = [b"\x05\0\0\0TITLE=\xc3\x86r\xc3\xb8", b"\0" * 40]
 COVER = b"\xff\xd8\xff\xe0" + bytes(range(200))
 BOOKLET = b"\x89PNG" + bytes(range(100))
@@ -46,7 +55,7 @@ def sample_header(
         symbols=symbols,
         gain_centibels=-15,
         n_samples=n_samples,
-        edges=(120, -7, 0, 4096),
+        edges=(120, -7, 0, 4096) if n_samples >= 64 else (0, 0, 0, 0),
         source=SourceRecord(
             name="01 - A Song.flac",
             sha256=hashlib.sha256(b"source").hexdigest(),
@@ -68,7 +77,9 @@ def sample_header(
 
 
 def with_samples(header: Header, n_samples: int) -> Header:
-    return replace(header, n_samples=n_samples, source=replace(header.source, n_frames=n_samples))
+    source = replace(header.source, n_frames=n_samples)
+    edges = header.edges if n_samples >= 64 else (0, 0, 0, 0)
+    return replace(header, n_samples=n_samples, source=source, edges=edges)
 
 
 def segment_of(header: Header, i: int) -> bytes:

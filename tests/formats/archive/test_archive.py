@@ -15,10 +15,9 @@ from earzip.errors import (
     TagError,
     TargetError,
 )
-from earzip.formats.archive import writer as writer_module
+from earzip.formats import tag_payload
 from earzip.formats.archive.frames import compress_frame, decompress_frame
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.archive.tag_part import TagPart, pack_tag_part
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
 from tests.formats.archive.samples import (
@@ -69,7 +68,7 @@ def test_everything_comes_back(song: Path) -> None:
 
 def test_the_order_of_tag_fields_is_kept(tmp_path: Path) -> None:
     fields = {"title": ["x"], "album": ["y"], "artist": ["z"]}
-    write_sample(tmp_path / "a", tags={"fields": fields})
+    write_sample(tmp_path / "a", tags={"family": "none", "fields": fields})
     with ArchiveReader(tmp_path / "a") as reader:
         assert reader.tags is not None
         assert list(reader.tags.payload["fields"]) == ["title", "album", "artist"]  # type: ignore[arg-type]
@@ -193,25 +192,28 @@ def test_wrong_segments_are_our_own_mistake(tmp_path: Path) -> None:
 def test_tags_beyond_the_limits_are_refused_and_can_be_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "MAX_PART_BYTES", 1000)
+    monkeypatch.setattr(tag_payload, "MAX_PICTURE_BYTES", 1000)
+    monkeypatch.setattr(tag_payload, "MAX_BLOCK_BYTES", 2000)
+    a_block, a_picture = {"kind": "id3v2"}, {"type": 3, "mime": "image/png"}
     with ArchiveWriter(tmp_path / "a") as writer:
         header = sample_header(0)
-        with pytest.raises(TagError, match="2001 tag blocks, the limit is 2000"):
-            writer.write(header, tags={}, blocks=[b""] * 2001)
-        with pytest.raises(TagError, match="4194304"):
-            writer.write(header, tags={"x": "y" * (4 << 20)})
-        with pytest.raises(TagError, match="not Unicode"):
-            writer.write(header, tags={"x": "\udcff"})
-        with pytest.raises(TagError, match="a picture has 1001 bytes"):
-            writer.write(header, tags={}, pictures=[bytes(1001)])
+        for content, message in (
+            ({"tags": {"raw": [a_block] * 2001}, "blocks": [b""] * 2001}, "at most 2000 entries"),
+            ({"tags": {"x": "y" * (4 << 20)}}, "4194304"),
+            ({"tags": {"x": "\udcff"}}, "not Unicode"),
+            (
+                {"tags": {"pictures": [a_picture] * 2}, "pictures": [bytes(501)] * 2},
+                "pictures have 1002 bytes, the limit is 1000",
+            ),
+            ({"tags": {"raw": [a_block]}, "blocks": [bytes(2001)]}, "blocks take 2001 bytes"),
+            ({"tags": {}, "blocks": [b"x"]}, "describe 0 raw blocks, 1 are stored"),
+        ):
+            tags = {"family": "none", **content["tags"]}
+            with pytest.raises(TagError, match=message):
+                writer.write(header, **{**content, "tags": tags})
         writer.write(header)
         writer.commit()
     assert verify_structure(tmp_path / "a") == []
-
-
-def test_tag_blocks_beyond_the_limit_are_refused() -> None:
-    with pytest.raises(TagError, match=r"10\d\d bytes of tag blocks, the limit is 1000"):
-        pack_tag_part(TagPart({}, (bytes(1001),), ()), max_bytes=1000)
 
 
 def test_threads_may_share_a_reader(song: Path) -> None:
@@ -367,7 +369,7 @@ def test_whole_segments_can_be_salvaged_from_a_file_cut_short(song: Path) -> Non
         ArchiveReader(song)
     with ArchiveReader(song, salvage=True) as reader:
         assert reader.segment(1) == segment_of(header, 1)
-        with pytest.raises(DamagedArchiveError, match=r"\(segment 3 of 3\): file ends at"):
+        with pytest.raises(DamagedArchiveError, match=r"0:00\.17–0:00\.19: file ends at"):
             reader.segment(2)
         with pytest.raises(DamagedArchiveError, match="tags: file ends at"):
             _ = reader.tags

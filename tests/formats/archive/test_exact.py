@@ -24,12 +24,15 @@ from tests.formats.archive.samples import (
 )
 
 MEASURES = {"si_sdr_db": -3.25, "mel": 0.4312, "stft": 1.5, "icpc": 0.98765, "ccpc": 1.0, "dbtp": 0}
-SOURCE = bytes(range(256)) * 10
+# 8,192 samples of two channels of 16 bits at 44,100 Hz, as the sample header says.
+STREAMINFO = bytes(10) + (44_100 << 44 | 1 << 41 | 15 << 36 | 8192).to_bytes(8, "big") + bytes(16)
+SOURCE = b"fLaC\x80\0\0\x22" + STREAMINFO + bytes(range(256)) * 10
 
 
 def exact_header(source: bytes, form: str = "file", n_samples: int | None = None) -> Header:
     header = sample_header() if n_samples is None else sample_header(n_samples)
-    record = replace(header.source, sha256=hashlib.sha256(source).hexdigest())
+    sha256 = hashlib.sha256(source).hexdigest()
+    record = replace(header.source, sha256=sha256, n_bytes=len(source))
     return replace(header, source=record, exact=form)
 
 
@@ -83,6 +86,7 @@ def test_a_copy_of_a_file_must_be_that_file(tmp_path: Path) -> None:
     ):
         reader.exact_copy()
     assert [damage.part for damage in verify_structure(path)] == ["exact copy"]
+    pieces.change_part(4, SOURCE[:-1] + b"?")
     pieces.change_header("exact", "flac")  # of which the header has no checksum
     assert verify_structure(pieces.write(tmp_path / "c")) == []
 

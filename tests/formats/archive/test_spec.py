@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from contextlib import suppress
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
@@ -10,21 +11,26 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from earzip.formats import tag_payload
 from earzip.formats.archive import header, layout
 from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
 from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
 from earzip.formats.archive.layout import PartKind
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols import levels, lists, rans, residuals, sparse
+from earzip.formats.symbols import levels, lists, rans, residuals, sparse, work
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, MAX_LEVELS, PACKED, SYMBOL_CODINGS, Told
+from tests.formats.archive.rules import tags
+from tests.formats.archive.rules.registry import BREAKERS
 from tests.formats.archive.samples import (
     BLOCKS,
     PICTURES,
     TAGS,
+    Pieces,
     sample_header,
     symbols_of,
     write_sample,
 )
+from tests.formats.archive.spec_payload import check_payload
 from tests.formats.symbols.spec_symbols import read_symbols
 
 SPEC = files("earzip.formats").joinpath("SPEC.md").read_text("utf-8")
@@ -135,6 +141,7 @@ def spec_frames(stored: bytes) -> list[bytes]:
     frames = []
     while stored:
         assert stored.startswith(b"\x28\xb5\x2f\xfd")
+        assert stored[4] & 0b11111 == 0
         n_bytes = zstandard.frame_content_size(stored)
         decompressor = zstandard.ZstdDecompressor().decompressobj()
         frames.append(decompressor.decompress(stored))
@@ -214,16 +221,74 @@ def test_a_reader_written_from_the_specification_reads_an_archive(
     steps = bytes.fromhex(header["quantizer"]["steps"])
     assert tuple(base + step for step in steps) == expected.quantizer.step_exponents
 
-    tags = with_dictionary.decompress(parts[2][0])
-    (n_json,) = struct.unpack_from("<I", tags)
-    members = json.loads(tags[4 : 4 + n_json])
+    spec_tag_part(with_dictionary.decompress(parts[2][0]), parts[3])
+
+
+def spec_tag_part(raw: bytes, stored: list[bytes]) -> None:
+    (n_json,) = struct.unpack_from("<I", raw)
+    members = json.loads(raw[4 : 4 + n_json])
+    check_payload(members["payload"], BLOCKS, PICTURES)
     assert members["payload"] == TAGS
-    rest = tags[4 + n_json :]
+    rest = raw[4 + n_json :]
     for size, block in zip(members["blocks"], BLOCKS, strict=True):
         assert rest[:size] == block
         rest = rest[size:]
     assert rest == b""
-    assert [parts[3][i] for i in members["pictures"]] == PICTURES
+    assert [stored[i] for i in members["pictures"]] == PICTURES
+
+
+def spec_tags(pieces: Pieces) -> tuple[object, list[bytes], list[bytes]]:
+    """Return payload, blocks and pictures of an archive whose tag part is right around them."""
+    raw = zstandard.ZstdDecompressor().decompress(dict(pieces.parts)[2])
+    (n_json,) = struct.unpack_from("<I", raw)
+    members = json.loads(raw[4 : 4 + n_json])
+    blocks, at = [], 4 + n_json
+    for size in members["blocks"]:
+        blocks.append(raw[at : at + size])
+        at += size
+    assert at == len(raw)
+    stored = [part for kind, part in pieces.parts if kind == 3]
+    return members["payload"], blocks, [stored[i] for i in members["pictures"]]
+
+
+def test_a_reader_of_tags_written_from_the_specification_refuses_what_earzip_does(
+    tmp_path: Path,
+) -> None:
+    write_sample(tmp_path / "whole.earz")
+    breakers = {name: each for name, each in BREAKERS.items() if each.section == "Payload"}
+    assert len(breakers) > 150
+    taken = []
+    for name, breaker in breakers.items():
+        pieces = Pieces.of(tmp_path / "whole.earz")
+        breaker.make(pieces)
+        with suppress(AssertionError, KeyError, TypeError):
+            check_payload(*spec_tags(pieces))
+            taken.append(name)
+    assert taken == []
+    pieces = Pieces.of(tmp_path / "whole.earz")
+    tags.put(pieces, tags.good())
+    check_payload(*spec_tags(pieces))
+
+
+def test_numbers_of_tags_and_work_are_those_of_the_code() -> None:
+    assert f"Pictures take at most {tag_payload.MAX_PICTURE_BYTES >> 20} MiB" in SPEC
+    assert f"put back take at most {tag_payload.MAX_BLOCK_BYTES >> 20} MiB" in SPEC
+    assert f"A block has at most {tag_payload.MAX_CUTS:,} cuts" in SPEC
+    assert f"all blocks together {tag_payload.MAX_ALL_CUTS:,}" in SPEC
+    assert f"at most {tag_payload.MAX_VALUES:,}\n  strings in the lists" in SPEC
+    assert f"At most {tag_payload.MAX_CHAPTERS:,} chapters" in SPEC
+    assert f"`blocks` | list of at most {tag_payload.MAX_BLOCKS:,} sizes" in SPEC
+    assert f"`pictures` | list of at most {tag_payload.MAX_PICTURES:,} numbers" in SPEC
+    assert tag_payload.MAX_MS == 2**53
+    assert f"zeros if `samples` is below {header.MIN_EDGED_SAMPLES}" in SPEC
+    assert f"at most {work.FREE_UNITS:,} + {work.UNITS_A_BYTE:,} × file size" in SPEC
+    a_segment = f"{work._SEGMENT_UNITS:,} + ⌊latents × F ÷ {work._INTEGERS_A_UNIT}⌋"
+    assert f"| a segment | {a_segment} |" in SPEC
+    frame = f"{work._CONTEXT_FRAME_UNITS} + ⌈C ÷ {work._CONTEXT_CHANNELS_A_UNIT}⌉"
+    assert f"each frame | {frame}, where" in SPEC
+    assert f"| {work._LISTS_UNITS:,} + {work._LEVEL_UNITS:,} × (latents − S)" in SPEC
+    assert f"| {work._PASS_UNITS} + ⌈k ÷ {work._PASS_CHANNELS_A_UNIT}⌉ |" in SPEC
+    assert f"| the lists | {work._STEP_UNITS} × ⌈2 × N ÷ lanes⌉ |" in SPEC
 
 
 @pytest.mark.parametrize("heading", ["Symbols", "From latents to sound", "Dictionary"])

@@ -65,6 +65,7 @@ def read_packed(data: Bytes, latents: int, frames: int) -> Columns:
     assert all(distances[1:])
     for distance, excess in zip(distances, excesses, strict=True):
         place += distance
+        assert groups[place // frames] != 255
         channels[place // frames][place % frames] += excess
     return channels
 

@@ -16,7 +16,8 @@ from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
 from earzip.errors import SourceError, TagError, TargetError
-from earzip.formats.tags.model import Chapter, Picture, TagSet
+from earzip.formats.tag_payload import Chapter
+from earzip.formats.tags.model import Picture, TagSet
 from earzip.formats.tags.read import PARSERS, read_tags
 from earzip.formats.tags.write import write_tags
 from tests.cli.batch_runs import write_silence

@@ -8,10 +8,11 @@ from mutagen.flac import FLAC
 from mutagen.id3 import CHAP, ETCO, ID3, SYLT, TIT2, TLEN, TXXX, USLT
 from mutagen.wave import WAVE
 
+from earzip.formats.tag_payload import Chapter
 from earzip.formats.tags.cue_text import cut_cue_text
 from earzip.formats.tags.id3 import save_id3
 from earzip.formats.tags.lyrics import cut_lrc
-from earzip.formats.tags.model import Chapter, Found, TagSet
+from earzip.formats.tags.model import Found, TagSet
 from earzip.formats.tags.read import read_tags, tag_set
 from earzip.formats.tags.timed import cut_tags
 from earzip.formats.tags.vorbis import join_comments
