@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from earzip.batch.plan import is_folder, is_output_file
 from earzip.cli.options import (
     EXIT_CODES,
     SCHEDULING,
@@ -21,14 +23,16 @@ from earzip.cli.options import (
     runtime_options,
 )
 from earzip.cli.output import measures_text, size
-from earzip.cli.piping import STDIO, plan_run
+from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
-from earzip.errors import UsageError
+from earzip.errors import TargetError, UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
+from earzip.models.beside import is_kept, keep_model, kept_weights
+from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
 from earzip.options import BELOW_FLOOR, DEFAULT_MODEL, BelowFloor, CompressOptions, Floor
-from earzip.results import FileRecord
+from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
 from earzip.tasks import CompressTask, sources_to_compress
 
@@ -94,6 +98,12 @@ from earzip.tasks import CompressTask, sources_to_compress
     help="Compare sources with their archives by SHA-256 and read archives in full, instead of comparing "
     "size and times.",
 )
+@click.option(
+    "--with-model",
+    is_flag=True,
+    help="Keep the model beside the archives too, once, in .earzip of the output directory: any later "
+    "earzip restores them with it.",
+)
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
 @runtime_options
 def compress(
@@ -108,6 +118,7 @@ def compress(
     max_mel: float | None,
     below_floor: BelowFloor,
     verify_sources: bool,
+    with_model: bool,
     run: RunOptions,
     runtime: Runtime,
 ) -> int:
@@ -119,6 +130,8 @@ def compress(
     """
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs an output directory: -o DIR")
+    if with_model and output == STDIO:
+        raise UsageError("--with-model needs a directory to put it in, not standard output")
     floor = _floor(min_si_sdr, max_mel, below_floor)
     options = CompressOptions(
         model=model,
@@ -131,11 +144,13 @@ def compress(
     )
     if options.checks:
         require_eval()
-    find_model(model)  # a dry run reports a missing one too
+    spec = find_model(model)  # a dry run reports a missing one too
 
     selection, name = sources_to_compress(), _name_of_stdin(output)
     planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=name)
-    return run_task(planning, CompressTask(options), run, runtime, describe=_describe)
+    keep = partial(_keep_model, spec) if with_model else None
+    task = CompressTask(options)
+    return run_task(planning, task, run, runtime, beforehand=keep, describe=_describe)
 
 
 def _bitrate(kbps: float | None) -> float | None:
@@ -159,6 +174,44 @@ def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor
 def _name_of_stdin(output: Path | None) -> str:
     """Return the name that the archive gives its source: what the archive's own name says."""
     return name_without_archive_suffix(output.name) if output and output != STDIO else ""
+
+
+def _keep_model(spec: ModelSpec, planned: PlannedRun, dry_run: bool) -> list[FileRecord]:
+    """Put the model of a run beside its archives, and return a record of each place where it was not.
+
+    A place where it cannot be put fails; ModelNotFoundError or ModelDamagedError concern the whole run.
+    """
+    records = []
+    for folder in _folders_of_archives(planned):
+        target, status, message = kept_weights(spec, folder), FileStatus.COPIED, None
+        try:
+            if is_kept(spec, folder):
+                continue
+            if dry_run:
+                status = FileStatus.PLANNED
+            else:
+                keep_model(spec, folder)
+        except TargetError as error:
+            status, message = FileStatus.FAILED, str(error)
+        records.append(FileRecord(status, spec.weights_path, target, message))
+    return records
+
+
+def _folders_of_archives(planned: PlannedRun) -> list[Path]:
+    """Return the directories below which a run puts archives: its output, or those of its sources."""
+    paths, output = planned.paths, planned.output
+    if output is None:
+        folders = [path if is_folder(path) else path.parent for path in paths]
+    elif STDIO in paths or is_output_file(paths, output, {ARCHIVE_SUFFIX}):
+        folders = [output.parent]
+    else:
+        folders = [output]
+    targets = [job.target for job in planned.plan.jobs if job.target]
+    return [
+        folder
+        for folder in dict.fromkeys(folders)
+        if any(target.is_relative_to(folder) for target in targets)
+    ]
 
 
 def _describe(record: FileRecord) -> Iterator[str]:

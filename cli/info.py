@@ -13,6 +13,7 @@ from earzip.cli.output import count, measures_text, rate, size
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
 from earzip.formats.geometry import clock
+from earzip.formats.names import MODEL_FOLDER
 from earzip.results import FileRecord
 from earzip.tasks import InfoTask
 
@@ -43,7 +44,7 @@ def _describe(record: FileRecord) -> Iterator[str]:
         yield f"truncated {source['truncated']}"
     model = archive["model"]
     quality = archive["quantizer"]["quality"]
-    yield f"model     {model['name']} {model['sha256'][:16]}, quality {quality}"
+    yield f"model     {model['name']} {model['sha256'][:16]}, quality {quality}{_place(model['path'])}"
     encoder = archive["encoder"]
     yield (
         f"made by   {encoder['name']} {encoder['version']}, torch {encoder['torch']}, "
@@ -64,6 +65,13 @@ def _check(archive: dict[str, Any]) -> Iterator[str]:
     if archive["exact"]:
         form = {"file": "the source file", "flac": "its samples as FLAC"}[archive["exact"]]
         yield f"exact     {form}, {size(archive['bytes']['exact'])}"
+
+
+def _place(path: str | None) -> str:
+    """Return in words where a model is, if it is not an installed one."""
+    if path is None:
+        return "; not installed"
+    return f"; kept in {Path(path).parent}" if Path(path).parent.name == MODEL_FOLDER else ""
 
 
 def _source(source: dict[str, Any]) -> str:

@@ -82,7 +82,8 @@ class LazyGroup(click.Group):
             some_failed = error.exit_code == ExitCode.SOME_FAILED
             return ExitCode.FATAL if some_failed else error.exit_code
         except OSError as error:
-            echo(f"{PROGRAM}: {_what_failed(error)}: {error.strerror}", err=True)
+            lack = what_is_lacking(error) or f"{_what_failed(error)}: {error.strerror or error}"
+            echo(f"{PROGRAM}: {lack}", err=True)
         except Exception as error:
             lack = what_is_lacking(error)
             if lack is None:
@@ -92,7 +93,9 @@ class LazyGroup(click.Group):
 
 
 def _what_failed(error: OSError) -> str:
-    # Errors of files are EarzipErrors, or name their file; others are of a stream.
+    # Errors of files are EarzipErrors, or name their file; others are of a stream, or of a library.
+    if error.errno is None:
+        return "a library cannot be loaded"
     if error.filename is None:
         return "cannot write the output"
     return f"{printable(os.fsdecode(error.filename))}: cannot be read or written"

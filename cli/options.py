@@ -260,7 +260,7 @@ _SECTIONS = {
     "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
         "output", "container", "bits", "no_dither", "start", "end", "as_source", "copy_other",
-        "verify_sources", "decode", "align", "as_json",
+        "with_model", "verify_sources", "decode", "align", "as_json",
     ),
     "Run": ("force", "dry_run", "keep_going", "max_failures"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),

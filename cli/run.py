@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,9 @@ from earzip.errors import ExitCode, UsageError
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Placement, Runtime, placements, tracks_at_once
 
+Beforehand = Callable[[PlannedRun, bool], list[FileRecord]]
+"""Called with a plan and whether the run is a dry one; returns records of what it has done."""
+
 
 def run(
     planning: AbstractContextManager[PlannedRun],
@@ -32,14 +36,16 @@ def run(
     runtime: Runtime | None = None,
     *,
     one_by_one: bool = False,
+    beforehand: Beforehand | None = None,
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
     """Plan, share the jobs among processes, print a record of each, return the exit code.
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
-    works on one file at a time. Under `accelerate launch` and torchrun the process of rank 0 plans and
-    prints; what it returns is the exit code of the run.
+    works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any. Under
+    `accelerate launch` and torchrun the process of rank 0 plans and prints; what it returns is the exit
+    code of the run.
     """
     workers = _Workers(task, runtime or Runtime("cpu"), options.processes, one_by_one)
     launch = Launch.from_environment() if runtime else None
@@ -69,6 +75,8 @@ def run(
             stack.enter_context(RunLock(task.name, planned.folders, options.shard))
         if not options.dry_run:
             planned.fetch()
+        if beforehand and planned.plan.jobs:
+            planned.plan.beforehand += beforehand(planned, options.dry_run)
         if not launch:
             # Not before: while no file is in progress a signal ends planning, or standard input, at once.
             stack.enter_context(stop)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
-from earzip.errors import NoSoundError
+from earzip.errors import ModelNotFoundError, NoSoundError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
     FILM_EXTENSIONS,
@@ -26,7 +26,7 @@ from earzip.formats.names import (
     restored_name,
 )
 from earzip.models.pool import CodecPool
-from earzip.models.store import find_model, verify_model
+from earzip.models.store import find_model, find_model_of_archive, verify_model
 from earzip.options import CompressOptions, Container, RestoreOptions
 from earzip.results import (
     UNREAD_SOUND,
@@ -161,12 +161,19 @@ class InfoTask(_AlwaysToDo):
     @contextmanager
     def opened(self, _placement: Placement) -> Iterator[Work]:
         """Give the work."""
-        yield self._read
+        yield partial(self._read, {})
 
-    def _read(self, job: Job, _on_progress: Progress) -> FileRecord:
+    def _read(
+        self, found: dict[tuple[Path, str], str | None], job: Job, _on_progress: Progress
+    ) -> FileRecord:
         from earzip.transcode.inspect import read_info  # noqa: PLC0415
 
-        archive = read_info(job.source).to_json()
+        info = read_info(job.source)
+        archive, model = info.to_json(), info.header.model
+        key = job.source.parent, model.sha256  # looked for once a folder
+        if key not in found:
+            found[key] = _model_path(model.name, model.sha256, job.source)
+        archive["model"]["path"] = found[key]
         return FileRecord(FileStatus.READ, job.source, figures={"archive": archive})
 
 
@@ -227,6 +234,14 @@ class EvaluateTask(_AlwaysToDo):
         return FileRecord(
             FileStatus.EVALUATED, job.source, warnings=found.warnings, figures=found.to_json()
         )
+
+
+def _model_path(name: str, sha256: str, archive: Path) -> str | None:
+    """Return where the specification of an archive's model is, None if nowhere."""
+    try:
+        return str(find_model_of_archive(name, sha256, archive).path)
+    except ModelNotFoundError:
+        return None
 
 
 def _check_structure(job: Job, on_progress: Progress) -> FileRecord:

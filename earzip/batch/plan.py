@@ -19,7 +19,7 @@ from pathlib import Path
 
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
-from earzip.formats.names import ARCHIVE_SUFFIX, archive_name, is_junk
+from earzip.formats.names import ARCHIVE_SUFFIX, MODEL_FOLDER, archive_name, is_junk
 from earzip.results import FileRecord, FileStatus
 
 CLAIM_SUFFIX = ".earzip-claim"
@@ -76,6 +76,8 @@ class Plan:
     jobs: list[Job] = field(default_factory=list)
     other_files: list[OtherFile] = field(default_factory=list)
     refused: list[FileRecord] = field(default_factory=list)
+    beforehand: list[FileRecord] = field(default_factory=list)
+    """What was done before the jobs begin, or in a dry run would be."""
 
     def refuse(self, source: Path, message: str, target: Path | None = None) -> None:
         """Record ``source`` as failed."""
@@ -225,6 +227,8 @@ class _Walk:
         path = folder.path / entry.name
         if entry.name.endswith((TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)):
             return None  # of a run in progress, or a killed one
+        if entry.name == MODEL_FOLDER:
+            return None
         hidden = folder.hidden or entry.name.startswith(".")
         if is_junk(entry.name):
             self._plan.other_files.append(OtherFile(path, None, _JUNK))

@@ -65,7 +65,7 @@ def run_batch(
     refuse_same_names(plan, copies=copy_others)
     run.report.n_undone = len(plan.jobs)
     on_tick(run.report)
-    for record in plan.refused:
+    for record in [*plan.beforehand, *plan.refused]:
         run.put_on_record(record)
     folders = _target_folders(plan, copies=copy_others)
     _reap(folders)
@@ -83,6 +83,7 @@ def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> 
     """Return the report of a dry run: the files of `run_batch`. Nothing is written."""
     report = Report()
     records = [
+        *plan.beforehand,
         *plan.refused,
         *(_planned(job.source, job.target) for job in plan.jobs),
         *(

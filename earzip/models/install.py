@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -137,7 +136,7 @@ def export_model(spec: ModelSpec, folder: Path, *, force: bool = False) -> list[
 def write_spec(spec: ModelSpec) -> None:
     """Write ``spec`` to its path, whole or not at all."""
     with atomic_write(spec.path) as file:
-        file.write(json.dumps(spec.to_json(), indent=1).encode() + b"\n")
+        file.write(spec.to_bytes())
 
 
 def _uncalibrated(network: TrainedNetwork, options: ImportOptions, path: Path) -> ModelSpec:

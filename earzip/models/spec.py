@@ -177,6 +177,18 @@ class ModelSpec(Checked):
         del members["path"]
         return members
 
+    def to_bytes(self) -> bytes:
+        """Return ``NAME.json`` as it is written."""
+        return json.dumps(self.to_json(), indent=1).encode() + b"\n"
+
+    def require_weights(self, sha256: str) -> None:
+        """Raise ModelDamagedError unless ``sha256`` is that of the weights."""
+        if sha256 != self.weights_sha256:
+            raise ModelDamagedError(
+                f"weights have SHA-256 {sha256}, the specification says {self.weights_sha256}",
+                self.weights_path,
+            )
+
 
 def is_model_name(name: str) -> bool:
     """Return whether a model may be called ``name``: up to 64 letters, digits, ``.``, ``_``, ``-``."""

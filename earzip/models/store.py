@@ -2,8 +2,9 @@
 
 A model is two files: ``NAME.json``, its specification, and ``NAME.safetensors``, its weights. They are
 looked for inside the package, then in the folders of ``EARZIP_MODELS`` (separated like PATH), then in
-``earzip/models`` under ``XDG_DATA_HOME`` (default ``~/.local/share``). A malformed specification in
-a folder hides no other one. This module loads torch only to build a network.
+``earzip/models`` under ``XDG_DATA_HOME`` (default ``~/.local/share``); that of an archive at last
+beside it (`earzip.models.beside`). A malformed specification in a folder hides no other one. This
+module loads torch only to build a network.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.errors import EarzipError, ModelDamagedError, ModelNotFoundError
 from earzip.formats.atomic import sha256_of
+from earzip.formats.names import MODEL_FOLDER
+from earzip.models.beside import models_beside
 from earzip.models.hub import PUBLICATIONS
 from earzip.models.spec import ModelSpec
 from earzip.options import DEFAULT_MODEL
@@ -81,16 +85,36 @@ def find_model(name_or_path: str) -> ModelSpec:
     )
 
 
-def find_model_of_archive(name: str, sha256: str) -> ModelSpec:
-    """Return the model an archive names by ``sha256``; ModelNotFoundError if it is not installed."""
-    for spec in _installed():
-        if isinstance(spec, ModelSpec) and spec.sha256 == sha256:
-            return spec
+def models_of_archive(name: str, sha256: str, archive: Path | None = None) -> Iterator[ModelSpec]:
+    """Yield the models an archive names by ``sha256``: installed ones, then those kept beside it.
+
+    All are the same, but the weights of one may be missing or damaged. Raises ModelNotFoundError if there
+    is none.
+    """
+    found = False
+    installed = (spec for spec in _installed() if isinstance(spec, ModelSpec))
+    for spec in chain(
+        (spec for spec in installed if spec.sha256 == sha256),
+        models_beside(archive, sha256) if archive else (),
+    ):
+        found = True
+        yield spec
+    if not found:
+        raise ModelNotFoundError(_not_installed(name, sha256))
+
+
+def find_model_of_archive(name: str, sha256: str, archive: Path | None = None) -> ModelSpec:
+    """Return the first of `models_of_archive`. Raises ModelNotFoundError if there is none."""
+    return next(models_of_archive(name, sha256, archive))
+
+
+def _not_installed(name: str, sha256: str) -> str:
+    """Return in words that no model has the SHA-256, and what there is instead."""
     others = [spec.sha256[:16] for spec in list_models()[0] if spec.name == name]
     another = f" (one of that name is, with SHA-256 {others[0]}…)" if others else ""
     if problem := _problem_of(name):
         another += f" ({problem})"
-    raise ModelNotFoundError(
+    return (
         f"needs model {name!r} with SHA-256 {sha256}, which is not installed{another}; "
         f"{_how_to_install(name)}"
     )
@@ -106,7 +130,8 @@ def _how_to_install(name: str) -> str:
     """Return in words how to get a missing model."""
     files = (
         f"put its .json and .safetensors (from `earzip models export`) into "
-        f"{model_folders()[-1]}, or set EARZIP_MODELS to their directory"
+        f"{model_folders()[-1]} or into {MODEL_FOLDER} beside the archive, or set EARZIP_MODELS to their "
+        f"directory"
     )
     if name in PUBLICATIONS:
         return f"`earzip models fetch {name} --music PATH` installs the published one, or {files}"
@@ -117,12 +142,7 @@ def _how_to_install(name: str) -> str:
 
 def verify_model(spec: ModelSpec) -> None:
     """Check the weights against the specification; ModelNotFoundError or ModelDamagedError."""
-    digest = sha256_of(spec.weights_path, ModelNotFoundError)
-    if digest != spec.weights_sha256:
-        raise ModelDamagedError(
-            f"weights have SHA-256 {digest}, the specification says {spec.weights_sha256}",
-            spec.weights_path,
-        )
+    spec.require_weights(sha256_of(spec.weights_path, ModelNotFoundError))
 
 
 def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:

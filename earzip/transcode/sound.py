@@ -17,6 +17,7 @@ from earzip.coding.quantizer import dequantize
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,
+    EarzipError,
     ModelDamagedError,
     ModelNotFoundError,
     SourceError,
@@ -29,7 +30,7 @@ from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import n_samples_at
 from earzip.formats.names import is_archive_name
 from earzip.models.pool import CodecPool
-from earzip.models.store import find_model_of_archive
+from earzip.models.store import models_of_archive
 from earzip.results import Progress
 from earzip.transcode.exact import open_copy
 
@@ -314,14 +315,28 @@ def codec_of(reader: ArchiveReader, pool: CodecPool) -> Codec:
     Raises ModelNotFoundError, ModelDamagedError, or ArchiveError for another geometry.
     """
     header = reader.header
-    try:
-        spec = find_model_of_archive(header.model.name, header.model.sha256)
-    except (ModelNotFoundError, ModelDamagedError) as error:
-        raise type(error)(error.message, reader.path) from error
-    codec = pool.of_model(spec)
+    codec = _loaded(reader, pool)
     if header.geometry != codec.geometry or header.model.n_latents != codec.n_latents:
-        raise ArchiveError(f"its geometry is not that of its model {spec.name!r}", reader.path)
+        raise ArchiveError(
+            f"its geometry is not that of its model {header.model.name!r}", reader.path
+        )
     return codec
+
+
+def _loaded(reader: ArchiveReader, pool: CodecPool) -> Codec:
+    """Return the codec of the first model of the archive that can be loaded."""
+    model = reader.header.model
+    problem: EarzipError | None = None
+    try:
+        for spec in models_of_archive(model.name, model.sha256, reader.path):
+            try:
+                return pool.of_model(spec)
+            except (ModelNotFoundError, ModelDamagedError) as error:
+                problem = problem or error
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(error.message, reader.path) from error
+    assert problem
+    raise problem
 
 
 def decode_check(

@@ -20,6 +20,7 @@ from earzip.formats.containers.walk import flac_blocks
 
 MAGIC = b"fLaC"
 _STREAMINFO, _STREAMINFO_BYTES = 0, 34
+_LAST = 0x80  # of a metadata block
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")  # of frames of one length, or of any
 _RATES = (
     0,
@@ -89,14 +90,22 @@ class FlacStream:
         return self.info.n_samples is not None and self.info.n_samples < self.n_samples
 
     def decoder_input(self, file: BinaryIO, size: int) -> list[Span]:
-        """Return the input for a decoder: the file, or one whose header promises all samples."""
-        if not self.promises_too_little:
-            return [(0, size)]
+        """Return the input for a decoder: the header, which promises all samples, and the frames.
+
+        Other metadata is left out: of a hundred thousand comments libFLAC refuses the file, and FFmpeg
+        looks at all of them for each.
+        """
         file.seek(0)
         start = bytearray(file.read(8 + _STREAMINFO_BYTES))
+        is_first = start[4] & 0x7F == _STREAMINFO
+        if not is_first or int.from_bytes(start[5:8], "big") != _STREAMINFO_BYTES:
+            return [(0, size)]
+        start[4] |= _LAST
+        if not self.promises_too_little:
+            return [bytes(start), (self.header_end, size - self.header_end)]
         (packed,) = struct.unpack_from(">Q", start, 18)
         struct.pack_into(">Q", start, 18, packed >> 36 << 36 | self.n_samples & (1 << 36) - 1)
-        return [bytes(start), (len(start), self.header_end - len(start)), *self.runs]
+        return [bytes(start), *self.runs]
 
 
 def parse_streaminfo(block: bytes) -> StreamInfo | None:

@@ -252,6 +252,7 @@ def test_an_error_of_a_file_that_nothing_has_named_is_one_line(earzip, monkeypat
     ("error", "message"),
     [
         (MemoryError(), "needs more memory"),
+        (OSError("cannot load library 'libx.so'"), "a library cannot be loaded: cannot load lib"),
         (ImportError("libtorch.so: failed to map segment from shared object"), "needs more memory"),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),

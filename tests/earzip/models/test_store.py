@@ -103,8 +103,8 @@ def test_an_archives_absent_model_is_named_with_ways_to_it(shelf):
     need = f"needs model {{!r}} with SHA-256 {sha256}, which is not installed"
     embedded = find_model("mini").sha256[:16]
     by_hand = (
-        f"put its .json and .safetensors .* into {model_folders()[-1]}, "
-        "or set EARZIP_MODELS to their directory$"
+        f"put its .json and .safetensors .* into {model_folders()[-1]} "
+        "or into .earzip beside the archive, or set EARZIP_MODELS to their directory$"
     )
     for name, way in (
         ("ear-vae-44k", "; `earzip models fetch ear-vae-44k --music PATH` installs the published"),

@@ -1,6 +1,7 @@
 """Reading every format: the samples, the facts, the layout, and what is refused."""
 
 import errno
+import io
 import os
 import struct
 import subprocess
@@ -16,9 +17,12 @@ import pytest
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.audio.mpeg import find_mpeg_streams
 from earzip.formats.audio.resample import stereo_44k
+from earzip.formats.audio.sndfile import SndfileSource
 from earzip.formats.audio.source import open_source
 from earzip.formats.containers.spans import DecoderFile, SpanFile
+from earzip.formats.containers.walk import flac_blocks
 from earzip.formats.names import AUDIO_EXTENSIONS
 from tests.formats.audio.audio_files import (
     RATE,
@@ -242,6 +246,44 @@ def test_alac_in_caf_is_whole(tmp_path, clip):
     np.testing.assert_array_equal(got, read_source(clip)[0])
     assert source.truncated is None
     assert (source.facts.codec, source.facts.bit_depth) == ("ALAC", 16)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_frames_behind_other_bytes_are_no_chance_if_they_are_many(tmp_path, clip, n_frames):
+    """Sound of another format has bytes that look like a frame or two: a Musepack file was read so."""
+    plain = ("-write_xing", "0", "-id3v2_version", "0")
+    mp3 = encode(clip, tmp_path / "a.mp3", "-ar", "48000", "-b:a", "128k", *plain)
+    frames = mp3.read_bytes()[: n_frames * 384]
+    behind = io.BytesIO(bytes(1) + b"\x01" * 5_000 + frames)
+    assert bool(find_mpeg_streams(behind, 5_001 + len(frames))) == (n_frames == 3)
+    assert find_mpeg_streams(io.BytesIO(frames), len(frames))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"MPCK",
+        b"wvpk",
+        b"TTA1",
+        b"MAC ",
+        b"tBaK",
+        b"\x0b\x77\0\0",
+        b"\xff\xf1\x50\x80",
+        b"\xff\xf9\x50\x80",
+    ],
+    ids=repr,
+)
+def test_sound_of_another_format_is_never_read_as_an_mp3(tmp_path, clip, head):
+    path = tmp_path / "a.mpc"
+    path.write_bytes(head + bytes(500) + encode(clip, tmp_path / "a.mp3").read_bytes())
+    try:
+        with open_source(path) as source:
+            codec = source.facts.codec
+    except SourceError:
+        return
+    assert not codec.startswith("MPEG")
 
 
 @needs_ffmpeg
@@ -667,3 +709,21 @@ def test_no_file_stays_open(tmp_path, clip):
 def test_extensions_are_lower_case_with_a_dot():
     assert {".flac", ".mp3", ".m4a", ".ape", ".wma", ".opus"} <= AUDIO_EXTENSIONS
     assert all(ext == ext.lower() and ext.startswith(".") for ext in AUDIO_EXTENSIONS)
+
+
+def test_a_flac_of_a_million_comments_is_read_as_fast_as_any(tmp_path):
+    """libFLAC refuses it, and FFmpeg takes the square of their number."""
+    sound = music(RATE)
+    plain = write_wav(tmp_path / "plain.flac", sound)
+    data = plain.read_bytes()
+    frames = data[max(start + n for _, start, n in flac_blocks(io.BytesIO(data), 4)) :]
+    comment = struct.pack("<I", 3) + b"A=1"
+    comments = struct.pack("<II", 0, 1_000_000) + comment * 1_000_000
+    full = tmp_path / "full.flac"
+    block = b"\x84" + len(comments).to_bytes(3, "big") + comments
+    full.write_bytes(data[:4] + b"\0" + data[5:42] + block + frames)
+    with open_source(full) as source:
+        assert isinstance(source, SndfileSource)
+        got = np.concatenate(list(source.blocks()), 1)
+    np.testing.assert_array_equal(got, read_source(plain)[0])
+    assert source.checksums == "right"

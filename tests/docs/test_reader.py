@@ -1,0 +1,146 @@
+"""docs/reader decodes what earzip restores, without earzip: the reader of docs/reading-in-2050.md."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earzip.options import CompressOptions
+from earzip.transcode.compress import compress_file
+from earzip.transcode.inspect import read_info
+from earzip.transcode.sound import open_sound
+from tests.conftest import MODELS, strokes, tones
+from tests.docs.pages import ROOT
+
+READER = ROOT / "docs" / "reader"
+SPECIFICATION = ROOT / "formats" / "SPEC.md"
+GOLDEN = ROOT / "tests" / "data" / "golden"
+pytestmark = pytest.mark.skipif(not READER.exists(), reason="not in a checkout")
+
+LEAST_SNR_DB = 60.0
+ALONE = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+sys.argv = sys.argv[1:]
+runpy.run_path(f"{sys.argv[0]}/mini.py", run_name="__main__")
+used = {name.split(".")[0] for name in sys.modules}
+assert not used & {"earzip", "torch", "safetensors", "soundfile"}, used
+"""
+
+
+def read(archive: Path, model: Path, wav: Path) -> subprocess.CompletedProcess[str]:
+    files = (READER, archive, SPECIFICATION, model, wav)
+    return subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, files)], capture_output=True, text=True, check=False
+    )
+
+
+def snr_db(archive: Path, wav: Path) -> float:
+    """Return how far the reader's sound is from earzip's own, of the coded sound."""
+    with open_sound(archive, coded=True) as sound:
+        expected = np.concatenate(list(sound.blocks()), 1).T
+    samples, rate = soundfile.read(wav)
+    assert rate == 44_100
+    assert samples.shape == expected.shape
+    return float(10 * np.log10(np.sum(expected**2) / np.sum((samples - expected) ** 2)))
+
+
+def goldens() -> list[Path]:
+    """Return the golden archives whose model has the architecture of `mini`."""
+    return [path for path in sorted(GOLDEN.glob("*.earz")) if is_of_transform(path)]
+
+
+def is_of_transform(path: Path) -> bool:
+    return read_info(path).header.model.name == "tiny-transform"
+
+
+@pytest.mark.parametrize("path", goldens(), ids=lambda path: path.stem)
+def test_golden_archives_sound_as_earzip_restores_them(path, tiny_model, tmp_path):
+    wav = tmp_path / "o.wav"
+    done = read(path, MODELS / "tiny-transform.json", wav)
+    assert done.returncode == 0, done.stderr
+    assert snr_db(path, wav) >= LEAST_SNR_DB
+
+
+def test_there_are_golden_archives_to_read():
+    assert {path.stem for path in goldens()} >= {"v1.1", "v1.2"}
+
+
+@pytest.fixture
+def model(tmp_path, tiny_model):
+    """The model that `models export` would give, in a folder of its own."""
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(MODELS / f"tiny-transform{suffix}", tmp_path / f"model{suffix}")
+    return tmp_path / "model.json"
+
+
+def test_an_archive_of_mini_sounds_as_earzip_restores_it(tmp_path):
+    source, archive, wav = (tmp_path / name for name in ("s.flac", "s.earz", "o.wav"))
+    quiet = 0.3 * (tones(90_000) + strokes(90_000))
+    soundfile.write(source, np.roll(quiet, 7000, 1).T, 44_100, subtype="PCM_16")
+    compress_file(source, archive, CompressOptions("mini"))
+    header = read_info(archive).header
+    assert any(header.edges)
+    assert header.gain_centibels
+    done = read(archive, ROOT / "earzip" / "weights" / "mini.json", wav)
+    assert done.returncode == 0, done.stderr
+    assert snr_db(archive, wav) >= LEAST_SNR_DB
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 70_001])
+def test_tracks_of_any_length_are_read(n_samples, model, tmp_path):
+    source, archive, wav = (tmp_path / name for name in ("s.wav", "s.earz", "o.wav"))
+    soundfile.write(source, tones(n_samples).T, 44_100, subtype="PCM_16")
+    compress_file(source, archive, CompressOptions("tiny-transform"))
+    done = read(archive, model, wav)
+    assert done.returncode == 0, done.stderr
+    assert soundfile.info(wav).frames == n_samples
+    assert n_samples < 64 or snr_db(archive, wav) >= LEAST_SNR_DB
+
+
+def test_the_exact_copy_comes_out_beside_it(model, tmp_path):
+    done = read(GOLDEN / "v1.2.earz", model, tmp_path / "o.wav")
+    assert done.returncode == 0, done.stderr
+    copy, source = (
+        soundfile.read(path, dtype="int16")[0]
+        for path in (tmp_path / "o.wav.flac", GOLDEN / "v1.2.flac")
+    )
+    np.testing.assert_array_equal(copy, source)
+
+
+@pytest.mark.parametrize("at", [20, 45, 60, 700, -1])
+def test_damage_is_refused_in_a_sentence(at, model, tmp_path):
+    data = bytearray((GOLDEN / "v1.1.earz").read_bytes())
+    data[at] ^= 1
+    (tmp_path / "a.earz").write_bytes(data)
+    done = read(tmp_path / "a.earz", model, tmp_path / "o.wav")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o.wav").exists()
+
+
+def test_weights_of_another_model_are_refused(model, tmp_path):
+    shutil.copy(MODELS / "tiny.json", model)
+    shutil.copy(MODELS / "tiny.safetensors", model.with_suffix(".safetensors"))
+    done = read(GOLDEN / "v1.1.earz", model, tmp_path / "o.wav")
+    assert (done.returncode, done.stderr) == (1, "another model\n")
+    weights = bytearray(model.with_suffix(".safetensors").read_bytes())
+    weights[-1] ^= 1
+    model.with_suffix(".safetensors").write_bytes(weights)
+    done = read(GOLDEN / "v1.1.earz", model, tmp_path / "o.wav")
+    assert (done.returncode, done.stderr) == (1, "damaged weights\n")
+
+
+def test_the_page_names_the_files_of_the_reader():
+    page = (ROOT / "docs" / "reading-in-2050.md").read_text()
+    assert {path.name for path in READER.glob("*.py")} == {"archive.py", "mini.py"}
+    assert all(f"(reader/{path.name})" in page for path in READER.glob("*.py"))
+    headings = set(SPECIFICATION.read_text().split("\n"))
+    for place in ("Model", "The decoder of `mini`", "From latents to sound", "Exact copy"):
+        assert f"## {place}" in headings
