@@ -51,6 +51,7 @@ def verified(path: Path) -> bool:
 
 def restored(path: Path, target: Path, codecs: CodecPool) -> bool:
     """Return whether `restore` takes it."""
+    target.unlink(missing_ok=True)
     try:
         restore_file(path, target, RestoreOptions(container="wav"), codecs=codecs)
     except ArchiveError:
