@@ -181,20 +181,26 @@ def hush_before(audio: Tensor, onset: Onset) -> Tensor:
 
 
 def _treble(audio: Tensor) -> Tensor:
-    """Return what is above 1.4 kHz, without delay: ``audio`` less a low-pass of 129 taps."""
-    taps = _low_pass().to(audio.device)
-    low = F.conv1d(audio.flatten(0, -2)[:, None], taps[None, None], padding=len(taps) // 2)
-    treble: Tensor = audio - low.view_as(audio)
+    """Return what is above 1.4 kHz, without delay: ``audio`` less a low-pass of 129 taps.
+
+    Its length is a multiple of `HOP`.
+    """
+    # As products of a matrix: many times as fast as a convolution of one channel.
+    reach = F.pad(audio, (HOP // 2, HOP // 2)).unfold(-1, SIZE, HOP)
+    treble: Tensor = audio - (reach @ _low_pass().to(audio.device)).flatten(-2)
     return treble
 
 
 @cache
 def _low_pass() -> Tensor:
-    """Return a windowed sinc, ``[129]``, that passes 0 unchanged."""
+    """Return the matrix ``[SIZE, HOP]`` of a windowed sinc of 129 taps that passes 0 unchanged."""
     with torch.inference_mode(False):  # training needs it as well, whoever asks first
-        n = torch.arange(-64, 65, dtype=torch.float64)
+        n = torch.arange(-HOP // 2, HOP // 2 + 1, dtype=torch.float64)
         taps = torch.sinc(2 * _TREBLE_HZ / SAMPLE_RATE * n) * torch.hann_window(131, False)[1:-1]
-        low_pass: Tensor = (taps / taps.sum()).float()
+        taps = (taps / taps.sum()).float()
+        ahead = torch.arange(SIZE)[:, None] - torch.arange(HOP)
+        is_reached = (ahead >= 0) & (ahead < len(taps))
+        low_pass: Tensor = taps[ahead.clamp(0, len(taps) - 1)] * is_reached
     return low_pass
 
 

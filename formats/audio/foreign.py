@@ -17,8 +17,8 @@ _BLOCKS = 3  # that begin a track with sound, after silence
 _MAX_SEARCH_BYTES = 1 << 19
 _MIN_FRAMES = 6  # of MPEG audio and AC-3: their sync words are short
 _MAX_TRIALS = 1_000
-# Files in the place of samples.
-_MAGICS = {
+# How files of other formats begin.
+MAGICS = {
     b"wvpk": "WavPack",
     b"fLaC": "FLAC",
     b"OggS": "Ogg",
@@ -87,7 +87,7 @@ def foreign_codec(stored: bytes, width: int = 2) -> str | None:
     stored = stored[:_MAX_SEARCH_BYTES]
     alignment = 2 if width == 2 else 1
     for data in (stored, stored.translate(_SIGN_FLIPPED) if width == 1 else _swapped(stored)):
-        for magic, name in _MAGICS.items():
+        for magic, name in MAGICS.items():
             if data.startswith(magic):
                 return name
         for sync, name in _DTS_SYNCS.items():

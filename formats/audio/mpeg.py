@@ -339,9 +339,10 @@ def _first_frame(file: BinaryIO, position: int, end: int) -> int | None:
         position += len(block) - len(rest)
         if rest or not block:
             break
-    limit = position + _MAX_LEADING_JUNK
+    first, limit = position, position + _MAX_LEADING_JUNK
     while (candidate := _next_sync(file, position, min(end, limit))) is not None:
-        if _frames_begin(file, candidate, end) is not None:
+        # Behind other bytes a frame or two are found by chance, in sound of another format above all.
+        if _frames_begin(file, candidate, end, may_end=candidate == first) is not None:
             return candidate
         position = candidate + 1
     return None
@@ -360,11 +361,13 @@ def _next_sync(file: BinaryIO, position: int, end: int) -> int | None:
     return None
 
 
-def _frames_begin(file: BinaryIO, position: int, end: int) -> FrameHeader | None:
+def _frames_begin(
+    file: BinaryIO, position: int, end: int, *, may_end: bool = True
+) -> FrameHeader | None:
     """Return the header at ``position`` if whole frames follow each other from there.
 
-    Three in a row, or as many as there are up to ``end``: a lone header is found by chance in any
-    megabyte.
+    Three in a row, or, if ``may_end``, as many as there are up to ``end``: a lone header is found by
+    chance in any megabyte.
     """
     first = None
     for _ in range(_PROBE_FRAMES):
@@ -373,8 +376,10 @@ def _frames_begin(file: BinaryIO, position: int, end: int) -> FrameHeader | None
         if header is None or (first is not None and not header.continues(first)):
             return None
         position += header.length
-        if position >= end:  # a cut frame counts after a whole one
+        if position >= end and may_end:  # a cut frame counts after a whole one
             return first if position > end else first or header
+        if position > end:
+            return None
         first = first or header
     return first
 

@@ -15,6 +15,7 @@ import soundfile
 from earzip.errors import SourceError
 from earzip.formats.audio.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
 from earzip.formats.audio.flac import MAGIC, find_flac_stream
+from earzip.formats.audio.foreign import MAGICS
 from earzip.formats.audio.mpeg import find_mpeg_streams
 from earzip.formats.audio.proof import WRONG_MD5, SampleDigest
 from earzip.formats.audio.reader import (
@@ -34,8 +35,9 @@ _FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})",
 _UNKNOWN_LENGTH = 1 << 62  # libsndfile says 2**63 - 1 for a FLAC that does not know its length
 
 
-_NO_MPEG = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # a film, which may hold an MP3
-_EBML, _ASF = b"\x1aE\xdf\xa3", b"0&\xb2u"
+_FILMS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # which may hold an MP3
+_EBML, _ASF, _AC3 = b"\x1aE\xdf\xa3", b"0&\xb2u", b"\x0b\x77"
+_OTHERS = (_EBML, _ASF, _AC3, *(magic for magic in MAGICS if magic != b"RIFF"))
 
 
 @dataclass
@@ -198,18 +200,28 @@ def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
         is_mpeg = reader.facts.codec.startswith("MPEG")
         end = chunk.start + chunk.present
         return (_open_mpeg(path, file, end, chunk.start) if is_mpeg else None) or reader
-    if head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
+    may_be_mpeg = _may_be_mpeg(head)
+    if may_be_mpeg and head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
         mpeg = _open_mpeg(path, file, size)
         if mpeg is not None:
             return mpeg
     try:
         return SndfileSource(path, file, _Findings([_Link([(0, size)])]))
     except soundfile.LibsndfileError:
-        is_film = head[4:8] in _NO_MPEG or head.startswith((_EBML, _ASF))
-        mpeg = None if is_film else _open_mpeg(path, file, size)
+        mpeg = _open_mpeg(path, file, size) if may_be_mpeg else None
         if mpeg is None:
             raise
         return mpeg
+
+
+def _may_be_mpeg(head: bytes) -> bool:
+    """Return whether a file with these first bytes may hold MPEG audio behind others that mean nothing.
+
+    In one of another format frames are found by chance.
+    """
+    is_other = head[4:8] in _FILMS or head.startswith(_OTHERS)
+    is_adts = head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0  # AAC: "layer 0"
+    return not (is_other or is_adts)
 
 
 def _find_in_ogg(file: BinaryIO, size: int) -> _Findings:

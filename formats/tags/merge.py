@@ -23,6 +23,8 @@ from earzip.formats.tags.model import (
 _MAX_LISTED = 8  # fields in a sentence
 _V1_CUT = 28  # characters of an ID3v1 comment; its other fields have 30, and longer texts are cut
 _JOINTS = (" ", ", ", "; ", "/", " / ", " & ")  # what taggers put between values where one must do
+# Latin-1 is the rule; programs write UTF-8, as FFmpeg does, or what is usual where they run.
+_V1_ENCODINGS = ("latin-1", "utf-8", "cp1250", "cp1251", "cp932", "gb18030", "euc-kr", "big5")
 _V1_OTHER = "Other"  # what ID3v1 says of genres that it has no number for
 
 
@@ -154,13 +156,14 @@ def _number(text: str) -> int | None:
 
 
 def _is_shortened(name: str, value: str, kept: list[str]) -> bool:
-    """Whether an ID3v1 value is what is left of ``kept`` in 30 characters of Latin-1."""
+    """Whether an ID3v1 value is what is left of ``kept`` in 30 bytes."""
     if name == "genre":
         return value == _V1_OTHER
     for whole in (*kept, *(joint.join(kept) for joint in _JOINTS)):
-        text = whole.encode("latin-1", "replace").decode("latin-1")
-        if text.strip() == value.strip() or (len(value) >= _V1_CUT and text.startswith(value)):
-            return True
+        for encoding in _V1_ENCODINGS:
+            text = whole.encode(encoding, "replace").decode("latin-1")
+            if text.strip() == value.strip() or (len(value) >= _V1_CUT and text.startswith(value)):
+                return True
     return False
 
 

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.audio.mpeg import find_mpeg_streams
 from earzip.formats.audio.resample import stereo_44k
 from earzip.formats.audio.sndfile import SndfileSource
 from earzip.formats.audio.source import open_source
@@ -245,6 +246,44 @@ def test_alac_in_caf_is_whole(tmp_path, clip):
     np.testing.assert_array_equal(got, read_source(clip)[0])
     assert source.truncated is None
     assert (source.facts.codec, source.facts.bit_depth) == ("ALAC", 16)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_frames_behind_other_bytes_are_no_chance_if_they_are_many(tmp_path, clip, n_frames):
+    """Sound of another format has bytes that look like a frame or two: a Musepack file was read so."""
+    plain = ("-write_xing", "0", "-id3v2_version", "0")
+    mp3 = encode(clip, tmp_path / "a.mp3", "-ar", "48000", "-b:a", "128k", *plain)
+    frames = mp3.read_bytes()[: n_frames * 384]
+    behind = io.BytesIO(bytes(1) + b"\x01" * 5_000 + frames)
+    assert bool(find_mpeg_streams(behind, 5_001 + len(frames))) == (n_frames == 3)
+    assert find_mpeg_streams(io.BytesIO(frames), len(frames))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"MPCK",
+        b"wvpk",
+        b"TTA1",
+        b"MAC ",
+        b"tBaK",
+        b"\x0b\x77\0\0",
+        b"\xff\xf1\x50\x80",
+        b"\xff\xf9\x50\x80",
+    ],
+    ids=repr,
+)
+def test_sound_of_another_format_is_never_read_as_an_mp3(tmp_path, clip, head):
+    path = tmp_path / "a.mpc"
+    path.write_bytes(head + bytes(500) + encode(clip, tmp_path / "a.mp3").read_bytes())
+    try:
+        with open_source(path) as source:
+            codec = source.facts.codec
+    except SourceError:
+        return
+    assert not codec.startswith("MPEG")
 
 
 @needs_ffmpeg

@@ -20,8 +20,8 @@ LONG = "Symphony No. 5 in C minor, Op. 67: I. Allegro con brio"
 PEOPLE = ["Some Philharmonic", "Some Conductor"]
 
 
-def id3v1(title, artist="", year="", genre=255, track=0):
-    texts = [text.encode("latin-1", "replace") for text in (title, artist, "", year)]
+def id3v1(title, artist="", year="", genre=255, track=0, encoding="latin-1"):
+    texts = [text.encode(encoding, "replace") for text in (title, artist, "", year)]
     return struct.pack("<3s30s30s30s4s28sBBB", b"TAG", *texts, b"", 0, track, genre)
 
 
@@ -53,6 +53,27 @@ def test_id3v1_is_the_last_of_all(tmp_path, target):
     assert tags.raw_only == {}
     assert restored(source, tmp_path / target) == []
     assert read_tags(tmp_path / target).fields == tags.fields
+
+
+@pytest.mark.parametrize(
+    ("encoding", "title"),
+    [
+        ("utf-8", "Größenwahn"),
+        ("utf-8", "Ночь на лысой горе"),
+        ("cp1251", "Ночь"),
+        ("cp932", "夜の歌"),
+    ],
+)
+def test_an_id3v1_tag_in_another_encoding_says_nothing_else(tmp_path, encoding, title):
+    v1 = id3v1(title, encoding=encoding)
+    source = with_ape_and_id3v1(tmp_path / "in.mp3", v1, Title=title)
+    assert read_tags(source).problems == []
+
+
+def test_an_id3v1_tag_in_another_encoding_may_say_something_else(tmp_path):
+    v1 = id3v1("Ночь", encoding="utf-8")
+    source = with_ape_and_id3v1(tmp_path / "in.mp3", v1, Title="День")
+    assert "disagrees with other tags about 'title'" in str(read_tags(source).problems)
 
 
 def test_a_value_that_loses_is_named_when_archived_and_when_restored(tmp_path):
