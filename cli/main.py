@@ -82,8 +82,8 @@ class LazyGroup(click.Group):
             some_failed = error.exit_code == ExitCode.SOME_FAILED
             return ExitCode.FATAL if some_failed else error.exit_code
         except OSError as error:
-            lack = what_is_lacking(error) or f"{_what_failed(error)}: {error.strerror or error}"
-            echo(f"{PROGRAM}: {lack}", err=True)
+            text = what_is_lacking(error) or f"{_what_failed(error)}: {error.strerror or error}"
+            echo(f"{PROGRAM}: {text}", err=True)
         except Exception as error:
             lacking = what_is_lacking(error)
             if lacking is None:
