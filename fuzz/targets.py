@@ -6,7 +6,6 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,8 +73,7 @@ def _read_all(path: Path) -> None:
         for i in range(reader.n_segments):
             reader.header.unpack_segment(reader.segment(i), i)
         reader.pictures()
-        with suppress(ArchiveError):
-            read_saved_tags(reader, keep_going=False)
+        read_saved_tags(reader, keep_going=False)
 
 
 def read_container(path: Path) -> None:
