@@ -13,6 +13,7 @@ JsonValue: TypeAlias = "str | int | bool | list[JsonValue] | dict[str, JsonValue
 
 _INTEGER_MIN = -(2**63)
 _INTEGER_MAX = 2**63 - 1
+_SURELY_FITTING = 18  # characters
 
 
 def dump_canonical(value: JsonValue, *, sort_keys: bool) -> bytes:
@@ -74,6 +75,8 @@ def _refuse_number(spelling: str) -> JsonValue:
 
 
 def _integer(spelling: str) -> int:
+    if len(spelling) <= _SURELY_FITTING:  # nearly all, in headers by the thousand
+        return int(spelling)
     # The length first: turning a million digits into an integer takes quadratic time.
     too_long = len(spelling) > len(str(_INTEGER_MIN))
     if too_long or not _INTEGER_MIN <= int(spelling) <= _INTEGER_MAX:

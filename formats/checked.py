@@ -93,8 +93,8 @@ class Checked:
     """Base of dataclasses whose fields are checked against their types. Raises `ValueError`."""
 
     def __post_init__(self) -> None:
-        for each in _fields(type(self)):
-            each.kind.require(each.key, getattr(self, each.name))
+        for name, key, kind, _, _ in _fields(type(self)):
+            kind.require(key, getattr(self, name))
 
 
 def read(cls: type[_Record], data: Any, where: str = "", *, by_hand: bool = False) -> _Record:
@@ -110,16 +110,17 @@ def read(cls: type[_Record], data: Any, where: str = "", *, by_hand: bool = Fals
     if by_hand and (unknown := sorted(set(data) - set(keys := [each.key for each in table]))):
         raise ValueError(f"{prefix}{unknown[0]} is unknown; expected one of {', '.join(keys)}")
     values = {}
-    for each in table:
-        if each.key not in data:
-            if each.is_required:
-                raise ValueError(f"{prefix}{each.key} is missing")
-            continue
-        value = data[each.key]
-        if value is None and each.is_left_out:
-            raise ValueError(f"{prefix}{each.key} is null, expected a value or no key")
-        load = each.kind.read
-        values[each.name] = value if load is _as_it_is else load(prefix + each.key, value, by_hand)
+    for name, key, kind, is_required, is_left_out in table:
+        value = data.get(key)
+        if value is None:
+            if key not in data:
+                if is_required:
+                    raise ValueError(f"{prefix}{key} is missing")
+                continue
+            if is_left_out:
+                raise ValueError(f"{prefix}{key} is null, expected a value or no key")
+        load = kind.read
+        values[name] = value if load is _as_it_is else load(prefix + key, value, by_hand)
     try:
         return cls(**values)
     except ValueError as error:
@@ -219,9 +220,16 @@ def _plain(words: str, types: tuple[type, ...], limits: tuple[Any, ...]) -> _Kin
         if not is_right:
             raise _error(where, value, wanted)
 
+    def require_integer(where: str, value: Any) -> None:
+        if type(value) is not int or not low <= value <= high:
+            raise _error(where, value, wanted)
+
     def read_number(_where: str, value: Any, _by_hand: bool) -> Any:
         return float(value) if type(value) is int and abs(value) < 2**53 else value
 
+    if types == (int,) and len(limits) == 1:
+        low, high = limits[0].low, limits[0].high
+        return _Kind(require_integer)  # as `require`, in a third of the time: most fields are such
     return _Kind(require, read_number) if float in types else _Kind(require)
 
 
