@@ -184,7 +184,7 @@ class ArchiveWriter:
         self._target.close()
 
     def _require_work(self, header: Header, n_bytes: int) -> None:
-        """Refuse what no reader would decode; only another model than ours could come to that."""
+        """Refuse what no reader would decode. No sound is known to come to that with our models."""
         limit = work_limit(n_bytes)
         shape = header.symbols, header.model.n_latents
         if header.n_segments * most_work(*shape, header.geometry.core) <= limit:
