@@ -22,6 +22,7 @@ from earzip.cli.options import (
 from earzip.cli.output import Table
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run as run_task
+from earzip.errors import count
 from earzip.metrics import require_eval, require_zimtohrli
 from earzip.runtime import Runtime
 from earzip.tasks import EvaluateTask
@@ -102,7 +103,7 @@ def _row(figures: Mapping[str, Any], name: str) -> str:
         name,
     ]
     lag = figures.get("lag_samples")
-    return " ".join(columns) + (f" (lag {lag} samples)" if lag else "")
+    return " ".join(columns) + (f" (lag {count(lag, 'sample')})" if lag else "")
 
 
 def _perceptual_columns(measures: Mapping[str, float | None] | None) -> list[str]:

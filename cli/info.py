@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
-from earzip.cli.output import count, measures_text, rate, size
+from earzip.cli.output import measures_text, rate, size
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
+from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.formats.names import MODEL_FOLDER
 from earzip.results import FileRecord

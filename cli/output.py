@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, Report
 
@@ -74,11 +75,6 @@ def size(n_bytes: float) -> str:
         if n_bytes < 999.5:
             return f"{n_bytes:.3g} {unit}"
     return f"{n_bytes / 1000:.3g} TB"
-
-
-def count(n: int, noun: str) -> str:
-    """Return ``1 file`` or ``2 files``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from earzip.cli.options import (
     paths_argument,
     run_options,
 )
-from earzip.cli.output import count, echo, printable, size
+from earzip.cli.output import echo, printable, size
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
-from earzip.errors import EarzipError, TargetError, UsageError
+from earzip.errors import EarzipError, TargetError, UsageError, count
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
 from earzip.results import FileRecord, FileStatus, Progress

@@ -24,7 +24,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import NO_ARCHIVES, STDIO, plan_run
 from earzip.cli.run import run as run_task
-from earzip.errors import UsageError
+from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.options import Bits, Container, RestoreOptions
 from earzip.results import FileRecord
@@ -137,8 +137,9 @@ def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
     if record.figures.get("exact"):
         yield "exact: from the copy of the source in the archive"
     if n_overs := record.figures.get("n_overs"):
+        assert isinstance(n_overs, int)
         fate = "kept" if kept else "saturated; --format wav --bits float keeps them"
-        yield f"level: {n_overs} samples beyond full scale, {fate}"
+        yield f"level: {count(n_overs, 'sample')} beyond full scale, {fate}"
     losses = record.figures.get("tag_losses", [])
     assert isinstance(losses, list)
     yield from (f"tags: {loss}" for loss in losses)

@@ -18,10 +18,10 @@ from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
 from earzip.cli.options import RunOptions
-from earzip.cli.output import Describe, Printer, Table, count, log
+from earzip.cli.output import Describe, Printer, Table, log
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
-from earzip.errors import ExitCode, UsageError
+from earzip.errors import ExitCode, UsageError, count
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Placement, Runtime, placements, tracks_at_once
 

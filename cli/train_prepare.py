@@ -14,9 +14,9 @@ import click
 from earzip.batch.plan import Job, is_folder
 from earzip.batch.signals import StopRequested, StopSignal
 from earzip.cli.options import EXIT_CODES, Count, RunOptions, run_options
-from earzip.cli.output import count, printable
+from earzip.cli.output import printable
 from earzip.cli.progress import ProgressBar
-from earzip.errors import ExitCode, SourceError, UsageError
+from earzip.errors import ExitCode, SourceError, UsageError, count
 from earzip.formats.geometry import clock
 
 if TYPE_CHECKING:

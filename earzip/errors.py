@@ -43,6 +43,11 @@ class EarzipError(Exception):
         return type(self), (self.message, self.path)
 
 
+def count(n: int, noun: str) -> str:
+    """Return ``1 file`` or ``2 files``, for a message."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 class UsageError(EarzipError):
     """The command line or an API argument contradicts itself or is out of range."""
 

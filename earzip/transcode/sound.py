@@ -21,6 +21,7 @@ from earzip.errors import (
     ModelDamagedError,
     ModelNotFoundError,
     SourceError,
+    count,
 )
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.downmix import downmix
@@ -293,8 +294,8 @@ class ExactSound:
                 told, found = self.reader.header.source, source.facts
                 if (told.sample_rate, told.channels) != (found.sample_rate, found.channels):
                     raise self._error(
-                        f"has {found.channels} channels at {found.sample_rate} Hz, the header says "
-                        f"{told.channels} at {told.sample_rate} Hz"
+                        f"has {count(found.channels, 'channel')} at {found.sample_rate} Hz, the header "
+                        f"says {told.channels} at {told.sample_rate} Hz"
                     )
                 yield source
         except SourceError as error:

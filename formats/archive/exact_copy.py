@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from earzip.errors import DamagedArchiveError
+from earzip.errors import DamagedArchiveError, count
 from earzip.formats.archive.header import Header
 
 _FLAC = b"fLaC"
@@ -62,6 +62,7 @@ class CopyCheck:
         bits = (word >> 36 & 31) + 1
         if found != told or bits < (source.bit_depth or 0):
             raise DamagedArchiveError(
-                f"has {found[1]} channels of {found[2]} samples of {bits} bits at {found[0]} Hz, the "
-                f"header says {told[1]} of {told[2]} of {source.bit_depth} at {told[0]} Hz"
+                f"has {count(found[1], 'channel')} of {count(found[2], 'sample')} of {bits} "
+                f"bits at {found[0]} Hz, the header says {told[1]} of {told[2]} of {source.bit_depth} "
+                f"at {told[0]} Hz"
             )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
-from earzip.errors import SourceError
+from earzip.errors import SourceError, count
 from earzip.formats.audio.crc import crc8, crc16
 from earzip.formats.containers.spans import Span
 from earzip.formats.containers.walk import flac_blocks
@@ -171,10 +171,10 @@ def _walk(file: BinaryIO, stream: FlacStream, size: int) -> None:
 
 def _change(stream: FlacStream, now: FlacFormat) -> str:
     before, after = (
-        f"{f.sample_rate} Hz, {f.channels} channels, {f.bits} bits"
+        f"{f.sample_rate} Hz, {count(f.channels, 'channel')}, {f.bits} bits"
         for f in (stream.info.format, now)
     )
-    return f"after {stream.n_samples} frames it changes from {before} to {after}"
+    return f"after {count(stream.n_samples, 'frame')} it changes from {before} to {after}"
 
 
 def _syncs(file: BinaryIO, position: int, end: int) -> Iterator[tuple[int, bytes]]:

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from earzip.errors import SourceError
+from earzip.errors import SourceError, count
 from earzip.formats.audio.mpeg_crc import checksum_is_right, has_checksum
 from earzip.formats.containers.outer import id3v2_size
 from earzip.formats.containers.spans import Span
@@ -98,12 +98,12 @@ class MpegStream:
             missing = self.promised - there
             if missing > 1 or (missing == 1 and self.cut_bytes):
                 return (
-                    f"its Xing header promises {self.promised} frames, {there} whole "
+                    f"its Xing header promises {count(self.promised, 'frame')}, {there} whole "
                     f"frames are there"
                 )
             return None
         if self.cut_bytes:
-            return f"it ends inside a frame, after {self.n_frames} whole frames"
+            return f"it ends inside a frame, after {count(self.n_frames, 'whole frame')}"
         if self.skipped_bytes:
             return f"{self.skipped_bytes} bytes between its frames are not MPEG audio"
         return None
@@ -114,9 +114,8 @@ class MpegStream:
         there = self.n_frames + self.n_following
         if self.promised is None or there - self.promised <= 1:
             return None
-        return (
-            f"its Xing header promises {self.promised} frames, {there} are there; all are archived"
-        )
+        promised = count(self.promised, "frame")
+        return f"its Xing header promises {promised}, {there} are there; all are archived"
 
     @property
     def n_samples_without_xing(self) -> int | None:

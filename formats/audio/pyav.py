@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 
-from earzip.errors import NoSoundError
+from earzip.errors import NoSoundError, count
 from earzip.formats.audio.av_streams import (
     FLOAT_FORMATS,
     bit_depth,
@@ -222,7 +222,7 @@ class AvSource(SourceReader):
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror or error}") from error
         if self._stop is not None:
-            stop = f"decoding stops after {self.n_frames_read} frames: {self._stop}"
+            stop = f"decoding stops after {count(self.n_frames_read, 'frame')}: {self._stop}"
             if self.facts.container == "FLAC":
                 raise self._error(stop)
             self.truncated = self.truncated or stop
@@ -280,7 +280,7 @@ class AvSource(SourceReader):
     def _check_unchanged(self, frame: av.AudioFrame, n_done: int) -> None:
         before, after = (_kind(each, self.facts.lossless) for each in (self._first, frame))
         if before != after:
-            raise self._error(f"after {n_done} frames it changes from {before} to {after}")
+            raise self._error(f"after {count(n_done, 'frame')} it changes from {before} to {after}")
 
     def _surplus(self) -> int:
         return super()._surplus() if self._exact and (self.facts.lossless or self._delay) else 0
@@ -345,5 +345,5 @@ def _is_float(frame: av.AudioFrame) -> bool:
 
 def _kind(frame: av.AudioFrame, is_lossless_: bool) -> str:
     """Return what may not change within a stream, in words."""
-    kind = f"{frame.sample_rate} Hz, {len(frame.layout.channels)} channels"
+    kind = f"{frame.sample_rate} Hz, {count(len(frame.layout.channels), 'channel')}"
     return f"{kind}, {frame.format.bits} bits" if is_lossless_ else kind

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from earzip.errors import SourceError
+from earzip.errors import SourceError, count
 from earzip.formats.audio.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
 from earzip.formats.audio.flac import MAGIC, find_flac_stream
 from earzip.formats.audio.foreign import MAGICS
@@ -121,9 +121,11 @@ class SndfileSource(SourceReader):
                 self._require_readable(source)
                 if self.facts.lossless:
                     raise self._error(
-                        f"is damaged after {self.n_frames_read} frames: {_reason(error)}"
+                        f"is damaged after {count(self.n_frames_read, 'frame')}: {_reason(error)}"
                     ) from error
-                stop = f"decoding stops after {self.n_frames_read} frames: {_reason(error)}"
+                stop = (
+                    f"decoding stops after {count(self.n_frames_read, 'frame')}: {_reason(error)}"
+                )
                 self.truncated = self.truncated or stop
                 return
         if self.facts.container == "FLAC" and self._missing():
@@ -167,14 +169,15 @@ class SndfileSource(SourceReader):
             raise self._error(f"cannot be read: {error.strerror or error}") from error
         except soundfile.LibsndfileError as error:
             raise self._error(
-                f"the stream after {self.n_frames_read} frames: {_reason(error)}"
+                f"the stream after {count(self.n_frames_read, 'frame')}: {_reason(error)}"
             ) from error
         mine = (self.facts.sample_rate, self.facts.channels)
         n_channels = self._found.n_channels or self._sound.channels
         if (self._sound.samplerate, n_channels) != mine:
             raise self._error(
-                f"after {self.n_frames_read} frames it changes from {mine[0]} Hz, {mine[1]} "
-                f"channels to {self._sound.samplerate} Hz, {self._sound.channels} channels"
+                f"after {count(self.n_frames_read, 'frame')} it changes from {mine[0]} Hz, "
+                f"{count(mine[1], 'channel')} to {self._sound.samplerate} Hz, "
+                f"{count(self._sound.channels, 'channel')}"
             )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from earzip.cli.output import Printer, Table, count, printable, size
+from earzip.cli.output import Printer, Table, printable, size
+from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.results import FileRecord, FileStatus, Report
 

@@ -78,7 +78,7 @@ def test_damage_to_the_coded_sound_does_not_matter_to_the_copy(song: Path, tmp_p
     ("frames", "rate", "channels", "message"),
     [
         (70_001, 48_000, 2, "has 2 channels of 70001 samples of 16 bits at 48000 Hz, the header"),
-        (70_001, 44_100, 1, "has 1 channels of 70001 samples of 16 bits at 44100 Hz, the header"),
+        (70_001, 44_100, 1, "has 1 channel of 70001 samples of 16 bits at 44100 Hz, the header"),
         (70_001, 44_100, 2, "of 16 bits at 44100 Hz, the header says 2 of 70001 of 24 at 44100 Hz"),
         (70_000, 44_100, 2, "has 2 channels of 70000 samples"),
         (400_000, 44_100, 2, "has 2 channels of 400000 samples"),

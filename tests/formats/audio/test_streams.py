@@ -186,15 +186,21 @@ def test_a_cover_is_no_film(tmp_path, stereo):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("change", [["-ar", "48000"], ["-ac", "1"]])
-@pytest.mark.parametrize(("name", "codec"), [("a.aac", "aac"), ("a.ogg", "libvorbis")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.aac", "aac"), ("a.ogg", "libvorbis"), ("a.flac", "flac")]
+)
 def test_a_stream_that_changes_is_refused(tmp_path, stereo, name, codec, change):
     pytest.importorskip("av")
     first = encode(stereo, tmp_path / f"1{name}", "-c:a", codec)
     second = encode(stereo, tmp_path / f"2{name}", "-c:a", codec, *change)
     joined = tmp_path / name
     joined.write_bytes(first.read_bytes() + second.read_bytes())
-    with pytest.raises(SourceError, match=r"after \d+ frames it changes from 44100 Hz, 2 channels"):
+    with pytest.raises(
+        SourceError, match=r"after \d+ frames it changes from 44100 Hz, 2 channels"
+    ) as told:
         read_source(joined)
+    assert ("1 channel" in str(told.value)) == (change == ["-ac", "1"])
+    assert "1 channels" not in str(told.value)
 
 
 DELAYS = {
