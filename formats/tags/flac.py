@@ -34,7 +34,9 @@ def find_flac_tags(file: BinaryIO) -> Found:
     found = Found()
     streaminfo = b""
     others: list[str] = []
-    for code, body, size in flac_blocks(file, 4):
+    # Comments lead, whatever the order in the file: pictures may take all the room there is.
+    for code, body, size in sorted(flac_blocks(file, 4), key=lambda block: block[0] != COMMENT):
+        file.seek(body)
         if code == STREAMINFO:
             streaminfo = file.read(min(size, STREAMINFO_SIZE))
         elif code in _KINDS:
@@ -43,8 +45,6 @@ def find_flac_tags(file: BinaryIO) -> Found:
             take_flac_block(
                 found, code, file.read(min(size, _MAX_CUESHEET + 1)), streaminfo, others
             )
-    # Comments lead, whatever the order in the file.
-    found.blocks.sort(key=lambda block: block[0] != "flac-comment")
     note_blocks(found, others)
     return found
 

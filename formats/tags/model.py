@@ -236,6 +236,16 @@ class Found:
     problems: list[str] = field(default_factory=list)
     _n_bytes: int = 0
 
+    @property
+    def room(self) -> int:
+        """How many more bytes can be taken, as one block."""
+        return MAX_TAG_BYTES - self._n_bytes if len(self.blocks) < MAX_PICTURES else 0
+
+    def keep(self, kind: str, data: bytes) -> None:
+        """Take a block of ``room`` bytes at most that was read before."""
+        self.blocks.append((kind, data))
+        self._n_bytes += len(data)
+
     def take(self, file: BinaryIO, kind: str, offset: int, size: int) -> None:
         """Read a block; one that is too large or runs past the end becomes a problem."""
         data = self.read(file, f"{kind} block", offset, size)
@@ -244,7 +254,7 @@ class Found:
 
     def read(self, file: BinaryIO, name: str, offset: int, size: int) -> bytes | None:
         """Bytes that go into a block, counted; None, and a problem, where they are too many."""
-        if self._n_bytes + size > MAX_TAG_BYTES or len(self.blocks) >= MAX_PICTURES:
+        if size > self.room or len(self.blocks) >= MAX_PICTURES:
             self.problems.append(
                 f"the {name} of {size} bytes is not archived: "
                 f"the limit is {MAX_TAG_BYTES} bytes in {MAX_PICTURES} blocks"

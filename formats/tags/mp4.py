@@ -15,6 +15,7 @@ from mutagen.id3 import TCON
 from earzip.errors import TagError
 from earzip.formats.containers.walk import MAX_PARTS
 from earzip.formats.tag_payload import MAX_CHAPTERS, MAX_MS, Chapter
+from earzip.formats.tags.large import take_block
 from earzip.formats.tags.model import MAX_ENTRIES, BlockView, Found
 from earzip.formats.tags.names import MP4_INTEGER_ATOMS, MP4_PAIR_ATOMS, MP4_TEXT_ATOMS, free_name
 from earzip.formats.tags.picture import FRONT_COVER, measured_picture
@@ -58,7 +59,7 @@ def _take_items(walk: _Walk, found: Found, start: int, end: int) -> None:
     if ilst and walk.find(start, end, b"keys"):
         _take_atoms(walk, found, "mp4-keys", start, end, lambda name: name in (b"keys", b"ilst"))
     elif ilst and ilst[0] < ilst[1]:
-        found.take(walk.file, "mp4-ilst", ilst[0], ilst[1] - ilst[0])
+        take_block(found, walk.file, "mp4-ilst", ilst[0], ilst[1] - ilst[0])
 
 
 def _take_atoms(

@@ -74,7 +74,10 @@ def _take_flac_blocks(
             break
         held += len(packet)
         if held > MAX_TAG_BYTES:
-            raise TagError(f"more than {MAX_TAG_BYTES} bytes of tags")
+            of_stream.problems.append(
+                f"the metadata blocks beyond {MAX_TAG_BYTES} bytes are not archived"
+            )
+            break
         take_flac_block(of_stream, packet[0] & 0x7F, packet[4:], streaminfo, others)
         if packet[0] & 0x80:
             break

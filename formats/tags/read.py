@@ -17,6 +17,7 @@ from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags.bext import parse_bext
 from earzip.formats.tags.flac import find_flac_tags, parse_cuesheet
 from earzip.formats.tags.id3 import parse_id3v1, parse_id3v2
+from earzip.formats.tags.large import take_block
 from earzip.formats.tags.lyrics3 import parse_lyrics3
 from earzip.formats.tags.merge import Merger
 from earzip.formats.tags.model import (
@@ -101,7 +102,7 @@ def _find(file: BinaryIO) -> Found:
     outer.sort(key=lambda tag: (tag.kind == last, tag.kind != first))
     for tag in outer:
         if tag.kind in PARSERS:
-            found.take(file, tag.kind, tag.start, tag.size)
+            take_block(found, file, tag.kind, tag.start, tag.size)
         else:
             found.problems.append(f"the {UNREAD_OUTER[tag.kind]} is not archived")
     proper_end = container_end(file, start, end)

@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal
 from earzip.errors import TagError
 from earzip.formats.containers.sound_chunk import find_sound_chunk
 from earzip.formats.containers.walk import iff_chunks, iff_padding
+from earzip.formats.tags.large import take_block
 from earzip.formats.tags.model import MAX_ENTRIES, BlockView, Found
 from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
 from earzip.formats.tags.unread import AIFF_SOUND_CHUNKS, WAV_SOUND_CHUNKS, note_chunks
@@ -48,7 +49,7 @@ def find_wav_tags(file: BinaryIO) -> Found:
         elif chunk not in WAV_SOUND_CHUNKS:
             others.append(chunk + b" " * bool(list_type) + list_type)
     for kind, start, size in sorted(blocks, key=lambda block: _WAV_PRECEDENCE.index(block[0])):
-        found.take(file, kind, start, size)
+        take_block(found, file, kind, start, size)
     note_chunks(found, others)
     return found
 
@@ -91,7 +92,7 @@ def find_aiff_tags(file: BinaryIO) -> Found:
         elif chunk not in AIFF_SOUND_CHUNKS:
             others.append(chunk)
     for start, size in id3:
-        found.take(file, "id3v2", start, size)
+        take_block(found, file, "id3v2", start, size)
     if block := b"".join(_text_chunk(file, found, *text) for text in texts):
         found.blocks.append(("aiff-text", block))
     note_chunks(found, others)
