@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from earzip.formats.audio.mpeg import parse_header
+from earzip.formats.audio.mpeg_header import parse_header
 
 _BLOCKS = 3  # that begin a track with sound, after silence
 _MAX_SEARCH_BYTES = 1 << 19
@@ -41,7 +41,7 @@ _DTS_SYNCS = {
 }
 # IEC 61937 and SMPTE 337M, as little-endian words of 16, 24 and 20 bits.
 _SPDIF_SYNCS = tuple(map(bytes.fromhex, ("72f81f4e", "72f8961f4ea5", "20876ff0e154")))
-_AC3_SYNC = b"\x0b\x77"
+AC3_SYNC = b"\x0b\x77"
 _AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _AC3_RATES = (48_000, 44_100, 32_000)
 _SIGN_FLIPPED = bytes(byte ^ 0x80 for byte in range(256))
@@ -95,7 +95,7 @@ def foreign_codec(stored: bytes, width: int = 2) -> str | None:
                 return name
         if any(_comes_again(data, sync, alignment) for sync in _SPDIF_SYNCS):
             return "a compressed stream for S/PDIF (IEC 61937)"
-        if _chain(data, _AC3_SYNC, _ac3_length):
+        if _chain(data, AC3_SYNC, ac3_length):
             return "AC-3"
         if _chain(data, b"\xff", _mpeg_length):
             return "MPEG audio"
@@ -144,10 +144,10 @@ def _chain(data: bytes, sync: bytes, length_at: Callable[[bytes, int], int]) -> 
     return False
 
 
-def _ac3_length(data: bytes, at: int) -> int:
+def ac3_length(data: bytes, at: int) -> int:
     """Return the bytes of the AC-3 frame at ``at``, 0 if there is none."""
     head = data[at : at + 6]
-    if len(head) < 6 or not head.startswith(_AC3_SYNC) or head[5] >> 3 > 10:
+    if len(head) < 6 or not head.startswith(AC3_SYNC) or head[5] >> 3 > 10:
         return 0
     rate_code, size_code = head[4] >> 6, head[4] & 0x3F
     if rate_code == 3 or size_code >= 2 * len(_AC3_KBPS):

@@ -17,47 +17,10 @@ from typing import BinaryIO
 
 from earzip.errors import SourceError, count
 from earzip.formats.audio.mpeg_crc import checksum_is_right, has_checksum
+from earzip.formats.audio.mpeg_header import LAYER_3, MPEG_1, FrameHeader, parse_header
+from earzip.formats.audio.mpeg_search import find_first_frame, frames_begin, syncs
 from earzip.formats.containers.outer import id3v2_size
 from earzip.formats.containers.spans import Span
-
-_MPEG_1, _MPEG_2, _MPEG_25 = 3, 2, 0  # the two version bits of a header
-_LAYER_1, _LAYER_2, _LAYER_3 = 3, 2, 1  # the two layer bits
-_LOW_RATE_KBPS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_KBPS = {
-    (True, _LAYER_1): tuple(range(32, 449, 32)),
-    (True, _LAYER_2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, _LAYER_3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, _LAYER_1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, _LAYER_2): _LOW_RATE_KBPS,
-    (False, _LAYER_3): _LOW_RATE_KBPS,
-}
-_RATE_DIVISOR = {_MPEG_1: 1, _MPEG_2: 2, _MPEG_25: 4}
-_MAX_LEADING_JUNK = 1 << 16
-_PROBE_FRAMES = 3
-
-
-@dataclass(frozen=True)
-class FrameHeader:
-    """The four header bytes of a frame, read: ``length`` in bytes, ``n_samples`` per channel."""
-
-    version: int
-    layer: int
-    sample_rate: int
-    length: int
-    n_samples: int
-    side_info: int
-    kbps: int
-    is_mono: bool
-
-    @property
-    def layer_number(self) -> int:
-        """The layer, 1 to 3."""
-        return 4 - self.layer
-
-    def continues(self, other: FrameHeader) -> bool:
-        """Whether both can be frames of one file (mono and stereo may alternate)."""
-        mine = (self.version, self.layer, self.sample_rate)
-        return mine == (other.version, other.layer, other.sample_rate)
 
 
 @dataclass
@@ -123,7 +86,7 @@ class MpegStream:
 
         An MP3's Xing header tells the decoder its length and the samples to leave out at the ends.
         """
-        has_xing = self.first_header.layer == _LAYER_3
+        has_xing = self.first_header.layer == LAYER_3
         return None if has_xing else self.n_frames * self.first_header.n_samples
 
     def decoder_input(self) -> list[Span]:
@@ -132,7 +95,7 @@ class MpegStream:
             header = self._believable_info(self.info)
         elif self.info is not None and self.promised is not None:
             header = self._corrected_info(self.info)
-        elif self.first_header.layer == _LAYER_3:
+        elif self.first_header.layer == LAYER_3:
             header = self._new_info()
         else:  # Xing headers are of layer III alone; layers I and II have a constant rate
             header = b""
@@ -193,38 +156,15 @@ class MpegStream:
         return (bytes(first) + bytes(header.side_info) + info).ljust(header.length, b"\0")
 
 
-def parse_header(head: bytes) -> FrameHeader | None:
-    """Return the header in the first four bytes of ``head``, None if they are none.
-
-    Free-format frames count as none: their length is not in the header.
-    """
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
-    rate_index, bitrate_index = head[2] >> 2 & 3, head[2] >> 4
-    if version == 1 or layer == 0 or rate_index == 3 or bitrate_index in (0, 15):
-        return None
-    kbps = _KBPS[version == _MPEG_1, layer][bitrate_index - 1]
-    sample_rate = (44_100, 48_000, 32_000)[rate_index] // _RATE_DIVISOR[version]
-    padding = head[2] >> 1 & 1
-    if layer == _LAYER_1:
-        n_samples, length = 384, (12_000 * kbps // sample_rate + padding) * 4
-    else:
-        n_samples = 576 if layer == _LAYER_3 and version != _MPEG_1 else 1152
-        length = n_samples // 8 * 1000 * kbps // sample_rate + padding
-    mono = head[3] >> 6 == 3
-    side_info = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}[
-        version == _MPEG_1, mono
-    ]
-    return FrameHeader(version, layer, sample_rate, length, n_samples, side_info, kbps, mono)
-
-
-def find_mpeg_streams(file: BinaryIO, size: int, start: int = 0) -> list[MpegStream]:
+def find_mpeg_streams(
+    file: BinaryIO, size: int, start: int = 0, *, is_expected: bool = False
+) -> list[MpegStream]:
     """Return the stretches of MPEG audio from ``start`` to ``size`` of a file, none if it has none.
 
-    SourceError if its sample rate or layer changes on the way.
+    One that is expected, by the file's name, may be further from ``start``, or shorter. SourceError if
+    its sample rate or layer changes on the way.
     """
-    position = _first_frame(file, start, size)
+    position = find_first_frame(file, start, size, is_expected=is_expected)
     streams: list[MpegStream] = []
     while position is not None:
         file.seek(position)
@@ -277,7 +217,7 @@ def _walk(file: BinaryIO, stream: MpegStream, position: int, end: int) -> int | 
                 position += header.length
                 continue
             # By chance a lone header looks so, where bytes between frames are none.
-            if _frames_begin(file, position, end) is not None:
+            if frames_begin(file, position, end) is not None:
                 changes_at = position
                 break
         if position > run_start:
@@ -307,7 +247,7 @@ def _take_frame(file: BinaryIO, stream: MpegStream, header: FrameHeader, head: b
     stream.n_wrong_checksums += not checksum_is_right(
         head + file.read(header.length - len(head)),
         layer=header.layer_number,
-        is_mpeg_1=header.version == _MPEG_1,
+        is_mpeg_1=header.version == MPEG_1,
         sample_rate=header.sample_rate,
         kbps=header.kbps,
         side_info=header.side_info,
@@ -317,8 +257,8 @@ def _take_frame(file: BinaryIO, stream: MpegStream, header: FrameHeader, head: b
 def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int | None:
     """Return where frames begin again after ``position``, or None."""
     position += id3v2_size(file, position) or 1
-    while (candidate := _next_sync(file, position, end)) is not None:
-        header = _frames_begin(file, candidate, end)
+    for candidate in syncs(file, position, end):
+        header = frames_begin(file, candidate, end)
         if header is not None:
             if header.continues(like):
                 return candidate
@@ -326,61 +266,7 @@ def _resume(file: BinaryIO, like: FrameHeader, position: int, end: int) -> int |
                 f"its sample rate or layer changes from {like.sample_rate} Hz to "
                 f"{header.sample_rate} Hz at byte {candidate}"
             )
-        position = candidate + 1
     return None
-
-
-def _first_frame(file: BinaryIO, position: int, end: int) -> int | None:
-    while True:  # encoders leave zeros after the tag, sometimes more than the tag says
-        file.seek(position)
-        block = file.read(1 << 16)
-        rest = block.lstrip(b"\0")
-        position += len(block) - len(rest)
-        if rest or not block:
-            break
-    first, limit = position, position + _MAX_LEADING_JUNK
-    while (candidate := _next_sync(file, position, min(end, limit))) is not None:
-        # Behind other bytes a frame or two are found by chance, in sound of another format above all.
-        if _frames_begin(file, candidate, end, may_end=candidate == first) is not None:
-            return candidate
-        position = candidate + 1
-    return None
-
-
-def _next_sync(file: BinaryIO, position: int, end: int) -> int | None:
-    while position < end:
-        file.seek(position)
-        block = file.read(min(1 << 16, end - position))
-        at = block.find(b"\xff")
-        if at >= 0:
-            return position + at
-        if not block:
-            return None
-        position += len(block)
-    return None
-
-
-def _frames_begin(
-    file: BinaryIO, position: int, end: int, *, may_end: bool = True
-) -> FrameHeader | None:
-    """Return the header at ``position`` if whole frames follow each other from there.
-
-    Three in a row, or, if ``may_end``, as many as there are up to ``end``: a lone header is found by
-    chance in any megabyte.
-    """
-    first = None
-    for _ in range(_PROBE_FRAMES):
-        file.seek(position)
-        header = parse_header(file.read(4))
-        if header is None or (first is not None and not header.continues(first)):
-            return None
-        position += header.length
-        if position >= end and may_end:  # a cut frame counts after a whole one
-            return first if position > end else first or header
-        if position > end:
-            return None
-        first = first or header
-    return first
 
 
 def _is_tag(file: BinaryIO, position: int) -> bool:

@@ -15,8 +15,8 @@ import soundfile
 from earzip.errors import SourceError, count
 from earzip.formats.audio.downmix import DEFAULT_LAYOUTS, VORBIS_LAYOUTS, Layout, layout_from_mask
 from earzip.formats.audio.flac import MAGIC, find_flac_stream
-from earzip.formats.audio.foreign import MAGICS
 from earzip.formats.audio.mpeg import find_mpeg_streams
+from earzip.formats.audio.mpeg_search import is_named_mpeg, may_be_mpeg
 from earzip.formats.audio.proof import WRONG_MD5, SampleDigest
 from earzip.formats.audio.reader import (
     BLOCK_FRAMES,
@@ -33,11 +33,6 @@ from earzip.formats.containers.walk import flac_blocks
 _FLAC_COMMENTS = 4  # type of a metadata block
 _FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})", re.IGNORECASE)
 _UNKNOWN_LENGTH = 1 << 62  # libsndfile says 2**63 - 1 for a FLAC that does not know its length
-
-
-_FILMS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # which may hold an MP3
-_EBML, _ASF, _AC3 = b"\x1aE\xdf\xa3", b"0&\xb2u", b"\x0b\x77"
-_OTHERS = (_EBML, _ASF, _AC3, *(magic for magic in MAGICS if magic != b"RIFF"))
 
 
 @dataclass
@@ -203,28 +198,18 @@ def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
         is_mpeg = reader.facts.codec.startswith("MPEG")
         end = chunk.start + chunk.present
         return (_open_mpeg(path, file, end, chunk.start) if is_mpeg else None) or reader
-    may_be_mpeg = _may_be_mpeg(head)
-    if may_be_mpeg and head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
+    is_searched = may_be_mpeg(file, size, path)
+    if is_searched and head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
         mpeg = _open_mpeg(path, file, size)
         if mpeg is not None:
             return mpeg
     try:
         return SndfileSource(path, file, _Findings([_Link([(0, size)])]))
     except soundfile.LibsndfileError:
-        mpeg = _open_mpeg(path, file, size) if may_be_mpeg else None
+        mpeg = _open_mpeg(path, file, size) if is_searched else None
         if mpeg is None:
             raise
         return mpeg
-
-
-def _may_be_mpeg(head: bytes) -> bool:
-    """Return whether a file with these first bytes may hold MPEG audio behind others that mean nothing.
-
-    In one of another format frames are found by chance.
-    """
-    is_other = head[4:8] in _FILMS or head.startswith(_OTHERS)
-    is_adts = head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0  # AAC: "layer 0"
-    return not (is_other or is_adts)
 
 
 def _find_in_ogg(file: BinaryIO, size: int) -> _Findings:
@@ -262,7 +247,7 @@ def _find_in_flac(path: str, file: BinaryIO, size: int) -> _Findings:
 
 def _open_mpeg(path: str, file: BinaryIO, size: int, start: int = 0) -> SndfileSource | None:
     try:
-        streams = find_mpeg_streams(file, size, start)
+        streams = find_mpeg_streams(file, size, start, is_expected=is_named_mpeg(path))
     except SourceError as error:
         raise SourceError(error.message, path) from error
     if not streams:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.audio.mpeg_search import why_no_mpeg
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.sndfile import SndfileSource, open_with_sndfile
 from earzip.formats.containers.outer import inner_range
@@ -18,9 +19,11 @@ from earzip.formats.names import AUDIO_EXTENSIONS, SNDFILE_EXTENSIONS
 
 
 def open_source(path: str | os.PathLike[str]) -> SourceReader:
-    """Return the opened sound file, a context manager; its name does not matter, only its content.
+    """Return the opened sound file, a context manager.
 
-    SourceError if it is not there, is empty, or is not sound that can be read.
+    Its content says what it is. The name matters in one case: MPEG audio behind bytes that mean nothing
+    is sought further where the name promises it. SourceError if it is not there, is empty, or is not
+    sound that can be read.
     """
     path = os.fspath(path)
     try:
@@ -59,8 +62,8 @@ def reopen_source(first: SourceReader) -> SourceReader:
 def open_source_file(file: BinaryIO, n_bytes: int, name: str) -> SourceReader:
     """Return the sound of an open file of ``n_bytes``, a context manager that closes the file too.
 
-    ``name`` stands for the file in messages, and its extension in the advice to install PyAV. SourceError
-    if it is not sound that can be read.
+    ``name`` stands for the file in messages; its extension matters as in `open_source`, and in the advice
+    to install PyAV. SourceError if it is not sound that can be read.
     """
     try:
         file, n_bytes = _inner_file(file, n_bytes)
@@ -119,13 +122,13 @@ def _open_with_av(
 
         from earzip.formats.audio.pyav import AvSource  # noqa: PLC0415
     except ImportError as error:
-        raise SourceError(_why_unread(path, why), path) from error
+        unread = why_no_mpeg(file, size, path) or _why_unread(path, why)
+        raise SourceError(unread, path) from error
     try:
         return AvSource(path, file, size)
     except av.error.FFmpegError as error:
-        raise SourceError(
-            f"is not sound that libsndfile ({why}) or FFmpeg ({error.strerror}) can read", path
-        ) from error
+        unread = f"is not sound that libsndfile ({why}) or FFmpeg ({error.strerror}) can read"
+        raise SourceError(why_no_mpeg(file, size, path) or unread, path) from error
 
 
 # Containers that sound may be in, which are not looked for in directories.
