@@ -124,8 +124,9 @@ class TagSet(TagView):
     """All tags of a file. ``family`` is that of its leading block.
 
     ``raw`` holds the source's own blocks, each picture cut out and referred to by its index in
-    ``pictures``. ``raw_only`` names, by block kind, what only the raw blocks hold. ``problems``
-    are sentences about what could not be read; they are for the user now and are not archived.
+    ``pictures``; of one that was too large (`earzip.formats.tags.large`), what was taken. ``raw_only``
+    names, by block kind, what only the raw blocks hold. ``problems`` are sentences about what could not
+    be read; they are for the user now and are not archived.
     """
 
     family: str = "none"
