@@ -1,0 +1,26 @@
+"""What each command does with a file: a job in, a record out. Frozen, and pickled for other processes.
+
+Each is an `earzip.batch.events.Task`, beside the selection of files that its command takes. What loads
+numpy or torch is imported where it is used, so that commands can be listed, and their help shown,
+without them.
+"""
+
+from earzip.tasks.compress import CompressTask, sources_to_compress
+from earzip.tasks.evaluate import EvaluateTask
+from earzip.tasks.info import InfoTask
+from earzip.tasks.latents import LATENTS_SUFFIX, LatentsTask, latents_to_extract
+from earzip.tasks.restore import RestoreTask, archives_to_restore
+from earzip.tasks.verify import VerifyTask
+
+__all__ = [
+    "LATENTS_SUFFIX",
+    "CompressTask",
+    "EvaluateTask",
+    "InfoTask",
+    "LatentsTask",
+    "RestoreTask",
+    "VerifyTask",
+    "archives_to_restore",
+    "latents_to_extract",
+    "sources_to_compress",
+]

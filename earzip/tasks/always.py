@@ -1,0 +1,14 @@
+"""Tasks that do every job they are given."""
+
+from __future__ import annotations
+
+from earzip.batch.plan import Job
+from earzip.results import FileRecord
+
+
+class AlwaysToDo:
+    """A task whose jobs are never up to date."""
+
+    def up_to_date(self, _job: Job) -> FileRecord | None:
+        """Return None."""
+        return None

@@ -1,0 +1,122 @@
+"""Sound files into archives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from earzip.batch.events import Work
+from earzip.batch.plan import Job, Selection
+from earzip.errors import NoSoundError
+from earzip.formats.names import (
+    AUDIO_EXTENSIONS,
+    FILM_EXTENSIONS,
+    archive_name,
+    is_archive_name,
+    is_unread_sound_name,
+)
+from earzip.models.pool import CodecPool
+from earzip.models.store import find_model, verify_model
+from earzip.options import CompressOptions
+from earzip.results import UNREAD_SOUND, CompressResult, FileRecord, FileStatus, Progress
+from earzip.runtime import Placement
+
+if TYPE_CHECKING:
+    from earzip.transcode.up_to_date import ArchiveSettings
+
+
+def sources_to_compress() -> Selection:
+    """Return the selection of sound files, to be archived."""
+    return Selection(
+        takes=lambda name: Path(name).suffix.lower() in AUDIO_EXTENSIONS,
+        otherwise="not sound",
+        target_name=lambda path: archive_name(path.name),
+        refuses=_why_not_compressed,
+    )
+
+
+def _why_not_compressed(name: str) -> str | None:
+    """Return why a file of that name is no source, None if it may be one."""
+    if is_archive_name(name):
+        return "already an archive"
+    return UNREAD_SOUND if is_unread_sound_name(name) else None
+
+
+@dataclass(frozen=True)
+class CompressTask:
+    """Archives the source of a job. Raises as `earzip.transcode.compress.compress_file` does."""
+
+    options: CompressOptions
+    name: ClassVar[str] = "compress"
+
+    def up_to_date(self, job: Job) -> FileRecord | None:
+        """Return the record of a job whose archive is there: `up_to_date.compressed_already`."""
+        from earzip.transcode.up_to_date import compressed_already  # noqa: PLC0415
+
+        if job.target is None or job.source_name is not None:
+            return None
+        result = compressed_already(job.source, job.target, self.options, settings=self._settings)
+        return None if result is None else _compress_record(result)
+
+    @contextmanager
+    def opened(self, placement: Placement) -> Iterator[Work]:
+        """Give the work. Raises as `earzip.models.store.verify_model` and `CodecPool.checked` do."""
+        # An error of the model concerns every file: reported once, before them.
+        verify_model(find_model(self.options.model))
+        with CodecPool(placement.runtime).checked() as codecs:
+            yield partial(self._compress, codecs)
+
+    def _compress(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
+        from earzip.transcode.compress import compress_file  # noqa: PLC0415
+
+        assert job.target is not None
+        try:
+            result = compress_file(
+                job.source,
+                job.target,
+                self.options,
+                codecs=codecs,
+                source_name=job.source_name,
+                on_progress=on_progress,
+            )
+        except NoSoundError as error:
+            if job.source.suffix.lower() not in FILM_EXTENSIONS:
+                raise
+            return FileRecord(FileStatus.SKIPPED, job.source, None, error.message)
+        return _compress_record(result)
+
+    @cached_property
+    def _settings(self) -> ArchiveSettings:
+        from earzip.transcode.up_to_date import ArchiveSettings  # noqa: PLC0415
+
+        return ArchiveSettings.of(self.options)
+
+
+def _compress_record(result: CompressResult) -> FileRecord:
+    cut_short: tuple[str, ...] = ()
+    if result.truncated:
+        cut_short = (f"cut short, archived as far as it decodes: {result.truncated}",)
+    shortfalls = ", ".join(result.below_floor)
+    low = (f"below the floor: {shortfalls}",) if shortfalls and not result.exact_bytes else ()
+    return FileRecord(
+        FileStatus(result.status),
+        result.source,
+        result.target,
+        warnings=result.warnings + cut_short + low,
+        figures={
+            "duration_s": result.duration_s,
+            "source_bytes": result.source_bytes,
+            "archive_bytes": result.archive_bytes,
+            "picture_bytes": result.picture_bytes,
+            "exact_bytes": result.exact_bytes,
+            "kbps": round(result.kbps, 3),
+            "truncated": result.truncated,
+            "source_checksums": result.source_checksums,
+            "measures": result.measures,
+            "below_floor": list(result.below_floor),
+        },
+    )

@@ -1,0 +1,111 @@
+"""Archives into sound files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from earzip.batch.events import Work
+from earzip.batch.plan import Job, Selection
+from earzip.formats.names import is_archive_name, name_without_archive_suffix, restored_name
+from earzip.models.pool import CodecPool
+from earzip.options import Container, RestoreOptions
+from earzip.results import FileRecord, FileStatus, Progress, RestoreResult
+from earzip.runtime import Placement
+from earzip.tasks.messages import first_few
+
+
+def archives_to_restore(container: Container | None = "flac") -> Selection:
+    """Return the selection of archives, to be restored.
+
+    Without a ``container`` a result has the name of the source file, if that is in the archive;
+    else it is FLAC.
+    """
+    return Selection(
+        takes=is_archive_name,
+        otherwise="not an archive",
+        target_name=lambda path: _restored_name(path, container),
+    )
+
+
+def _restored_name(archive: Path, container: Container | None) -> str:
+    """Return the name of the result: without a container that of the source file, if that is there."""
+    if container is None:
+        from earzip.transcode.source_file import source_file_name  # noqa: PLC0415  # loads numpy
+
+        name = source_file_name(archive, name_without_archive_suffix(archive.name))
+        if name is not None:
+            return name
+    return restored_name(archive.name, container or "flac")
+
+
+@dataclass(frozen=True)
+class RestoreTask:
+    """Restores the archive of a job. Raises as `earzip.transcode.restore.restore_file` does."""
+
+    options: RestoreOptions
+    name: ClassVar[str] = "restore"
+
+    def up_to_date(self, job: Job) -> FileRecord | None:
+        """Return the record of a job whose result is there: `restore.restored_already`."""
+        from earzip.transcode.restore import restored_already  # noqa: PLC0415
+
+        if job.target is None:
+            return None
+        result = restored_already(job.source, job.target, self.options)
+        return None if result is None else _restore_record(result)
+
+    @contextmanager
+    def opened(self, placement: Placement) -> Iterator[Work]:
+        """Give the work. Raises as `CodecPool.checked` does."""
+        with CodecPool(placement.runtime).checked() as codecs:
+            yield partial(self._restore, codecs)
+
+    def _restore(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
+        from earzip.transcode.restore import restore_file  # noqa: PLC0415
+
+        assert job.target is not None
+        result = restore_file(
+            job.source, job.target, self.options, codecs=codecs, on_progress=on_progress
+        )
+        return _restore_record(result)
+
+
+def _restore_record(result: RestoreResult) -> FileRecord:
+    return FileRecord(
+        FileStatus.INCOMPLETE if result.is_incomplete else FileStatus(result.status),
+        result.archive,
+        result.target,
+        message=_damage(result),
+        warnings=result.warnings,
+        figures={
+            "duration_s": result.duration_s,
+            "n_samples": result.n_samples,
+            "exact": result.exact,
+            "n_overs": result.n_overs,
+            "lost_exact": result.lost_exact,
+            "lost_segments": list(result.lost_segments),
+            "lost_pictures": list(result.lost_pictures),
+            "lost_tags": result.lost_tags,
+            "wrong_length": result.wrong_length,
+            "tag_losses": list(result.tag_losses),
+        },
+    )
+
+
+def _damage(result: RestoreResult) -> str | None:
+    """Return what damage has cost in one sentence, or None."""
+    lost = ["the exact copy, restored from the coded sound"] if result.lost_exact else []
+    if silences := result.silences:
+        lost.append(f"silence in place of {', '.join(first_few(silences))}")
+    if n := len(result.lost_pictures):
+        lost.append(f"{n} picture{'s' * (n != 1)} lost")
+    if result.lost_tags:
+        lost.append("tags lost")
+    if result.wrong_length:
+        lost.append(result.wrong_length)
+    return f"damaged: {', '.join(lost)}" if lost else None
