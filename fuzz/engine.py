@@ -45,6 +45,34 @@ class Limits:
         return is_late or (self.runs is not None and n_runs >= self.runs)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What the processes of one run read, and until when."""
+
+    target: Target
+    seeds: list[bytes]
+    seed: str
+    limits: Limits
+    began: float
+    """By the monotonic clock."""
+    folder: Path
+
+    @property
+    def current(self) -> Path:
+        """Where the input is that a process reads."""
+        return self.folder / "current"
+
+    @property
+    def report(self) -> Path:
+        """Where a process says what it found, or why it ended."""
+        return self.folder / "report"
+
+    @property
+    def count(self) -> Path:
+        """Where a process says how many inputs it has read."""
+        return self.folder / "count"
+
+
 def fuzz(target: Target, seed: str, limits: Limits) -> tuple[int, Finding | None]:
     """Return how many inputs were read, and the first finding.
 
@@ -53,9 +81,9 @@ def fuzz(target: Target, seed: str, limits: Limits) -> tuple[int, Finding | None
     began, n_runs = time.monotonic(), 0
     with tempfile.TemporaryDirectory(prefix="earzip-fuzz-") as name:
         folder = Path(name)
-        seeds = list(target.seeds(folder))
+        run = _Run(target, list(target.seeds(folder)), seed, limits, began, folder)
         while not limits.reached(began, n_runs):
-            n_done, finding = _one_process(target, seeds, seed, n_runs, limits, began, folder)
+            n_done, finding = _one_process(run, n_runs)
             n_runs += n_done
             if finding:
                 return n_runs, finding
@@ -67,72 +95,54 @@ def replay(target: Target, data: bytes) -> Finding | None:
     with tempfile.TemporaryDirectory(prefix="earzip-fuzz-") as name:
         limits = Limits(runs=1)
         same = Target(target.read, target.allowed, target.seeds, lambda data, _rng: data)
-        return _one_process(same, [data], "", 0, limits, time.monotonic(), Path(name))[1]
+        return _one_process(_Run(same, [data], "", limits, time.monotonic(), Path(name)), 0)[1]
 
 
-def _one_process(
-    target: Target,
-    seeds: list[bytes],
-    seed: str,
-    first: int,
-    limits: Limits,
-    began: float,
-    folder: Path,
-) -> tuple[int, Finding | None]:
+def _one_process(run: _Run, first: int) -> tuple[int, Finding | None]:
     """Read inputs from number ``first`` on in a process; return how many, and a finding."""
-    current, report, count = folder / "current", folder / "report", folder / "count"
-    for path in (current, report, count):
+    for path in (run.current, run.report, run.count):
         path.unlink(missing_ok=True)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            status = _read_on(target, seeds, seed, first, limits, began, (current, report, count))
+            status = _read_on(run, first)
         except BaseException:
-            report.write_text(traceback.format_exc())
+            run.report.write_text(traceback.format_exc())
         finally:
             os._exit(status)
     _, status = os.waitpid(pid, 0)
-    n_done = int(count.read_text()) if count.exists() else 0
+    n_done = int(run.count.read_text()) if run.count.exists() else 0
     if os.WIFSIGNALED(status):
-        return n_done, Finding(current.read_bytes(), _how_it_died(os.WTERMSIG(status)))
+        return n_done, Finding(run.current.read_bytes(), _how_it_died(os.WTERMSIG(status)))
     if os.WEXITSTATUS(status) == _FOUND:
-        return n_done, Finding(current.read_bytes(), report.read_text())
+        return n_done, Finding(run.current.read_bytes(), run.report.read_text())
     if os.WEXITSTATUS(status):
-        raise RuntimeError(report.read_text() if report.exists() else "the process ended")
+        raise RuntimeError(run.report.read_text() if run.report.exists() else "the process ended")
     return n_done, None
 
 
-def _read_on(
-    target: Target,
-    seeds: list[bytes],
-    seed: str,
-    first: int,
-    limits: Limits,
-    began: float,
-    paths: tuple[Path, Path, Path],
-) -> int:
+def _read_on(run: _Run, first: int) -> int:
     """Read inputs until a finding or a limit, in this process; return its exit status."""
-    current, report, count = paths
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where libraries complain of the input
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_ADDRESSES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     n_files = _n_open_files()
     for number in range(first, first + _RUNS_A_PROCESS):
-        if limits.reached(began, number):
+        if run.limits.reached(run.began, number):
             break
-        rng = random.Random(f"{seed}/{number}")
-        current.write_bytes(target.damaged(rng.choice(seeds), rng))
-        count.write_text(str(number - first + 1))
+        rng = random.Random(f"{run.seed}/{number}")
+        run.current.write_bytes(run.target.damaged(rng.choice(run.seeds), rng))
+        run.count.write_text(str(number - first + 1))
         _set_timers(MAX_CPU_S, _MAX_WAIT_S)  # their signals end the process
-        problem = _problem_of(target, current)
+        problem = _problem_of(run.target, run.current)
         _set_timers(0, 0)
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10 > MAX_BYTES:
             problem = problem or f"takes more than {MAX_BYTES >> 20} MiB"
         if _n_open_files() > n_files:
             problem = problem or "leaves a file open"
         if problem:
-            report.write_text(problem)
+            run.report.write_text(problem)
             return _FOUND
     return 0
 
