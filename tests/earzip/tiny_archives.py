@@ -1,4 +1,4 @@
-"""Archives of the tiny model, and damage to them."""
+"""Archives of the tiny model, damage to them, and the sound of files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from earzip.formats.archive.reader import ArchiveReader
@@ -38,6 +39,15 @@ def pcm(path: Path) -> tuple[NDArray[np.float32], int]:
     """Return the samples of a sound file, ``[C, T]``, and their rate."""
     with open_source(path) as reader:
         return np.concatenate(list(reader.blocks()), axis=1), reader.facts.sample_rate
+
+
+def sound(path: Path) -> NDArray[np.float32]:
+    """Return the samples of a file that libsndfile reads, ``[C, T]``."""
+    return soundfile.read(path, dtype="float32", always_2d=True)[0].T
+
+
+def snr_db(got: NDArray[np.float32], original: NDArray[np.float32]) -> float:
+    return float(10 * np.log10((original**2).sum() / ((got - original) ** 2).sum()))
 
 
 def wait_for_the_next_time() -> None:

@@ -44,6 +44,13 @@ class FaultyFile(io.FileIO):
         return bytes(buffer[: self.readinto(buffer)])
 
 
+class FailingFile:
+    """A file that fails wherever it is to be read."""
+
+    def seek(self, offset: int) -> int:
+        raise OSError(errno.EIO, EIO)
+
+
 def buffered(path: Path, nth: int) -> BinaryIO:
     """Return a faulty file as `open` gives files, but with a buffer so small that it is read often."""
     return io.BufferedReader(FaultyFile(path, nth), 512)

@@ -289,3 +289,59 @@ def test_a_hybrid_wavpack_is_lossy_and_its_correction_file_is_named(tmp_path, st
         for wavpack, lossless in ((path, False), (whole, True)):
             copy = encode(wavpack, tmp_path / f"{wavpack.stem}.mka", "-c:a", "copy")
             assert read_source(copy)[1].facts.lossless is lossless
+
+
+@needs_ffmpeg
+def test_joined_mp3s_are_read_to_their_end(tmp_path, clip):
+    first = encode(clip, tmp_path / "a.mp3")
+    second = encode(clip, tmp_path / "b.mp3", "-q:a", "3")
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    got, source = read_source(joined)
+    assert source.truncated is None
+    assert 2 * 66_667 <= got.shape[1] < 2 * 66_667 + 5 * 1_152
+    reference, _ = read_source(clip)
+    # The second begins within the padding of both and sounds as it did alone.
+    tail = got[0, 66_667:]
+    assert 0 < delay(reference[0], tail, reach=5 * 1_152) < 5 * 1_152
+
+
+@needs_ffmpeg
+def test_joined_mp3s_of_two_rates_are_refused(tmp_path, clip):
+    first = encode(clip, tmp_path / "a.mp3")
+    second = encode(clip, tmp_path / "b.mp3", "-ar", "48000")
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(SourceError, match="changes from 44100 Hz to 48000 Hz at byte"):
+        read_source(joined)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", ["libvorbis", "libopus"])
+def test_all_links_of_a_chained_ogg_are_read(tmp_path, codec):
+    lengths = (48_000, 30_000, 5_000)
+    parts, expected = b"", []
+    for number, n_frames in enumerate(lengths):
+        wav = write_wav(
+            tmp_path / f"{number}.wav", music(n_frames, seed=number, rate=48_000), 48_000
+        )
+        ogg = encode(wav, tmp_path / f"{number}.ogg", "-c:a", codec)
+        parts += ogg.read_bytes()
+        expected.append(read_source(ogg)[0])
+    chained = tmp_path / "chained.ogg"
+    chained.write_bytes(parts)
+    got, source = read_source(chained)
+    assert "only the first one's tags are archived" in source.notes[0]
+    np.testing.assert_array_equal(got, np.concatenate(expected, axis=1))
+    assert source.facts.n_frames == sum(lengths)
+    assert source.truncated is None
+
+
+@needs_ffmpeg
+def test_a_chain_of_two_rates_is_refused(tmp_path, clip):
+    first = encode(clip, tmp_path / "a.ogg", "-c:a", "libvorbis")
+    second = encode(clip, tmp_path / "b.ogg", "-c:a", "libvorbis", "-ar", "48000")
+    chained = tmp_path / "chained.ogg"
+    chained.write_bytes(first.read_bytes() + second.read_bytes())
+    with pytest.raises(SourceError, match="after 66667 frames it changes from 44100 Hz"):
+        read_source(chained)

@@ -10,7 +10,7 @@ import soundfile
 from mutagen.aiff import AIFF
 from mutagen.apev2 import BINARY, APEv2, APEValue
 from mutagen.asf import ASF, ASFByteArrayAttribute
-from mutagen.flac import FLAC
+from mutagen.flac import FLAC, CueSheet
 from mutagen.flac import Picture as FlacPicture
 from mutagen.id3 import (
     APIC,
@@ -141,6 +141,22 @@ def tag_flac(path):
     file.tags.extend(VORBIS)
     for picture in flac_pictures():
         file.add_picture(picture)
+    file.save()
+    return path
+
+
+def cue_sheet(total):
+    sheet = struct.pack(">128sQB258xB", b"1234567890123", 88200, 0x80, 3)
+    for offset, number in ((0, 1), (588 * 20, 2)):
+        sheet += struct.pack(">QB12sB13xB", offset, number, b"ABCDE1234567", 0, 1)
+        sheet += struct.pack(">QB3x", 0, 1)
+    return sheet + struct.pack(">QB12sB13xB", total, 170, b"", 0, 0)
+
+
+def flac_with_cue_sheet(path, rate=44_100):
+    file = FLAC(blank(path, rate))
+    file.cuesheet = CueSheet(cue_sheet(file.info.total_samples))
+    file.tags["TITLE"] = "Album"
     file.save()
     return path
 

@@ -17,8 +17,7 @@ from earzip.formats.tags.read import read_tags, tag_set
 from earzip.formats.tags.timed import cut_tags
 from earzip.formats.tags.vorbis import join_comments
 from earzip.formats.tags.write import write_tags
-from tests.formats.tags.tag_files import FRONT, blank
-from tests.formats.tags.test_tags import flac_with_cue_sheet
+from tests.formats.tags.tag_files import FRONT, blank, flac_with_cue_sheet
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
