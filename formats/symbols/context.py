@@ -135,6 +135,12 @@ class _Neighbourhood:
         self._memory += 16 * (2 * a[2:-2] + a[1:-3] + a[3:-1])
         self._last, self._last_but_one = a, self._last
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether zeros that follow are all of the lowest class, and leave everything as it is."""
+        parts = self._last, self._last_but_one, self._memory >> _FORGETTING_BITS
+        return not any(part.any() for part in parts)
+
 
 def _magnitudes(integers: _Integers) -> _Integers:
     return np.minimum(np.abs(integers), _LARGEST)
@@ -173,11 +179,18 @@ def _in_order(streams: ClassStreams, n_channels: int, n_frames: int) -> _Integer
     """Return the frames ``[F, n]`` whose integers ``streams`` gives by the classes of `_classes`."""
     frames = np.zeros((n_frames, n_channels), np.int32)
     neighbourhood = _Neighbourhood(n_channels)
-    for frame in frames:
+    at, is_silent = 0, True
+    while at < n_frames:
+        if is_silent and (n_skipped := streams.skip_silence(n_channels, n_frames - at)):
+            at += n_skipped
+            continue
+        frame = frames[at]
         sums = neighbourhood.before()
         frame[::2] = streams.take(_class_of(sums[::2]))
         frame[1::2] = streams.take(_class_of(sums[1::2] + _beside(frame)))
         neighbourhood.add(frame)
+        is_silent = not frame.any() and neighbourhood.is_silent
+        at += 1
     streams.finish()
     return frames
 
@@ -186,6 +199,7 @@ class ClassStreams:
     """The integers of each class, non-zero at ``places``, where they are all of ``values`` in turn."""
 
     def __init__(self, places: list[_Counts], values: _Integers) -> None:
+        self._lowest = places[0]
         self._lengths = np.array([at[-1] + 1 if len(at) else 0 for at in places], np.int64)
         # Each class ends in a zero, which stands for all that follow.
         ends = np.cumsum(self._lengths + 1)
@@ -207,6 +221,18 @@ class ClassStreams:
         values = np.empty(len(classes), np.int32)
         values[order] = self._integers[at]
         return values
+
+    def skip_silence(self, n_channels: int, n_frames: int) -> int:
+        """Pass over the frames next, ``n_frames`` at most, that have nothing but zeros; return how many.
+
+        They are of ``n_channels`` integers, all of the lowest class: so it is among magnitudes of 0.
+        """
+        taken = int(self._taken[0])
+        next_one = int(np.searchsorted(self._lowest, taken))
+        if next_one < len(self._lowest):
+            n_frames = min(n_frames, (int(self._lowest[next_one]) - taken) // n_channels)
+        self._taken[0] += n_frames * n_channels
+        return n_frames
 
     def finish(self) -> None:
         """Raise DamagedArchiveError where non-zero integers are left over."""

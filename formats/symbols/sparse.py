@@ -25,6 +25,7 @@ N_CLASSES = len(_CLASS_EDGES) + 1
 HEADS_BYTES = 2 * N_CLASSES * HEAD_BYTES
 _CLASS_OF_SUM = np.digitize(np.arange(_CLASS_EDGES[-1] + 1), _CLASS_EDGES).astype(np.uint8)
 _LARGEST = 15  # magnitudes count as at most this
+_MEMORY = 3  # frames before, whose magnitudes count
 _EDGE = 2  # channels of zeros on each side: the neighbours of the outermost
 
 _Integers = NDArray[np.int32]
@@ -127,12 +128,21 @@ def pass_sizes(sounding: NDArray[np.bool_]) -> list[int]:
 def _fill(halves: Symbols, streams: ClassStreams, passes: list[_Pass]) -> None:
     """Write the integers of ``streams`` into ``halves`` ``[F, 2, bins]``."""
     surroundings = _Surroundings(halves.shape[2])
-    for frame in halves:
+    n_sounding = sum(len(each.bins) for each in passes)
+    at, n_silent = 0, _MEMORY
+    while at < len(halves):
+        if n_silent >= _MEMORY and (
+            n_skipped := streams.skip_silence(n_sounding, len(halves) - at)
+        ):
+            at += n_skipped
+            continue
         surroundings.next_frame()
         for each in passes:
             integers = streams.take(surroundings.classes(each))
-            frame[each.channel, each.bins] = integers
+            halves[at, each.channel, each.bins] = integers
             surroundings.add(each, integers)
+        n_silent = 0 if halves[at].any() else n_silent + 1
+        at += 1
     streams.finish()
 
 
@@ -140,7 +150,7 @@ class _Surroundings:
     """The magnitudes of this frame, as far as they are known, and of the three before it."""
 
     def __init__(self, n_bins: int) -> None:
-        self._frames = [np.zeros((2, n_bins + 2 * _EDGE), np.int32) for _ in range(4)]
+        self._frames = [np.zeros((2, n_bins + 2 * _EDGE), np.int32) for _ in range(_MEMORY + 1)]
 
     def next_frame(self) -> None:
         """Go on to the next frame, of which nothing is known."""

@@ -13,7 +13,7 @@ from earzip.errors import DamagedArchiveError
 from earzip.formats.archive.frames import MAX_FRAMES, compress_frames, decompress_frames
 from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
-from earzip.formats.symbols import packed
+from earzip.formats.symbols import context, packed
 from earzip.formats.symbols.coding import pack, unpack
 from earzip.formats.symbols.layout import CONTEXT, PACKED, Layout
 from earzip.formats.symbols.packed import MAX_SYMBOL
@@ -29,6 +29,29 @@ def coefficients(seed: int, n: int, n_frames: int, spread: float = 1.0) -> np.nd
         level[channel : channel + 30, frame : frame + 10] += spread * rng.uniform(0.3, 2)
     symbols = np.fix(rng.laplace(0, level))
     return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+
+
+def silence_between_sounds(n: int, quiet: int, loudest: int) -> np.ndarray:
+    """Integers for five frames, then for one after each stretch of ``quiet`` frames."""
+    symbols = np.zeros((n, 5 + 3 * (quiet + 1)), np.int32)
+    symbols[:, :5] = loudest
+    symbols[[0, n // 2, n - 1], np.arange(4 + quiet + 1, symbols.shape[1], quiet + 1)] = -loudest
+    return symbols
+
+
+def frames_decoded(monkeypatch: pytest.MonkeyPatch, symbols: np.ndarray, layout: Layout) -> float:
+    """Return for how many frames the classes of integers are looked up."""
+    taken = []
+    take = context.ClassStreams.take
+
+    def counted(streams: context.ClassStreams, classes: np.ndarray) -> np.ndarray:
+        taken.append(len(classes))
+        return take(streams, classes)
+
+    data = b"".join(pack(symbols, layout))
+    monkeypatch.setattr(context.ClassStreams, "take", counted)
+    np.testing.assert_array_equal(unpack(data, layout.coding, *symbols.shape), symbols)
+    return sum(taken) / symbols.any(1).sum()
 
 
 def raw(symbols: np.ndarray, n_sparse: int | None = None) -> bytes:
@@ -74,6 +97,20 @@ def test_any_symbols_come_back_and_a_reader_written_from_the_specification_agree
     symbols, n_sparse = segment
     assert_comes_back(symbols, n_sparse)
     assert read_symbols(raw(symbols, n_sparse), CONTEXT, *symbols.shape) == symbols.tolist()
+
+
+@pytest.mark.parametrize("loudest", [1, 2, MAX_SYMBOL])
+@pytest.mark.parametrize("quiet", [1, 2, 3, 4, 5, 18, 60, 90, 140])
+def test_silence_between_sounds_comes_back_as_specified(quiet: int, loudest: int) -> None:
+    symbols = silence_between_sounds(7, quiet, loudest)
+    assert_comes_back(symbols)
+    assert read_symbols(raw(symbols), CONTEXT, *symbols.shape) == symbols.tolist()
+
+
+def test_silence_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    symbols = np.zeros((8, 4000), np.int32)
+    symbols[3, [0, 1999, 3990]] = 1
+    assert frames_decoded(monkeypatch, symbols, Layout(8)) < 200
 
 
 @pytest.mark.parametrize(("n_latents", "n_sparse"), [(40, 40), (40, 33), (1, 1), (5, 2)])

@@ -11,6 +11,7 @@ from earzip.errors import DamagedArchiveError
 from earzip.formats.archive.frames import compress_frames
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES
 from earzip.formats.symbols import context, lists, rans, sparse
+from earzip.formats.symbols.layout import Group, Layout, Told
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 from tests.formats.symbols.spec_symbols import (
     Bytes,
@@ -18,7 +19,11 @@ from tests.formats.symbols.spec_symbols import (
     read_coefficients,
     token_frequencies,
 )
-from tests.formats.symbols.test_context import coefficients
+from tests.formats.symbols.test_context import (
+    coefficients,
+    frames_decoded,
+    silence_between_sounds,
+)
 
 MOST = lists.MAX_INTEGER
 
@@ -52,6 +57,19 @@ def test_coefficients_come_back_as_specified(n_sparse: int, n_frames: int) -> No
 def test_silence_takes_a_head_without_lanes(n_sparse: int) -> None:
     data = assert_comes_back_as_specified(np.zeros((n_sparse, 5), np.int32))
     assert len(data) == 2 + -(-n_sparse // 8) + 12 * 4 + 24 * 3 + 2 + 4
+
+
+@pytest.mark.parametrize("loudest", [1, 2, MAX_SYMBOL])
+@pytest.mark.parametrize("quiet", [1, 2, 3, 4, 5, 18, 60])
+def test_silence_between_sounds_comes_back_as_specified(quiet: int, loudest: int) -> None:
+    assert_comes_back_as_specified(silence_between_sounds(7, quiet, loudest))
+
+
+def test_silence_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    symbols = np.zeros((9, 4000), np.int32)
+    symbols[3, [0, 1999, 3990]] = 1
+    layout = Layout(8, (Group(Told.ALWAYS, 1),))
+    assert frames_decoded(monkeypatch, symbols, layout) < 20
 
 
 @pytest.mark.parametrize("n_frames", [1, 7, 300])
