@@ -12,7 +12,7 @@ from earzip.formats.tags.read import PARSERS, read_tags
 from tests.formats.audio.audio_files import encode, music, write_wav
 from tests.formats.tags.tag_files import MAKERS, tag_ape
 
-_NEED_NOTHING = ("flac", "wav", "aiff", "mp3")
+_NEED_NOTHING = ("flac", "wav", "aiff", "au", "mp3")
 _SUBTYPES = {
     "wav": "PCM_16", "rf64": "PCM_24", "w64": "FLOAT", "aiff": "PCM_24", "au": "ULAW", "caf": "ALAC_16",
     "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III", "opus": "OPUS",

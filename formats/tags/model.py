@@ -38,6 +38,7 @@ KINDS = {
     "aiff-text": ("aiff", "AIFF text chunks"),
     "asf-objects": ("asf", "ASF tag"),
     "lyrics3": ("lyrics3", "Lyrics3 tag"),
+    "au-annotation": ("au", "AU annotation"),
 }
 FAMILIES = ("none", *dict.fromkeys(family for family, _ in KINDS.values()))
 

@@ -14,6 +14,7 @@ from earzip.formats.containers.spans import SpanFile
 from earzip.formats.tag_payload import MAX_ALL_CUTS, MAX_BLOCK_BYTES, MAX_BLOCKS
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
+from earzip.formats.tags.au import AU_BYTE_ORDERS, find_au_tags, parse_au_annotation
 from earzip.formats.tags.bext import parse_bext
 from earzip.formats.tags.flac import find_flac_tags, parse_cuesheet
 from earzip.formats.tags.id3 import parse_id3v1, parse_id3v2
@@ -53,6 +54,7 @@ PARSERS: dict[str, Callable[[bytes], BlockView]] = {
     "aiff-text": parse_aiff_text,
     "apev2": parse_ape,
     "asf-objects": parse_asf,
+    "au-annotation": parse_au_annotation,
     "flac-comment": parse_comments,
     "flac-cuesheet": parse_cuesheet,
     "flac-picture": _parse_flac_picture,
@@ -130,6 +132,8 @@ def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
         found = find_ogg_tags(file)
     elif head[:4] == b"fLaC":
         found = find_flac_tags(file)
+    elif head[:4] in AU_BYTE_ORDERS:
+        found = find_au_tags(file)
     elif head == HEADER_GUID:
         found = find_asf_tags(file)
     elif head[4:8] in _MP4_ATOMS:

@@ -32,8 +32,7 @@ _W64_SOUND_CHUNKS = (b"fmt ", b"data", b"fact", b"junk", b"levl", *_PADDING)
 # Tags around any file, by the kind that formats.containers.outer gives them.
 UNREAD_OUTER = {"id3v1+": "enhanced ID3v1 tag"}
 # Containers by their first bytes.
-UNREAD_CONTAINERS = {b"\x1aE\xdf\xa3": "Matroska", b".snd": "AU", b"caff": "CAF", b"riff": "W64"}
-_MAX_ANNOTATION = 1 << 16
+UNREAD_CONTAINERS = {b"\x1aE\xdf\xa3": "Matroska", b"caff": "CAF", b"riff": "W64"}
 # Beginnings of a chunk's GUID: ASCII, or for the summary list and the markers other bytes.
 _W64_TAGS = (b"list", b"id3 ", b"ID3 ", b"bext", b"\xbc\x94\x5f\x92", b"\x56\x62\xf7\xab")
 _MAX_NAMED = 20  # chunks in a sentence
@@ -44,11 +43,6 @@ def note_unread(file: BinaryIO, head: bytes, found: Found) -> None:
     name = UNREAD_CONTAINERS.get(head[:4])
     if name == "Matroska":
         found.problems.append("tags, chapters and pictures of Matroska files are not archived")
-    elif name == "AU":
-        file.seek(24)
-        n_annotation = min(int.from_bytes(head[4:8], "big") - 24, _MAX_ANNOTATION)
-        if n_annotation > 0 and file.read(n_annotation).strip(b"\0 "):
-            found.problems.append("the annotation of the AU file is not archived")
     elif name == "CAF":
         chunks = [chunk for chunk in _caf_chunks(file) if chunk not in _CAF_SOUND_CHUNKS]
         if b"info" in chunks:

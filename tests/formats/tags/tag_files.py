@@ -394,6 +394,15 @@ def aiff_with(path, *chunks):
     return path
 
 
+def au_with(path, annotation):
+    """A blank AU file with bytes between its header and its sound."""
+    data = blank(path).read_bytes()
+    offset = struct.unpack_from(">I", data, 4)[0]
+    head = data[:4] + struct.pack(">I", 24 + len(annotation)) + data[8:24]
+    path.write_bytes(head + annotation + data[offset:])
+    return path
+
+
 def chunk_of(path, name):
     """The data of the first chunk of a WAV file with that name, or None."""
     data = path.read_bytes()
@@ -420,6 +429,7 @@ MAKERS = {
     "wav": tagged_id3,
     "aiff": tagged_id3,
     "bext.wav": tagged_bext,
+    "au": lambda path: au_with(path, "Glocken, außen\0\0".encode()),
     "m4a": tagged_mp4,
     "keys.m4a": tagged_keys,
     "quicktime.m4a": tagged_quicktime,

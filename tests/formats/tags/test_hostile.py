@@ -199,6 +199,7 @@ MALFORMED = {
     "riff-info": [b"", b"INFOINAM\xff\xff\xff\xff", b"INFX"],
     "lyrics3": [b"", b"LYRICSBEGIN", b"LYRICSBEGINLYR99999a000020LYRICS200"],
     "riff-bext": [b"", b"abcd", bytes(601)],
+    "au-annotation": [b"", b"\0", b"\0text", bytes(100_000)],
     "aiff-text": [
         b"NAME\xff\xff\xff\xff",
         b"NAME\0\0\0\0" * 40_001,
@@ -285,6 +286,7 @@ FILES = {
     "an ASF object of 2^64 bytes": lambda: (
         bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + b"\xff" * 8 + bytes(22) + b"\xff" * 8
     ),
+    "an annotation of gigabytes": lambda: b".snd\xff\xff\xff\xff" + bytes(100),
     "nothing": lambda: b"",
     "one byte": lambda: b"I",
     "the word ID3": lambda: b"ID3",

@@ -16,6 +16,7 @@ from tests.formats.tags.tag_files import (
     MUSICBRAINZ_ID,
     aiff_with,
     append_chunks,
+    au_with,
     bext_chunk,
     blank,
     chunk_of,
@@ -108,6 +109,44 @@ def test_aiff_text_past_the_end_is_named(tmp_path):
     tags = read_tags(source)
     assert tags.problems == ["the NAME chunk says 5 bytes, has 3"]
     assert tags.fields == {"title": ["Tit"]}
+
+
+@pytest.mark.parametrize("target", ["out.flac", "out.wav"])
+def test_an_au_annotation_comes_back_as_a_comment(files, tmp_path, target):
+    tags = read_tags(files["au"])
+    assert tags.family == "au"
+    assert tags.fields == {"comment": ["Glocken, außen"]}
+    assert tags.raw_bytes("au-annotation") == ["Glocken, außen\0\0".encode()]
+    assert restored(files["au"], tmp_path / target) == []
+    assert read_tags(tmp_path / target).fields == tags.fields
+
+
+@pytest.mark.parametrize("annotation", [b"", bytes(8), b"   \0"])
+def test_an_au_annotation_that_says_nothing_is_no_tag(tmp_path, annotation):
+    assert read_tags(au_with(tmp_path / "in.au", annotation)) == TagSet()
+
+
+def test_an_au_annotation_is_read_in_both_byte_orders(tmp_path):
+    data = au_with(tmp_path / "in.au", b"a note\0\0").read_bytes()
+    numbers = struct.pack("<5I", *struct.unpack_from(">5I", data, 4))
+    (tmp_path / "little.au").write_bytes(b"dns." + numbers + data[24:])
+    assert read_tags(tmp_path / "little.au").fields == {"comment": ["a note"]}
+
+
+def test_what_is_behind_the_text_of_an_au_annotation_is_named(tmp_path):
+    source = au_with(tmp_path / "in.au", b"a note\0more")
+    tags = read_tags(source)
+    assert tags.fields == {"comment": ["a note"]}
+    (loss,) = restored(source, tmp_path / "out.flac")
+    assert loss.startswith("AU annotation: rest of 'annotation', behind a zero byte is not written")
+
+
+def test_an_au_annotation_past_the_end_is_named(tmp_path):
+    source = au_with(tmp_path / "in.au", b"a note\0\0")
+    source.write_bytes(source.read_bytes()[:30])
+    tags = read_tags(source)
+    assert tags.problems == ["the AU annotation says 8 bytes, has 6"]
+    assert tags.fields == {"comment": ["a note"]}
 
 
 def test_id3_leads_whatever_the_order_of_chunks(tmp_path):
