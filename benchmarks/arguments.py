@@ -26,7 +26,8 @@ LADDERS_KBPS = {
 CODECS = ("opus", "aac", "vorbis", "mp3", "earzip")
 """Those that are run where none are chosen."""
 _ALL_CODECS = (*LADDERS_KBPS, "earzip")
-TIERS = ("T1", "T2", "T3", "T4")
+TIERS = ("T1", "T2", "T3", "T4", "T5", "T6")
+_DEFAULT_TIERS = TIERS[:4]  # of the published figures
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def parse_arguments(
     parser.add_argument(
         "--tiers",
         type=some_of((*TIERS, "val")),
-        default=list(TIERS),
+        default=list(_DEFAULT_TIERS),
         help="val is for choosing models, the rest for judging one  [default: T1,T2,T3,T4]",
     )
     parser.add_argument(

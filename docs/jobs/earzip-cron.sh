@@ -8,6 +8,8 @@ set -eu
 : "${EARZIP:=/opt/earzip/bin/earzip}" "${MUSIC:=/srv/music}" "${ARCHIVE:=/srv/archive}"
 : "${LOGS:=/var/log/earzip}"
 
+mkdir -p "$LOGS"
+
 # earzip inherits the open file, so the lock lasts as long as any process of the run.
 exec 9>"$LOGS/lock"
 flock -n 9 || exit 75 # last night's run is still working; leave its logs alone

@@ -76,7 +76,10 @@ def _has_weights(spec: ModelSpec, path: Path) -> bool:
     if not os.path.lexists(path):
         return False
     if not path.is_file() or sha256_of(path, TargetError) != spec.weights_sha256:
-        raise TargetError(f"is there, but not as the weights of {spec.name!r}; remove it", path)
+        raise TargetError(
+            f"is there, but not as the weights of {spec.name!r}, or has changed; remove it",
+            path,
+        )
     return True
 
 

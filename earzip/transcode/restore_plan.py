@@ -96,7 +96,7 @@ def _plan_coded(
         end = min(round(options.end_s * rate), end)
     if options.start_s and start >= header.n_samples:
         raise UsageError(
-            f"has {header.duration_s:.3f} s, the range begins at {options.start_s} s", path
+            f"is {header.duration_s:.3f} s long, the range begins at {options.start_s} s", path
         )
     bits = options.bits or (24 if header.source.lossless else 16)
     return RestorePlan(

@@ -78,7 +78,7 @@ def test_a_model_that_is_not_installed_matters_only_to_earzip() -> None:
         ),
         (["--bitrates", "24,25"], "'25' is none of 10, 12, 16"),
         (["--qualities", "best"], "'best' is none of low, medium, high"),
-        (["--tiers", "T5"], "'T5' is none of T1, T2, T3, T4, val"),
+        (["--tiers", "T7"], "'T7' is none of T1, T2, T3, T4, T5, T6, val"),
         (["--model", "unheard-of"], "no model 'unheard-of' is installed; installed: mini"),
         (["--model", "mini", "--model", "mini"], "two of mini,mini have one name"),
         (["--codecs", "vorbis,mp3", "--bitrates", "24"], "vorbis,mp3 at 24 kbps: not measured"),
