@@ -97,7 +97,7 @@ def test_a_range_equals_the_same_range_of_the_whole(
 
 
 def test_a_range_beyond_the_end_is_a_usage_error(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"has 1\.587 s"):
+    with pytest.raises(UsageError, match=r"is 1\.587 s long"):
         restore_file(archive, tmp_path / "part.wav", RestoreOptions(start_s=9))
     with pytest.raises(UsageError, match="not a range"):
         RestoreOptions(start_s=2, end_s=1)
