@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-
-import numpy as np
-import numpy.typing as npt
+from itertools import accumulate
 
 from earzip.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
 from earzip.formats.geometry import MAX_INTEGER_BYTES, SEGMENT_SLACK_BYTES
@@ -28,7 +27,7 @@ PREFIX_BYTES = _PREFIX.size + CHECKSUM_BYTES  # 52
 _INDEX_ENTRY = struct.Struct("<I8s")
 INDEX_ENTRY_BYTES = _INDEX_ENTRY.size  # 12
 _LENGTH_BITS = 28
-_ALL_KINDS = np.arange((1 << (32 - _LENGTH_BITS)) + 1)  # that an entry can name, and one beyond
+_ALL_KINDS = range((1 << (32 - _LENGTH_BITS)) + 1)  # that an entry can name, and one beyond
 
 # Limits of the format, in bytes: what a reader may have to allocate for a file it cannot trust.
 MAX_PART_BYTES = (1 << _LENGTH_BITS) - 1  # as stored
@@ -173,16 +172,14 @@ class Index:
         """
         self._data = data
         self._begin = begin
-        entries = np.frombuffer(data, dtype=[("kind_and_length", "<u4"), ("checksum", "V8")])
-        words = entries["kind_and_length"]
-        self._kinds: npt.NDArray[np.int64] = (words >> _LENGTH_BITS).astype(np.int64)
-        self._lengths: npt.NDArray[np.int64] = (words & MAX_PART_BYTES).astype(np.int64)
-        self._ends: npt.NDArray[np.int64] = begin + np.cumsum(self._lengths)
-        kinds = self._kinds
-        if (kinds[1:] < kinds[:-1]).any() or (len(kinds) and kinds[0] == 0):
+        words = [word for word, _ in _INDEX_ENTRY.iter_unpack(data)]
+        self._kinds = kinds = [word >> _LENGTH_BITS for word in words]
+        self._lengths = [word & MAX_PART_BYTES for word in words]
+        self._ends = list(accumulate(self._lengths, initial=begin))[1:]
+        if kinds != sorted(kinds) or (kinds and kinds[0] == 0):
             raise DamagedArchiveError("the index does not list its parts in the order of kinds")
         # Looked up once for all kinds: archives are opened by the thousand, and each look is slow.
-        self._firsts: list[int] = np.searchsorted(kinds, _ALL_KINDS).tolist()
+        self._firsts = [bisect_left(kinds, kind) for kind in _ALL_KINDS]
         self._require_parts()
 
     def _require_parts(self) -> None:
@@ -195,22 +192,22 @@ class Index:
         if n_tags > 1 or (self.count_of(PartKind.PICTURE) and not n_tags):
             raise DamagedArchiveError(f"the index lists {n_tags} tag parts, expected one")
         for kind in (PartKind.SEGMENT, PartKind.TAGS, PartKind.EXACT):
-            if self.count_of(kind) and not self._lengths_of(kind).all():
+            if self.count_of(kind) and not all(self._lengths_of(kind)):
                 raise DamagedArchiveError("the index lists a part of 0 bytes that is not a picture")
         if self.count_of(PartKind.EXACT):
-            longest = int(self._lengths_of(PartKind.EXACT).max())
+            longest = max(self._lengths_of(PartKind.EXACT))
             _require_at_most("a piece of the exact copy", longest, MAX_EXACT_PART_BYTES)
 
-    def _lengths_of(self, kind: PartKind) -> npt.NDArray[np.int64]:
+    def _lengths_of(self, kind: PartKind) -> list[int]:
         return self._lengths[self._firsts[kind] : self._firsts[kind + 1]]
 
     def __len__(self) -> int:
         return len(self._kinds)
 
     def __getitem__(self, i: int) -> Part:
-        n_bytes = int(self._lengths[i])
+        n_bytes = self._lengths[i]
         stored = self._data[i * INDEX_ENTRY_BYTES + 4 : (i + 1) * INDEX_ENTRY_BYTES]
-        return Part(int(self._kinds[i]), int(self._ends[i]) - n_bytes, n_bytes, stored)
+        return Part(self._kinds[i], self._ends[i] - n_bytes, n_bytes, stored)
 
     def __iter__(self) -> Iterator[Part]:
         return (self[i] for i in range(len(self)))
@@ -222,7 +219,7 @@ class Index:
 
     def _end_before(self, i: int) -> int:
         """Return where part ``i`` begins, or would begin: at the end of the one before it."""
-        return int(self._ends[i - 1]) if i else self._begin
+        return self._ends[i - 1] if i else self._begin
 
     def count_of(self, kind: PartKind) -> int:
         """Return how many parts are of ``kind``."""
@@ -230,8 +227,7 @@ class Index:
 
     def sizes_of(self, kind: PartKind) -> list[int]:
         """Return the bytes of each part of ``kind``."""
-        sizes: list[int] = self._lengths_of(kind).tolist()
-        return sizes
+        return self._lengths_of(kind)
 
     def first_of(self, kind: int) -> int:
         """Return the number of the first part of ``kind``, or where it would be."""
