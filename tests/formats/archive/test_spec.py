@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import struct
 from contextlib import suppress
 from dataclasses import fields
@@ -16,9 +17,12 @@ from earzip.formats.archive import header, layout
 from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
 from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
 from earzip.formats.archive.layout import PartKind
-from earzip.formats.geometry import MAX_CONTEXT_FRAMES
+from earzip.formats.geometry import MAX_CONTEXT_FRAMES, SAMPLE_RATE
 from earzip.formats.symbols import levels, lists, rans, residuals, sparse, work
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, MAX_LEVELS, PACKED, SYMBOL_CODINGS, Told
+from earzip.network import level_vae, transform
+from earzip.network import levels as network_levels
+from earzip.network.config import LevelConfig
 from tests.formats.archive.rules import tags
 from tests.formats.archive.rules.registry import BREAKERS
 from tests.formats.archive.samples import (
@@ -127,6 +131,77 @@ def test_numbers_of_levels_are_those_of_the_code() -> None:
     assert max(class_of.values()) + 1 == levels._N_CLASSES
     kinds = [row.split("|")[1].strip() for row in text.split("| kind |")[1].splitlines()[2:5]]
     assert kinds == [str(each.value) for each in Told]
+
+
+def spec_number(number: float) -> str:
+    """Return a number as SPEC.md writes it."""
+    exponent = round(math.log10(abs(number))) if number else 0
+    if abs(exponent) >= 8 and math.isclose(number, 10.0**exponent):
+        return f"10^{exponent}"
+    return f"{number:g}".replace("-", "−")
+
+
+def test_numbers_of_the_decoder_of_mini_2_are_those_of_the_code() -> None:
+    text = " ".join(SPEC.split("## The decoder of `mini-2`")[1].split("\n## ")[0].split())
+    of_mini = " ".join(SPEC.split("## The decoder of `mini`")[1].split("\n## ")[0].split())
+    vae, bands = level_vae, network_levels
+    floor, least = spec_number(bands.FLOOR), spec_number(vae._ENERGY_FLOOR)
+    number = spec_number
+
+    assert f"e(0 … L) = {', '.join(map(str, bands.EDGES))}, band i" in text
+    *begins, end = bands.ATTACK_EDGES
+    assert f"begin at bins {', '.join(map(str, begins))}; the last ends with bin {end - 1}." in text
+    assert f"the number of those of {', '.join(map(str, begins[1:]))} that are at most" in text
+    assert (
+        f"has the {bands.SIZE} samples x(0) … x({bands.SIZE - 1}) from {bands.HOP} × j on" in text
+    )
+    assert f"M = N ÷ {bands.HOP}." in text
+    assert text.count(f"is above {number(bands.TONAL_STEP / 2)}") == 2
+    assert f"all divided by {number(vae._SEEN_DB)}, then tonal" in text
+    assert f"short, divided by {number(bands.TONAL_STEP)}." in text
+    assert f"`level_mean_db`)) − {floor}, or 0 if that is {floor} or less" in text
+    assert f"divided by {number(vae._TONAL_FINENESS)} in bins of tonal bands" in text
+    assert f"(p + {least}) ÷ (q + {least})" in text
+    assert f"max(0, v − coded) + {number(vae._LEAST_MISSING)} × v + {least}." in text
+    assert f"over a band's bins, plus {least}." in text
+    low, high = map(number, vae._DRAWN_RANGE)
+    assert f"clip(gain, {low}, {high}) − {number(-vae._TONAL_DRAWN)} if the band is tonal" in text
+    assert f"((wanted + {floor}) ÷ (own + {floor})) goes by {number(bands.PLAY_DB)} towards" in text
+    low, high = map(number, bands._HOLD_RANGE_DB)
+    most = number(bands._MOST_TONAL_HOLD_DB)
+    assert f"y = clip(x, {low}, {high}), in tonal bands at most {most}." in text
+    assert f"× s̄ + {floor}) ÷ (s + {floor}))" in text
+    half = bands.HOP // 2
+    assert f"over n from −{half} to {half}" in text
+    assert f"z = {number(2 * bands._TREBLE_HZ)} × n ÷ {SAMPLE_RATE:,}" in text
+    assert f"in step k of {bands.ONSET_HOP} samples" in text
+    assert f"N ÷ {bands.ONSET_HOP} + clip({vae._PARTS} × onset block + onset part, 0" in text
+    assert f"mean of q(k) … q(k + {bands._ONSET_AFTER - 1})" in text
+    assert bands._ONSET_HUSHED == 6
+    assert "each of the six steps before k" in text
+    assert f"a ÷ (q + {floor}) is below {number(bands._HUSHED_BELOW)}." in text
+    assert f"the {bands._RAMP + 1} samples around it" in text
+
+    assert vae._GATE_RANGE == transform._GATE_RANGE
+    low, high = map(number, vae._GATE_RANGE)
+    assert (
+        f"open = max(exp(clip(gate, {low}, {high})), exp({number(transform._SURE_GATE)})" in of_mini
+    )
+    assert f"max(0, 1 − {number(transform._DOUBT)} × s" in of_mini
+
+
+def test_the_order_of_latents_of_mini_2_is_that_of_the_code() -> None:
+    text = SPEC.split("## The decoder of `mini-2`")[1].split("\n- ")[0]
+    rows = [row.split("|")[1:-1] for row in text.splitlines() if row.startswith("| ")][1:]
+    c = LevelConfig()
+    sizes = {"B": c.n_bins, "L": c.n_levels, "L ÷ 2": c.n_levels // 2, "5 × M": 5 * c.n_blocks}
+    said = [sizes.get(size, 1) for numbers, _ in rows for size in numbers.strip().split(", then ")]
+    *rest, onset_block, onset_part = (n for kind, n in c.layout.items() if kind != "coefficients")
+    assert said == [c.n_bins, c.n_bins, *rest, onset_block, onset_part]
+    names = " ".join(what for _, what in rows).replace("onset ", "onset_")
+    assert [
+        kind for kind in names.replace(":", " ").replace(",", " ").split() if kind in c.layout
+    ] == [*c.layout]
 
 
 def test_the_version_is_the_newest_of_the_table() -> None:
