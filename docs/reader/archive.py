@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import zstandard
+from levels import read_levels
 
 
 def read_archive(path, specification):
@@ -145,9 +146,13 @@ def read_latents(header, segments):
     n_frames = -(-(n_samples + 2 * geometry["lead"]) // geometry["hop"]) if n_samples else 0
     digits = np.frombuffer(bytes.fromhex(header["quantizer"]["steps"]), "u1")
     steps = np.exp2((header["quantizer"]["base"] + digits.astype(float)) / 16).astype(np.float32)
-    read = {"packed-1": read_packed, "context-1": read_context}[header["symbols"]]
+    codings = {"packed-1": read_packed, "context-1": read_context, "levels-1": read_levels}
+    require(header["symbols"] in codings, "another symbol coding")
+    read = codings[header["symbols"]]
     latents = [np.zeros((n_channels, 0), np.float32)]
     for i, stored in enumerate(segments):
-        q = read(Raw(stored), n_channels, min(core, n_frames - i * core))
+        raw = Raw(stored)
+        q = read(raw, n_channels, min(core, n_frames - i * core))
+        require(not raw.data, f"segment {i} has bytes left over")
         latents.append(q.astype(np.float32) * steps[:, None])
     return np.concatenate(latents, 1)

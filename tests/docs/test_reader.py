@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,62 +12,38 @@ import soundfile
 from earzip.options import CompressOptions
 from earzip.transcode.compress import compress_file
 from earzip.transcode.inspect import read_info
-from earzip.transcode.sound import open_sound
 from tests.conftest import MODELS, strokes, tones
 from tests.docs.pages import ROOT
+from tests.docs.reader_runs import (
+    GOLDEN,
+    LEAST_SNR_DB,
+    READER,
+    SPECIFICATION,
+    WEIGHTS,
+    read,
+    snr_db,
+)
 
-READER = ROOT / "docs" / "reader"
-SPECIFICATION = ROOT / "formats" / "SPEC.md"
-GOLDEN = ROOT / "tests" / "data" / "golden"
 pytestmark = pytest.mark.skipif(not READER.exists(), reason="not in a checkout")
 
-LEAST_SNR_DB = 60.0
-ALONE = """
-import runpy, sys
-sys.path.insert(0, sys.argv[1])
-sys.argv = sys.argv[1:]
-runpy.run_path(f"{sys.argv[0]}/mini.py", run_name="__main__")
-used = {name.split(".")[0] for name in sys.modules}
-assert not used & {"earzip", "torch", "safetensors", "soundfile"}, used
-"""
 
-
-def read(archive: Path, model: Path, wav: Path) -> subprocess.CompletedProcess[str]:
-    files = (READER, archive, SPECIFICATION, model, wav)
-    return subprocess.run(
-        [sys.executable, "-c", ALONE, *map(str, files)], capture_output=True, text=True, check=False
-    )
-
-
-def snr_db(archive: Path, wav: Path) -> float:
-    """Return how far the reader's sound is from earzip's own, of the coded sound."""
-    with open_sound(archive, coded=True) as sound:
-        expected = np.concatenate(list(sound.blocks()), 1).T
-    samples, rate = soundfile.read(wav)
-    assert rate == 44_100
-    assert samples.shape == expected.shape
-    return float(10 * np.log10(np.sum(expected**2) / np.sum((samples - expected) ** 2)))
-
-
-def goldens() -> list[Path]:
-    """Return the golden archives whose model has the architecture of `mini`."""
-    return [path for path in sorted(GOLDEN.glob("*.earz")) if is_of_transform(path)]
-
-
-def is_of_transform(path: Path) -> bool:
-    return read_info(path).header.model.name == "tiny-transform"
+def goldens() -> dict[Path, str]:
+    """Return the golden archives whose model has an architecture of the reader's, and its name."""
+    names = {path: read_info(path).header.model.name for path in sorted(GOLDEN.glob("*.earz"))}
+    return {path: name for path, name in names.items() if name != "tiny"}
 
 
 @pytest.mark.parametrize("path", goldens(), ids=lambda path: path.stem)
 def test_golden_archives_sound_as_earzip_restores_them(path, tiny_model, tmp_path):
     wav = tmp_path / "o.wav"
-    done = read(path, MODELS / "tiny-transform.json", wav)
+    done = read(path, MODELS / f"{goldens()[path]}.json", wav)
     assert done.returncode == 0, done.stderr
     assert snr_db(path, wav) >= LEAST_SNR_DB
 
 
 def test_there_are_golden_archives_to_read():
-    assert {path.stem for path in goldens()} >= {"v1.1", "v1.2"}
+    assert {path.stem for path in goldens()} >= {"v1.1", "v1.2", "v1.3"}
+    assert set(goldens().values()) == {"tiny-transform", "tiny-levels"}
 
 
 @pytest.fixture
@@ -88,17 +62,18 @@ def test_an_archive_of_mini_sounds_as_earzip_restores_it(tmp_path):
     header = read_info(archive).header
     assert any(header.edges)
     assert header.gain_centibels
-    done = read(archive, ROOT / "earzip" / "weights" / "mini.json", wav)
+    done = read(archive, WEIGHTS / "mini.json", wav)
     assert done.returncode == 0, done.stderr
     assert snr_db(archive, wav) >= LEAST_SNR_DB
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 70_001])
-def test_tracks_of_any_length_are_read(n_samples, model, tmp_path):
+@pytest.mark.parametrize("name", ["tiny-transform", "tiny-levels"])
+def test_tracks_of_any_length_are_read(n_samples, name, tiny_model, tmp_path):
     source, archive, wav = (tmp_path / name for name in ("s.wav", "s.earz", "o.wav"))
     soundfile.write(source, tones(n_samples).T, 44_100, subtype="PCM_16")
-    compress_file(source, archive, CompressOptions("tiny-transform"))
-    done = read(archive, model, wav)
+    compress_file(source, archive, CompressOptions(name))
+    done = read(archive, MODELS / f"{name}.json", wav)
     assert done.returncode == 0, done.stderr
     assert soundfile.info(wav).frames == n_samples
     assert n_samples < 64 or snr_db(archive, wav) >= LEAST_SNR_DB
@@ -129,7 +104,10 @@ def test_weights_of_another_model_are_refused(model, tmp_path):
     shutil.copy(MODELS / "tiny.json", model)
     shutil.copy(MODELS / "tiny.safetensors", model.with_suffix(".safetensors"))
     done = read(GOLDEN / "v1.1.earz", model, tmp_path / "o.wav")
-    assert (done.returncode, done.stderr) == (1, "another model\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "another model: the archive is of tiny-transform\n",
+    )
     weights = bytearray(model.with_suffix(".safetensors").read_bytes())
     weights[-1] ^= 1
     model.with_suffix(".safetensors").write_bytes(weights)
@@ -139,8 +117,15 @@ def test_weights_of_another_model_are_refused(model, tmp_path):
 
 def test_the_page_names_the_files_of_the_reader():
     page = (ROOT / "docs" / "reading-in-2050.md").read_text()
-    assert {path.name for path in READER.glob("*.py")} == {"archive.py", "mini.py"}
+    files = ("archive", "decode", "levels", "mini", "mini_2", "network")
+    assert {path.stem for path in READER.glob("*.py")} == set(files)
     assert all(f"(reader/{path.name})" in page for path in READER.glob("*.py"))
     headings = set(SPECIFICATION.read_text().split("\n"))
-    for place in ("Model", "The decoder of `mini`", "From latents to sound", "Exact copy"):
+    decoders = ("The decoder of `mini`", "The decoder of `mini-2`")
+    for place in ("Model", *decoders, "From latents to sound", "Exact copy"):
         assert f"## {place}" in headings
+
+
+def test_a_network_that_the_reader_has_not_is_named(tmp_path):
+    done = read(GOLDEN / "v1.0.earz", MODELS / "tiny.json", tmp_path / "o.wav")
+    assert (done.returncode, done.stderr) == (1, "the network spectral needs earzip\n")
