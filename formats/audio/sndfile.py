@@ -187,7 +187,7 @@ def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
         return SndfileSource(path, file, _find_in_ogg(file, size))
     if head.startswith(MAGIC):
         return SndfileSource(path, file, _find_in_flac(path, file, size))
-    chunk = find_sound_chunk(file, size)
+    chunk, is_named = find_sound_chunk(file, size), is_named_mpeg(path)
     if chunk is not None:
         notes = (chunk.surplus,) if chunk.surplus else ()
         found = _Findings(
@@ -197,16 +197,18 @@ def open_with_sndfile(path: str, file: BinaryIO, size: int) -> SndfileSource:
         # An MP3 with a WAV header around it has the weaknesses of an MP3.
         is_mpeg = reader.facts.codec.startswith("MPEG")
         end = chunk.start + chunk.present
-        return (_open_mpeg(path, file, end, chunk.start) if is_mpeg else None) or reader
+        mpeg = _open_mpeg(path, file, end, chunk.start, is_expected=is_named) if is_mpeg else None
+        return mpeg or reader
     is_searched = may_be_mpeg(file, size, path)
     if is_searched and head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # spares mpg123's complaints
-        mpeg = _open_mpeg(path, file, size)
+        # Expected, the first frame would be passed over where one or two stand at the end.
+        mpeg = _open_mpeg(path, file, size, is_expected=False)
         if mpeg is not None:
             return mpeg
     try:
         return SndfileSource(path, file, _Findings([_Link([(0, size)])]))
     except soundfile.LibsndfileError:
-        mpeg = _open_mpeg(path, file, size) if is_searched else None
+        mpeg = _open_mpeg(path, file, size, is_expected=is_named) if is_searched else None
         if mpeg is None:
             raise
         return mpeg
@@ -245,9 +247,11 @@ def _find_in_flac(path: str, file: BinaryIO, size: int) -> _Findings:
     )
 
 
-def _open_mpeg(path: str, file: BinaryIO, size: int, start: int = 0) -> SndfileSource | None:
+def _open_mpeg(
+    path: str, file: BinaryIO, size: int, start: int = 0, *, is_expected: bool
+) -> SndfileSource | None:
     try:
-        streams = find_mpeg_streams(file, size, start, is_expected=is_named_mpeg(path))
+        streams = find_mpeg_streams(file, size, start, is_expected=is_expected)
     except SourceError as error:
         raise SourceError(error.message, path) from error
     if not streams:

@@ -79,6 +79,17 @@ def test_a_frame_by_chance_makes_no_mp3(tmp_path, frames, part):
         codec_of(tmp_path / "a.mp3", 100 * JUNK + part(frames))
 
 
+@needs_ffmpeg
+def test_a_frame_in_front_of_other_bytes_is_not_passed_over(tmp_path, frames):
+    """Two frames up to the end are enough behind other bytes, not behind a frame."""
+    data = frames[:FRAME] + 100 * JUNK + frames[FRAME : 3 * FRAME]
+    lengths = []
+    for name in ("a.mp3", "a.bin"):
+        (tmp_path / name).write_bytes(data)
+        lengths.append(read_source(tmp_path / name)[0].shape[1])
+    assert lengths[0] == lengths[1]
+
+
 def test_random_bytes_are_no_mp3():
     rng = random.Random(1)
     for _ in range(300):
