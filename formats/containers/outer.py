@@ -6,6 +6,7 @@ shown the file without them.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -22,6 +23,8 @@ _LYRICS_FOOTER_BYTES = 15
 _LYRICS_BEGIN = b"LYRICSBEGIN"
 _LYRICS1_END = b"LYRICSEND"
 _MAX_LYRICS1_BYTES = 5_100 + 20
+_ID3V2 = re.compile(rb"ID3[\2-\4]\0")
+_MAX_JUNK = 1 << 20
 
 
 class OuterTag(NamedTuple):
@@ -71,6 +74,24 @@ def id3v2_size(file: BinaryIO, position: int) -> int:
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
         return 0
     return synchsafe(head[6:10]) + (20 if head[5] & 0x10 else 10)
+
+
+def tag_behind_junk(file: BinaryIO, size: int) -> OuterTag | None:
+    """Return the ID3v2 tag behind bytes that mean nothing, in a file of ``size`` bytes.
+
+    MPEG audio is found behind them too. None if there is none, or if the file begins with a frame.
+    """
+    file.seek(0)
+    head = file.read(2)
+    if head[:1] == b"\xff" and head[1:] >= b"\xe0":
+        return None
+    file.seek(0)
+    for found in _ID3V2.finditer(file.read(min(size, _MAX_JUNK))):
+        start = found.start()
+        n_bytes = id3v2_size(file, start)
+        if n_bytes and start + n_bytes <= size:
+            return OuterTag("id3v2", start, n_bytes)
+    return None
 
 
 def trailing_tags(file: BinaryIO, start: int, end: int) -> Iterator[OuterTag]:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from earzip.errors import SourceError, TagError
 from earzip.formats.containers.ends import container_end
-from earzip.formats.containers.outer import leading_tags, trailing_tags
+from earzip.formats.containers.outer import leading_tags, tag_behind_junk, trailing_tags
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.tag_payload import MAX_ALL_CUTS, MAX_BLOCK_BYTES, MAX_BLOCKS
 from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
@@ -99,6 +99,8 @@ def _find(file: BinaryIO) -> Found:
     inside = _find_inside(inner, head)
     found = inside or Found()
     note_unread(inner, head, found)
+    if inside is None and (behind := tag_behind_junk(inner, end - start)):
+        take_block(found, inner, behind.kind, behind.start, behind.size)
     outer = [*leading, *trailing]
     first, last = ("apev2" if head[:4] in _APE_FIRST else ""), "id3v1"  # whose texts are cut
     outer.sort(key=lambda tag: (tag.kind == last, tag.kind != first))

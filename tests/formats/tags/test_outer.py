@@ -81,6 +81,37 @@ def test_every_tag_behind_an_mp3_is_taken(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("outer", [b"", id3()], ids=["", "another tag"])
+@pytest.mark.parametrize("n_junk", [1, 100_000])
+def test_an_id3_tag_behind_other_bytes_is_taken(tmp_path, outer, n_junk):
+    """There the sound of an MP3 is found too."""
+    source = tagged_id3(tmp_path / "in.mp3")
+    alone = read_tags(source)
+    source.write_bytes(outer + n_junk * b"\1" + source.read_bytes())
+    tags = read_tags(source)
+    assert {key: tags.fields[key] for key in alone.fields} == alone.fields
+    assert tags.pictures == alone.pictures
+    assert len(tags.raw_bytes("id3v2")) == len(alone.raw_bytes("id3v2")) + bool(outer)
+    assert tags.problems == []
+
+
+@pytest.mark.parametrize("junk", [b"ID3", b"ID3\3\0\0\x7f\x7f\x7f\x7f", b"ID3\5\0\0\0\0\0\7"])
+def test_what_is_no_id3_tag_behind_other_bytes_is_passed_over(tmp_path, junk):
+    source = tagged_id3(tmp_path / "in.mp3")
+    alone = read_tags(source)
+    source.write_bytes(b"HTTP/1.1 200 OK" + junk + source.read_bytes())
+    tags = read_tags(source)
+    assert tags.fields == alone.fields
+    assert tags.problems == []
+
+
+def test_a_tag_in_the_midst_of_sound_is_not_one_behind_other_bytes(tmp_path):
+    """Of joined files the first one's tags are those of the whole."""
+    sound = encoded(tmp_path / "in.mp3", "-id3v2_version", "0").read_bytes()
+    (tmp_path / "joined.mp3").write_bytes(sound + id3() + sound)
+    assert read_tags(tmp_path / "joined.mp3").fields == {}
+
+
 def test_tags_behind_a_flac_are_taken(tmp_path):
     source = tmp_path / "in.flac"
     MAKERS["flac"](source)
