@@ -67,6 +67,8 @@ def open_source_file(file: BinaryIO, n_bytes: int, name: str) -> SourceReader:
     """
     try:
         file, n_bytes = _inner_file(file, n_bytes)
+        if not n_bytes:
+            raise SourceError("is not sound: it has nothing but tags", name)
         try:
             return open_with_sndfile(name, file, n_bytes)
         except soundfile.LibsndfileError as error:

@@ -37,9 +37,9 @@ class OuterTag(NamedTuple):
 
 def inner_range(file: BinaryIO, size: int) -> tuple[int, int]:
     """Return where the file proper begins and ends, of a file of ``size`` bytes."""
-    start = sum(tag.size for tag in leading_tags(file))
+    start = min(sum(tag.size for tag in leading_tags(file)), size)  # the last one may be cut
     end = min([tag.start for tag in trailing_tags(file, start, size)], default=size)
-    return min(start, size), max(start, end)
+    return start, max(start, end)
 
 
 def leading_tags(file: BinaryIO) -> list[OuterTag]:

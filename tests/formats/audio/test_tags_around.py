@@ -53,5 +53,12 @@ def test_tags_around_any_file_change_nothing(tmp_path, clip, name):
 def test_a_file_of_tags_alone_is_refused(tmp_path):
     path = tmp_path / "a.mp3"
     mutagen.id3.ID3().save(path, v1=2)
-    with pytest.raises(SourceError, match="not sound"):
+    with pytest.raises(SourceError, match="it has nothing but tags"):
+        open_source(path)
+
+
+def test_a_file_that_ends_in_its_first_tag_is_refused(tmp_path):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"ID3\3\0\0\0\0\1\0" + bytes(99))
+    with pytest.raises(SourceError, match="it has nothing but tags"):
         open_source(path)
