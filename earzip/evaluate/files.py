@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from earzip.arrays import Audio
 from earzip.coding.blocks import zip_blocks
-from earzip.errors import SourceError
+from earzip.errors import SourceError, count
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
@@ -144,11 +144,15 @@ def _warnings_of(lag: Lag, x: Sound, y: Sound, n_compared: int) -> list[str]:
     """Return sentences of a lag that may be another, and of what each track has beyond the other."""
     found = []
     if lag.rival is not None:
-        found.append(f"the lag may differ: {lag.rival} samples fit as well as {lag.n_samples}")
+        found.append(
+            f"the lag may differ: {count(lag.rival, 'sample')} would fit as well as {lag.n_samples}"
+        )
     for track in (y, x):
         n = track.length() - n_compared
         if n:
-            found.append(f"{n / SAMPLE_RATE:.3f} s ({n} samples) of {track.path} are not compared")
+            found.append(
+                f"{n / SAMPLE_RATE:.3f} s ({count(n, 'sample')}) of {track.path} are not compared"
+            )
     return found
 
 

@@ -61,14 +61,16 @@ class MpegStream:
             missing = self.promised - there
             if missing > 1 or (missing == 1 and self.cut_bytes):
                 return (
-                    f"its Xing header promises {count(self.promised, 'frame')}, {there} whole "
-                    f"frames are there"
+                    f"its Xing header promises {count(self.promised, 'frame')}, it has "
+                    f"{count(there, 'whole frame')}"
                 )
             return None
         if self.cut_bytes:
             return f"it ends inside a frame, after {count(self.n_frames, 'whole frame')}"
         if self.skipped_bytes:
-            return f"{self.skipped_bytes} bytes between its frames are not MPEG audio"
+            return (
+                f"it has {count(self.skipped_bytes, 'byte')} of something else between its frames"
+            )
         return None
 
     @property

@@ -264,9 +264,7 @@ def _open_mpeg(
     lengths = [stream.n_samples_without_xing for stream in streams]
     notes = [streams[0].surplus] if streams[0].surplus else []
     if n_wrong:
-        notes.append(
-            f"{n_wrong} of its {n_checked} frames do not have the checksum that they state"
-        )
+        notes.append(f"the checksum of {n_wrong} of its {n_checked} frames is wrong")
     return SndfileSource(
         path,
         file,

@@ -7,7 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from earzip.errors import SourceError, TagError
+from earzip.errors import SourceError, TagError, count
 from earzip.formats.containers.ends import container_end
 from earzip.formats.containers.outer import leading_tags, tag_behind_junk, trailing_tags
 from earzip.formats.containers.spans import SpanFile
@@ -113,7 +113,9 @@ def _find(file: BinaryIO) -> Found:
     if proper_end is None:
         note_cut_ape_tag(file, end, found)
     elif head[:4] not in _CHUNKED and _has_bytes(file, proper_end, end):
-        found.problems.append(f"{end - proper_end} bytes behind its end are not archived")
+        found.problems.append(
+            f"what is behind its end is not archived: {count(end - proper_end, 'byte')}"
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from earzip.errors import TagError
+from earzip.errors import TagError, count
 from earzip.formats.containers.sound_chunk import find_sound_chunk
 from earzip.formats.containers.walk import iff_chunks, iff_padding
 from earzip.formats.tags.large import take_block
@@ -62,7 +62,8 @@ def _is_followed_by_samples(file: BinaryIO, start: int, end: int) -> bool:
 
 def note_rest_of_file(found: Found, start: int, end: int) -> None:
     """Name what stands where a chunk should, or a chunk that is cut."""
-    found.problems.append(f"{end - start} bytes behind its last chunk are not archived")
+    n_bytes = count(end - start, "byte")
+    found.problems.append(f"what is behind its last chunk is not archived: {n_bytes}")
 
 
 def _list_type(file: BinaryIO, start: int, size: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from mutagen.flac import StreamInfo
 from mutagen.id3 import ID3
 
-from earzip.errors import TagError, TargetError
+from earzip.errors import TagError, TargetError, count
 from earzip.formats.tag_payload import Chapter
 from earzip.formats.tags.flac import (
     COMMENT,
@@ -122,9 +122,9 @@ def _further_blocks(tags: TagSet, written: Collection[str]) -> list[str]:
     """A sentence for each kind of which one block was written and others were not."""
     counts = {kind: sum(block.kind == kind for block in tags.raw) for kind in written}
     return [
-        f"{count - 1} more {kind_name(kind)} of the source; it stays in the archive"
-        for kind, count in counts.items()
-        if count > 1
+        f"{n - 1} more {kind_name(kind)} of the source; it stays in the archive"
+        for kind, n in counts.items()
+        if n > 1
     ]
 
 
@@ -335,7 +335,7 @@ def _chapter_losses(wanted: list[Chapter], got: list[Chapter], target: str) -> l
     losses = []
     if changed:
         losses.append(
-            f"{target} cannot store {changed} of {len(wanted)} chapters; they stay in the archive"
+            f"{target} cannot store {changed} of {count(len(wanted), 'chapter')}; the archive has all"
         )
     # An end that the next chapter's start, or the end of the track, says anyway is no loss.
     following = [chapter.start_ms for chapter in wanted[1:]]

@@ -102,7 +102,7 @@ def test_an_archive_of_another_length_may_be_of_another_file(archive: Path, tmp_
             evaluate_pair(*pair)
 
 
-@pytest.mark.parametrize("lag", [1105, -3001])
+@pytest.mark.parametrize("lag", [1105, -3001, 1])
 def test_tracks_are_aligned_where_that_is_asked_for(tmp_path: Path, lag: int) -> None:
     whole = tones(150_000) + 0.01 * np.random.default_rng(0).standard_normal((2, 150_000))
     y = write(tmp_path / "y.wav", whole[:, max(0, lag) :])
@@ -112,7 +112,7 @@ def test_tracks_are_aligned_where_that_is_asked_for(tmp_path: Path, lag: int) ->
     assert found.n_samples == 150_000 - abs(lag)
     assert found.measures is not None
     assert found.measures.si_sdr_db == 200
-    seconds = f"{abs(lag) / 44_100:.3f} s ({abs(lag)} samples)"
+    seconds = f"{abs(lag) / 44_100:.3f} s ({abs(lag)} sample{'s' * (lag != 1)})"
     assert found.warnings == (f"{seconds} of {x if lag > 0 else y} are not compared",)
     with pytest.raises(SourceError):
         evaluate_pair(y, x)

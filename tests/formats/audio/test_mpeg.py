@@ -71,3 +71,14 @@ def test_sound_of_another_format_is_never_read_as_an_mp3(tmp_path, clip, head):
     except SourceError:
         return
     assert not codec.startswith("MPEG")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("n_bytes", [1, 2])
+def test_bytes_between_frames_are_counted(tmp_path, clip, n_bytes):
+    plain = ("-ar", "48000", "-b:a", "128k", "-write_xing", "0", "-id3v2_version", "0")
+    frames = encode(clip, tmp_path / "a.mp3", *plain).read_bytes()
+    path = tmp_path / "b.mp3"
+    path.write_bytes(frames[: 5 * 384] + n_bytes * b"\1" + frames[5 * 384 :])
+    size = "1 byte" if n_bytes == 1 else "2 bytes"
+    assert read_source(path)[1].truncated == f"it has {size} of something else between its frames"

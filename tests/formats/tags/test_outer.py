@@ -187,4 +187,4 @@ def test_bytes_like_a_cut_ape_tag_are_told_where_such_a_tag_may_stand(tmp_path):
     for path in (mp3, wav):
         path.write_bytes(path.read_bytes() + footer)
     assert "the APEv2 tag says 1073741824 bytes" in read_tags(mp3).problems[0]
-    assert read_tags(wav).problems == ["32 bytes behind its last chunk are not archived"]
+    assert read_tags(wav).problems == ["what is behind its last chunk is not archived: 32 bytes"]

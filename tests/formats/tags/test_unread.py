@@ -136,6 +136,6 @@ def test_bytes_behind_a_container_are_named(tmp_path, name):
     plain = source.read_bytes()
     source.write_bytes(plain + bytes(1000))
     assert read_tags(source).problems == []
-    source.write_bytes(plain + b"\xfewhatever else there may be" * 3)
-    (problem,) = read_tags(source).problems
-    assert problem.startswith("81 bytes behind its ")
+    for behind, size in ((b"\xfewhatever else there may be" * 3, "81 bytes"), (b"\n", "1 byte")):
+        source.write_bytes(plain + behind)
+        assert read_tags(source).problems == [f"what is behind its end is not archived: {size}"]
