@@ -149,6 +149,9 @@ def read_latents(header, segments):
     codings = {"packed-1": read_packed, "context-1": read_context, "levels-1": read_levels}
     require(header["symbols"] in codings, "another symbol coding")
     read = codings[header["symbols"]]
+    n_segments = -(-n_frames // core)
+    found = f"segments in the archive: {len(segments)}, expected {n_segments}"
+    require(len(segments) == n_segments, found)
     latents = [np.zeros((n_channels, 0), np.float32)]
     for i, stored in enumerate(segments):
         raw = Raw(stored)

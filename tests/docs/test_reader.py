@@ -23,6 +23,7 @@ from tests.docs.reader_runs import (
     read,
     snr_db,
 )
+from tests.formats.archive.samples import Pieces
 
 pytestmark = pytest.mark.skipif(not READER.exists(), reason="not in a checkout")
 
@@ -97,6 +98,20 @@ def test_damage_is_refused_in_a_sentence(at, model, tmp_path):
     done = read(tmp_path / "a.earz", model, tmp_path / "o.wav")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o.wav").exists()
+
+
+@pytest.mark.parametrize("n_left", [0, 1])
+def test_an_archive_that_lacks_segments_is_refused(n_left, model, tmp_path):
+    """Under right checksums: it would be a short track."""
+    pieces = Pieces.of(GOLDEN / "v1.1.earz")
+    segments = [part for part in pieces.parts if part[0] == 1]
+    assert len(segments) > 1
+    pieces.parts = segments[:n_left]
+    (tmp_path / "a.earz").write_bytes(pieces.to_bytes())
+    done = read(tmp_path / "a.earz", model, tmp_path / "o.wav")
+    expected = f"segments in the archive: {n_left}, expected {len(segments)}\n"
+    assert (done.returncode, done.stderr) == (1, expected)
     assert not (tmp_path / "o.wav").exists()
 
 
