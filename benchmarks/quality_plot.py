@@ -101,20 +101,20 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
 def draw(tier: Tier) -> bytes:
     """Return a PNG of a tier's curves, a panel a measure: 1800 × 1280 pixels, twice what a page shows."""
     drawn = curves(tier.rows)
-    with _looks():
+    with looks():
         figure = Figure(figsize=(9.0, 6.4), dpi=DPI, layout="constrained")
         axes = figure.subplots(2, 3, sharex=True)
         for panel, axis in zip(PANELS, axes.flat, strict=True):
             axis.set_title(panel.title, loc="left", fontweight="bold")
             _draw_panel(axis, panel, drawn)
-            _say_what_is_better(axis)
+            say_what_is_better(axis)
         _name_qualities(axes[0, 0], drawn)
-        return _finish(figure, axes)
+        return finish(figure, axes)
 
 
 def draw_by_tier(tiers: Sequence[Tier]) -> bytes:
     """Return a PNG of the curves of tiers side by side, a row a measure: 1800 × 2240 pixels."""
-    with _looks():
+    with looks():
         figure = Figure(figsize=(9.0, 11.2), dpi=DPI, layout="constrained")
         axes = figure.subplots(len(PANELS), len(tiers), sharex=True, sharey="row", squeeze=False)
         for column, tier in zip(axes.T, tiers, strict=True):
@@ -124,11 +124,12 @@ def draw_by_tier(tiers: Sequence[Tier]) -> bytes:
                 _draw_panel(axis, panel, drawn)
         for panel, axis in zip(PANELS, axes[:, 0], strict=True):
             axis.set_ylabel(panel.title.replace(" (", "\n("), fontweight="bold")
-            _say_what_is_better(axis)
-        return _finish(figure, axes)
+            say_what_is_better(axis)
+        return finish(figure, axes)
 
 
-def _looks() -> AbstractContextManager[None]:
+def looks() -> AbstractContextManager[None]:
+    """Return the context in which all figures are drawn."""
     return mpl.rc_context(
         {
             "font.size": 9,
@@ -141,9 +142,7 @@ def _looks() -> AbstractContextManager[None]:
 
 
 def _draw_panel(axis: Axes, panel: Panel, drawn: Sequence[Curve]) -> None:
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(FixedLocator(TICKS_KBPS))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda kbps, _: f"{kbps:g}"))
+    set_rates(axis, TICKS_KBPS)
     if panel.is_distance:
         axis.set_yscale("log")
         axis.yaxis.set_inverted(True)
@@ -165,7 +164,16 @@ def _draw_panel(axis: Axes, panel: Panel, drawn: Sequence[Curve]) -> None:
         )
 
 
-def _say_what_is_better(axis: Axes) -> None:
+def set_rates(axis: Axes, ticks: Sequence[float]) -> None:
+    """Give an axis of kbps its scale and ``ticks``."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(ticks))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda kbps, _: f"{kbps:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def say_what_is_better(axis: Axes) -> None:
+    """Write into the corner which way is better."""
     axis.text(
         0.02,
         0.97,
@@ -190,7 +198,7 @@ def _name_qualities(axis: Axes, drawn: Sequence[Curve]) -> None:
             )
 
 
-def _finish(figure: Figure, axes: npt.NDArray[Any]) -> bytes:
+def finish(figure: Figure, axes: npt.NDArray[Any]) -> bytes:
     """Return the PNG of a figure after its legend and its rates are added."""
     for axis in axes[-1]:
         axis.set_xlabel("kbps")
