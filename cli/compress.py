@@ -49,7 +49,7 @@ from earzip.tasks import CompressTask, sources_to_compress
     metavar="low|medium|high|0-10",
     default="medium",
     show_default=True,
-    help="About 6, 11 or 23 kbps with mini; on the scale from 0 to 10 they are 2, 5 and 8. "
+    help="About 3.5, 5.5 or 9 kbps with mini-2; on the scale from 0 to 10 they are 2, 5 and 8. "
     "`earzip models list` has the rates of other models.",
 )
 @click.option(

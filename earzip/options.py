@@ -25,7 +25,7 @@ QUALITY_NUMBERS = {"low": 2.0, "medium": 5.0, "high": 8.0}
 """Where the named qualities lie on the scale from 0 to 10."""
 MAX_QUALITY = 10.0
 _BITRATES = (1.0, 500.0)
-DEFAULT_MODEL = "mini"
+DEFAULT_MODEL = "mini-2"
 
 
 def quality_name(quality: str) -> str:

@@ -23,7 +23,6 @@ from earzip.formats.names import MODEL_FOLDER
 from earzip.models.beside import models_beside
 from earzip.models.hub import PUBLICATIONS
 from earzip.models.spec import ModelSpec
-from earzip.options import DEFAULT_MODEL
 from earzip.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def _how_to_install(name: str) -> str:
     )
     if name in PUBLICATIONS:
         return f"`earzip models fetch {name} --music PATH` installs the published one, or {files}"
-    if name == DEFAULT_MODEL:
+    if Path(_EMBEDDED, f"{name}.json").exists():
         return f"it is embedded in another version of earzip, or {files}"
     return files
 

@@ -36,7 +36,7 @@ def test_without_a_choice_every_setting_is_run() -> None:
         coder.codec for coder in found.wanted
     } == further
     assert {coder.codec for coder in found.wanted} == {"opus", "aac", "vorbis", "mp3", "earzip"}
-    assert names(found.wanted)[-3:] == [f"earzip mini {quality}" for quality in QUALITIES]
+    assert names(found.wanted)[-3:] == [f"earzip mini-2 {quality}" for quality in QUALITIES]
 
 
 def test_codecs_and_rates_are_run_in_the_order_given_where_a_codec_has_them() -> None:
