@@ -9,6 +9,7 @@ than `context-1`, at 5, 8 and 13 kbps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,15 +50,10 @@ def pack(symbols: Symbols) -> list[bytes]:
     n_sparse = len(symbols)
     sounding = np.asarray(symbols.any(1))
     passes = _passes(sounding)
-    surroundings = _Surroundings(-(-n_sparse // 2))
-    integers, classes = [np.zeros(0, np.int32)], [np.zeros(0, np.uint8)]
-    for frame in _halves(symbols).transpose(2, 0, 1) if passes else ():
-        surroundings.next_frame()
-        for each in passes:
-            integers.append(frame[each.channel, each.bins])
-            classes.append(surroundings.classes(each))
-            surroundings.add(each, integers[-1])
-    ordered, ordered_classes = np.concatenate(integers), np.concatenate(classes)
+    frames = _halves(symbols).transpose(2, 0, 1)
+    integers = [frames[:, each.channel, each.bins] for each in passes]
+    ordered = np.concatenate([np.zeros((len(frames), 0), np.int32), *integers], 1).ravel()
+    ordered_classes = _classes(frames, passes)
     of_class = [ordered[ordered_classes == number] for number in range(N_CLASSES)]
     places = [np.flatnonzero(each) for each in of_class]
     values = np.concatenate([each[at] for each, at in zip(of_class, places, strict=True)])
@@ -164,17 +160,35 @@ class _Surroundings:
 
     def classes(self, wanted: _Pass) -> _Bytes:
         """Return the class of each coefficient of a pass, whose frame is known up to it."""
-        bins = _EDGE + wanted.bins
-        now, before, second, third = (frame[wanted.channel] for frame in self._frames)
-        beside = before[bins - 1] + before[bins + 1]
-        if wanted.parity:
-            sums = 7 * before[bins] + beside + 2 * second[bins] + third[bins]
-            sums += 10 * (now[bins - 1] + now[bins + 1])
-        else:
-            sums = 9 * before[bins] + 4 * beside + before[bins - 2] + before[bins + 2]
-            sums += 2 * (second[bins] + third[bins])
-        if wanted.channel:
-            mid = self._frames[0][0]
-            sums += mid[bins - 1] + 2 * mid[bins] + mid[bins + 1] >> 1
-        classes: _Bytes = _CLASS_OF_SUM[np.minimum(sums, len(_CLASS_OF_SUM) - 1)]
-        return classes
+        return _classes_of(wanted, self._frames)
+
+
+def _classes(frames: Symbols, passes: list[_Pass]) -> _Bytes:
+    """Return the classes of all coefficients of ``frames`` ``[F, 2, bins]``, in the order of coding."""
+    around = ((_MEMORY, 0), (0, 0), (_EDGE, _EDGE))
+    padded = np.pad(np.minimum(np.abs(frames), _LARGEST), around)
+    n_frames = len(frames)
+    known = [padded[_MEMORY - back : _MEMORY - back + n_frames] for back in range(_MEMORY + 1)]
+    none = np.zeros((n_frames, 0), np.uint8)
+    return np.concatenate([none, *(_classes_of(each, known) for each in passes)], 1).ravel()
+
+
+def _classes_of(wanted: _Pass, frames: Sequence[_Integers]) -> _Bytes:
+    """Return the class of each coefficient of a pass.
+
+    ``frames``: magnitudes ``[..., 2, bins + 2 · _EDGE]`` of the frame itself, and of the three before it.
+    """
+    bins = _EDGE + wanted.bins
+    now, before, second, third = (frame[..., wanted.channel, :] for frame in frames)
+    beside = before[..., bins - 1] + before[..., bins + 1]
+    if wanted.parity:
+        sums = 7 * before[..., bins] + beside + 2 * second[..., bins] + third[..., bins]
+        sums += 10 * (now[..., bins - 1] + now[..., bins + 1])
+    else:
+        sums = 9 * before[..., bins] + 4 * beside + before[..., bins - 2] + before[..., bins + 2]
+        sums += 2 * (second[..., bins] + third[..., bins])
+    if wanted.channel:
+        mid = frames[0][..., 0, :]
+        sums += mid[..., bins - 1] + 2 * mid[..., bins] + mid[..., bins + 1] >> 1
+    classes: _Bytes = _CLASS_OF_SUM[np.minimum(sums, len(_CLASS_OF_SUM) - 1)]
+    return classes
