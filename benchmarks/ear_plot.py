@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality_plot import DPI, TICKS_KBPS, finish, looks, say_what_is_better, set_rates
 
-TICKS = (0.002, 0.003, 0.004, 0.005, 0.007, 0.01, 0.014, 0.02)
+TICKS = (0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.014, 0.02)
 _COLOURS = {"mini-2": ("#D55E00", "o"), "mini": ("#888888", "*"), "opus": ("#0072B2", "s")}
 _LABELS = {"opus": "Opus 1.3.1"}
 Points = dict[str, list[tuple[float, float]]]
