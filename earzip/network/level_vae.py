@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from earzip.formats.geometry import SAMPLE_RATE
 from earzip.network import levels
 from earzip.network.config import LevelConfig
 from earzip.network.mdct import Mdct
@@ -31,9 +32,13 @@ from earzip.network.transform import (
 )
 from earzip.network.vae import Posterior
 
+# Steps at which a bit of each kind is worth about as much to the ear.
 _STEPS_DB = {
-    "levels": 4.0, "balance": 5.0, "width": 6.0, "halves": 2.5, "course": 4.5, "contrast": 6.0,
+    "levels": 4.0, "balance": 6.5, "width": 10.0, "halves": 4.2, "course": 7.6, "contrast": 6.0,
 }  # fmt: skip
+_SIDE_STEP = 1.3  # of the steps of mid
+_VOICE_STEP = 1.54  # of the steps at other frequencies
+_VOICE_HZ = (500.0, 1500.0)
 _SEEN = ("levels", "balance", "width", "halves", "course", "tonal", "short")  # by networks
 _FLAGS = ("tonal", "short")
 _DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and not coded
@@ -79,6 +84,14 @@ class Described(NamedTuple):
     onset: levels.Onset
 
 
+def _scale_of_coefficients(config: LevelConfig) -> Tensor:
+    """Return the steps ``[n_coefficients]`` of mid, then side, in units of `LevelVae.log_step`."""
+    f_hz = torch.arange(config.n_bins) * (SAMPLE_RATE / 2 / config.hop)
+    is_voice = (f_hz >= _VOICE_HZ[0]) & (f_hz < _VOICE_HZ[1])
+    mid = torch.where(is_voice, _VOICE_STEP, 1.0)
+    return torch.cat([mid, _SIDE_STEP * mid])
+
+
 def _step_of(kind: str) -> float:
     if kind in _FLAGS:
         return levels.TONAL_STEP
@@ -98,7 +111,7 @@ class LevelVae(nn.Module):
     bands: Tensor
     tonal_bands: Tensor
     short_band_means: Tensor
-    scale_of_rest: Tensor
+    scale: Tensor
 
     def __init__(self, config: LevelConfig) -> None:
         super().__init__()
@@ -121,14 +134,15 @@ class LevelVae(nn.Module):
         short_bands = band_weights(c.short_hop, c.n_short_bands)
         self.register_buffer("short_band_means", rows_to_means(short_bands), persistent=False)
         sizes = c.layout
-        scale_of_rest = torch.cat(
+        scale = torch.cat(
             [
-                torch.full((size,), _step_of(kind))
+                _scale_of_coefficients(c)
+                if kind == "coefficients"
+                else torch.full((size,), _step_of(kind))
                 for kind, size in sizes.items()
-                if kind != "coefficients"
             ]
         )
-        self.register_buffer("scale_of_rest", scale_of_rest, persistent=False)
+        self.register_buffer("scale", scale[:, None], persistent=False)
 
         n_short = 2 * c.n_short_bands * (c.hop // c.short_hop)
         n_described = sum(sizes[kind] for kind in _SEEN)
@@ -195,8 +209,7 @@ class LevelVae(nn.Module):
         worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
         waveform = in_steps.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
         mean = torch.cat([waveform, rest], -1).transpose(1, 2)
-        scale = torch.cat([self.scale_of_rest.new_ones(c.n_coefficients), self.scale_of_rest])
-        return Posterior(mean, scale[:, None].expand_as(mean))
+        return Posterior(mean, self.scale.expand_as(mean))
 
     def _coded(self, rest: Tensor) -> Tensor:
         """Return 1 for what may be coded, 0 for the treble of attacks: ``[B, F, n_bins]``.
