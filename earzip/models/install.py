@@ -36,9 +36,9 @@ _TRANSFORMER_CONTEXT = 32
 # Chosen by trials on validation clips (docs/models/experiments.md): bits belong to levels before they
 # belong to coefficients.
 PRESETS_OF_LEVELS = {
-    "low": Preset(30, 0.35, others=0, thrift=0.12),
-    "medium": Preset(14, 0.35, others=-8, thrift=0.12),
-    "high": Preset(-6, 0.35, others=-12, thrift=0.12),
+    "low": Preset(33, 0.35, others=0, thrift=0.12),
+    "medium": Preset(15, 0.35, others=-8, thrift=0.12),
+    "high": Preset(0, 0.35, others=-17, thrift=0.12),
 }
 
 
