@@ -207,18 +207,21 @@ def test_a_sound_at_the_end_of_next_to_nothing_comes_back(tmp_path: Path, qualit
 
 
 @pytest.mark.parametrize(
-    ("level", "message"),
+    ("model", "level", "message"),
     [
-        (1e8, r"a segment has \d+ bytes, the limit is 3366912"),
-        (1e13, r"its latents pass ±32767 steps, the limit of an archive"),
+        ("mini", 1e8, r"a segment has \d+ bytes, the limit is 3366912"),
+        ("mini", 1e13, r"its latents pass ±32767 steps, the limit of an archive"),
+        ("mini-2", 1e13, r"its latents pass ±32767 steps, the limit of an archive"),
     ],
 )
-def test_what_an_archive_cannot_hold_is_refused(tmp_path: Path, level: float, message: str) -> None:
+def test_what_an_archive_cannot_hold_is_refused(
+    tmp_path: Path, model: str, level: float, message: str
+) -> None:
     source = tmp_path / "a.wav"
     noise = np.random.default_rng(0).normal(0, level, (1_200_000, 2))
     soundfile.write(source, noise, 44_100, subtype="FLOAT")
     with pytest.raises(SourceError, match=f"a.wav: its samples are too large, .*: {message}"):
-        compress_file(source, tmp_path / "a.earz", CompressOptions(quality="high"))
+        compress_file(source, tmp_path / "a.earz", CompressOptions(model, quality="high"))
     assert not (tmp_path / "a.earz").exists()
 
 
