@@ -36,7 +36,7 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES}
 
 
 _ANYONE = 0o666  # and the umask decide who may read a file, as for one made by any other program
-_MAX_ATTEMPTS = 4
+_MAX_ATTEMPTS = 32  # each of many runs that begin at once may take one away
 
 
 @contextmanager

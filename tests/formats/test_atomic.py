@@ -174,6 +174,21 @@ def test_a_temporary_that_another_run_took_for_a_dead_ones_is_made_again(
         write()
 
 
+def test_each_of_many_runs_may_take_a_temporary_away(target: Path) -> None:
+    takers = list(range(15))  # that begin one after the other, and see no lock
+
+    def write() -> None:
+        with atomic_write(target) as file:
+            file.write(b"whole")
+            if takers:
+                takers.pop()
+                (temporary,) = target.parent.glob(".*.earzip-tmp")
+                temporary.unlink()
+
+    look_again(write)
+    assert (target.read_bytes(), takers) == (b"whole", [])
+
+
 def test_other_errors_are_not_tried_again(tmp_path: Path) -> None:
     calls = []
 
