@@ -12,7 +12,8 @@ from mutagen.wave import WAVE
 
 from earzip.formats.tags.model import Found
 from earzip.formats.tags.read import read_tags, tag_set
-from tests.formats.tags.tag_files import encoded, info_chunk, restored, tagged_flac
+from tests.formats.tags.tag_bytes import info_chunk
+from tests.formats.tags.tag_files import encoded, restored, tagged_flac
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 

@@ -11,7 +11,8 @@ from mutagen.oggvorbis import OggVorbis
 
 from earzip.formats.audio.source import open_source
 from earzip.formats.tags.read import read_tags
-from tests.formats.tags.tag_files import blank, cue_sheet, encoded, flac_with_cue_sheet, restored
+from tests.formats.tags.tag_bytes import cue_sheet
+from tests.formats.tags.tag_files import blank, encoded, flac_with_cue_sheet, restored
 from tests.formats.tags.test_outer import id3v1
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")

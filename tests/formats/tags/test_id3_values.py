@@ -10,7 +10,8 @@ from earzip.formats.tags.model import Found
 from earzip.formats.tags.names import split_pair
 from earzip.formats.tags.read import PARSERS, tag_set
 from earzip.formats.tags.write import write_tags
-from tests.formats.tags.tag_files import blank, id3_v2_2
+from tests.formats.tags.tag_bytes import id3_v2_2
+from tests.formats.tags.tag_files import blank
 
 
 def synchsafe(number):

@@ -9,18 +9,8 @@ from mutagen.id3 import ID3, TIT2
 
 from earzip.formats.tags.model import Picture
 from earzip.formats.tags.read import read_tags
-from tests.formats.tags.tag_files import (
-    FRONT,
-    append_chunks,
-    blank,
-    chunk_of,
-    encoded,
-    id3_of,
-    id3_v2_2,
-    info_chunk,
-    restored,
-    tagged_id3,
-)
+from tests.formats.tags.tag_bytes import append_chunks, chunk_of, id3_v2_2, info_chunk
+from tests.formats.tags.tag_files import FRONT, blank, encoded, id3_of, restored, tagged_id3
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 

@@ -12,7 +12,8 @@ from earzip.formats.tags.read import read_tags
 from earzip.formats.tags.vorbis import join_comments
 from earzip.formats.tags.write import write_tags
 from tests.formats.audio.audio_files import needs_flac
-from tests.formats.tags.tag_files import FRONT, blank, box
+from tests.formats.tags.tag_bytes import box
+from tests.formats.tags.tag_files import FRONT, blank
 
 LARGE = 70_000_003
 FIELDS = {"title": ["t"], "artist": ["a"]}

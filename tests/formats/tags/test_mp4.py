@@ -9,7 +9,8 @@ from mutagen.flac import FLAC
 
 from earzip.formats.tag_payload import Chapter
 from earzip.formats.tags.read import PARSERS, read_tags
-from tests.formats.tags.tag_files import BACK, FRONT, LYRICS, MUSICBRAINZ_ID, box, encoded, restored
+from tests.formats.tags.tag_bytes import box
+from tests.formats.tags.tag_files import BACK, FRONT, LYRICS, MUSICBRAINZ_ID, encoded, restored
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 

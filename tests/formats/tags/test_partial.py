@@ -8,7 +8,8 @@ from earzip.formats.tags.model import Found
 from earzip.formats.tags.read import read_tags, tag_set
 from earzip.formats.tags.vorbis import join_comments
 from earzip.formats.tags.write import write_tags
-from tests.formats.tags.tag_files import FRONT, blank, box, info_chunk
+from tests.formats.tags.tag_bytes import box, info_chunk
+from tests.formats.tags.tag_files import FRONT, blank
 
 TITLE, MANY = {"title": ["t"]}, 20_001
 

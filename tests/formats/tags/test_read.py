@@ -9,18 +9,15 @@ from mutagen.id3 import ID3, TALB, TIT2
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.formats.tags.write import write_tags
+from tests.formats.tags.tag_bytes import append_chunks, bext_chunk, chunk_of, info_chunk
 from tests.formats.tags.tag_files import (
     BACK,
     FRONT,
     MAKERS,
     MUSICBRAINZ_ID,
     aiff_with,
-    append_chunks,
     au_with,
-    bext_chunk,
     blank,
-    chunk_of,
-    info_chunk,
     restored,
     tagged_flac,
     tagged_id3,

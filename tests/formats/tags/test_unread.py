@@ -9,13 +9,8 @@ from mutagen.apev2 import APEv2
 
 from earzip.formats.audio.source import open_source
 from earzip.formats.tags.read import read_tags
-from tests.formats.tags.tag_files import (
-    aiff_with,
-    append_chunks,
-    blank,
-    encoded,
-    info_chunk,
-)
+from tests.formats.tags.tag_bytes import append_chunks, info_chunk
+from tests.formats.tags.tag_files import aiff_with, blank, encoded
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
