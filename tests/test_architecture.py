@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 sys.path.insert(0, str(ROOT))
 
-EVERYONE = {"errors", "arrays"}
+EVERYONE = {"errors", "arrays", "native"}
 """Rooms that any other may import."""
 
 MAY_IMPORT = {
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "formats": set(),
     "arrays": set(),
     "errors": set(),
+    "native": set(),
 }  # fmt: skip
 
 INSIDE_FORMATS = {
