@@ -119,7 +119,6 @@ class LevelVae(nn.Module):
         c = config
         self.mdct = SwitchedMdct(c.hop, c.short_hop)
         self.fine_mdct = Mdct(c.fine_hop)
-        self.short_mdct = Mdct(c.short_hop)
         self.transform = levels.ShortTransform()
         if c.n_levels != levels.N_LEVELS:
             raise ValueError(f"n_levels is {c.n_levels}, expected {levels.N_LEVELS}")
@@ -192,17 +191,16 @@ class LevelVae(nn.Module):
         c = self.config
         with float32_throughout(audio):
             rotated = mid_side(audio)
-            frames = self.mdct.frames(rotated)
-            long, short = self.mdct.long_of(frames), self.mdct.short_of(frames)
+            long, blocks = self.mdct.long(rotated), self.mdct.short(rotated)
+            short = self.mdct.interleaved(blocks)
             is_short = self._saves_by_short(long, short)
             n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
             rest = self._describe(audio, long, is_short)
             short_energies = short_log_energies(
-                self.short_mdct(rotated), self.short_band_means, c.hop // c.short_hop
+                blocks, self.short_band_means, c.hop // c.short_hop
             )
             features = torch.cat([*_levels(n), short_energies, self._seen(rest)], -1)
-            near = self.mdct.long_of(frames, is_short)
-            coefficients = torch.where(is_short[:, None, :, None], short, near)
+            coefficients = self.mdct.choose(rotated, long, short, is_short)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
             in_steps = in_steps * (self._coded(rest) * self._fineness(rest))[:, None]
         h = self.encoder_in_norm(self.encoder_in(features))

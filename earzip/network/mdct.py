@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from earzip.network import native_mdct
+
 
 class Mdct(nn.Module):
     """An MDCT of ``n_bins`` with a sine window, and its inverse.
@@ -43,23 +45,72 @@ class Mdct(nn.Module):
         z = torch.fft.fft(z * twiddle) * twiddle * math.sqrt(2 / self.n_bins)
         return torch.stack([z.real, -z.imag.flip(-1)], -1).flatten(-2)
 
+    def starts(self, frames: int | Tensor) -> Tensor:
+        """Return the sample that each of so many frames, or of these, begins at: int64 ``[F]``."""
+        numbers = torch.arange(frames) if isinstance(frames, int) else frames
+        return numbers * self.n_bins - self.n_bins // 2
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the coefficients ``[..., F, n_bins]`` of ``x`` ``[..., F·n_bins]``, float32."""
-        half = self.n_bins // 2
-        frames = (
-            F.pad(x, (half, half)).unfold(-1, 2 * self.n_bins, self.n_bins)
-            if (x.shape[-1] > 0)
-            else x.new_zeros(*x.shape[:-1], 0, 2 * self.n_bins)
-        )
+        n, half = self.n_bins, self.n_bins // 2
+        starts = self.starts(x.shape[-1] // n)
+        if not len(starts) or native_mdct.is_usable(x, n):
+            return self.of_frames(x, starts, *self._own_windows(starts))
         # F frames need F·n_bins + n_bins samples: half a frame of zeros on each side.
-        a, b, c, d = (frames * self.window).split(half, -1)
-        return self._dct4(torch.cat([-c.flip(-1) - d, a - b.flip(-1)], -1))
+        return self._folded(F.pad(x, (half, half)).unfold(-1, 2 * n, n) * self.window)
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """Return the samples ``[..., F·n_bins]`` of ``coefficients`` ``[..., F, n_bins]``."""
         half = self.n_bins // 2
-        p, q = self._dct4(coefficients).split(half, -1)
-        frames = torch.cat([q, -q.flip(-1), -p.flip(-1), -p], -1) * self.window
-        left, right = frames.split(self.n_bins, -1)
+        *rows, n_frames, _ = coefficients.shape
+        if native_mdct.is_usable(coefficients, self.n_bins):
+            sound = coefficients.new_zeros(*rows, n_frames * self.n_bins)
+            starts = self.starts(n_frames)
+            return self.add_frames(sound, coefficients, starts, *self._own_windows(starts))
+        left, right = (self._unfolded(coefficients) * self.window).split(self.n_bins, -1)
         overlapped = F.pad(left, (0, 0, 0, 1)) + F.pad(right, (0, 0, 1, 0))
         return overlapped.flatten(-2)[..., half:-half]
+
+    def of_frames(self, x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor) -> Tensor:
+        """Return the coefficients ``[..., F, n_bins]`` of the frames of ``x`` ``[..., T]`` at ``starts``.
+
+        ``starts``: int64 ``[F]``, from −n_bins on; there are zeros beyond the ends of ``x``. ``kinds``:
+        uint8 ``[F]``, which of ``windows`` ``[k, 2·n_bins]`` each has.
+        """
+        if native_mdct.is_usable(x, self.n_bins):
+            return native_mdct.forward(x, starts, kinds, windows, self.twiddle)
+        n = self.n_bins
+        padded = F.pad(x, (n, 2 * n))
+        return self._folded(padded[..., self._samples(starts)] * windows[kinds.long()])
+
+    def add_frames(
+        self, sound: Tensor, coefficients: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor
+    ) -> Tensor:
+        """Return ``sound`` ``[..., T]``, maybe changed in place, and the inverse of its frames at ``starts``.
+
+        ``coefficients``: ``[..., F, n_bins]``; otherwise as `of_frames`.
+        """
+        if native_mdct.is_usable(coefficients, self.n_bins):
+            native_mdct.add_inverse(sound, coefficients, starts, kinds, windows, self.twiddle)
+            return sound
+        n = self.n_bins
+        frames = (self._unfolded(coefficients) * windows[kinds.long()]).flatten(-2)
+        added = F.pad(sound, (n, 2 * n)).index_add(-1, self._samples(starts).flatten(), frames)
+        return added[..., n : -2 * n]
+
+    def _own_windows(self, starts: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(starts, dtype=torch.uint8), self.window[None]
+
+    def _samples(self, starts: Tensor) -> Tensor:
+        """Return where in a sound with n_bins zeros before it the samples of frames are: ``[F, 2·n_bins]``."""
+        return starts[:, None] + torch.arange(self.n_bins, 3 * self.n_bins, device=starts.device)
+
+    def _folded(self, frames: Tensor) -> Tensor:
+        """Return the coefficients of windowed frames ``[..., 2·n_bins]``."""
+        a, b, c, d = frames.split(self.n_bins // 2, -1)
+        return self._dct4(torch.cat([-c.flip(-1) - d, a - b.flip(-1)], -1))
+
+    def _unfolded(self, coefficients: Tensor) -> Tensor:
+        """Return frames ``[..., 2·n_bins]`` before they are windowed."""
+        p, q = self._dct4(coefficients).split(self.n_bins // 2, -1)
+        return torch.cat([q, -q.flip(-1), -p.flip(-1), -p], -1)

@@ -19,6 +19,8 @@ class SwitchedMdct(nn.Module):
     either kind: coefficient k of short block j has the index ``k · n_blocks + j``.
     """
 
+    windows: Tensor
+
     def __init__(self, n_bins: int, n_short: int) -> None:
         super().__init__()
         if n_bins % n_short:
@@ -27,73 +29,68 @@ class SwitchedMdct(nn.Module):
         self.n_blocks = n_bins // n_short
         self.long = Mdct(n_bins)
         self.short = Mdct(n_short)
-        self._margin = (n_bins - n_short) // 2
+        margin = (n_bins - n_short) // 2
+        rise = self.long.window[:n_bins]
+        steep = torch.cat(
+            [rise.new_zeros(margin), self.short.window[:n_short], rise.new_ones(margin)]
+        )
+        # By number: 1 for a short frame before, and 2 for one behind.
+        windows = [
+            torch.cat([before, behind.flip(0)]) for behind in (rise, steep) for before in (rise, steep)
+        ]
+        self.register_buffer("windows", torch.stack(windows), persistent=False)
 
-    def frames(self, x: Tensor) -> Tensor:
-        """Return the samples ``[..., F, 2·n_bins]`` that frames of ``x`` ``[..., F·n_bins]`` cover."""
-        half = self.n_bins // 2
-        return F.pad(x, (half, half)).unfold(-1, 2 * self.n_bins, self.n_bins)
+    def interleaved(self, blocks: Tensor) -> Tensor:
+        """Return coefficients of `short`, ``[..., F·n_blocks, n_short]``, by frames ``[..., F, n_bins]``."""
+        return blocks.unflatten(-2, (-1, self.n_blocks)).transpose(-1, -2).flatten(-2)
 
-    def long_of(self, frames: Tensor, is_short: Tensor | None = None) -> Tensor:
-        """Return the coefficients of `frames` as long ones; ``is_short`` as in `forward`."""
-        window = self.long.window if is_short is None else self._windows(is_short)[:, None]
-        return _folded(self.long, frames * window)
-
-    def short_of(self, frames: Tensor) -> Tensor:
-        """Return the interleaved coefficients of `frames` as short ones."""
-        n, margin = self.n_short, self._margin
-        blocks = frames[..., margin : frames.shape[-1] - margin].unfold(-1, 2 * n, n)
-        coefficients = _folded(self.short, blocks * self.short.window)
-        return coefficients.transpose(-1, -2).flatten(-2)
+    def choose(self, x: Tensor, long: Tensor, short: Tensor, is_short: Tensor) -> Tensor:
+        """Return the coefficients of ``x`` as `forward`, given those of `long`, and of `short` by frames."""
+        kinds = self._kinds(is_short)
+        chosen = torch.where(is_short[:, None, :, None], short, long)
+        beside = (kinds > 0) & ~is_short
+        for b, of_frames in enumerate(beside):  # their windows have another slope
+            at = of_frames.nonzero()[:, 0]
+            if len(at):
+                starts = self.long.starts(at)
+                chosen[b, :, at] = self.long.of_frames(x[b], starts, kinds[b, at], self.windows)
+        return chosen
 
     def forward(self, x: Tensor, is_short: Tensor) -> Tensor:
         """Return the coefficients ``[B, C, F, n_bins]`` of ``x`` ``[B, C, F·n_bins]``, float32.
 
         ``is_short``: bool ``[B, F]``, for all channels.
         """
-        frames = self.frames(x)
-        long = self.long_of(frames, is_short)
-        if not is_short.any():
-            return long
-        return torch.where(is_short[:, None, :, None], self.short_of(frames), long)
+        return self.choose(x, self.long(x), self.interleaved(self.short(x)), is_short)
 
     def inverse(self, coefficients: Tensor, is_short: Tensor) -> Tensor:
         """Return the samples ``[B, C, F·n_bins]``, the inverse of `forward`."""
-        half = self.n_bins // 2
-        frames = _unfolded(self.long, coefficients) * self._windows(is_short)[:, None]
-        if is_short.any():
-            frames = torch.where(
-                is_short[:, None, :, None], self._short_frames(coefficients), frames
-            )
-        left, right = frames.split(self.n_bins, -1)
-        overlapped = F.pad(left, (0, 0, 0, 1)) + F.pad(right, (0, 0, 1, 0))
-        return overlapped.flatten(-2)[..., half:-half]
+        kinds = self._kinds(is_short)
+        n_samples = is_short.shape[1] * self.n_bins
+        sounds = []
+        for b, short in enumerate(is_short):
+            sound = coefficients.new_zeros(coefficients.shape[1], n_samples)
+            long_at, short_at = (x.nonzero()[:, 0] for x in (~short, short))
+            if len(long_at):
+                of_long = coefficients[b, :, long_at] if len(short_at) else coefficients[b]
+                starts = self.long.starts(long_at)
+                sound = self.long.add_frames(
+                    sound, of_long, starts, kinds[b, long_at], self.windows
+                )
+            if len(short_at):
+                sound = self._with_short(sound, coefficients[b, :, short_at], short_at)
+            sounds.append(sound)
+        return torch.stack(sounds)
 
-    def _short_frames(self, coefficients: Tensor) -> Tensor:
+    def _with_short(self, sound: Tensor, coefficients: Tensor, at: Tensor) -> Tensor:
+        """Return ``sound`` ``[C, T]`` and its short frames of the numbers ``at``."""
         blocks = coefficients.unflatten(-1, (self.n_short, self.n_blocks)).transpose(-1, -2)
-        samples = _unfolded(self.short, blocks) * self.short.window
-        left, right = samples.split(self.n_short, -1)
-        overlapped = F.pad(left, (0, 0, 0, 1)) + F.pad(right, (0, 0, 1, 0))
-        return F.pad(overlapped.flatten(-2), (self._margin, self._margin))
+        numbers = at[:, None] * self.n_blocks + torch.arange(self.n_blocks, device=at.device)
+        starts = self.short.starts(numbers.flatten())
+        kinds, windows = torch.zeros_like(starts, dtype=torch.uint8), self.short.window[None]
+        return self.short.add_frames(sound, blocks.flatten(1, 2), starts, kinds, windows)
 
-    def _windows(self, is_short: Tensor) -> Tensor:
-        """Return the windows ``[B, F, 2·n_bins]`` of long frames beside what their neighbours are."""
-        margin, n = self._margin, self.n_short
-        rise = self.long.window[: self.n_bins]
-        steep = torch.cat([rise.new_zeros(margin), self.short.window[:n], rise.new_ones(margin)])
-        beside = F.pad(is_short, (1, 1))
-        before = (beside[:, :-2] | is_short)[..., None]
-        behind = (beside[:, 2:] | is_short)[..., None]
-        rises = torch.where(before, steep, rise)
-        falls = torch.where(behind, steep.flip(0), rise.flip(0))
-        return torch.cat([rises, falls], -1)
-
-
-def _folded(mdct: Mdct, windowed: Tensor) -> Tensor:
-    a, b, c, d = windowed.split(mdct.n_bins // 2, -1)
-    return mdct._dct4(torch.cat([-c.flip(-1) - d, a - b.flip(-1)], -1))
-
-
-def _unfolded(mdct: Mdct, coefficients: Tensor) -> Tensor:
-    p, q = mdct._dct4(coefficients).split(mdct.n_bins // 2, -1)
-    return torch.cat([q, -q.flip(-1), -p.flip(-1), -p], -1)
+    def _kinds(self, is_short: Tensor) -> Tensor:
+        """Return the numbers of the windows of long frames: uint8 ``[B, F]``."""
+        beside = F.pad(is_short, (1, 1)).byte()
+        return beside[:, :-2] + 2 * beside[:, 2:]
