@@ -118,3 +118,66 @@ void mdct_add(const float *z, int64_t rows, int64_t n_frames, int64_t n, const f
         }
     }
 }
+
+/* ---- The short Fourier transform of levels ------------------------------------------------------------ */
+
+/* Frames [rows][n + 1][2 hop] of x [rows][n hop], windowed, with zeros beyond its ends: frame i begins hop
+ * samples before block i. */
+FOR_EACH_PROCESSOR
+void stft_window(const float *x, int64_t rows, int64_t n, int64_t hop, const float *window, float *frames)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t i = 0; i <= n; i++) {
+            float *out = frames + (row * (n + 1) + i) * 2 * hop;
+            const float *from = x + (row * n + i - 1) * hop;
+            for (int64_t k = 0; k < hop; k++)
+                out[k] = i > 0 ? from[k] * window[k] : 0;
+            for (int64_t k = hop; k < 2 * hop; k++)
+                out[k] = i < n ? from[k] * window[k] : 0;
+        }
+    }
+}
+
+/* The sound out [rows][n hop] of windowed frames [rows][n + 1][2 hop]. */
+FOR_EACH_PROCESSOR
+void stft_overlap(const float *frames, int64_t rows, int64_t n, int64_t hop, const float *window, float *out)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t i = 0; i < n; i++) {
+            const float *now = frames + (row * (n + 1) + i) * 2 * hop, *next = now + 2 * hop;
+            float *to = out + (row * n + i) * hop;
+            for (int64_t k = 0; k < hop; k++)
+                to[k] = next[k] * window[k] + now[hop + k] * window[hop + k];
+        }
+    }
+}
+
+/* The powers [rows][n][bins] of all but the last of spectra [rows][n + 1][bins], complex. */
+FOR_EACH_PROCESSOR
+void stft_powers(const float *spectra, int64_t rows, int64_t n, int64_t bins, float *out)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        const float *from = spectra + row * (n + 1) * bins * 2;
+        for (int64_t k = 0; k < n * bins; k++)
+            out[row * n * bins + k] = from[2 * k] * from[2 * k] + from[2 * k + 1] * from[2 * k + 1];
+    }
+}
+
+/* Multiplies the spectra [rows][n + 1][bins] but the last, by band: spectrum i by gains [rows][n / each][bands]
+ * number i / each. Band b has the bins from edges[b] to edges[b + 1]; others stay. */
+FOR_EACH_PROCESSOR
+void stft_scale(float *spectra, int64_t rows, int64_t n, int64_t bins, const float *gains, int64_t each,
+                const int64_t *edges, int64_t bands)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t i = 0; i < n; i++) {
+            float *to = spectra + (row * (n + 1) + i) * bins * 2;
+            const float *of_bands = gains + (row * (n / each) + i / each) * bands;
+            for (int64_t b = 0; b < bands; b++) {
+                const float gain = of_bands[b] - 1.0f + 1.0f; /* as the product of matrices rounds it */
+                for (int64_t k = 2 * edges[b]; k < 2 * edges[b + 1]; k++)
+                    to[k] *= gain;
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ strongest onset is; and where the sound is tonal, so that nothing is to be drawn
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from earzip.formats.geometry import SAMPLE_RATE
+from earzip.network import native
 
 FLOOR = 1e-9  # of a coefficient's mean energy: −90 dB
 HOP = 128  # 2.9 ms
@@ -91,22 +93,46 @@ class ShortTransform:
 
         Spectrum i is centred on the beginning of block i. White noise of variance 1 has energy 1 a bin.
         """
-        padded = F.pad(audio, (HOP, HOP)).unfold(-1, SIZE, HOP)
-        spectra: Tensor = torch.fft.rfft(padded * (self.window.to(audio.device) / math.sqrt(HOP)))
+        window = self.window.to(audio.device) / math.sqrt(HOP)
+        if native.is_usable(audio):
+            frames = native.stft_frames(audio, window)
+        else:
+            frames = F.pad(audio, (HOP, HOP)).unfold(-1, SIZE, HOP) * window
+        spectra: Tensor = torch.fft.rfft(frames)
         return spectra
 
     def inverse(self, spectra: Tensor) -> Tensor:
         """Return the audio of `forward`."""
-        frames = torch.fft.irfft(spectra, SIZE) * (self.window * math.sqrt(HOP)).to(spectra.device)
-        left, right = frames.split(HOP, -1)
+        window = (self.window * math.sqrt(HOP)).to(spectra.device)
+        frames = torch.fft.irfft(spectra, SIZE)
+        if native.is_usable(frames):
+            return native.stft_overlap(frames, window)
+        left, right = (frames * window).split(HOP, -1)
         audio: Tensor = (left[..., 1:, :] + right[..., :-1, :]).flatten(-2)
         return audio
 
 
 def power(spectra: Tensor) -> Tensor:
     """Return the energies ``[..., blocks, 129]`` of all spectra but the last."""
-    energies: Tensor = torch.view_as_real(spectra[..., :-1, :]).square().sum(-1)
-    return energies
+    if native.is_usable(spectra):
+        return native.stft_powers(spectra)
+    re, im = torch.view_as_real(spectra[..., :-1, :]).unbind(-1)
+    return re.square() + im.square()
+
+
+def scale_bands(spectra: Tensor, gain: Tensor, edges: Sequence[int]) -> Tensor:
+    """Return ``spectra`` ``[..., blocks + 1, 129]`` times gains of bands; may change them in place.
+
+    ``gain``: ``[..., parts, bands]``, each for as many blocks; the last spectrum stays, and what is outside
+    of the bands of ``edges``.
+    """
+    n_blocks = spectra.shape[-2] - 1
+    if native.is_usable(spectra) and native.is_usable(gain):
+        native.stft_scale(spectra, gain, torch.tensor(edges))
+        return spectra
+    bands = band_matrix(list(edges), spectra.shape[-1]).to(gain.device)
+    of_bins = ((gain - 1) @ bands + 1).repeat_interleave(n_blocks // gain.shape[-2], -2)
+    return spectra * F.pad(of_bins, (0, 0, 0, 1), value=1.0)
 
 
 class Course(NamedTuple):
@@ -299,21 +325,16 @@ def hold(
     raised = raised.clamp(*_HOLD_RANGE_DB)
     tonal = is_tonal[:, None, :, None]
     raised = torch.where(tonal, raised.clamp(max=_MOST_TONAL_HOLD_DB), raised)
-    gain = torch.exp(0.5 * _DB * raised).repeat_interleave(n_blocks // n_parts, 3).flatten(2, 3)
-    spectra = spectra * _of_bins(gain, bands)
+    spectra = scale_bands(spectra, torch.exp(0.5 * _DB * raised).flatten(2, 3), EDGES)
     if bool(is_attack.any()):
         bands = transform.attack_bands.to(audio.device)
         energies = (power(spectra).sum(1) @ bands.t()).unflatten(1, (-1, n_blocks))
         wanted = torch.exp(_DB * course_db) * energies.mean(2, keepdim=True)
         gain = torch.sqrt((wanted + FLOOR) / (energies + FLOOR)).clamp(0.01, 4.0)
         gain = torch.where(is_attack[..., None, None], gain, torch.ones_like(gain)).flatten(1, 2)
-        spectra = spectra * _of_bins(gain, bands)[:, None]
+        of_channels = gain[:, None].expand(-1, spectra.shape[1], -1, -1)
+        spectra = scale_bands(spectra, of_channels, ATTACK_EDGES)
     return transform.inverse(spectra)
-
-
-def _of_bins(gain: Tensor, bands: Tensor) -> Tensor:
-    """Return gains of bins ``[..., blocks + 1, 129]`` for those of bands; 1 outside, and in the last."""
-    return F.pad((gain - 1) @ bands + 1, (0, 0, 0, 1), value=1.0)
 
 
 def tonal_cells(coefficients: Tensor, edges: list[int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from earzip.network import native_mdct
+from earzip.network import native
 
 
 class Mdct(nn.Module):
@@ -54,7 +54,7 @@ class Mdct(nn.Module):
         """Return the coefficients ``[..., F, n_bins]`` of ``x`` ``[..., F·n_bins]``, float32."""
         n, half = self.n_bins, self.n_bins // 2
         starts = self.starts(x.shape[-1] // n)
-        if not len(starts) or native_mdct.is_usable(x, n):
+        if not len(starts) or native.is_mdct_usable(x, n):
             return self.of_frames(x, starts, *self._own_windows(starts))
         # F frames need F·n_bins + n_bins samples: half a frame of zeros on each side.
         return self._folded(F.pad(x, (half, half)).unfold(-1, 2 * n, n) * self.window)
@@ -63,7 +63,7 @@ class Mdct(nn.Module):
         """Return the samples ``[..., F·n_bins]`` of ``coefficients`` ``[..., F, n_bins]``."""
         half = self.n_bins // 2
         *rows, n_frames, _ = coefficients.shape
-        if native_mdct.is_usable(coefficients, self.n_bins):
+        if native.is_mdct_usable(coefficients, self.n_bins):
             sound = coefficients.new_zeros(*rows, n_frames * self.n_bins)
             starts = self.starts(n_frames)
             return self.add_frames(sound, coefficients, starts, *self._own_windows(starts))
@@ -77,8 +77,8 @@ class Mdct(nn.Module):
         ``starts``: int64 ``[F]``, from −n_bins on; there are zeros beyond the ends of ``x``. ``kinds``:
         uint8 ``[F]``, which of ``windows`` ``[k, 2·n_bins]`` each has.
         """
-        if native_mdct.is_usable(x, self.n_bins):
-            return native_mdct.forward(x, starts, kinds, windows, self.twiddle)
+        if native.is_mdct_usable(x, self.n_bins):
+            return native.mdct(x, starts, kinds, windows, self.twiddle)
         n = self.n_bins
         padded = F.pad(x, (n, 2 * n))
         return self._folded(padded[..., self._samples(starts)] * windows[kinds.long()])
@@ -90,8 +90,8 @@ class Mdct(nn.Module):
 
         ``coefficients``: ``[..., F, n_bins]``; otherwise as `of_frames`.
         """
-        if native_mdct.is_usable(coefficients, self.n_bins):
-            native_mdct.add_inverse(sound, coefficients, starts, kinds, windows, self.twiddle)
+        if native.is_mdct_usable(coefficients, self.n_bins):
+            native.add_imdct(sound, coefficients, starts, kinds, windows, self.twiddle)
             return sound
         n = self.n_bins
         frames = (self._unfolded(coefficients) * windows[kinds.long()]).flatten(-2)

@@ -1,6 +1,6 @@
-"""The parts of an MDCT beside its FFT, in C (`earzip.native`), for what needs no gradients on a CPU.
+"""What is beside the FFTs of transforms, in C (`earzip.native`), for what needs no gradients on a CPU.
 
-They take one pass where tensors take ten, and give the same to the bit.
+It takes one pass where tensors take up to ten, and gives the same to the bit. Tensors are float32.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from earzip.native import LIBRARY
 _MOST_BINS = 4096  # of native.c
 
 
-def is_usable(x: Tensor, n_bins: int) -> bool:
-    """Return whether ``x`` may be transformed here, in frames of ``n_bins``."""
+def is_usable(x: Tensor) -> bool:
+    """Return whether ``x``, float32 or complex64, is for these functions."""
     return (
         LIBRARY is not None
         and x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and n_bins <= _MOST_BINS
-        and n_bins % 4 == 0
+        and x.dtype in (torch.float32, torch.complex64)
         and not (torch.is_grad_enabled() and x.requires_grad)
     )
 
 
-def forward(
+def is_mdct_usable(x: Tensor, n_bins: int) -> bool:
+    """Return whether ``x`` is for an MDCT of ``n_bins`` here."""
+    return is_usable(x) and n_bins <= _MOST_BINS and n_bins % 4 == 0
+
+
+def mdct(
     x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor
 ) -> Tensor:
     """Return the coefficients ``[..., F, n_bins]`` of frames of ``x`` ``[..., T]``.
@@ -47,7 +50,7 @@ def forward(
     return result
 
 
-def add_inverse(
+def add_imdct(
     out: Tensor, coefficients: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor
 ) -> None:
     """Add the inverse of ``coefficients`` ``[..., F, up to n_bins]`` to ``out`` ``[..., T]``, in place."""
@@ -61,6 +64,48 @@ def add_inverse(
     _call(
         "mdct_add", z, rows, n_frames, n, twiddle, scale, starts, kinds, windows, t, out
     )
+
+
+def stft_frames(x: Tensor, window: Tensor) -> Tensor:
+    """Return windowed frames ``[..., n + 1, 2·hop]`` of ``x`` ``[..., n·hop]``, zeros beyond its ends."""
+    x = x.contiguous()
+    hop = len(window) // 2
+    *rows, t = x.shape
+    n = t // hop
+    frames = x.new_empty(*rows, n + 1, 2 * hop)
+    _call("stft_window", x, math.prod(rows), n, hop, window, frames)
+    return frames
+
+
+def stft_overlap(frames: Tensor, window: Tensor) -> Tensor:
+    """Return the sound ``[..., n·hop]`` of frames ``[..., n + 1, 2·hop]``, which are windowed once more."""
+    frames = frames.contiguous()
+    hop = len(window) // 2
+    *rows, n_frames, _ = frames.shape
+    sound = frames.new_empty(*rows, (n_frames - 1) * hop)
+    _call("stft_overlap", frames, math.prod(rows), n_frames - 1, hop, window, sound)
+    return sound
+
+
+def stft_powers(spectra: Tensor) -> Tensor:
+    """Return the powers ``[..., n, bins]`` of all but the last of ``spectra`` ``[..., n + 1, bins]``."""
+    spectra = spectra.contiguous()
+    *rows, n_spectra, bins = spectra.shape
+    powers = torch.empty(*rows, n_spectra - 1, bins)
+    _call("stft_powers", spectra, math.prod(rows), n_spectra - 1, bins, powers)
+    return powers
+
+
+def stft_scale(spectra: Tensor, gains: Tensor, edges: Tensor) -> None:
+    """Multiply ``spectra`` ``[..., n + 1, bins]`` but the last by ``gains`` ``[..., m, bands]``, in place.
+
+    m divides n. ``edges``: int64 ``[bands + 1]``, in bins; what is outside stays.
+    """
+    assert spectra.is_contiguous()
+    gains = gains.contiguous()
+    *rows, n_spectra, bins = spectra.shape
+    n, (m, bands) = n_spectra - 1, gains.shape[-2:]
+    _call("stft_scale", spectra, math.prod(rows), n, bins, gains, n // m, edges, bands)
 
 
 def _fft(z: Tensor) -> Tensor:
