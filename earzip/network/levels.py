@@ -167,7 +167,10 @@ class Onset(NamedTuple):
 
 def find_onset(audio: Tensor, is_attack: Tensor) -> Onset:
     """Return the onset of each attack frame of ``audio`` ``[B, 2, T]``, left and right."""
-    power = _onset_powers(_treble(audio))
+    if not bool(is_attack.any()):
+        none = torch.zeros_like(is_attack)
+        return Onset(none.float(), none.long())
+    power = _onset_powers(_treble(audio, _blocks_around(is_attack, audio.shape[-1] // HOP)))
     after, before = _mean_from(power, _ONSET_AFTER), _mean_before(power, _ONSET_AFTER)
     rise = (torch.log(after + FLOOR) - torch.log(before + FLOOR)) / _DB
     most, place = rise.unflatten(1, (is_attack.shape[1], -1)).max(-1)
@@ -200,21 +203,35 @@ def _hush_gains(treble: Tensor, onset: Onset) -> Tensor:
 
 def hush_before(audio: Tensor, onset: Onset) -> Tensor:
     """Return ``audio`` ``[B, 2, T]`` without the treble that spectra spread before onsets."""
-    if not bool((onset.contrast_db > 0).any()):
+    is_onset = onset.contrast_db > 0
+    if not bool(is_onset.any()):
         return audio
-    treble = _treble(audio)
+    treble = _treble(audio, _blocks_around(is_onset, audio.shape[-1] // HOP))
     return audio + treble * (_hush_gains(treble, onset) - 1)[:, None]
 
 
-def _treble(audio: Tensor) -> Tensor:
+def _blocks_around(is_wanted: Tensor, n_blocks: int) -> Tensor:
+    """Return the blocks of `HOP` of frames that are wanted, and what their onsets see beside them.
+
+    ``is_wanted``: bool ``[B, F]``; the result is bool ``[B, n_blocks]``.
+    """
+    of_blocks = is_wanted.float().repeat_interleave(n_blocks // is_wanted.shape[1], 1)
+    reach = -(-max(_ONSET_BEFORE, _ONSET_AFTER, _ONSET_HUSHED) * ONSET_HOP // HOP)
+    return F.max_pool1d(of_blocks[:, None], 2 * reach + 1, 1, reach)[:, 0] > 0
+
+
+def _treble(audio: Tensor, wanted: Tensor) -> Tensor:
     """Return what is above 1.4 kHz, without delay: ``audio`` less a low-pass of 129 taps.
 
-    Its length is a multiple of `HOP`.
+    ``audio``: ``[B, 2, T]``, T a multiple of `HOP`. ``wanted``: bool ``[B, T / HOP]``, in which blocks; it
+    is 0 in others.
     """
     # As products of a matrix: many times as fast as a convolution of one channel.
-    reach = F.pad(audio, (HOP // 2, HOP // 2)).unfold(-1, SIZE, HOP)
-    treble: Tensor = audio - (reach @ _low_pass().to(audio.device)).flatten(-2)
-    return treble
+    reach = F.pad(audio, (HOP // 2, HOP // 2)).unfold(-1, SIZE, HOP).transpose(1, 2)[wanted]
+    blocks = audio.unflatten(-1, (-1, HOP)).transpose(1, 2)
+    treble = torch.zeros_like(blocks)
+    treble[wanted] = blocks[wanted] - reach @ _low_pass().to(audio.device)
+    return treble.transpose(1, 2).flatten(-2)
 
 
 @cache
