@@ -181,3 +181,144 @@ void stft_scale(float *spectra, int64_t rows, int64_t n, int64_t bins, const flo
         }
     }
 }
+
+/* The mean powers [rows][n / each][bands] of spectra [rows][n + 1][bins], complex, a bin, in bands as
+ * `stft_scale` has them. */
+FOR_EACH_PROCESSOR
+void stft_band_means(const float *spectra, int64_t rows, int64_t n, int64_t bins, int64_t each,
+                     const int64_t *edges, int64_t bands, float *out)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        for (int64_t part = 0; part < n / each; part++) {
+            const float *from = spectra + (row * (n + 1) + part * each) * bins * 2;
+            float sums[2 * MOST_BINS]; /* of real and imaginary parts apart, bin by bin */
+            memset(sums, 0, sizeof(float) * (size_t)(2 * bins));
+            for (int64_t i = 0; i < each; i++)
+                for (int64_t k = 0; k < 2 * bins; k++)
+                    sums[k] += from[2 * i * bins + k] * from[2 * i * bins + k];
+            for (int64_t b = 0; b < bands; b++) {
+                float sum = 0;
+                for (int64_t k = 2 * edges[b]; k < 2 * edges[b + 1]; k++)
+                    sum += sums[k];
+                out[(row * (n / each) + part) * bands + b] = sum / (float)(each * (edges[b + 1] - edges[b]));
+            }
+        }
+    }
+}
+
+/* ---- The decoder of levels, beside its layers ---------------------------------------------------------- */
+
+/* e to the x, within 2e-7 of it, for x from -87 to 88. */
+static inline float exp_of(float x)
+{
+    const float y = x * 1.44269504f;
+    const int32_t whole = (int32_t)(y + (y < 0 ? -0.5f : 0.5f));
+    const float f = (y - (float)whole) * 0.693147181f;
+    const float p = 1 + f * (1 + f * (0.5f + f * (0.166666667f + f * (0.0416666667f
+                  + f * (0.00833333333f + f * 0.00138888889f)))));
+    union { int32_t bits; float value; } power = { (whole + 127) << 23 };
+    return p * power.value;
+}
+
+/* The natural logarithm of x, within 2e-7 of it, for positive normal numbers. */
+static inline float log_of(float x)
+{
+    union { float value; int32_t bits; } u = { x };
+    const int32_t shifted = u.bits - 0x3f3504f3; /* so that what is left is from √½ to √2 */
+    const float exponent = (float)(shifted >> 23);
+    u.bits = (shifted & 0x7fffff) + 0x3f3504f3;
+    const float t = (u.value - 1) / (u.value + 1), s = t * t;
+    return exponent * 0.693147181f
+         + t * (2 + s * (0.666666667f + s * (0.4f + s * (0.285714286f + s * 0.222222222f))));
+}
+
+/* What the decoder sees of coefficients fine [2][t][bins]: features [t / pair][2][pair][2][bins], the loud
+ * ones, then all of them. */
+FOR_EACH_PROCESSOR
+void levels_features(const float *fine, int64_t t, int64_t bins, int64_t pair, float *features)
+{
+    const int64_t half = pair * 2 * bins;
+    for (int64_t i = 0; i < t; i++) {
+        for (int64_t channel = 0; channel < 2; channel++) {
+            const float *x = fine + (channel * t + i) * bins;
+            float *loud = features + i / pair * 2 * half + (i % pair * 2 + channel) * bins, *all = loud + half;
+            for (int64_t k = 0; k < bins; k++) {
+                const float size = x[k] < 0 ? -x[k] : x[k];
+                const float cut = x[k] < -6 ? -6 : x[k] > 6 ? 6 : x[k];
+                loud[k] = 0.5f * cut;
+                all[k] = x[k] * exp_of(-0.6f * log_of(size + 0.03f));
+            }
+        }
+    }
+}
+
+static void band_energies(const float *x, const int64_t *edges, int64_t bands, float *out)
+{
+    for (int64_t b = 0; b < bands; b++) {
+        float sum = 0;
+        for (int64_t k = edges[b]; k < edges[b + 1]; k++)
+            sum += x[k] * x[k];
+        out[b] = sum;
+    }
+}
+
+/* Opens and closes coefficients fine [2][t][bins], of which one is rms [2][bins], by gates [t][2][bins]
+ * in nepers within `lowest` to `highest`: opened [2][t][bins]. None is closed beyond sure times its share
+ * above doubt [2][bins]. Energies by band before and after, [2][t][bands]. */
+FOR_EACH_PROCESSOR
+void levels_open(const float *fine, const float *gates, const float *rms, const float *doubt, int64_t t,
+                 int64_t bins, float lowest, float highest, float sure, const int64_t *edges, int64_t bands,
+                 float *opened, float *before, float *after)
+{
+    float scaled[MOST_BINS];
+    for (int64_t channel = 0; channel < 2; channel++) {
+        for (int64_t i = 0; i < t; i++) {
+            const int64_t row = channel * t + i;
+            const float *x = fine + row * bins, *gate = gates + (2 * i + channel) * bins;
+            const float *unit = rms + channel * bins, *doubtful = doubt + channel * bins;
+            float *out = opened + row * bins;
+            for (int64_t k = 0; k < bins; k++) {
+                const float g = gate[k] < lowest ? lowest : gate[k] > highest ? highest : gate[k];
+                float size = x[k] < 0 ? -x[k] : x[k];
+                size = size > 1e-9f ? size : 1e-9f;
+                const float share = 1 - doubtful[k] / size, least = share > 0 ? share * sure : 0;
+                const float open = exp_of(g);
+                scaled[k] = x[k] * unit[k];
+                out[k] = scaled[k] * (open > least ? open : least);
+            }
+            band_energies(scaled, edges, bands, before + row * bands);
+            band_energies(out, edges, bands, after + row * bands);
+        }
+    }
+}
+
+/* The energies [2][t][bands] of shapes [t][2][bins], in units of rms [2][bins]. */
+FOR_EACH_PROCESSOR
+void levels_shape_energies(const float *shapes, const float *rms, int64_t t, int64_t bins,
+                           const int64_t *edges, int64_t bands, float *energies)
+{
+    float scaled[MOST_BINS];
+    for (int64_t channel = 0; channel < 2; channel++)
+        for (int64_t i = 0; i < t; i++) {
+            for (int64_t k = 0; k < bins; k++)
+                scaled[k] = shapes[(2 * i + channel) * bins + k] * rms[channel * bins + k];
+            band_energies(scaled, edges, bands, energies + (channel * t + i) * bands);
+        }
+}
+
+/* Adds shapes [t][2][bins] in units of rms [2][bins], times amplitudes of bands [2][t][bands], to what is
+ * opened [2][t][bins]. */
+FOR_EACH_PROCESSOR
+void levels_draw(const float *shapes, const float *rms, const float *amplitudes, int64_t t, int64_t bins,
+                 const int64_t *edges, int64_t bands, float *opened)
+{
+    for (int64_t channel = 0; channel < 2; channel++)
+        for (int64_t i = 0; i < t; i++) {
+            const float *shape = shapes + (2 * i + channel) * bins, *unit = rms + channel * bins;
+            const float *amplitude = amplitudes + (channel * t + i) * bands;
+            float *out = opened + (channel * t + i) * bins;
+            for (int64_t b = 0; b < bands; b++)
+                for (int64_t k = edges[b]; k < edges[b + 1]; k++)
+                    out[k] += shape[k] * unit[k] * amplitude[b];
+        }
+}

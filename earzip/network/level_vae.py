@@ -18,16 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from earzip.formats.geometry import SAMPLE_RATE
-from earzip.network import levels
+from earzip.network import drawing, levels
 from earzip.network.config import LevelConfig
 from earzip.network.mdct import Mdct
 from earzip.network.spectral import band_weights, float32_throughout, mid_side, rows_to_means
 from earzip.network.switched import SwitchedMdct
 from earzip.network.transform import (
-    _fine_frames,
-    _levels,
     _trunk,
-    least_opened,
+    seen_levels,
     short_log_energies,
 )
 from earzip.network.vae import Posterior
@@ -43,7 +41,6 @@ _SEEN = ("levels", "balance", "width", "halves", "course", "tonal", "short")  # 
 _FLAGS = ("tonal", "short")
 _DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and not coded
 _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
-_GATE_RANGE = (-8.0, 1.0)
 _WORTH_RANGE = (-2.0, 0.6)
 _TONAL_FINENESS = 1.6  # how much finer steps are where sound is tonal: noise is heard there
 _DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
@@ -126,6 +123,7 @@ class LevelVae(nn.Module):
         self.register_buffer("rms", torch.ones(2, c.hop))
         self.register_buffer("fine_rms", torch.ones(2, c.fine_hop))
         self.register_buffer("level_mean_db", torch.zeros(c.n_levels))
+        self.fine_edges = torch.tensor(levels.fine_edges(c.fine_hop))
         bands = levels.band_matrix(levels.fine_edges(c.fine_hop), c.fine_hop)
         self.register_buffer("bands", bands, persistent=False)
         tonal_bands = levels.band_matrix(self.tonal_edges, c.hop)
@@ -196,10 +194,8 @@ class LevelVae(nn.Module):
             is_short = self._saves_by_short(long, short)
             n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
             rest = self._describe(audio, long, is_short)
-            short_energies = short_log_energies(
-                blocks, self.short_band_means, c.hop // c.short_hop
-            )
-            features = torch.cat([*_levels(n), short_energies, self._seen(rest)], -1)
+            short_energies = short_log_energies(blocks, self.short_band_means, c.hop // c.short_hop)
+            features = torch.cat([*seen_levels(n), short_energies, self._seen(rest)], -1)
             coefficients = self.mdct.choose(rotated, long, short, is_short)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
             in_steps = in_steps * (self._coded(rest) * self._fineness(rest))[:, None]
@@ -289,14 +285,14 @@ class LevelVae(nn.Module):
             coded = F.pad(coded, (0, c.hop - c.n_bins))
             sound = self.mdct.inverse(coded, told.is_short)
             fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
-            seen = fine.transpose(1, 2).flatten(2).unflatten(1, (-1, c.trunk_hop // c.fine_hop))
-            features = torch.cat(_levels(seen.flatten(2)), -1)
+            features = drawing.features(fine, c.trunk_hop // c.fine_hop)
         described = self.described_in(self._seen(rest))
         described = described.unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
         h = self.decoder_in(features) + described
         h = self.decoder_out_norm(self.decoder(self.decoder_in_norm(h)))
-        gain, shape, gate = (
-            _fine_frames(out(h).float(), size)
+        # By fine frames: ``[B, F', 2, …]``.
+        gains, shapes, gates = (
+            out(h).float().unflatten(-1, (-1, 2, size)).flatten(1, 2)
             for out, size in (
                 (self.gain_out, c.n_levels),
                 (self.shape_out, c.fine_hop),
@@ -304,12 +300,15 @@ class LevelVae(nn.Module):
             )
         )
         with float32_throughout(latents):
-            least = least_opened(fine, self.log_step.exp(), self.fine_rms, c.hop)
-            opened = torch.maximum(torch.exp(gate.clamp(*_GATE_RANGE)), least)
-            share = self._share_opened(fine, opened)
-            wanted = self._lacking(told, self._levels_of(sound) * share)
-            drawn = self._drawn(shape * self.fine_rms[:, None], gain, wanted, told)
-            restored = fine * opened * self.fine_rms[:, None] + drawn
+            bands = drawing.FineBands(self.fine_edges, self.bands)
+            step = self.log_step.exp()
+            opened = drawing.open_coefficients(fine, gates, self.fine_rms, step, c.hop, bands)
+            lacking = self._lacking(told, self._levels_of(sound) * self._share_opened(opened))
+            energies = drawing.shape_energies(shapes, self.fine_rms, bands)
+            amplitudes = self._amplitudes(energies, gains.transpose(1, 2), lacking, told)
+            restored = drawing.with_drawn(
+                opened.coefficients, shapes, self.fine_rms, amplitudes, bands
+            )
             audio = mid_side(self.fine_mdct.inverse(restored))
             targets = self._targets(told)
             held = levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
@@ -317,20 +316,14 @@ class LevelVae(nn.Module):
 
     def _levels_of(self, sound: Tensor) -> Tensor:
         """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""
-        bands = self.transform.bands.to(sound.device)
-        by_band = levels.power(self.transform.forward(sound)) @ bands.t() / bands.sum(1)
-        by_frame: Tensor = by_band.unflatten(2, (-1, self.config.n_blocks)).mean(3)
-        return by_frame
+        n_frames = sound.shape[-1] // self.config.hop
+        return levels.band_means(self.transform.forward(sound), n_frames)
 
-    def _by_frame(self, fine: Tensor) -> Tensor:
-        """Return the energies ``[B, 2, F, n_fine, n_levels]`` of ``fine`` ``[B, 2, F', fine_hop]``."""
-        by_frame: Tensor = (fine.square() @ self.bands.t()).unflatten(2, (-1, self.config.n_fine))
-        return by_frame
-
-    def _share_opened(self, fine: Tensor, opened: Tensor) -> Tensor:
+    def _share_opened(self, opened: drawing.Opened) -> Tensor:
         """Return the share of the coded energy that gates leave, ``[B, 2, F, n_levels]``."""
-        scaled = fine * self.fine_rms[:, None]
-        before, after = (self._by_frame(x).mean(3) for x in (scaled, scaled * opened))
+        before, after = (
+            x.unflatten(2, (-1, self.config.n_fine)).mean(3) for x in (opened.before, opened.after)
+        )
         share: Tensor = ((after + _ENERGY_FLOOR) / (before + _ENERGY_FLOOR)).clamp(max=8.0)
         return share
 
@@ -344,17 +337,20 @@ class LevelVae(nn.Module):
         wanted = torch.stack([both * (1 - side), both * side], 1)
         return (wanted - coded).clamp(min=0) + _LEAST_MISSING * wanted + _ENERGY_FLOOR
 
-    def _drawn(self, shape: Tensor, gain: Tensor, lacking: Tensor, told: Described) -> Tensor:
-        """Return ``shape`` ``[B, 2, F', fine_hop]`` at the energies ``lacking``.
+    def _amplitudes(
+        self, energies: Tensor, gains: Tensor, lacking: Tensor, told: Described
+    ) -> Tensor:
+        """Return by what to multiply shapes to get the energies ``lacking``: ``[B, 2, F', n_levels]``.
 
-        ``gain``: ``[B, 2, F', n_levels]``, nepers, what a network adds to that.
+        ``energies``: of shapes, by band, ``[B, 2, F', n_levels]``; ``gains``: of that shape, nepers, what a
+        network adds.
         """
-        energy = self._by_frame(shape) / self.bands.sum(1) + _ENERGY_FLOOR
+        n_fine = self.config.n_fine
+        of_bins = energies.unflatten(2, (-1, n_fine)) / self.bands.sum(1) + _ENERGY_FLOOR
         wanted = lacking[:, :, :, None] * self._shares(told)[:, None]
-        bounded = gain.clamp(*_DRAWN_RANGE).unflatten(2, (-1, self.config.n_fine))
+        bounded = gains.clamp(*_DRAWN_RANGE).unflatten(2, (-1, n_fine))
         bounded = bounded + _TONAL_DRAWN * told.is_tonal[:, None, :, None]
-        amplitude = torch.sqrt(wanted / energy) * torch.exp(bounded)
-        return shape * (amplitude.flatten(2, 3) @ self.bands)
+        return (torch.sqrt(wanted / of_bins) * torch.exp(bounded)).flatten(2, 3)
 
     def _targets(self, told: Described) -> Tensor:
         """Return the energies of a bin of left and right, ``[B, 2, F, 2, n_levels]``, by halves."""

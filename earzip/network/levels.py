@@ -120,6 +120,16 @@ def power(spectra: Tensor) -> Tensor:
     return re.square() + im.square()
 
 
+def band_means(spectra: Tensor, n_parts: int) -> Tensor:
+    """Return the mean energies of a bin in `EDGES`, ``[..., n_parts, N_LEVELS]``, of `power`'s spectra."""
+    if native.is_usable(spectra):
+        return native.stft_band_means(spectra, n_parts, torch.tensor(EDGES))
+    bands = band_matrix(list(EDGES), spectra.shape[-1]).to(spectra.device)
+    by_block = power(spectra) @ bands.t() / bands.sum(1)
+    means: Tensor = by_block.unflatten(-2, (n_parts, -1)).mean(-2)
+    return means
+
+
 def scale_bands(spectra: Tensor, gain: Tensor, edges: Sequence[int]) -> Tensor:
     """Return ``spectra`` ``[..., blocks + 1, 129]`` times gains of bands; may change them in place.
 
@@ -328,10 +338,8 @@ def hold(
     """
     spectra = transform.forward(audio)
     n_blocks = course_db.shape[2]
-    bands = transform.bands.to(audio.device)
     n_parts = targets.shape[3]
-    own = power(spectra) @ bands.t() / bands.sum(1)
-    own = own.unflatten(2, (-1, n_parts, n_blocks // n_parts)).mean(4)
+    own = band_means(spectra, targets.shape[2] * n_parts).unflatten(2, (-1, n_parts))
     is_attack = (course_db != 0).any(-1).any(-1)
     if bool(is_attack.any()):  # whose parts the course tells
         attack = is_attack[:, None, :, None, None]

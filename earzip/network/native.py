@@ -31,9 +31,7 @@ def is_mdct_usable(x: Tensor, n_bins: int) -> bool:
     return is_usable(x) and n_bins <= _MOST_BINS and n_bins % 4 == 0
 
 
-def mdct(
-    x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor
-) -> Tensor:
+def mdct(x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor) -> Tensor:
     """Return the coefficients ``[..., F, n_bins]`` of frames of ``x`` ``[..., T]``.
 
     ``starts``: int64 ``[F]``, the first sample of each, zeros beyond the ends of ``x``; ``kinds``: uint8
@@ -51,7 +49,12 @@ def mdct(
 
 
 def add_imdct(
-    out: Tensor, coefficients: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor
+    out: Tensor,
+    coefficients: Tensor,
+    starts: Tensor,
+    kinds: Tensor,
+    windows: Tensor,
+    twiddle: Tensor,
 ) -> None:
     """Add the inverse of ``coefficients`` ``[..., F, up to n_bins]`` to ``out`` ``[..., T]``, in place."""
     coefficients = coefficients.contiguous()
@@ -61,9 +64,7 @@ def add_imdct(
     _call("mdct_twiddle", coefficients, rows * n_frames, given, n, twiddle, z)
     z = _fft(z)
     scale, t = math.sqrt(2 / n), out.shape[-1]
-    _call(
-        "mdct_add", z, rows, n_frames, n, twiddle, scale, starts, kinds, windows, t, out
-    )
+    _call("mdct_add", z, rows, n_frames, n, twiddle, scale, starts, kinds, windows, t, out)
 
 
 def stft_frames(x: Tensor, window: Tensor) -> Tensor:
@@ -108,6 +109,68 @@ def stft_scale(spectra: Tensor, gains: Tensor, edges: Tensor) -> None:
     _call("stft_scale", spectra, math.prod(rows), n, bins, gains, n // m, edges, bands)
 
 
+def stft_band_means(spectra: Tensor, n_parts: int, edges: Tensor) -> Tensor:
+    """Return the mean powers of a bin, ``[..., n_parts, bands]``, of all but the last of ``spectra``.
+
+    ``spectra``: ``[..., n + 1, bins]``; the rest as `stft_scale`.
+    """
+    spectra = spectra.contiguous()
+    *rows, n_spectra, bins = spectra.shape
+    n, bands = n_spectra - 1, len(edges) - 1
+    means = torch.empty(*rows, n_parts, bands)
+    _call("stft_band_means", spectra, math.prod(rows), n, bins, n // n_parts, edges, bands, means)
+    return means
+
+
+def levels_features(fine: Tensor, n_together: int) -> Tensor:
+    """See `earzip.network.drawing.features`; ``fine``: ``[1, 2, T, bins]``."""
+    fine = fine.contiguous()
+    t, bins = fine.shape[2:]
+    result = fine.new_empty(1, t // n_together, n_together * 4 * bins)
+    _call("levels_features", fine, t, bins, n_together, result)
+    return result
+
+
+def levels_open(
+    fine: Tensor,
+    gates: Tensor,
+    rms: Tensor,
+    doubtful: Tensor,
+    gate_range: tuple[float, float],
+    sure: float,
+    edges: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `earzip.network.drawing.open_coefficients`; ``fine``: ``[1, 2, T, bins]``."""
+    fine, gates = fine.contiguous(), gates.contiguous()
+    t, bins = fine.shape[2:]
+    bands = len(edges) - 1
+    opened = torch.empty_like(fine)
+    before, after = (fine.new_empty(1, 2, t, bands) for _ in range(2))
+    _call(
+        "levels_open", fine, gates, rms, doubtful, t, bins, *gate_range, sure, edges, bands, opened,
+        before, after,
+    )  # fmt: skip
+    return opened, before, after
+
+
+def levels_shape_energies(shapes: Tensor, rms: Tensor, edges: Tensor) -> Tensor:
+    """See `earzip.network.drawing.shape_energies`; ``shapes``: ``[1, T, 2, bins]``."""
+    shapes = shapes.contiguous()
+    _, t, _, bins = shapes.shape
+    energies = shapes.new_empty(1, 2, t, len(edges) - 1)
+    _call("levels_shape_energies", shapes, rms, t, bins, edges, len(edges) - 1, energies)
+    return energies
+
+
+def levels_draw(
+    coefficients: Tensor, shapes: Tensor, rms: Tensor, amplitudes: Tensor, edges: Tensor
+) -> None:
+    """See `earzip.network.drawing.with_drawn`; in place."""
+    shapes, amplitudes = shapes.contiguous(), amplitudes.contiguous()
+    _, t, _, bins = shapes.shape
+    _call("levels_draw", shapes, rms, amplitudes, t, bins, edges, len(edges) - 1, coefficients)
+
+
 def _fft(z: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.fft(torch.view_as_complex(z))).contiguous()
 
@@ -121,5 +184,7 @@ def _call(name: str, *arguments: Tensor | int | float) -> None:
             assert each.is_contiguous()
             converted.append(ctypes.c_void_p(each.data_ptr()))
         else:
-            converted.append(ctypes.c_int64(each) if isinstance(each, int) else ctypes.c_float(each))
+            converted.append(
+                ctypes.c_int64(each) if isinstance(each, int) else ctypes.c_float(each)
+            )
     getattr(LIBRARY, name)(*converted)

@@ -31,7 +31,7 @@ _ENERGY_FLOOR = 1e-8
 _GAIN_RANGE = (-12.0, 3.0)  # nepers
 _GATE_RANGE = (-8.0, 1.0)
 _WORTH_RANGE = (-2.0, 0.6)
-_SURE_GATE = -_WORTH_RANGE[1]  # nepers: undoes the most that an encoder may have amplified
+SURE_SHARE = math.exp(-_WORTH_RANGE[1])  # undoes the most that an encoder may have amplified
 _DOUBT = 8.0  # steps: a coefficient of the coded sound is taken for granted but for so much
 _CLOSED = -6.0  # nepers: a drawn band that starts silent
 _LEAST_MISSING = 0.01  # of a band's energy, that a decoder takes to be missing
@@ -176,7 +176,7 @@ class TransformVae(nn.Module):
             short = short_log_energies(
                 self.short_mdct(rotated), self.short_band_means, c.hop // c.short_hop
             )
-            features = torch.cat([*_levels(n), short, envelope], -1)
+            features = torch.cat([*seen_levels(n), short, envelope], -1)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
             linear = self.envelope_analysis(envelope)
         h = self.encoder_in_norm(self.encoder_in(features))
@@ -197,7 +197,7 @@ class TransformVae(nn.Module):
             coded = nn.functional.pad(coded, (0, c.hop - c.n_bins))
             fine = self._fine(self.mdct.inverse(coded))
             seen = fine.transpose(1, 2).flatten(2).unflatten(1, (-1, c.trunk_hop // c.fine_hop))
-            features = torch.cat(_levels(seen.flatten(2)), -1)
+            features = torch.cat(seen_levels(seen.flatten(2)), -1)
             wanted = self.envelope_synthesis(envelope).unflatten(-1, (c.n_fine, 2, c.n_bands))
             wanted = wanted.flatten(1, 2).transpose(1, 2)
             missing = self._missing(wanted, fine)
@@ -244,11 +244,15 @@ def least_opened(fine: Tensor, step: Tensor, fine_rms: Tensor, hop: int) -> Tens
     that. What stands far above the steps is sound, also where a network has never heard its like:
     without this, gates closed on a sine sweep.
     """
-    padded = nn.functional.pad(step, (0, hop - step.shape[-1]))
-    of_fine = padded.unflatten(-1, (fine_rms.shape[-1], -1)).mean(-1) / fine_rms
-    doubtful = _DOUBT * of_fine[:, None] / fine.abs().clamp(min=1e-9)
-    share: Tensor = (1 - doubtful).clamp(min=0) * math.exp(_SURE_GATE)
+    doubtful = doubt(step, fine_rms, hop)[:, None] / fine.abs().clamp(min=1e-9)
+    share: Tensor = (1 - doubtful).clamp(min=0) * SURE_SHARE
     return share
+
+
+def doubt(step: Tensor, fine_rms: Tensor, hop: int) -> Tensor:
+    """Return how much of a coefficient ``[2, fine_hop]``, in its unit, may be noise; as `least_opened`."""
+    padded = nn.functional.pad(step, (0, hop - step.shape[-1]))
+    return _DOUBT * padded.unflatten(-1, (fine_rms.shape[-1], -1)).mean(-1) / fine_rms
 
 
 def _trunk(width: int, depth: int, config: TransformConfig | LevelConfig) -> nn.Sequential:
@@ -264,6 +268,6 @@ def _fine_frames(x: Tensor, size: int) -> Tensor:
     return fine.transpose(1, 2)
 
 
-def _levels(n: Tensor) -> list[Tensor]:
+def seen_levels(n: Tensor) -> list[Tensor]:
     """Return normalised coefficients as a network sees them: the loud ones, and all of them."""
     return [0.5 * n.clamp(-6, 6), n * (n.abs() + 0.03).pow(-0.6)]
