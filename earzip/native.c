@@ -130,10 +130,11 @@ void stft_window(const float *x, int64_t rows, int64_t n, int64_t hop, const flo
         for (int64_t i = 0; i <= n; i++) {
             float *out = frames + (row * (n + 1) + i) * 2 * hop;
             const float *from = x + (row * n + i - 1) * hop;
-            for (int64_t k = 0; k < hop; k++)
-                out[k] = i > 0 ? from[k] * window[k] : 0;
-            for (int64_t k = hop; k < 2 * hop; k++)
-                out[k] = i < n ? from[k] * window[k] : 0;
+            const int64_t first = i > 0 ? 0 : hop, end = i < n ? 2 * hop : hop;
+            memset(out, 0, sizeof(float) * (size_t)first);
+            for (int64_t k = first; k < end; k++)
+                out[k] = from[k] * window[k];
+            memset(out + end, 0, sizeof(float) * (size_t)(2 * hop - end));
         }
     }
 }
@@ -252,13 +253,19 @@ void levels_features(const float *fine, int64_t t, int64_t bins, int64_t pair, f
     }
 }
 
-static void band_energies(const float *x, const int64_t *edges, int64_t bands, float *out)
+static inline void band_energies(const float *x, const int64_t *edges, int64_t bands, float *out)
 {
     for (int64_t b = 0; b < bands; b++) {
-        float sum = 0;
-        for (int64_t k = edges[b]; k < edges[b + 1]; k++)
-            sum += x[k] * x[k];
-        out[b] = sum;
+        float sums[8] = { 0 }, rest = 0; /* side by side: one alone would wait for each addition */
+        int64_t k = edges[b];
+        for (; k + 8 <= edges[b + 1]; k += 8)
+            for (int64_t i = 0; i < 8; i++)
+                sums[i] += x[k + i] * x[k + i];
+        for (; k < edges[b + 1]; k++)
+            rest += x[k] * x[k];
+        for (int64_t i = 0; i < 8; i++)
+            rest += sums[i];
+        out[b] = rest;
     }
 }
 
