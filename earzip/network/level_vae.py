@@ -47,6 +47,7 @@ _DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
 _TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
 _LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
 _ENERGY_FLOOR = 1e-12
+_PIECE = 64  # frames: few enough for a processor's cache
 _PARTS = levels.HOP // levels.ONSET_HOP  # of a block, to either of which an onset may belong
 _SEEN_DB = 12.0  # what a network sees as 1
 _DB = math.log(10) / 10  # nepers of energy
@@ -79,6 +80,16 @@ class Described(NamedTuple):
     is_short: Tensor
     """Bool ``[B, F]``."""
     onset: levels.Onset
+
+    def of_frames(self, at: slice) -> Described:
+        """Return what is said of the frames ``at``."""
+        *others, onset = self
+        return Described(*(x[:, at] for x in others), levels.Onset(*(x[:, at] for x in onset)))
+
+
+def _of_frames(fine: Tensor, at: slice, n_fine: int) -> Tensor:
+    """Return the fine frames ``[B, 2, F', …]`` of the frames ``at``."""
+    return fine[:, :, at.start * n_fine : at.stop * n_fine]
 
 
 def _scale_of_coefficients(config: LevelConfig) -> Tensor:
@@ -282,14 +293,48 @@ class LevelVae(nn.Module):
             told = self._described(rest)
             in_steps = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2)
             coded = in_steps * self.log_step.exp()[:, None] / self._fineness(rest)[:, None]
-            coded = F.pad(coded, (0, c.hop - c.n_bins))
             sound = self.mdct.inverse(coded, told.is_short)
             fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
-            features = drawing.features(fine, c.trunk_hop // c.fine_hop)
+            coded_levels = self._levels_of(sound)
+        pieces = self._pieces(fine)
+        seen = torch.cat([self._look(_of_frames(fine, at, c.n_fine)) for at in pieces], 1)
         described = self.described_in(self._seen(rest))
-        described = described.unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
-        h = self.decoder_in(features) + described
+        h = seen + described.unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
         h = self.decoder_out_norm(self.decoder(self.decoder_in_norm(h)))
+        restored = [
+            self._restored(
+                _of_frames(fine, at, c.n_fine),
+                h[:, at.start * c.n_trunk : at.stop * c.n_trunk],
+                told.of_frames(at),
+                coded_levels[:, :, at],
+            )
+            for at in pieces
+        ]
+        with float32_throughout(latents):
+            audio = mid_side(self.fine_mdct.inverse(torch.cat(restored, 2)))
+            targets = self._targets(told)
+            held = levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
+            return levels.hush_before(held, told.onset)
+
+    def _pieces(self, fine: Tensor) -> list[slice]:
+        """Return the frames to work on together: all of them, or fewer where that saves memory and time."""
+        n_frames = fine.shape[2] // self.config.n_fine
+        size = _PIECE if fine.device.type == "cpu" and not torch.is_grad_enabled() else n_frames
+        return [slice(at, min(at + size, n_frames)) for at in range(0, n_frames, max(size, 1))]
+
+    def _look(self, fine: Tensor) -> Tensor:
+        """Return what the trunk gets of ``fine`` ``[B, 2, F', fine_hop]``: ``[B, F · n_trunk, width]``."""
+        with float32_throughout(fine):
+            features = drawing.features(fine, self.config.trunk_hop // self.config.fine_hop)
+        seen: Tensor = self.decoder_in(features)
+        return seen
+
+    def _restored(self, fine: Tensor, h: Tensor, told: Described, coded_levels: Tensor) -> Tensor:
+        """Return the coefficients ``[B, 2, F', fine_hop]`` of frames, in which ``fine`` is coded.
+
+        ``h``: of the trunk, ``[B, F · n_trunk, width]``; ``coded_levels``: as `_levels_of`.
+        """
+        c = self.config
         # By fine frames: ``[B, F', 2, …]``.
         gains, shapes, gates = (
             out(h).float().unflatten(-1, (-1, 2, size)).flatten(1, 2)
@@ -299,20 +344,14 @@ class LevelVae(nn.Module):
                 (self.gate_out, c.fine_hop),
             )
         )
-        with float32_throughout(latents):
+        with float32_throughout(h):
             bands = drawing.FineBands(self.fine_edges, self.bands)
             step = self.log_step.exp()
             opened = drawing.open_coefficients(fine, gates, self.fine_rms, step, c.hop, bands)
-            lacking = self._lacking(told, self._levels_of(sound) * self._share_opened(opened))
+            lacking = self._lacking(told, coded_levels * self._share_opened(opened))
             energies = drawing.shape_energies(shapes, self.fine_rms, bands)
             amplitudes = self._amplitudes(energies, gains.transpose(1, 2), lacking, told)
-            restored = drawing.with_drawn(
-                opened.coefficients, shapes, self.fine_rms, amplitudes, bands
-            )
-            audio = mid_side(self.fine_mdct.inverse(restored))
-            targets = self._targets(told)
-            held = levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
-            return levels.hush_before(held, told.onset)
+            return drawing.with_drawn(opened.coefficients, shapes, self.fine_rms, amplitudes, bands)
 
     def _levels_of(self, sound: Tensor) -> Tensor:
         """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""

@@ -88,13 +88,14 @@ class Mdct(nn.Module):
     ) -> Tensor:
         """Return ``sound`` ``[..., T]``, maybe changed in place, and the inverse of its frames at ``starts``.
 
-        ``coefficients``: ``[..., F, n_bins]``; otherwise as `of_frames`.
+        ``coefficients``: ``[..., F, up to n_bins]``, the others 0; otherwise as `of_frames`.
         """
         if native.is_mdct_usable(coefficients, self.n_bins):
             native.add_imdct(sound, coefficients, starts, kinds, windows, self.twiddle)
             return sound
         n = self.n_bins
-        frames = (self._unfolded(coefficients) * windows[kinds.long()]).flatten(-2)
+        padded = F.pad(coefficients, (0, n - coefficients.shape[-1]))
+        frames = (self._unfolded(padded) * windows[kinds.long()]).flatten(-2)
         added = F.pad(sound, (n, 2 * n)).index_add(-1, self._samples(starts).flatten(), frames)
         return added[..., n : -2 * n]
 

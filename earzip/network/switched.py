@@ -66,7 +66,10 @@ class SwitchedMdct(nn.Module):
         return self.choose(x, self.long(x), self.interleaved(self.short(x)), is_short)
 
     def inverse(self, coefficients: Tensor, is_short: Tensor) -> Tensor:
-        """Return the samples ``[B, C, F·n_bins]``, the inverse of `forward`."""
+        """Return the samples ``[B, C, F·n_bins]``, the inverse of `forward`.
+
+        ``coefficients``: ``[B, C, F, up to n_bins]``, the others 0.
+        """
         kinds = self._kinds(is_short)
         n_samples = is_short.shape[1] * self.n_bins
         sounds = []
@@ -86,7 +89,8 @@ class SwitchedMdct(nn.Module):
 
     def _with_short(self, sound: Tensor, coefficients: Tensor, at: Tensor) -> Tensor:
         """Return ``sound`` ``[C, T]`` and its short frames of the numbers ``at``."""
-        blocks = coefficients.unflatten(-1, (self.n_short, self.n_blocks)).transpose(-1, -2)
+        padded = F.pad(coefficients, (0, self.n_bins - coefficients.shape[-1]))
+        blocks = padded.unflatten(-1, (self.n_short, self.n_blocks)).transpose(-1, -2)
         numbers = at[:, None] * self.n_blocks + torch.arange(self.n_blocks, device=at.device)
         starts = self.short.starts(numbers.flatten())
         kinds, windows = torch.zeros_like(starts, dtype=torch.uint8), self.short.window[None]
