@@ -180,7 +180,8 @@ def find_onset(audio: Tensor, is_attack: Tensor) -> Onset:
     if not bool(is_attack.any()):
         none = torch.zeros_like(is_attack)
         return Onset(none.float(), none.long())
-    power = _onset_powers(_treble(audio, _blocks_around(is_attack, audio.shape[-1] // HOP)))
+    wanted = _blocks_around(is_attack, audio.shape[-1] // HOP)
+    power = _onset_powers(_treble(audio, wanted), wanted)
     after, before = _mean_from(power, _ONSET_AFTER), _mean_before(power, _ONSET_AFTER)
     rise = (torch.log(after + FLOOR) - torch.log(before + FLOOR)) / _DB
     most, place = rise.unflatten(1, (is_attack.shape[1], -1)).max(-1)
@@ -192,9 +193,8 @@ def find_onset(audio: Tensor, is_attack: Tensor) -> Onset:
 
 
 @torch.no_grad()
-def _hush_gains(treble: Tensor, onset: Onset) -> Tensor:
-    """Return the gains ``[B, T]`` that bring the treble before onsets down to their contrast."""
-    power = _onset_powers(treble)
+def _hush_gains(power: Tensor, onset: Onset) -> Tensor:
+    """Return the gains ``[B, T / ONSET_HOP]`` that bring the treble before onsets down to their contrast."""
     at = _places(onset.place, power.shape[1])
     after = _mean_from(power, _ONSET_AFTER).gather(1, at)
     wanted = after * torch.exp(-_DB * onset.contrast_db)
@@ -205,10 +205,17 @@ def _hush_gains(treble: Tensor, onset: Onset) -> Tensor:
         is_loud = (onset.contrast_db > 0) & (at >= back) & (share < _HUSHED_BELOW)
         gain = torch.where(is_loud, torch.sqrt(share), torch.ones_like(share))
         gains = gains.scatter_reduce(1, before, gain, "amin")
-    of_samples = gains.repeat_interleave(ONSET_HOP, 1)
-    padded = F.pad(of_samples, (_RAMP // 2, _RAMP // 2), value=1.0)
-    ramped = F.avg_pool1d(padded[:, None], _RAMP + 1, 1)[:, 0]
-    return torch.minimum(of_samples, ramped)
+    return gains
+
+
+def _ramped(gains: Tensor, wanted: Tensor) -> Tensor:
+    """Return the gains ``[n, HOP]`` of the samples of blocks that are wanted, without steps upwards."""
+    n_steps = HOP // ONSET_HOP
+    around = F.pad(gains, (1, 1), value=1.0).unfold(1, n_steps + 2, n_steps)[wanted]
+    of_samples = around.repeat_interleave(ONSET_HOP, 1)
+    beside = ONSET_HOP - _RAMP // 2
+    ramped = F.avg_pool1d(of_samples[:, None, beside:-beside], _RAMP + 1, 1)[:, 0]
+    return torch.minimum(of_samples[:, ONSET_HOP:-ONSET_HOP], ramped)
 
 
 def hush_before(audio: Tensor, onset: Onset) -> Tensor:
@@ -216,8 +223,14 @@ def hush_before(audio: Tensor, onset: Onset) -> Tensor:
     is_onset = onset.contrast_db > 0
     if not bool(is_onset.any()):
         return audio
-    treble = _treble(audio, _blocks_around(is_onset, audio.shape[-1] // HOP))
-    return audio + treble * (_hush_gains(treble, onset) - 1)[:, None]
+    wanted = _blocks_around(is_onset, audio.shape[-1] // HOP)
+    treble = _treble(audio, wanted)
+    gains = _ramped(_hush_gains(_onset_powers(treble, wanted), onset), wanted)
+    items, blocks = wanted.nonzero(as_tuple=True)
+    at = items[:, None], torch.arange(audio.shape[1], device=audio.device), blocks[:, None]
+    removed = treble * (gains - 1)[:, None]
+    hushed = audio.unflatten(-1, (-1, HOP)).index_put(at, removed, accumulate=True)
+    return hushed.flatten(-2)
 
 
 def _blocks_around(is_wanted: Tensor, n_blocks: int) -> Tensor:
@@ -233,15 +246,13 @@ def _blocks_around(is_wanted: Tensor, n_blocks: int) -> Tensor:
 def _treble(audio: Tensor, wanted: Tensor) -> Tensor:
     """Return what is above 1.4 kHz, without delay: ``audio`` less a low-pass of 129 taps.
 
-    ``audio``: ``[B, 2, T]``, T a multiple of `HOP`. ``wanted``: bool ``[B, T / HOP]``, in which blocks; it
-    is 0 in others.
+    ``audio``: ``[B, 2, T]``, T a multiple of `HOP`; ``wanted``: bool ``[B, T / HOP]``, in which blocks. The
+    result is these blocks, ``[n, 2, HOP]``.
     """
     # As products of a matrix: many times as fast as a convolution of one channel.
     reach = F.pad(audio, (HOP // 2, HOP // 2)).unfold(-1, SIZE, HOP).transpose(1, 2)[wanted]
-    blocks = audio.unflatten(-1, (-1, HOP)).transpose(1, 2)
-    treble = torch.zeros_like(blocks)
-    treble[wanted] = blocks[wanted] - reach @ _low_pass().to(audio.device)
-    return treble.transpose(1, 2).flatten(-2)
+    blocks = audio.unflatten(-1, (-1, HOP)).transpose(1, 2)[wanted]
+    return blocks - reach @ _low_pass().to(audio.device)
 
 
 @cache
@@ -257,10 +268,14 @@ def _low_pass() -> Tensor:
     return low_pass
 
 
-def _onset_powers(treble: Tensor) -> Tensor:
-    """Return mean powers of both channels by steps of `ONSET_HOP`: ``[B, T / ONSET_HOP]``."""
-    powers: Tensor = treble.square().unflatten(-1, (-1, ONSET_HOP)).mean((1, 3))
-    return powers
+def _onset_powers(treble: Tensor, wanted: Tensor) -> Tensor:
+    """Return mean powers of both channels by steps of `ONSET_HOP`: ``[B, T / ONSET_HOP]``.
+
+    ``treble``: that of the blocks ``wanted``, as `_treble` has it; others count as silent.
+    """
+    powers = treble.new_zeros(*wanted.shape, HOP // ONSET_HOP)
+    powers[wanted] = treble.square().unflatten(-1, (-1, ONSET_HOP)).mean((1, 3))
+    return powers.flatten(1)
 
 
 def _mean_from(power: Tensor, n: int) -> Tensor:

@@ -54,6 +54,7 @@ class ConvNeXtBlock(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, expansion * width)
+        self.activation = nn.GELU(approximate="tanh")
         self.project = nn.Linear(expansion * width, width)
         nn.init.normal_(self.depthwise.weight, 0, 0.1)
         with torch.no_grad():
@@ -67,7 +68,7 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` ``[B, F, width]`` plus the block's residual."""
         h = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
-        residual: Tensor = self.project(F.gelu(self.expand(self.norm(h)), approximate="tanh"))
+        residual: Tensor = self.project(self.activation(self.expand(self.norm(h))))
         return x + residual
 
 
