@@ -28,6 +28,8 @@ _CLASS_OF_SUM = np.digitize(np.arange(_CLASS_EDGES[-1] + 1), _CLASS_EDGES).astyp
 _LARGEST = 15  # magnitudes count as at most this
 _FORGETTING_BITS = 4  # the running sum forgets a sixteenth a frame
 
+LEFT_OVER = "segment has more integers than places for them"
+
 _BYTES, _QUADS = 0, 1  # forms of a list of integers
 _CONTINUED = 255
 _DIGIT_BITS = np.array([0, 2, 4, 6], np.uint8)
@@ -237,7 +239,7 @@ class ClassStreams:
     def finish(self) -> None:
         """Raise DamagedArchiveError where non-zero integers are left over."""
         if np.any(self._taken < self._lengths):
-            raise DamagedArchiveError("segment has more integers than places for them")
+            raise DamagedArchiveError(LEFT_OVER)
 
 
 @dataclass(frozen=True)
