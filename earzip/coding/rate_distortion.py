@@ -5,11 +5,13 @@ The encoder's choice alone: readers dequantise any integers.
 
 from __future__ import annotations
 
+from ctypes import c_int64
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip import native
 from earzip.arrays import Latents, Symbols
 from earzip.coding.quantizer import step_sizes
 from earzip.formats.symbols.packed import MAX_SYMBOL
@@ -33,6 +35,13 @@ _WORTH_OF_BIT = 0.15
 """Squared steps of error of a level: of 0.06 to 0.22, what takes the fewest bits for the same sound."""
 _BITS_OF_MORE = 1.3
 """That a magnitude above 1 costs beyond the one below it."""
+
+_native_paths = native.loop(
+    "cheapest_paths",
+    *(native.array_of(np.float32), native.array_of(np.float32), c_int64, c_int64),
+    *(native.array_of(np.float64), c_int64),
+    native.array_of(np.int8),
+)
 
 
 def round_coefficients(scaled: Scaled, thrift: float | Scaled, n_channels: int = 2) -> Integers:
@@ -138,6 +147,8 @@ def _cheapest_paths(scaled: Scaled, *, begins_at_0: bool = False) -> Integers:
     They are within 1 of the nearest ones, chosen by the Viterbi algorithm. ``begins_at_0``: whether the
     first takes bits too, by how much it differs from 0.
     """
+    if native.LIBRARY is not None:
+        return _cheapest_paths_in_c(scaled, begins_at_0)
     candidates = np.rint(scaled)[:, None] + np.array([-1, 0, 1])[:, None]
     errors = (scaled[:, None] - candidates) ** 2
     cost = errors[..., 0]
@@ -155,6 +166,17 @@ def _cheapest_paths(scaled: Scaled, *, begins_at_0: bool = False) -> Integers:
     for f in reversed(range(scaled.shape[1])):
         result[:, f] = candidates[rows, at, f]
         at = best[rows, at, f]
+    return result
+
+
+def _cheapest_paths_in_c(scaled: Scaled, begins_at_0: bool) -> Integers:
+    contiguous = np.ascontiguousarray(scaled, np.float32)
+    nearest, moves = np.rint(contiguous), np.empty(scaled.shape, np.int8)
+    worth = _WORTH_OF_BIT * _BITS_OF_CHANGE
+    if _native_paths(contiguous, nearest, *scaled.shape, worth, begins_at_0, moves):
+        raise MemoryError
+    result = np.empty(scaled.shape, np.int32)
+    result[:] = nearest.astype(np.float64) + moves
     return result
 
 
