@@ -86,9 +86,63 @@ int64_t rans_encode(const int64_t *symbols, const int64_t *numbers, const int64_
     return n_written;
 }
 
+/* ---- Residuals of levels: formats/symbols/levels.py --------------------------------------------------- */
+
+enum { REACH = 8, LARGE = 4, TOO_FEW_EXCESSES = -3, NO_MEMORY = -4 };
+
+/* A band of levels, in the frames that it is told in. */
+typedef struct {
+    int64_t first_table, channel, has_below; /* whether the channel below gives class and lean */
+    int64_t first_frame, n_frames;           /* where these frames stand in `frames`, and how many */
+} Row;
+
+/* Writes the residuals of rows into residuals [channels][n_frames], as `rans_take` takes their symbols.
+ *
+ * class_of [9]: by the residual below, within 4. next: word and excess; both go on. A residual of 8 or -8
+ * goes on by the next excess. Returns 0, or what is wrong. */
+int64_t levels_take(const uint16_t *slots, const uint64_t *frequencies, const uint64_t *starts,
+                    int64_t n_tables, int64_t n_symbols, uint64_t *states, int64_t n_lanes,
+                    const uint64_t *words, int64_t n_words, const int64_t *excesses, int64_t n_excesses,
+                    int64_t *next, const int64_t *class_of, const Row *rows, int64_t n_rows,
+                    const int64_t *frames, int64_t *residuals, int64_t n_frames)
+{
+    int64_t *numbers = malloc(2 * sizeof(int64_t) * (size_t)(n_frames + 1)), *symbols = numbers + n_frames;
+    int64_t wrong = numbers ? 0 : NO_MEMORY;
+    for (const Row *row = rows; row < rows + n_rows && !wrong; row++) {
+        const int64_t *frame = frames + row->first_frame, n = row->n_frames;
+        int64_t *own = residuals + row->channel * n_frames;
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t below = row->has_below ? own[frame[i] - n_frames] : 0;
+            const int64_t within = below > LARGE ? LARGE : below < -LARGE ? -LARGE : below;
+            numbers[i] = row->first_table + class_of[within + LARGE];
+            own[frame[i]] = within == LARGE || within == -LARGE ? below : 0; /* what it leans on */
+        }
+        const int64_t taken = rans_take(numbers, n, slots, frequencies, starts, n_tables, n_symbols, states,
+                                        n_lanes, words, next[0], n_words, symbols);
+        if (taken < 0)
+            wrong = taken;
+        else
+            next[0] = taken;
+        for (int64_t i = 0; i < n && !wrong; i++) {
+            int64_t value = symbols[i] - REACH;
+            if (value == REACH || value == -REACH) {
+                if (next[1] >= n_excesses) {
+                    wrong = TOO_FEW_EXCESSES;
+                    break;
+                }
+                const int64_t excess = excesses[next[1]++];
+                value += value < 0 ? -excess : excess;
+            }
+            own[frame[i]] += value;
+        }
+    }
+    free(numbers);
+    return wrong;
+}
+
 /* ---- Classes of coefficients: formats/symbols/sparse.py ----------------------------------------------- */
 
-enum { N_CLASSES = 12, MEMORY = 3, LARGEST = 15, NO_MEMORY = -1 };
+enum { N_CLASSES = 12, MEMORY = 3, LARGEST = 15 };
 
 /* Magnitudes around the coefficients of a frame, LARGEST at most: of this frame, frames[0], as far as they
  * are known, and of the three before it. A frame is even bins of mid, then odd ones, then those of side;

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip import native
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 from earzip.formats.symbols import context, rans, sparse
@@ -108,9 +109,12 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
         raise DamagedArchiveError(f"segment has a latent beyond ±{MAX_SYMBOL}")
     residuals = np.zeros((n_rest, n_frames), np.int64)
     decoder = ResidualDecoder(tables, states, words, beyond)
-    for row in rows:
-        lean, numbers = _lean_and_tables(row, residuals)
-        residuals[row.channel, row.frames] = lean + decoder.take(numbers)
+    if native.LIBRARY is not None:
+        _take_rows(decoder, rows, residuals)
+    else:
+        for row in rows:
+            lean, numbers = _lean_and_tables(row, residuals)
+            residuals[row.channel, row.frames] = lean + decoder.take(numbers)
     decoder.finish()
     rest = _sums(residuals, groups)
     if np.abs(rest).max(initial=0) > MAX_SYMBOL:
@@ -207,6 +211,19 @@ def _lean_and_tables(row: _Row, residuals: _Integers) -> tuple[_Integers, _Integ
         below = residuals[row.channel - 1, row.frames]
     numbers = _N_CLASSES * row.group + _CLASS_OF[np.clip(below, -_LARGE, _LARGE) + _LARGE]
     return np.where(np.abs(below) >= _LARGE, below, 0), numbers
+
+
+def _take_rows(decoder: ResidualDecoder, rows: list[_Row], residuals: _Integers) -> None:
+    """Write the residuals of all ``rows`` into ``residuals`` ``[n, F]``, which are 0."""
+    kinds = {id(row.frames): row.frames for row in rows}
+    frames = np.concatenate([np.zeros(0, np.int64), *kinds.values()])
+    ends = np.cumsum([len(each) for each in kinds.values()])
+    first = dict(zip(kinds, ends - [len(each) for each in kinds.values()], strict=True))
+    facts = [
+        (_N_CLASSES * row.group, row.channel, row.has_below, first[id(row.frames)], len(row.frames))
+        for row in rows
+    ]
+    decoder.take_rows(_CLASS_OF, np.array(facts, np.int64).reshape(-1, 5), frames, residuals)
 
 
 def _coded(row: _Row, residuals: _Integers) -> Residuals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctypes import c_int64
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,22 @@ from earzip.errors import DamagedArchiveError
 
 _INT64, _UINT64 = native.array_of(np.int64), native.array_of(np.uint64)
 _INT32, _UINT16, _UINT8 = (native.array_of(each) for each in (np.int32, np.uint16, np.uint8))
-_NO_SUCH_TABLE, _TOO_FEW_WORDS, _NO_MEMORY = -1, -2, -1
+_NO_SUCH_TABLE, _TOO_FEW_WORDS, _TOO_FEW_EXCESSES, _NO_MEMORY = -1, -2, -3, -4
 
 _Bytes = NDArray[np.uint8]
 _Integers = NDArray[np.int64]
 _Words = NDArray[np.uint64]
 
-_rans_take = native.loop(
-    "rans_take",
+_TABLES = _UINT16, _UINT64, _UINT64, c_int64, c_int64
+_LANES = _UINT64, c_int64, _UINT64
+_rans_take = native.loop("rans_take", _INT64, c_int64, *_TABLES, *_LANES, c_int64, c_int64, _INT64)
+_levels_take = native.loop(
+    "levels_take",
+    *(*_TABLES, *_LANES, c_int64),
     *(_INT64, c_int64),
-    *(_UINT16, _UINT64, _UINT64, c_int64, c_int64),
-    *(_UINT64, c_int64),
-    *(_UINT64, c_int64, c_int64),
     _INT64,
+    *(_INT64, _INT64, c_int64, _INT64),
+    *(_INT64, c_int64),
 )
 _rans_encode = native.loop(
     "rans_encode",
@@ -56,33 +59,62 @@ class Passes(NamedTuple):
         return self.bins, self.sizes, self.n_bins, self.class_of_sum, len(self.class_of_sum) - 1
 
 
-def rans_take(
-    numbers: _Integers,
-    slots: NDArray[np.uint16],
-    frequencies: _Words,
-    starts: _Words,
-    states: _Words,
-    words: _Words,
-    first_word: int,
-) -> tuple[_Integers, int]:
+class Lanes(NamedTuple):
+    """States of a decoder, the words it takes, and the tables that say what they are."""
+
+    slots: NDArray[np.uint16]
+    """The symbol of each, ``[tables, 4096]``."""
+    frequencies: _Words
+    """``[tables, symbols]``."""
+    starts: _Words
+    states: _Words
+    words: _Words
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what functions of native.c take, up to the words."""
+        assert self.slots.size == 4096 * len(self.frequencies)
+        tables = self.slots, self.frequencies, self.starts, *self.frequencies.shape
+        return *tables, self.states, len(self.states), self.words
+
+
+def rans_take(numbers: _Integers, lanes: Lanes, first_word: int) -> tuple[_Integers, int]:
     """Return the next symbols, as `rans.Decoder.take` does, and which word comes next.
 
-    ``slots``: the symbol of each, ``[tables, 4096]``; ``frequencies`` and ``starts``: ``[tables,
-    symbols]``; ``states`` ``[lanes]`` change. Raises DamagedArchiveError where there are too few words.
+    States change. Raises DamagedArchiveError where there are too few words.
     """
     symbols = np.empty(len(numbers), np.int64)
-    assert slots.size == 4096 * len(frequencies)
+    contiguous = np.ascontiguousarray(numbers)
     next_word = _rans_take(
-        *(np.ascontiguousarray(numbers), len(numbers)),
-        *(slots, frequencies, starts, *frequencies.shape),
-        *(states, len(states)),
-        *(words, first_word, len(words)),
-        symbols,
+        *(contiguous, len(numbers), *lanes.arguments()), first_word, len(lanes.words), symbols
     )
-    if next_word == _TOO_FEW_WORDS:
-        raise DamagedArchiveError("segment has too few words")
-    _require_table(next_word)
+    _require(next_word)
     return symbols, next_word
+
+
+def levels_take(
+    lanes: Lanes,
+    excesses: _Integers,
+    class_of: _Integers,
+    rows: _Integers,
+    frames: _Integers,
+    residuals: _Integers,
+) -> tuple[int, int]:
+    """Write the residuals of ``rows`` of levels; return how many words and excesses that took.
+
+    ``rows``: ``[rows, 5]``, of each its first table, its channel, whether the channel below gives its
+    class, where its frames begin in ``frames``, how many they are; ``residuals`` ``[channels, F]`` are 0.
+    Raises DamagedArchiveError where there are too few words or excesses.
+    """
+    taken = np.zeros(2, np.int64)
+    result = _levels_take(
+        *(*lanes.arguments(), len(lanes.words)),
+        *(excesses, len(excesses)),
+        taken,
+        *(class_of, rows, len(rows), frames),
+        *(residuals, residuals.shape[1]),
+    )
+    _require(result)
+    return int(taken[0]), int(taken[1])
 
 
 def rans_encode(
@@ -102,13 +134,20 @@ def rans_encode(
         *(states, len(states)),
         words,
     )
-    _require_table(n_words)
+    _require(n_words)
     return words[len(words) - n_words :]
 
 
-def _require_table(result: int) -> None:
+def _require(result: int) -> None:
+    """Raise what a function of native.c returned, if that is no number from 0."""
+    if result == _TOO_FEW_WORDS:
+        raise DamagedArchiveError("segment has too few words")
+    if result == _TOO_FEW_EXCESSES:
+        raise DamagedArchiveError("segment has too few excesses of levels")
     if result == _NO_SUCH_TABLE:
         raise IndexError("a symbol is in no table")
+    if result == _NO_MEMORY:
+        raise MemoryError
 
 
 def sparse_fill(
@@ -122,8 +161,7 @@ def sparse_fill(
     assert counts.sum() == len(values)
     joined = np.concatenate(runs)
     n_left = _sparse_fill(*passes.arguments(), counts, joined, values, symbols, symbols.shape[1])
-    if n_left == _NO_MEMORY:
-        raise MemoryError
+    _require(n_left)
     return n_left
 
 
@@ -135,6 +173,5 @@ def sparse_classes(passes: Passes, symbols: Symbols) -> tuple[_Bytes, _Integers,
     n = int(np.count_nonzero(symbols))
     classes, runs, values = np.empty(n, np.uint8), np.empty(n, np.int64), np.empty(n, np.int32)
     n_found = _sparse_classes(*passes.arguments(), symbols, symbols.shape[1], classes, runs, values)
-    if n_found == _NO_MEMORY:
-        raise MemoryError
+    _require(n_found)
     return classes, runs, values

@@ -90,15 +90,7 @@ class Decoder:
     def take(self, numbers: Integers) -> Integers:
         """Return the next symbols, whose tables have these numbers."""
         if native.LIBRARY is not None:
-            symbols, self._n_words = loops.rans_take(
-                numbers,
-                self._slots,
-                self._tables.frequencies,
-                self._tables.starts,
-                self._states,
-                self._words,
-                self._n_words,
-            )
+            symbols, self._n_words = loops.rans_take(numbers, self.lanes(), self._n_words)
             return symbols
         symbols = np.empty(len(numbers), np.int64)
         first_slots = numbers.astype(np.uint64) << _TABLE_BITS
@@ -106,6 +98,17 @@ class Decoder:
             slots = first_slots[first : first + len(self._states)]
             symbols[first : first + len(slots)] = self._step(slots)
         return symbols
+
+    def lanes(self) -> loops.Lanes:
+        """Return the decoder as `loops` takes it."""
+        tables = self._tables
+        return loops.Lanes(
+            self._slots, tables.frequencies, tables.starts, self._states, self._words
+        )
+
+    def skip(self, n_words: int) -> None:
+        """Go on behind so many words, which `loops` took."""
+        self._n_words += n_words
 
     @cached_property
     def _by_slot(self) -> tuple[Integers, Words, Words]:
