@@ -28,7 +28,10 @@ Words = NDArray[np.uint64]
 
 
 class Coded(NamedTuple):
-    """Symbols ``[n]`` from 0, and by which table each is coded."""
+    """Symbols ``[n]`` from 0, or several rows ``[rows, n]``, and by which table each is coded.
+
+    The first of a row is coded by the first lane.
+    """
 
     symbols: Integers
     numbers: Integers
@@ -54,16 +57,18 @@ def encode(coded: Sequence[Coded], tables: Tables, n_lanes: int) -> tuple[Words,
     states = np.full(n_lanes, _LEAST_STATE, np.uint64)
     if native.LIBRARY is not None:
         none = np.zeros(0, np.int64)
-        symbols = np.concatenate([none, *(each.symbols for each in coded)])
-        numbers = np.concatenate([none, *(each.numbers for each in coded)])
-        lengths = np.array([len(each.symbols) for each in coded], np.int64)
+        symbols = np.concatenate([none, *(each.symbols.ravel() for each in coded)])
+        numbers = np.concatenate([none, *(each.numbers.ravel() for each in coded)])
+        shapes = [np.atleast_2d(each.symbols).shape for each in coded]
+        lengths = np.concatenate([none, *(np.full(rows, n) for rows, n in shapes)])
         return states, loops.rans_encode(
             symbols, numbers, lengths, tables.frequencies, tables.starts, states
         )
     taken: list[Words] = []
     # A reader takes what was written last first.
-    for each in reversed(coded):
-        at = each.numbers, each.symbols
+    rows = [row for each in coded for row in zip(*map(np.atleast_2d, each), strict=True)]
+    for symbols, numbers in reversed(rows):
+        at = numbers, symbols
         frequencies, starts = tables.frequencies[at], tables.starts[at]
         for first in reversed(range(0, len(frequencies), n_lanes or 1)):
             frequency, start = (x[first : first + n_lanes] for x in (frequencies, starts))

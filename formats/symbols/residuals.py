@@ -65,7 +65,7 @@ _DECAYS = 16  # each magnitude is so many sixteenths as frequent as the one belo
 
 
 class Residuals(NamedTuple):
-    """Residuals ``[n]``, of any size, and by which table each is coded."""
+    """Residuals ``[n]`` or ``[rows, n]``, of any size, and by which table each is coded."""
 
     values: Integers
     numbers: Integers
