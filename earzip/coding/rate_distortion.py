@@ -56,7 +56,8 @@ def round_coefficients(scaled: Scaled, thrift: float | Scaled, n_channels: int =
     every_size = np.abs(scaled)
     result = np.zeros(scaled.shape, np.int32)
     # Nothing below half a step is worth a bit, and that is nearly all of them.
-    places = np.nonzero(every_size >= 0.5)
+    flat = np.flatnonzero(every_size >= 0.5)
+    places = np.divmod(flat, scaled.shape[1])
     size = every_size[places]
     worth = thrift if isinstance(thrift, float) else thrift[places]
     around = _around(np.floor(every_size + 0.4).clip(max=15), places, n_channels)

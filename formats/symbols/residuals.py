@@ -95,7 +95,8 @@ class ResidualTables(rans.Tables):
         counts = np.zeros((n_tables, _N_VALUES), np.int64)
         for each in residuals:
             coded = each.coded()
-            np.add.at(counts, (coded.numbers, coded.symbols), 1)
+            at = coded.numbers * _N_VALUES + coded.symbols
+            counts += np.bincount(at.ravel(), minlength=counts.size).reshape(counts.shape)
         return cls(np.array([_nearest(each) for each in counts], np.uint8))
 
     def to_bytes(self) -> bytes:
