@@ -140,9 +140,113 @@ int64_t levels_take(const uint16_t *slots, const uint64_t *frequencies, const ui
     return wrong;
 }
 
+/* ---- Integers of classes ------------------------------------------------------------------------------ */
+
+enum { LARGEST = 15 };
+
+static inline int32_t magnitude_of(int32_t value)
+{
+    const int32_t magnitude = value < 0 ? -value : value;
+    return magnitude < LARGEST ? magnitude : LARGEST;
+}
+
+/* The integers of a class that are still to come. */
+typedef struct {
+    int64_t n_zeros; /* before the next that is not 0 */
+    const int64_t *run, *last_run;
+    const int32_t *value;
+} Stream;
+
+static inline int32_t stream_take(Stream *stream)
+{
+    if (stream->n_zeros > 0) {
+        stream->n_zeros--;
+        return 0;
+    }
+    stream->run++;
+    stream->n_zeros = stream->run < stream->last_run ? *stream->run : INT64_MAX;
+    return *stream->value++;
+}
+
+/* Opens n streams, of counts[c] integers that are not 0: their values, each after so many zeros. */
+static void streams_open(Stream *streams, int n, const int64_t *counts, const int64_t *runs,
+                         const int32_t *values)
+{
+    for (int c = 0; c < n; c++) {
+        streams[c] = (Stream){counts[c] ? *runs : INT64_MAX, runs, runs + counts[c], values};
+        runs += counts[c];
+        values += counts[c];
+    }
+}
+
+static int64_t streams_left(const Stream *streams, int n)
+{
+    int64_t n_left = 0;
+    for (int c = 0; c < n; c++)
+        n_left += streams[c].last_run - streams[c].run;
+    return n_left;
+}
+
+/* ---- Classes of context-1: formats/symbols/context.py ------------------------------------------------- */
+
+enum { CONTEXT_CLASSES = 9 };
+
+/* Writes the integers of all classes into symbols [n_channels][n_frames], which are 0.
+ *
+ * Returns how many are left over, or NO_MEMORY. */
+int64_t context_fill(const uint8_t *class_of_sum, int64_t largest_sum, const int64_t *counts,
+                     const int64_t *runs, const int32_t *values, int32_t *symbols, int64_t n_channels,
+                     int64_t n_frames)
+{
+    const size_t width = (size_t)n_channels + 4; /* with two zeros on each side */
+    int32_t *const memory = calloc(4 * width, sizeof(int32_t));
+    if (!memory)
+        return NO_MEMORY;
+    /* Magnitudes of this frame and of the two before it. */
+    int32_t *now = memory + width + 2, *last = now + width, *last_but_one = last + width;
+    Stream streams[CONTEXT_CLASSES];
+    streams_open(streams, CONTEXT_CLASSES, counts, runs, values);
+    int is_silent = 1;
+    for (int64_t frame = 0; frame < n_frames && n_channels; frame++) {
+        if (is_silent) {
+            /* All is of class 0 until one of it is not 0. */
+            const int64_t n_skipped = streams[0].n_zeros / n_channels;
+            if (n_skipped >= n_frames - frame)
+                break;
+            streams[0].n_zeros -= n_skipped * n_channels;
+            frame += n_skipped;
+        }
+        memset(now - 2, 0, width * sizeof(int32_t));
+        for (int parity = 0; parity < 2; parity++) {
+            for (int64_t i = parity; i < n_channels; i += 2) {
+                int64_t sum = (memory[i] >> 5) + 8 * last[i] + 4 * (last[i - 1] + last[i + 1]) +
+                              2 * (last[i - 2] + last[i + 2]) + 4 * last_but_one[i] +
+                              2 * (last_but_one[i - 1] + last_but_one[i + 1]);
+                if (parity)
+                    sum += 6 * (now[i - 1] + now[i + 1]);
+                const int class = class_of_sum[sum < largest_sum ? sum : largest_sum];
+                const int32_t value = stream_take(streams + class);
+                symbols[i * n_frames + frame] = value;
+                now[i] = magnitude_of(value);
+            }
+        }
+        is_silent = 1;
+        for (int64_t i = 0; i < n_channels; i++) {
+            memory[i] += 16 * (2 * now[i] + now[i - 1] + now[i + 1]) - (memory[i] >> 4);
+            is_silent &= !(now[i] || last[i] || memory[i] >> 4);
+        }
+        int32_t *const free_one = last_but_one;
+        last_but_one = last;
+        last = now;
+        now = free_one;
+    }
+    free(memory);
+    return streams_left(streams, CONTEXT_CLASSES);
+}
+
 /* ---- Classes of coefficients: formats/symbols/sparse.py ----------------------------------------------- */
 
-enum { N_CLASSES = 12, MEMORY = 3, LARGEST = 15 };
+enum { N_CLASSES = 12, MEMORY = 3 };
 
 /* Magnitudes around the coefficients of a frame, LARGEST at most: of this frame, frames[0], as far as they
  * are known, and of the three before it. A frame is even bins of mid, then odd ones, then those of side;
@@ -179,8 +283,7 @@ static inline uint16_t *around_part(const Around *around, int back, int channel,
 
 static inline void around_add(Around *around, int channel, int64_t bin, int32_t value)
 {
-    const int32_t magnitude = value < 0 ? -value : value;
-    around_part(around, 0, channel, bin & 1)[bin >> 1] = (uint16_t)(magnitude < LARGEST ? magnitude : LARGEST);
+    around_part(around, 0, channel, bin & 1)[bin >> 1] = (uint16_t)magnitude_of(value);
 }
 
 /* Fills sums [n_pairs] with those of one parity of a channel. */
@@ -209,29 +312,6 @@ static inline void around_sum(const Around *around, int channel, int parity)
             sums[k] += (uint16_t)((mid_odd[k - 1] + 2 * mid_even[k] + mid_odd[k]) >> 1);
 }
 
-/* The integers of a class that are still to come. */
-typedef struct {
-    int64_t n_zeros; /* before the next that is not 0 */
-    const int64_t *run, *last_run;
-    const int32_t *value;
-} Stream;
-
-static void stream_open(Stream *stream, const int64_t *runs, const int32_t *values, int64_t n)
-{
-    *stream = (Stream){n ? *runs : INT64_MAX, runs, runs + n, values};
-}
-
-static inline int32_t stream_take(Stream *stream)
-{
-    if (stream->n_zeros > 0) {
-        stream->n_zeros--;
-        return 0;
-    }
-    stream->run++;
-    stream->n_zeros = stream->run < stream->last_run ? *stream->run : INT64_MAX;
-    return *stream->value++;
-}
-
 /* Writes the integers of all classes into symbols [bins of mid, bins of side][n_frames], which are 0.
  *
  * bins: those that sound, even ones of mid, then odd ones, then those of side: of each such pass over a
@@ -248,11 +328,7 @@ int64_t sparse_fill(const int64_t *bins, const int64_t *sizes, int64_t n_bins, c
     Around around;
     if (!around_new(&around, n_bins))
         return NO_MEMORY;
-    for (int c = 0; c < N_CLASSES; c++) {
-        stream_open(streams + c, runs, values, counts[c]);
-        runs += counts[c];
-        values += counts[c];
-    }
+    streams_open(streams, N_CLASSES, counts, runs, values);
     int64_t n_silent = MEMORY;
     for (int64_t frame = 0; frame < n_frames; frame++) {
         if (n_silent >= MEMORY && n_sounding) {
@@ -283,10 +359,7 @@ int64_t sparse_fill(const int64_t *bins, const int64_t *sizes, int64_t n_bins, c
         }
     }
     free(around.memory);
-    int64_t n_left = 0;
-    for (int c = 0; c < N_CLASSES; c++)
-        n_left += streams[c].last_run - streams[c].run;
-    return n_left;
+    return streams_left(streams, N_CLASSES);
 }
 
 /* Returns how many of symbols [bins of mid, bins of side][n_frames] are not 0, or NO_MEMORY.

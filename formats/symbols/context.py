@@ -16,9 +16,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip import native
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols import packed
+from earzip.formats.symbols import loops, packed
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 # Weighted sums of magnitudes at which classes part, about 1.5 an octave.
@@ -85,8 +86,7 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     values[reader.bits(len(values))] *= -1
     symbols = np.zeros((n_sparse, n_frames), np.int32)
     if len(values):
-        frames = _in_order(ClassStreams(places, values), n_channels, n_frames)
-        symbols[sounding] = frames.T
+        symbols[sounding] = _filled(places, values, n_channels, n_frames)
     if n_sparse == n_latents:
         return symbols
     return np.concatenate([symbols, packed.unpack(reader, n_latents - n_sparse, n_frames)])
@@ -175,6 +175,20 @@ def _classes(frames: _Integers) -> _Bytes:
 def _even_then_odd(frames: NDArray[_Value]) -> NDArray[_Value]:
     """Return the values of ``frames`` ``[F, n]`` in the order of coding, one axis."""
     return np.concatenate([frames[:, ::2], frames[:, 1::2]], 1).ravel()
+
+
+def _filled(places: list[_Counts], values: _Integers, n_channels: int, n_frames: int) -> _Integers:
+    """Return the integers ``[n, F]`` of all classes, given as `ClassStreams` takes them.
+
+    DamagedArchiveError where there are places for fewer.
+    """
+    if native.LIBRARY is None:
+        return _in_order(ClassStreams(places, values), n_channels, n_frames).T
+    symbols = np.zeros((n_channels, n_frames), np.int32)
+    runs = [np.diff(at, prepend=-1) - 1 for at in places]
+    if loops.context_fill(_CLASS_OF_SUM, runs, values, symbols):
+        raise DamagedArchiveError(LEFT_OVER)
+    return symbols
 
 
 def _in_order(streams: ClassStreams, n_channels: int, n_frames: int) -> _Integers:

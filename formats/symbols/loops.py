@@ -43,6 +43,11 @@ _sparse_fill = native.loop("sparse_fill", *_SPARSE, _INT64, _INT64, _INT32, _INT
 _sparse_classes = native.loop("sparse_classes", *_SPARSE, _INT32, c_int64, _UINT8, _INT64, _INT32)
 
 
+_context_fill = native.loop(
+    "context_fill", _UINT8, c_int64, _INT64, _INT64, _INT32, _INT32, c_int64, c_int64
+)
+
+
 class Passes(NamedTuple):
     """What `sparse` codes of a frame, in its order, and how it puts it into classes."""
 
@@ -161,6 +166,20 @@ def sparse_fill(
     assert counts.sum() == len(values)
     joined = np.concatenate(runs)
     n_left = _sparse_fill(*passes.arguments(), counts, joined, values, symbols, symbols.shape[1])
+    _require(n_left)
+    return n_left
+
+
+def context_fill(
+    class_of_sum: _Bytes, runs: list[_Integers], values: NDArray[np.int32], symbols: Symbols
+) -> int:
+    """Do as `sparse_fill`, for `context`: all channels of ``symbols`` ``[n, F]`` sound."""
+    counts = np.array([len(each) for each in runs], np.int64)
+    assert counts.sum() == len(values)
+    joined = np.concatenate(runs)
+    n_left = _context_fill(
+        *(class_of_sum, len(class_of_sum) - 1, counts, joined, values), symbols, *symbols.shape
+    )
     _require(n_left)
     return n_left
 
