@@ -60,7 +60,10 @@ def round_coefficients(scaled: Scaled, thrift: float | Scaled, n_channels: int =
     places = np.divmod(flat, scaled.shape[1])
     size = every_size[places]
     worth = thrift if isinstance(thrift, float) else thrift[places]
-    around = _around(np.floor(every_size + 0.4).clip(max=15), places, n_channels)
+    # In place, as each pass over all coefficients takes as long as the rest.
+    nearly = every_size + 0.4
+    np.minimum(np.floor(nearly, out=nearly), 15, out=nearly)
+    around = _around(nearly, places, n_channels)
     saved = np.interp(around, _SUMS, _BITS_OF_ONE).astype(np.float32)
     whole = np.floor(size)
     least = 0.5 + 0.5 * worth * np.where(whole == 0, saved, _BITS_OF_MORE)
@@ -106,9 +109,8 @@ def quantize_levels(
     scaled = latents / step_sizes(exponents)[:, None]
     tonal = scaled[n:][config.rest_slice("tonal")] > 0
     coefficients = round_coefficients(scaled[:n], _thrift_of_cells(tonal, config, thrift))
-    symbols = np.concatenate([coefficients, _round_levels(scaled[n:], config)])
-    clipped: Symbols = np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
-    return clipped
+    symbols: Symbols = np.concatenate([coefficients, _round_levels(scaled[n:], config)])
+    return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
 
 
 def _thrift_of_cells(tonal: NDArray[np.bool_], config: LevelConfig, thrift: float) -> Scaled:
