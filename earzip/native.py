@@ -1,16 +1,21 @@
 """Loops in C, `native.c`, that are called through ctypes.
 
-setuptools compiles them where there is a compiler. Where there is none, or with ``EARZIP_NATIVE=0`` in the
-environment, ``LIBRARY`` is None, and callers take their own way in numpy or torch, which is slower.
+setuptools compiles them where there is a compiler. Where there is none, or with ``EARZIP_NATIVE=0`` in
+the environment, ``LIBRARY`` is None, and callers take their own way in numpy or torch, which is slower.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
-_VERSION = 1  # that of native.c
+import numpy as np
+from numpy.typing import DTypeLike
+
+_VERSION = 2  # that of native.c
 
 
 def _load() -> ctypes.CDLL | None:
@@ -29,3 +34,25 @@ def _load() -> ctypes.CDLL | None:
 
 
 LIBRARY = _load()
+
+
+def array_of(dtype: DTypeLike) -> Any:
+    """Return the type of an argument of `loop` that is an array: of this type, without gaps."""
+    return np.ctypeslib.ndpointer(dtype, flags="C_CONTIGUOUS")
+
+
+def loop(name: str, *arguments: Any) -> Callable[..., int]:
+    """Return the function of this name in `LIBRARY`, with arguments of these types.
+
+    It returns an int64, and ctypes.ArgumentError is raised for other arguments. Where there is no library
+    it cannot be called.
+    """
+    if LIBRARY is None:
+        return _absent
+    function = LIBRARY[name]
+    function.argtypes, function.restype = arguments, ctypes.c_int64
+    return function
+
+
+def _absent(*_arguments: Any) -> int:
+    raise AssertionError("native.c is not compiled")

@@ -5,11 +5,13 @@ The encoder's choice alone: readers dequantise any integers.
 
 from __future__ import annotations
 
+from ctypes import c_int64
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip import native
 from earzip.arrays import Latents, Symbols
 from earzip.coding.quantizer import step_sizes
 from earzip.formats.symbols.packed import MAX_SYMBOL
@@ -34,6 +36,13 @@ _WORTH_OF_BIT = 0.15
 _BITS_OF_MORE = 1.3
 """That a magnitude above 1 costs beyond the one below it."""
 
+_native_paths = native.loop(
+    "cheapest_paths",
+    *(native.array_of(np.float32), native.array_of(np.float32), c_int64, c_int64),
+    *(native.array_of(np.float64), c_int64),
+    native.array_of(np.int8),
+)
+
 
 def round_coefficients(scaled: Scaled, thrift: float | Scaled, n_channels: int = 2) -> Integers:
     """Return integers ``[n, F]`` for coefficients ``scaled`` ``[n, F]`` to their steps.
@@ -47,10 +56,14 @@ def round_coefficients(scaled: Scaled, thrift: float | Scaled, n_channels: int =
     every_size = np.abs(scaled)
     result = np.zeros(scaled.shape, np.int32)
     # Nothing below half a step is worth a bit, and that is nearly all of them.
-    places = np.nonzero(every_size >= 0.5)
+    flat = np.flatnonzero(every_size >= 0.5)
+    places = np.divmod(flat, scaled.shape[1])
     size = every_size[places]
     worth = thrift if isinstance(thrift, float) else thrift[places]
-    around = _around(np.floor(every_size + 0.4).clip(max=15), places, n_channels)
+    # In place, as each pass over all coefficients takes as long as the rest.
+    nearly = every_size + 0.4
+    np.minimum(np.floor(nearly, out=nearly), 15, out=nearly)
+    around = _around(nearly, places, n_channels)
     saved = np.interp(around, _SUMS, _BITS_OF_ONE).astype(np.float32)
     whole = np.floor(size)
     least = 0.5 + 0.5 * worth * np.where(whole == 0, saved, _BITS_OF_MORE)
@@ -96,9 +109,8 @@ def quantize_levels(
     scaled = latents / step_sizes(exponents)[:, None]
     tonal = scaled[n:][config.rest_slice("tonal")] > 0
     coefficients = round_coefficients(scaled[:n], _thrift_of_cells(tonal, config, thrift))
-    symbols = np.concatenate([coefficients, _round_levels(scaled[n:], config)])
-    clipped: Symbols = np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
-    return clipped
+    symbols: Symbols = np.concatenate([coefficients, _round_levels(scaled[n:], config)])
+    return np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
 
 
 def _thrift_of_cells(tonal: NDArray[np.bool_], config: LevelConfig, thrift: float) -> Scaled:
@@ -138,6 +150,8 @@ def _cheapest_paths(scaled: Scaled, *, begins_at_0: bool = False) -> Integers:
     They are within 1 of the nearest ones, chosen by the Viterbi algorithm. ``begins_at_0``: whether the
     first takes bits too, by how much it differs from 0.
     """
+    if native.LIBRARY is not None:
+        return _cheapest_paths_in_c(scaled, begins_at_0)
     candidates = np.rint(scaled)[:, None] + np.array([-1, 0, 1])[:, None]
     errors = (scaled[:, None] - candidates) ** 2
     cost = errors[..., 0]
@@ -155,6 +169,17 @@ def _cheapest_paths(scaled: Scaled, *, begins_at_0: bool = False) -> Integers:
     for f in reversed(range(scaled.shape[1])):
         result[:, f] = candidates[rows, at, f]
         at = best[rows, at, f]
+    return result
+
+
+def _cheapest_paths_in_c(scaled: Scaled, begins_at_0: bool) -> Integers:
+    contiguous = np.ascontiguousarray(scaled, np.float32)
+    nearest, moves = np.rint(contiguous), np.empty(scaled.shape, np.int8)
+    worth = _WORTH_OF_BIT * _BITS_OF_CHANGE
+    if _native_paths(contiguous, nearest, *scaled.shape, worth, begins_at_0, moves):
+        raise MemoryError
+    result = np.empty(scaled.shape, np.int32)
+    result[:] = nearest.astype(np.float64) + moves
     return result
 
 

@@ -16,9 +16,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip import native
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols import packed
+from earzip.formats.symbols import loops, packed
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
 # Weighted sums of magnitudes at which classes part, about 1.5 an octave.
@@ -27,6 +28,8 @@ N_CLASSES = len(_CLASS_EDGES) + 1
 _CLASS_OF_SUM = np.digitize(np.arange(_CLASS_EDGES[-1] + 1), _CLASS_EDGES).astype(np.uint8)
 _LARGEST = 15  # magnitudes count as at most this
 _FORGETTING_BITS = 4  # the running sum forgets a sixteenth a frame
+
+LEFT_OVER = "segment has more integers than places for them"
 
 _BYTES, _QUADS = 0, 1  # forms of a list of integers
 _CONTINUED = 255
@@ -83,8 +86,7 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     values[reader.bits(len(values))] *= -1
     symbols = np.zeros((n_sparse, n_frames), np.int32)
     if len(values):
-        frames = _in_order(ClassStreams(places, values), n_channels, n_frames)
-        symbols[sounding] = frames.T
+        symbols[sounding] = _filled(places, values, n_channels, n_frames)
     if n_sparse == n_latents:
         return symbols
     return np.concatenate([symbols, packed.unpack(reader, n_latents - n_sparse, n_frames)])
@@ -175,6 +177,20 @@ def _even_then_odd(frames: NDArray[_Value]) -> NDArray[_Value]:
     return np.concatenate([frames[:, ::2], frames[:, 1::2]], 1).ravel()
 
 
+def _filled(places: list[_Counts], values: _Integers, n_channels: int, n_frames: int) -> _Integers:
+    """Return the integers ``[n, F]`` of all classes, given as `ClassStreams` takes them.
+
+    DamagedArchiveError where there are places for fewer.
+    """
+    if native.LIBRARY is None:
+        return _in_order(ClassStreams(places, values), n_channels, n_frames).T
+    symbols = np.zeros((n_channels, n_frames), np.int32)
+    runs = [np.diff(at, prepend=-1) - 1 for at in places]
+    if loops.context_fill(_CLASS_OF_SUM, runs, values, symbols):
+        raise DamagedArchiveError(LEFT_OVER)
+    return symbols
+
+
 def _in_order(streams: ClassStreams, n_channels: int, n_frames: int) -> _Integers:
     """Return the frames ``[F, n]`` whose integers ``streams`` gives by the classes of `_classes`."""
     frames = np.zeros((n_frames, n_channels), np.int32)
@@ -237,7 +253,7 @@ class ClassStreams:
     def finish(self) -> None:
         """Raise DamagedArchiveError where non-zero integers are left over."""
         if np.any(self._taken < self._lengths):
-            raise DamagedArchiveError("segment has more integers than places for them")
+            raise DamagedArchiveError(LEFT_OVER)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip import native
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
 from earzip.formats.symbols import context, rans, sparse
@@ -37,14 +38,20 @@ _N_CLASSES = 7
 _MAX_GROUPS = 16
 
 
-class _Row(NamedTuple):
-    """Residuals of a band (and block) in the frames where it is told."""
+class _Rows(NamedTuple):
+    """The residuals of a group, a row for each channel, in the frames where they are told."""
 
-    group: int
-    channel: int
-    has_below: bool
-    """Whether the residual of the channel below gives the class."""
+    first_table: int
+    first: int
+    end: int
+    """The channel behind the last."""
+    n_bands: int
+    """In each block: the first band of one has none below it, whose residual gives its class."""
     frames: _Integers
+
+    def have_below(self) -> _Bools:
+        """Return which rows follow that of the band below."""
+        return np.arange(self.end - self.first) % self.n_bands > 0
 
 
 def pack(symbols: Symbols, layout: Layout) -> list[bytes]:
@@ -60,10 +67,10 @@ def pack(symbols: Symbols, layout: Layout) -> list[bytes]:
     residuals = _differences(rest, groups)
     rows = list(_rows(groups, is_attack))
     told = np.zeros(rest.shape, bool)
-    for row in rows:
-        told[row.channel, row.frames] = True
+    for each in rows:
+        told[each.first : each.end, each.frames] = True
     assert not rest[~told].any()
-    coded = [_coded(row, residuals) for row in rows]
+    coded = [_coded(each, residuals) for each in rows]
     tables = ResidualTables.of(coded, _N_CLASSES * len(groups))
     n_lanes = n_lanes_for(rest.shape[1])
     states, words = rans.encode([each.coded() for each in coded], tables, n_lanes)
@@ -108,9 +115,11 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
         raise DamagedArchiveError(f"segment has a latent beyond ±{MAX_SYMBOL}")
     residuals = np.zeros((n_rest, n_frames), np.int64)
     decoder = ResidualDecoder(tables, states, words, beyond)
-    for row in rows:
-        lean, numbers = _lean_and_tables(row, residuals)
-        residuals[row.channel, row.frames] = lean + decoder.take(numbers)
+    if native.LIBRARY is not None:
+        _take_natively(decoder, rows, residuals)
+    else:
+        for each in rows:
+            _take(decoder, each, residuals)
     decoder.finish()
     rest = _sums(residuals, groups)
     if np.abs(rest).max(initial=0) > MAX_SYMBOL:
@@ -183,7 +192,7 @@ def _sums(residuals: _Integers, groups: Sequence[Group]) -> _Integers:
     return rest
 
 
-def _rows(groups: Sequence[Group], is_attack: _Bools) -> Iterator[_Row]:
+def _rows(groups: Sequence[Group], is_attack: _Bools) -> Iterator[_Rows]:
     """Yield what is coded, in the order of coding."""
     frames_of = {
         Told.ALWAYS: np.arange(len(is_attack)),
@@ -193,23 +202,45 @@ def _rows(groups: Sequence[Group], is_attack: _Bools) -> Iterator[_Row]:
     for number, (group, first, end) in enumerate(_channels(groups)):
         frames = frames_of[group.told]
         if len(frames):
-            for channel in range(first, end):
-                yield _Row(number, channel, (channel - first) % group.n_bands > 0, frames)
+            yield _Rows(_N_CLASSES * number, first, end, group.n_bands, frames)
 
 
-def _lean_and_tables(row: _Row, residuals: _Integers) -> tuple[_Integers, _Integers]:
-    """Return from what the residuals of ``row`` are told, and the number of each one's table.
+def _lean_and_tables(first_table: int, below: _Integers) -> tuple[_Integers, _Integers]:
+    """Return from what residuals are told, and the number of each one's table.
 
-    Both come of the residuals of the band below.
+    Both come of those of the band below, or zeros.
     """
-    below = np.zeros(len(row.frames), np.int64)
-    if row.has_below:
-        below = residuals[row.channel - 1, row.frames]
-    numbers = _N_CLASSES * row.group + _CLASS_OF[np.clip(below, -_LARGE, _LARGE) + _LARGE]
+    numbers = first_table + _CLASS_OF[np.clip(below, -_LARGE, _LARGE) + _LARGE]
     return np.where(np.abs(below) >= _LARGE, below, 0), numbers
 
 
-def _coded(row: _Row, residuals: _Integers) -> Residuals:
-    """Return what says the residuals of ``row``."""
-    lean, numbers = _lean_and_tables(row, residuals)
-    return Residuals(residuals[row.channel, row.frames] - lean, numbers)
+def _take(decoder: ResidualDecoder, rows: _Rows, residuals: _Integers) -> None:
+    """Write the residuals of ``rows`` into ``residuals`` ``[n, F]``."""
+    below = none = np.zeros(len(rows.frames), np.int64)
+    for channel, has_below in enumerate(rows.have_below(), rows.first):
+        lean, numbers = _lean_and_tables(rows.first_table, below if has_below else none)
+        below = lean + decoder.take(numbers)
+        residuals[channel, rows.frames] = below
+
+
+def _take_natively(decoder: ResidualDecoder, parts: list[_Rows], residuals: _Integers) -> None:
+    """Write the residuals of all rows into ``residuals`` ``[n, F]``, which are 0."""
+    frames = [np.zeros(0, np.int64)]
+    facts = [np.zeros((0, 5), np.int64)]
+    for rows in parts:
+        channels = np.arange(rows.first, rows.end)
+        where = sum(map(len, frames)), len(rows.frames)
+        table, first, n = (np.full(len(channels), each) for each in (rows.first_table, *where))
+        facts.append(np.stack([table, channels, rows.have_below(), first, n], 1))
+        frames.append(rows.frames)
+    decoder.take_rows(_CLASS_OF, np.concatenate(facts), np.concatenate(frames), residuals)
+
+
+def _coded(rows: _Rows, residuals: _Integers) -> Residuals:
+    """Return what says the residuals of ``rows``, a row for each."""
+    own = residuals[rows.first : rows.end, rows.frames]
+    below = np.zeros_like(own)
+    below[1:] = own[:-1]
+    below[~rows.have_below()] = 0
+    lean, numbers = _lean_and_tables(rows.first_table, below)
+    return Residuals(own - lean, numbers)

@@ -6,13 +6,14 @@ A table is of a two-sided geometric distribution, which three numbers give.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols import rans
+from earzip.formats.symbols import loops, rans
 from earzip.formats.symbols.packed import PieceReader
 from earzip.formats.symbols.rans import WHOLE, Integers, Words
 
@@ -64,7 +65,7 @@ _DECAYS = 16  # each magnitude is so many sixteenths as frequent as the one belo
 
 
 class Residuals(NamedTuple):
-    """Residuals ``[n]``, of any size, and by which table each is coded."""
+    """Residuals ``[n]`` or ``[rows, n]``, of any size, and by which table each is coded."""
 
     values: Integers
     numbers: Integers
@@ -94,7 +95,8 @@ class ResidualTables(rans.Tables):
         counts = np.zeros((n_tables, _N_VALUES), np.int64)
         for each in residuals:
             coded = each.coded()
-            np.add.at(counts, (coded.numbers, coded.symbols), 1)
+            at = coded.numbers * _N_VALUES + coded.symbols
+            counts += np.bincount(at.ravel(), minlength=counts.size).reshape(counts.shape)
         return cls(np.array([_nearest(each) for each in counts], np.uint8))
 
     def to_bytes(self) -> bytes:
@@ -133,6 +135,15 @@ class ResidualDecoder:
         self._n_beyond += len(at)
         return values
 
+    def take_rows(
+        self, class_of: Integers, rows: Integers, frames: Integers, residuals: Integers
+    ) -> None:
+        """Write all there is of ``rows`` into ``residuals``, as `loops.levels_take` says."""
+        n_words, self._n_beyond = loops.levels_take(
+            self._decoder.lanes(), self._beyond, class_of, rows, frames, residuals
+        )
+        self._decoder.skip(n_words)
+
     def finish(self) -> None:
         """Raise DamagedArchiveError where words or excesses are left over."""
         self._decoder.finish()
@@ -148,12 +159,13 @@ def n_lanes_for(n_frames: int) -> int:
     return max(1, min(MAX_LANES, -(-n_frames // _FRAMES_A_LANE)))
 
 
-def _frequencies(zeros: int, positive: int, decay: int) -> list[int]:
+@cache  # of 4096
+def _frequencies(zeros: int, positive: int, decay: int) -> tuple[int, ...]:
     """Return the frequencies of −8 to 8 that three numbers of a table stand for."""
     others = WHOLE - _ZEROS[zeros]
     of_positive = min(max(others * _POSITIVE[positive] >> 12, REACH), others - REACH)
     up, down = (_side(n, decay) for n in (of_positive, others - of_positive))
-    return [*reversed(down), _ZEROS[zeros], *up]
+    return (*reversed(down), _ZEROS[zeros], *up)
 
 
 def _side(total: int, decay: int) -> list[int]:

@@ -15,9 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earzip import native
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError
-from earzip.formats.symbols.context import ClassStreams
+from earzip.formats.symbols import loops
+from earzip.formats.symbols.context import LEFT_OVER, ClassStreams
 from earzip.formats.symbols.lists import HEAD_BYTES, read_lists, write_lists
 from earzip.formats.symbols.packed import MAX_SYMBOL, PieceReader
 
@@ -29,6 +31,7 @@ _LARGEST = 15  # magnitudes count as at most this
 _MEMORY = 3  # frames before, whose magnitudes count
 _EDGE = 2  # channels of zeros on each side: the neighbours of the outermost
 
+_Counts = NDArray[np.int64]
 _Integers = NDArray[np.int32]
 _Bytes = NDArray[np.uint8]
 
@@ -49,23 +52,15 @@ def pack(symbols: Symbols) -> list[bytes]:
     """
     n_sparse = len(symbols)
     sounding = np.asarray(symbols.any(1))
-    passes = _passes(sounding)
-    frames = _halves(symbols).transpose(2, 0, 1)
-    integers = [frames[:, each.channel, each.bins] for each in passes]
-    ordered = np.concatenate([np.zeros((len(frames), 0), np.int32), *integers], 1).ravel()
-    ordered_classes = _classes(frames, passes)
-    of_class = [ordered[ordered_classes == number] for number in range(N_CLASSES)]
-    places = [np.flatnonzero(each) for each in of_class]
-    values = np.concatenate([each[at] for each, at in zip(of_class, places, strict=True)])
-    counts = np.array([len(at) for at in places])
-    runs = [np.diff(at, prepend=-1) - 1 for at in places]
-    beyond_one = np.split(np.abs(values).astype(np.int64) - 1, np.cumsum(counts)[:-1])
+    counts, runs, values = _runs_and_values(symbols, _passes(sounding))
+    ends = np.cumsum(counts)[:-1]
+    lists = [*np.split(runs, ends), *np.split(np.abs(values).astype(np.int64) - 1, ends)]
     head = [
         n_sparse.to_bytes(2, "little"),
         np.packbits(sounding, bitorder="little").tobytes(),
         counts.astype("<u4").tobytes(),
     ]
-    pieces = [b"".join(head), *write_lists([*runs, *beyond_one])]
+    pieces = [b"".join(head), *write_lists(lists)]
     pieces.append(np.packbits(values < 0, bitorder="little").tobytes())
     return [b"".join(pieces[:2]), *pieces[2:]]
 
@@ -84,19 +79,39 @@ def unpack(reader: PieceReader, n_latents: int, n_frames: int) -> Symbols:
     if counts.sum() > n_places:
         raise DamagedArchiveError(f"segment has {counts.sum()} integers in {n_places} places")
     lists = read_lists(reader, [*counts.tolist(), *counts.tolist()])
-    places = [np.cumsum(runs + 1) - 1 for runs in lists[:N_CLASSES]]
-    if sum(int(at[-1]) + 1 for at in places if len(at)) > n_places:
+    runs = lists[:N_CLASSES]
+    if sum(int(each.sum()) + len(each) for each in runs) > n_places:
         raise DamagedArchiveError(f"segment has integers beyond its {n_places} places")
     beyond_one = np.concatenate(lists[N_CLASSES:])
     if beyond_one.max(initial=0) >= MAX_SYMBOL:
         raise DamagedArchiveError(f"segment has a latent beyond ±{MAX_SYMBOL}")
     values = (beyond_one + 1).astype(np.int32)
     values[reader.bits(len(values))] *= -1
-    n_bins = -(-n_sparse // 2)
-    halves = np.zeros((n_frames, 2, n_bins), np.int32)
+    symbols = np.zeros((n_sparse, n_frames), np.int32)
     if len(values):
-        _fill(halves, ClassStreams(places, values), _passes(sounding))
-    return np.ascontiguousarray(halves.reshape(n_frames, -1)[:, :n_sparse].T)
+        _fill(symbols, runs, values, _passes(sounding))
+    return symbols
+
+
+def _runs_and_values(symbols: Symbols, passes: list[_Pass]) -> tuple[_Counts, _Counts, _Integers]:
+    """Return how many integers of each class are not 0, the zeros of its class before each, and each.
+
+    All are class after class, and each class in the order of coding.
+    """
+    if native.LIBRARY is not None:
+        contiguous = np.ascontiguousarray(symbols, np.int32)
+        classes, runs, values = loops.sparse_classes(_native_passes(passes, symbols), contiguous)
+        order = np.argsort(classes, kind="stable")
+        return np.bincount(classes, minlength=N_CLASSES), runs[order], values[order]
+    frames = _halves(symbols).transpose(2, 0, 1)
+    integers = [frames[:, each.channel, each.bins] for each in passes]
+    ordered = np.concatenate([np.zeros((len(frames), 0), np.int32), *integers], 1).ravel()
+    ordered_classes = _classes(frames, passes)
+    of_class = [ordered[ordered_classes == number] for number in range(N_CLASSES)]
+    places = [np.flatnonzero(each) for each in of_class]
+    values = np.concatenate([each[at] for each, at in zip(of_class, places, strict=True)])
+    runs = np.concatenate([np.diff(at, prepend=-1) - 1 for at in places])
+    return np.array([len(at) for at in places]), runs, values
 
 
 def _halves(symbols: Symbols) -> Symbols:
@@ -121,7 +136,33 @@ def pass_sizes(sounding: NDArray[np.bool_]) -> list[int]:
     return [len(each.bins) for each in _passes(sounding)]
 
 
-def _fill(halves: Symbols, streams: ClassStreams, passes: list[_Pass]) -> None:
+def _native_passes(passes: list[_Pass], symbols: Symbols) -> loops.Passes:
+    """Return ``passes`` over ``symbols`` ``[S, F]`` as `loops` takes them."""
+    bins = np.concatenate([np.zeros(0, np.int64), *(each.bins for each in passes)])
+    sizes = np.zeros(4, np.int64)
+    for each in passes:
+        sizes[2 * each.channel + each.parity] = len(each.bins)
+    return loops.Passes(bins, sizes, -(-len(symbols) // 2), _CLASS_OF_SUM)
+
+
+def _fill(symbols: Symbols, runs: list[_Counts], values: _Integers, passes: list[_Pass]) -> None:
+    """Write integers into ``symbols`` ``[S, F]``, which are 0.
+
+    ``values``: those that are not 0, class after class; ``runs``: the zeros of its class before each.
+    DamagedArchiveError where there are places for fewer.
+    """
+    if native.LIBRARY is not None:
+        native_passes = _native_passes(passes, symbols)
+        if loops.sparse_fill(native_passes, runs, values, symbols):
+            raise DamagedArchiveError(LEFT_OVER)
+        return
+    places = [np.cumsum(each + 1) - 1 for each in runs]
+    halves = np.zeros((symbols.shape[1], 2, -(-len(symbols) // 2)), np.int32)
+    _fill_halves(halves, ClassStreams(places, values), passes)
+    symbols[:] = halves.reshape(len(halves), -1)[:, : len(symbols)].T
+
+
+def _fill_halves(halves: Symbols, streams: ClassStreams, passes: list[_Pass]) -> None:
     """Write the integers of ``streams`` into ``halves`` ``[F, 2, bins]``."""
     surroundings = _Surroundings(halves.shape[2])
     n_sounding = sum(len(each.bins) for each in passes)

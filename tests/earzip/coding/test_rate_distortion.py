@@ -5,9 +5,11 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from earzip import native
 from earzip.coding.rate_distortion import (
     _BITS_OF_CHANGE,
     _WORTH_OF_BIT,
+    _cheapest_paths,
     quantize_levels,
     round_coefficients,
 )
@@ -174,3 +176,35 @@ def test_what_is_beyond_an_archive_saturates() -> None:
     assert (q[:n_signed, 0] == MAX_SYMBOL).all()
     assert (q[:n_signed, 1] == -MAX_SYMBOL).all()
     assert np.abs(q).max() == MAX_SYMBOL
+
+
+def paths_by_both(scaled: np.ndarray, **begins: bool) -> np.ndarray:
+    """Return the integers for levels, the same in C and in numpy."""
+    in_c = _cheapest_paths(scaled, **begins)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "LIBRARY", None)
+        in_numpy = _cheapest_paths(scaled, **begins)
+    np.testing.assert_array_equal(in_c, in_numpy)
+    assert in_c.dtype == in_numpy.dtype == np.int32
+    return in_c
+
+
+@pytest.mark.skipif(native.LIBRARY is None, reason="native.c is not compiled here")
+@pytest.mark.parametrize("begins_at_0", [False, True])
+@pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 5.0, 100.0, 1e6, 1e9])
+def test_paths_in_c_are_the_same(spread: float, begins_at_0: bool) -> None:
+    rng = np.random.default_rng(0)
+    for n_frames in (1, 2, 3, 200):
+        scaled = rng.laplace(0, spread, (30, n_frames)).cumsum(1).astype(np.float32)
+        scaled = scaled.clip(-2e9, 2e9)  # what an int32 holds
+        # Ties between paths: all halves and quarters.
+        tied = np.round(4 * scaled) / 4
+        for each in (scaled, tied, tied.T, scaled[::2, ::-1]):
+            paths_by_both(each, begins_at_0=begins_at_0)
+
+
+@pytest.mark.skipif(native.LIBRARY is None, reason="native.c is not compiled here")
+def test_paths_through_ties_only_are_the_same() -> None:
+    steps = np.array(list(product([0.0, 0.5, 1.0, 1.5], repeat=6)), np.float32)
+    for scaled in (steps, steps - 1, 11 * steps):
+        assert paths_by_both(scaled).any()
