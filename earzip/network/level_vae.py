@@ -196,9 +196,7 @@ class LevelVae(nn.Module):
             is_short = self._saves_by_short(long, short)
             n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
             rest = self._describe(audio, long, is_short)
-            short_energies = short_log_energies(
-                blocks, self.short_band_means, c.hop // c.short_hop
-            )
+            short_energies = short_log_energies(blocks, self.short_band_means, c.hop // c.short_hop)
             features = torch.cat([*_levels(n), short_energies, self._seen(rest)], -1)
             coefficients = self.mdct.choose(rotated, long, short, is_short)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]

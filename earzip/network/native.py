@@ -31,9 +31,7 @@ def is_mdct_usable(x: Tensor, n_bins: int) -> bool:
     return is_usable(x) and n_bins <= _MOST_BINS and n_bins % 4 == 0
 
 
-def mdct(
-    x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor
-) -> Tensor:
+def mdct(x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor) -> Tensor:
     """Return the coefficients ``[..., F, n_bins]`` of frames of ``x`` ``[..., T]``.
 
     ``starts``: int64 ``[F]``, the first sample of each, zeros beyond the ends of ``x``; ``kinds``: uint8
@@ -51,7 +49,12 @@ def mdct(
 
 
 def add_imdct(
-    out: Tensor, coefficients: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor
+    out: Tensor,
+    coefficients: Tensor,
+    starts: Tensor,
+    kinds: Tensor,
+    windows: Tensor,
+    twiddle: Tensor,
 ) -> None:
     """Add the inverse of ``coefficients`` ``[..., F, up to n_bins]`` to ``out`` ``[..., T]``, in place."""
     coefficients = coefficients.contiguous()
@@ -61,9 +64,7 @@ def add_imdct(
     _call("mdct_twiddle", coefficients, rows * n_frames, given, n, twiddle, z)
     z = _fft(z)
     scale, t = math.sqrt(2 / n), out.shape[-1]
-    _call(
-        "mdct_add", z, rows, n_frames, n, twiddle, scale, starts, kinds, windows, t, out
-    )
+    _call("mdct_add", z, rows, n_frames, n, twiddle, scale, starts, kinds, windows, t, out)
 
 
 def stft_frames(x: Tensor, window: Tensor) -> Tensor:
@@ -121,5 +122,7 @@ def _call(name: str, *arguments: Tensor | int | float) -> None:
             assert each.is_contiguous()
             converted.append(ctypes.c_void_p(each.data_ptr()))
         else:
-            converted.append(ctypes.c_int64(each) if isinstance(each, int) else ctypes.c_float(each))
+            converted.append(
+                ctypes.c_int64(each) if isinstance(each, int) else ctypes.c_float(each)
+            )
     getattr(LIBRARY, name)(*converted)

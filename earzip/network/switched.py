@@ -36,7 +36,9 @@ class SwitchedMdct(nn.Module):
         )
         # By number: 1 for a short frame before, and 2 for one behind.
         windows = [
-            torch.cat([before, behind.flip(0)]) for behind in (rise, steep) for before in (rise, steep)
+            torch.cat([before, behind.flip(0)])
+            for behind in (rise, steep)
+            for before in (rise, steep)
         ]
         self.register_buffer("windows", torch.stack(windows), persistent=False)
 

@@ -1,8 +1,13 @@
-"""What a process does for its own sake: where it looks for garbage."""
+"""What a process does for its own sake: when it looks for garbage, and what it does with memory."""
 
 from __future__ import annotations
 
 import gc
+import platform
+import subprocess
+import sys
+
+import pytest
 
 from earzip.runtime import garbage_left
 
@@ -25,3 +30,20 @@ def test_who_looks_for_no_garbage_goes_on_so() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the option is of glibc")
+def test_memory_of_one_array_serves_for_the_next() -> None:
+    program = (
+        "import resource\n"
+        "from earzip.runtime import keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "def n_faults():\n"
+        "    for _ in range(20): bytearray(b'1') * (20 << 20)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "print(-n_faults() + n_faults())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 1000  # of 20 × 5120 pages
