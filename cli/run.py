@@ -23,7 +23,13 @@ from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.errors import ExitCode, UsageError, count
 from earzip.results import FileRecord, FileStatus
-from earzip.runtime import Placement, Runtime, placements, tracks_at_once
+from earzip.runtime import (
+    Placement,
+    Runtime,
+    keep_freed_memory,
+    placements,
+    tracks_at_once,
+)
 
 Beforehand = Callable[[PlannedRun, bool], list[FileRecord]]
 """Called with a plan and whether the run is a dry one; returns records of what it has done."""
@@ -47,6 +53,7 @@ def run(
     `accelerate launch` and torchrun the process of rank 0 plans and prints; what it returns is the exit
     code of the run.
     """
+    keep_freed_memory()
     workers = _Workers(task, runtime or Runtime("cpu"), options.processes, one_by_one)
     launch = Launch.from_environment() if runtime else None
     stop = StopSignal(lambda: _say_stopping(options.grace_s), grace_s=options.grace_s)

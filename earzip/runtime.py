@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from earzip.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-
 
 DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
 """What `placements` takes."""
@@ -29,6 +28,9 @@ _LACKING = {
     "can't start new thread": NO_THREAD,
     "open /dev/urandom": "PyTorch needs /dev/urandom, which is not there",
 }
+# Options of glibc's mallopt, from malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_KEEPING = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""
 
@@ -101,6 +103,35 @@ def what_is_lacking(error: BaseException) -> str | None:
     return next((what for phrase, what in _LACKING.items() if phrase in text), None)
 
 
+@contextmanager
+def garbage_left() -> Iterator[None]:
+    """Look for no garbage meanwhile.
+
+    For loading torch, whose half a million objects stay: looking at them again and again, as their number
+    grows, takes a tenth of the time.
+    """
+    was_looked_for = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_looked_for:
+            gc.enable()
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory of arrays for the next ones, once and for this whole process.
+
+    Windows of sound need the same arrays again and again. Getting their pages back from the system each
+    time takes a tenth of the network's CPU time, and memory that is kept for each thread apart takes
+    more of it. Does nothing where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _KEEPING.items():
+            mallopt(option, value)
+
+
 def usable_cores() -> int:
     """Return the cores this process may use: fewer than there are under taskset, Slurm or Docker."""
     has_affinity = hasattr(os, "sched_getaffinity")
@@ -109,8 +140,13 @@ def usable_cores() -> int:
 
 
 def _n_gpus() -> int:
-    import torch  # noqa: PLC0415  # commands without a network do without it
+    with garbage_left():
+        import torch  # noqa: PLC0415  # commands without a network do without it
+
+    n_gpus = torch.cuda.device_count()
+    if not n_gpus:  # which spares loading accelerate
+        return 0
     from accelerate.utils import parse_flag_from_env  # noqa: PLC0415
 
     # Set by `accelerate launch --cpu` for its processes.
-    return 0 if parse_flag_from_env("ACCELERATE_USE_CPU") else torch.cuda.device_count()
+    return 0 if parse_flag_from_env("ACCELERATE_USE_CPU") else n_gpus

@@ -34,14 +34,22 @@ def choose_device(name: str) -> str:
     import torch  # noqa: PLC0415  # commands without a network do without it
 
     if name == "auto":
-        from accelerate import PartialState  # noqa: PLC0415
-
-        name = str(PartialState().device)
+        name = _automatic_device()
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used: {_first_line(error)}") from error
     return name
+
+
+def _automatic_device() -> str:
+    import torch  # noqa: PLC0415
+
+    if not torch.accelerator.is_available():  # which spares loading accelerate
+        return "cpu"
+    from accelerate import PartialState  # noqa: PLC0415
+
+    return str(PartialState().device)
 
 
 def _require_precision(device: str, precision: str) -> None:

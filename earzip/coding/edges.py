@@ -69,10 +69,11 @@ def edge_errors(original: Audio, decoded: Audio, n_samples: int) -> Edges:
 def mend_edges(audio: Audio, position: int, n_samples: int, edges: Edges) -> Audio:
     """Return ``audio`` ``[2, T]``, the samples from ``position`` of a track, with its edges mended."""
     first, last = np.array(edges[:2]) * _UNIT, np.array(edges[2:]) * _UNIT
-    at = position + np.arange(audio.shape[1])
-    for error, distance in ((first, at), (last, n_samples - 1 - at)):
-        near = np.flatnonzero(distance < RAMP_SAMPLES)
+    end = position + audio.shape[1]
+    begins = np.arange(position, min(RAMP_SAMPLES, end))
+    ends = np.arange(max(position, n_samples - RAMP_SAMPLES), end)
+    for error, near, distance in ((first, begins, begins), (last, ends, n_samples - 1 - ends)):
         if near.size and error.any():
             audio = audio.copy()
-            audio[:, near] += (error[:, None] * RAMP[distance[near]]).astype(np.float32)
+            audio[:, near - position] += (error[:, None] * RAMP[distance]).astype(np.float32)
     return audio

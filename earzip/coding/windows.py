@@ -59,16 +59,19 @@ class WindowEngine(ABC):
     ) -> Iterator[tuple[Window, _Tag]]:
         """Yield the result of each of a track's ``windows`` with its tag, in order.
 
-        ``windows`` is read no further ahead than the track's share of what may be in flight. If it
-        raises, or this generator is closed early, what waits of the track is cancelled. Raises what
-        the network raises, DeviceError where a GPU's memory does not hold a batch.
+        ``windows`` is read no further ahead than the track's share of what may be in flight; the first
+        result comes as soon as it is there. If ``windows`` raises, or this generator is closed early,
+        what waits of the track is cancelled. Raises what the network raises, DeviceError where a GPU's
+        memory does not hold a batch.
         """
         waiting: deque[tuple[Future[Window], _Tag]] = deque()
+        none_yet = True
         with self._one_more_track():
             try:
                 for window, tag in windows:
                     waiting.append((self.submit(network, window), tag))
-                    while len(waiting) >= self._share:
+                    while len(waiting) >= self._share or (none_yet and waiting[0][0].done()):
+                        none_yet = False
                         yield _result_of(*waiting.popleft())
                 while waiting:
                     yield _result_of(*waiting.popleft())
@@ -100,7 +103,7 @@ class SingleWindows(WindowEngine):
     """Each window in a pass of its own, on one of ``threads`` threads of a CPU."""
 
     def __init__(self, threads: int) -> None:
-        super().__init__(in_flight=threads + 2)
+        super().__init__(in_flight=threads + 1)
         self._pool = ThreadPoolExecutor(threads, initializer=use_one_thread)
 
     def submit(self, network: Network, window: Window) -> Future[Window]:

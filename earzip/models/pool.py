@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from earzip.models.spec import ModelSpec
 from earzip.models.store import load_codec
-from earzip.runtime import Runtime
+from earzip.runtime import Runtime, garbage_left
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
@@ -47,11 +47,14 @@ class CodecPool:
         """
         with self._loading:
             if spec.sha256 not in self._codecs:
-                from earzip.coding.device import usable_device  # noqa: PLC0415  # loads torch
-
-                runtime = replace(self._runtime, device=usable_device(self._runtime))
-                self._codecs[spec.sha256] = load_codec(spec, runtime)
+                with garbage_left():
+                    self._codecs[spec.sha256] = self._loaded(spec)
             return self._codecs[spec.sha256]
+
+    def _loaded(self, spec: ModelSpec) -> Codec:
+        from earzip.coding.device import usable_device  # noqa: PLC0415  # loads torch
+
+        return load_codec(spec, replace(self._runtime, device=usable_device(self._runtime)))
 
     def close(self) -> None:
         """End the codecs' threads, once no track is in progress."""

@@ -157,12 +157,17 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
 
     from earzip.coding.codec import Codec  # noqa: PLC0415
     from earzip.formats.geometry import SAMPLE_RATE, Geometry  # noqa: PLC0415
-    from earzip.network.networks import build_network, ready_to_run  # noqa: PLC0415
+    from earzip.network.networks import (  # noqa: PLC0415
+        WithoutDrawing,
+        build_network,
+        ready_to_run,
+    )
 
     verify_model(spec)
     _require_its_network(spec)
     try:
-        network = build_network(spec.architecture, spec.config)
+        with WithoutDrawing():
+            network = build_network(spec.architecture, spec.config)
         ready_to_run(network, load_file(spec.weights_path))
     except (
         SafetensorError,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from earzip.network.config import LevelConfig, SpectralConfig, TransformConfig, network_config
 from earzip.network.ear import EarVae
@@ -27,6 +29,32 @@ def build_network(architecture: str, config: dict[str, Any]) -> Network:
             return LevelVae(dimensions)
         case dimensions:
             return EarVae(dimensions)
+
+
+_DRAWING = {
+    Tensor.normal_,
+    Tensor.uniform_,
+    nn.init.kaiming_uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+}
+
+
+class WithoutDrawing(TorchFunctionMode):
+    """A context where weights of networks are not drawn at random: they have any values, until set."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return the tensor as it is, if ``func`` would fill it with random numbers."""
+        kwargs = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def ready_to_run(network: Network, weights: dict[str, Tensor]) -> Network:

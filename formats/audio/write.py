@@ -20,6 +20,8 @@ Bits = Literal[16, 24, "float"]
 FLAC_MAX_SAMPLE_RATE = 655_350
 _FLAC_ANY_RATE_BELOW = 65_536
 _DITHER_SEED = 0x6561727A6970  # "earzip": restoring twice gives the same bytes
+_PART = 1 << 15
+"""Samples that are converted at a time: so many stay in a processor's cache."""
 _EMPTY_MD5 = bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
 _PCM, _IEEE_FLOAT = 1, 3
 _UNKNOWN_32 = 0xFFFF_FFFF
@@ -87,9 +89,13 @@ class AudioWriter:
     def write(self, block: npt.NDArray[np.float32]) -> None:
         """Append float32 ``[2, T]``. TargetError if the disk is full or fails."""
         assert block.shape[0] == 2, f"{block.shape[0]} channels"
-        assert np.isfinite(block).all(), "samples that are not finite"
         self._n_written += block.shape[1]
         assert self._n_written <= self._n_samples, f"more than {self._n_samples} samples"
+        for start in range(0, block.shape[1], _PART):
+            self._write_part(block[:, start : start + _PART])
+
+    def _write_part(self, block: npt.NDArray[np.float32]) -> None:
+        assert np.isfinite(block).all(), "samples that are not finite"
         if self._channels == 1:
             block = block.mean(axis=0, keepdims=True)
         self.n_overs += int(np.count_nonzero(np.abs(block) > 1))
@@ -124,7 +130,7 @@ class AudioWriter:
             raw = self._dither.random_raw(frames.size).reshape(frames.shape)
             scaled += ((raw >> 32).astype(np.float64) - (raw & 0xFFFF_FFFF)) * 2.0**-32
         limit = 1 << (self._bits - 1)
-        whole = np.clip(np.rint(scaled), -limit, limit - 1)
+        whole = np.clip(np.rint(scaled, out=scaled), -limit, limit - 1, out=scaled)
         return whole.astype(np.int16) if self._bits == 16 else whole.astype(np.int32) << 8
 
     def _target_error(self, error: OSError) -> TargetError:

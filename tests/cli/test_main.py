@@ -15,6 +15,7 @@ import pytest
 
 from earzip.cli.main import cli
 from earzip.errors import LockedError, ModelNotFoundError
+from tests.cli.conftest import write_sound
 from tests.formats.archive.samples import sample_header, write_sample
 
 COMMANDS = [
@@ -77,6 +78,26 @@ def test_an_absent_model_is_told_without_torch(tmp_path, arguments, exit_code):
     assert run.stdout.splitlines()[-1] == f"[{exit_code}]"
     if exit_code:
         assert "EARZIP_MODELS" in run.stderr
+
+
+@pytest.mark.smoke
+def test_a_run_on_a_cpu_loads_no_accelerate_and_ends_without_looking_for_garbage(
+    tmp_path, tiny_model
+):
+    for name in ("a.wav", "b.wav"):
+        write_sound(tmp_path / name)
+    program = (
+        "import atexit, gc, sys; from earzip.cli.main import main\n"
+        "def seen():\n"
+        "    loaded = [name for name in ('torch', 'accelerate') if name in sys.modules]\n"
+        "    print(*loaded, gc.get_freeze_count() > 100_000)\n"
+        "atexit.register(seen)\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", program, "compress", ".", "--model", tiny_model]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "2 written" in run.stderr
+    assert run.stdout.splitlines()[-1] == "torch True"
 
 
 def test_the_help_says_of_each_command_what_it_says_itself():

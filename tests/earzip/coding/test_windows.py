@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip.coding.windows import LINGER_S, SingleWindows, WindowBatches, WindowEngine
+from earzip.coding.windows import LINGER_S, Network, SingleWindows, WindowBatches, WindowEngine
 from earzip.errors import DeviceError
 from earzip.models.store import find_model, load_codec
 from earzip.runtime import Runtime
@@ -252,3 +252,25 @@ def test_tracks_side_by_side_come_out_as_one_after_the_other(
             if a is not None and b is not None:
                 np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
     codec.close()
+
+
+def test_the_first_result_does_not_wait_for_windows_behind_it() -> None:
+    engine = SingleWindows(threads=4)
+    futures: list[Future[Window]] = []
+    submit = engine.submit
+
+    def noted(network: Network, one: Window) -> Future[Window]:
+        futures.append(submit(network, one))
+        return futures[-1]
+
+    def windows() -> Iterator[tuple[Window, float]]:
+        for each in track(1, 2, 3, 4, 5, 6):
+            yield each
+            wait(futures[:1], TIMEOUT)
+
+    engine.submit = noted  # type: ignore[method-assign]
+    results = engine.computed(Doubling(), windows())
+    assert next(results)[1] == 1
+    assert len(futures) <= 2
+    assert [value for _, value in results] == [2, 3, 4, 5, 6]
+    engine.close()

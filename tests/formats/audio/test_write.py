@@ -3,6 +3,7 @@
 import collections
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -287,3 +288,22 @@ def test_any_file_name_can_be_written(tmp_path):
         write(tmp_path / name, noise(100), container=container)
         with open_source(tmp_path / name) as source:
             assert sum(block.shape[1] for block in source.blocks()) == 100
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+def test_a_long_block_is_converted_in_parts(tmp_path, bits):
+    block = np.zeros((2, 1 << 20), np.float32)
+    with AudioWriter(
+        tmp_path / "a.wav",
+        container="wav",
+        sample_rate=44_100,
+        channels=2,
+        bits=bits,
+        dither=True,
+        n_samples=block.shape[1],
+    ) as writer:
+        tracemalloc.start()
+        writer.write(block)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < block.nbytes / 2

@@ -1,0 +1,49 @@
+"""What a process does for its own sake: when it looks for garbage, and what it does with memory."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from earzip.runtime import garbage_left
+
+
+def test_garbage_is_looked_for_again_once_a_library_is_loaded() -> None:
+    assert gc.isenabled()
+    with garbage_left():
+        assert not gc.isenabled()
+        with garbage_left():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_who_looks_for_no_garbage_goes_on_so() -> None:
+    gc.disable()
+    try:
+        with garbage_left():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the option is of glibc")
+def test_memory_of_one_array_serves_for_the_next() -> None:
+    program = (
+        "import resource\n"
+        "from earzip.runtime import keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "def n_faults():\n"
+        "    for _ in range(5): [bytearray(b'1') * (20 << 20) for _ in range(4)]\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "print(-n_faults() + n_faults())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 1000  # of 5 times 20,480 pages
