@@ -16,7 +16,7 @@ from earzip.batch.shard import Shard
 from earzip.cli.piping import STDIO
 from earzip.errors import UsageError
 from earzip.options import QUALITIES, quality_name
-from earzip.runtime import DEVICES, PRECISIONS, Runtime
+from earzip.runtime import AUTOMATIC, DEVICES, PRECISIONS, Runtime
 
 Function = Callable[..., Any]
 
@@ -249,6 +249,19 @@ def _gathered(
 
 runtime_options = _gathered("runtime", Runtime, _RUNTIME_OPTIONS)
 """Adds --devices, --precision, --threads and --batch-size: ``runtime``, a `Runtime`."""
+
+_DECODING_PRECISION = click.option(
+    "--precision",
+    type=click.Choice((AUTOMATIC, *PRECISIONS)),
+    default=AUTOMATIC,
+    show_default=True,
+    help="Number format of the network. auto is bfloat16 on a CPU with instructions for it, else float32. "
+    "16 bits are faster where the device supports them, and less exact.",
+)
+decoding_options = _gathered(
+    "runtime", Runtime, {**_RUNTIME_OPTIONS, "precision": _DECODING_PRECISION}
+)
+"""Adds what `runtime_options` adds, for a command that only decodes."""
 
 
 def one_device_options(*names: str) -> Callable[[Function], Function]:

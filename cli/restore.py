@@ -16,11 +16,11 @@ from earzip.cli.options import (
     SCHEDULING,
     RunOptions,
     SectionedCommand,
+    decoding_options,
     output_option,
     parse_time,
     paths_argument,
     run_options,
-    runtime_options,
 )
 from earzip.cli.piping import NO_ARCHIVES, STDIO, plan_run
 from earzip.cli.run import run as run_task
@@ -71,7 +71,7 @@ _SUFFIXES = {".flac", ".wav"}
     help="Replace damaged audio with silence, drop damaged tags, and exit with 3.",
 )
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
-@runtime_options
+@decoding_options
 def restore(
     *,
     paths: tuple[Path, ...],

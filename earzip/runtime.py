@@ -33,6 +33,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEPING = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""
+AUTOMATIC = "auto"
+"""A precision, for restoring: bfloat16 on a CPU that has instructions for it, else float32."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Runtime:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; of a run over many files, before `placements`, names for that."""
     precision: str = "float32"
-    """One of `PRECISIONS`."""
+    """One of `PRECISIONS`, or `AUTOMATIC`."""
     threads: int | None = None
     """CPU threads; None: the cores that the process may use."""
     batch_size: int | None = None

@@ -24,6 +24,8 @@ from earzip.arrays import Audio, Latents
 from earzip.coding.windows import Network, window_engine
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
+from earzip.network import native
+from earzip.network.packed import packed
 from earzip.network.vae import Vae
 from earzip.runtime import PRECISIONS, usable_cores
 
@@ -65,8 +67,8 @@ class Codec:
         self._posterior = self._network(
             lambda audio: torch.stack(self.vae.encode(audio), 1), precision
         )
-        self._decoder = self._network(self.vae.decode, precision)
-        self._exact_decoder = self._network(self.vae.decode, "float32")
+        self._decoder = self._network(self._decoding_network(precision).decode, precision)
+        self._exact_decoder = self._network(self._decode_exactly, "float32")
 
     def close(self) -> None:
         """End the worker threads, once no track is in progress."""
@@ -193,6 +195,15 @@ class Codec:
         context = self.geometry.encoder_context
         for latents, n_frames in self._engine.computed(network, self._windows(blocks)):
             yield latents[..., context : context + n_frames]
+
+    def _decoding_network(self, precision: str) -> Vae:
+        if self.device.type != "cpu" or precision == "float16":
+            return self.vae
+        return packed(self.vae, getattr(torch, precision))
+
+    def _decode_exactly(self, latents: Tensor) -> Tensor:
+        with native.left_out():
+            return self.vae.decode(latents)
 
     def _network(self, network: Callable[[Tensor], Tensor], precision: str) -> Network:
         """Return ``network`` computing in ``precision``."""

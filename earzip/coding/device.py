@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.errors import UsageError
-from earzip.runtime import PRECISIONS, Runtime
+from earzip.runtime import AUTOMATIC, PRECISIONS, Runtime
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def usable_device(runtime: Runtime) -> str:
-    """Return the device of ``runtime``, proven to compute in its precision. Loads torch.
+def usable_runtime(runtime: Runtime) -> Runtime:
+    """Return ``runtime`` with its device and precision by name, the device proven to compute in it.
 
-    Raises `UsageError` as `choose_device`, and where the device lacks the precision or gets it wrong.
+    Loads torch. Raises `UsageError` as `choose_device`, and where the device lacks the precision or gets it
+    wrong.
     """
     device = choose_device(runtime.device)
-    if runtime.precision != "float32":
-        _require_precision(device, runtime.precision)
-    return device
+    precision = runtime.precision
+    if precision == AUTOMATIC:
+        precision = "bfloat16" if device == "cpu" and _has_bfloat16() else "float32"
+    elif precision != "float32":
+        _require_precision(device, precision)
+    return replace(runtime, device=device, precision=precision)
+
+
+def _has_bfloat16() -> bool:
+    """Return whether this CPU has instructions for products in bfloat16, and PyTorch uses them."""
+    import torch  # noqa: PLC0415
+
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def choose_device(name: str) -> str:

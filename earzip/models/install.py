@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from earzip.coding.device import usable_device
+from earzip.coding.device import usable_runtime
 from earzip.coding.quantizer import STEPS_PER_OCTAVE
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
 from earzip.formats.atomic import atomic_write, make_folder, sha256_of
@@ -71,7 +71,7 @@ def import_model(
     """
     if not is_model_name(options.name):
         raise UsageError(f"{options.name!r} cannot name a model: use letters, digits, . _ -")
-    runtime = replace(options.runtime, device=usable_device(options.runtime))
+    runtime = usable_runtime(options.runtime)
     folder = folder or model_folders()[-1]
     _refuse_shadowed(options.name, folder)
     targets = [folder / f"{options.name}{suffix}" for suffix in (".safetensors", ".json")]
@@ -108,7 +108,7 @@ def calibrate_model(
     if spec.path.parent == model_folders()[0]:
         raise UsageError(f"{spec.name} is embedded: its steps come from training")
     runtime = runtime or Runtime("cpu")
-    runtime = replace(runtime, device=usable_device(runtime))
+    runtime = usable_runtime(runtime)
     calibrated = _calibrated(spec, music, runtime, on_unreadable)
     write_spec(calibrated)
     return calibrated

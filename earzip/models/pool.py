@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from earzip.models.spec import ModelSpec
 from earzip.models.store import load_codec
-from earzip.runtime import Runtime, garbage_left
+from earzip.runtime import AUTOMATIC, Runtime, garbage_left
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
@@ -25,7 +24,7 @@ class CodecPool:
         self._runtime = runtime or Runtime("cpu")
         self._codecs: dict[str, Codec] = {}
         # One at a time: threads that want the same model wait for the one that loads it. And what
-        # `usable_device` does to warnings is done to the whole process, so it must not run twice at once.
+        # `usable_runtime` does to warnings is done to the whole process, so it must not run twice at once.
         self._loading = threading.Lock()
 
     def checked(self) -> Self:
@@ -34,16 +33,17 @@ class CodecPool:
         Defaults that work on any machine are not tested, and so do not load torch.
         """
         runtime = self._runtime
-        if runtime.device not in ("auto", "cpu") or runtime.precision != "float32":
-            from earzip.coding.device import usable_device  # noqa: PLC0415  # loads torch
+        works_anywhere = runtime.precision in ("float32", AUTOMATIC)
+        if runtime.device not in ("auto", "cpu") or not works_anywhere:
+            from earzip.coding.device import usable_runtime  # noqa: PLC0415  # loads torch
 
-            usable_device(runtime)
+            usable_runtime(runtime)
         return self
 
     def of_model(self, spec: ModelSpec) -> Codec:
         """Return the codec of ``spec``.
 
-        Raises as `earzip.models.store.load_codec` and `earzip.coding.device.usable_device` do.
+        Raises as `earzip.models.store.load_codec` and `earzip.coding.device.usable_runtime` do.
         """
         with self._loading:
             if spec.sha256 not in self._codecs:
@@ -52,9 +52,9 @@ class CodecPool:
             return self._codecs[spec.sha256]
 
     def _loaded(self, spec: ModelSpec) -> Codec:
-        from earzip.coding.device import usable_device  # noqa: PLC0415  # loads torch
+        from earzip.coding.device import usable_runtime  # noqa: PLC0415  # loads torch
 
-        return load_codec(spec, replace(self._runtime, device=usable_device(self._runtime)))
+        return load_codec(spec, usable_runtime(self._runtime))
 
     def close(self) -> None:
         """End the codecs' threads, once no track is in progress."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -16,10 +19,25 @@ from earzip.native import LIBRARY
 _MOST_BINS = 4096  # of native.c
 
 
+_thread = threading.local()
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Let this thread compute as where nothing is compiled: what goes into archives is to be the same."""
+    before = getattr(_thread, "is_left_out", False)
+    _thread.is_left_out = True
+    try:
+        yield
+    finally:
+        _thread.is_left_out = before
+
+
 def is_usable(x: Tensor) -> bool:
     """Return whether ``x``, float32 or complex64, is for these functions."""
     return (
         LIBRARY is not None
+        and not getattr(_thread, "is_left_out", False)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.complex64)
         and not (torch.is_grad_enabled() and x.requires_grad)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.network.config import SpectralConfig

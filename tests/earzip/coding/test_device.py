@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from earzip.coding.device import choose_device, usable_device
+from earzip.coding.device import choose_device, usable_runtime
 from earzip.errors import UsageError
 from earzip.runtime import Runtime
 
@@ -23,7 +23,7 @@ def test_other_devices_than_cpus_and_gpus_are_usage_errors(name):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_cpu_computes_in_every_precision(precision):
-    assert usable_device(Runtime("cpu", precision)) == "cpu"
+    assert usable_runtime(Runtime("cpu", precision)) == Runtime("cpu", precision)
 
 
 def test_a_precision_that_a_device_does_not_have_is_a_usage_error(monkeypatch):
@@ -31,16 +31,16 @@ def test_a_precision_that_a_device_does_not_have_is_a_usage_error(monkeypatch):
         raise RuntimeError('"conv" not implemented for Half\nat somewhere')
 
     with pytest.raises(UsageError, match="'half', expected one of float32, bfloat16, float16"):
-        usable_device(Runtime("cpu", "half"))
+        usable_runtime(Runtime("cpu", "half"))
     with monkeypatch.context() as patched:
         # What autocast does where it does not know the type: it warns and leaves all in float32.
         patched.setattr("torch.autocast", lambda *_: nullcontext())
         with pytest.raises(UsageError, match=r"device 'cpu' cannot compute in bfloat16$"):
-            usable_device(Runtime("cpu", "bfloat16"))
+            usable_runtime(Runtime("cpu", "bfloat16"))
     monkeypatch.setattr("torch.nn.functional.conv1d", not_implemented)
     with pytest.raises(UsageError, match=r"cannot compute in float16: .* for Half$"):
-        usable_device(Runtime("cpu", "float16"))
-    assert usable_device(Runtime("cpu", "float32")) == "cpu"
+        usable_runtime(Runtime("cpu", "float16"))
+    assert usable_runtime(Runtime("cpu", "float32")) == Runtime("cpu", "float32")
 
 
 @pytest.mark.parametrize("operation", ["linear", "conv1d", "conv_transpose1d"])
@@ -56,9 +56,9 @@ def test_a_precision_that_a_device_computes_wrongly_in_is_a_usage_error(
 
     monkeypatch.setattr(f"torch.nn.functional.{operation}", wrong_in_bfloat16)
     with pytest.raises(UsageError, match="device 'cpu' gives wrong results in bfloat16"):
-        usable_device(Runtime("cpu", "bfloat16"))
-    assert usable_device(Runtime("cpu", "float16")) == "cpu"
-    assert usable_device(Runtime("cpu", "float32")) == "cpu"
+        usable_runtime(Runtime("cpu", "bfloat16"))
+    assert usable_runtime(Runtime("cpu", "float16")) == Runtime("cpu", "float16")
+    assert usable_runtime(Runtime("cpu", "float32")) == Runtime("cpu", "float32")
 
 
 def test_few_channels_that_go_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,4 +70,4 @@ def test_few_channels_that_go_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("torch.nn.functional.conv_transpose1d", wrong_when_narrow)
     with pytest.raises(UsageError, match="gives wrong results"):
-        usable_device(Runtime("cpu", "bfloat16"))
+        usable_runtime(Runtime("cpu", "bfloat16"))
