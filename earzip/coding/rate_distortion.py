@@ -61,7 +61,7 @@ def round_coefficients(scaled: Scaled, thrift: float | Scaled, n_channels: int =
     size = every_size[places]
     worth = thrift if isinstance(thrift, float) else thrift[places]
     # In place, as each pass over all coefficients takes as long as the rest.
-    nearly = every_size + 0.4
+    nearly: Scaled = every_size + np.float32(0.4)
     np.minimum(np.floor(nearly, out=nearly), 15, out=nearly)
     around = _around(nearly, places, n_channels)
     saved = np.interp(around, _SUMS, _BITS_OF_ONE).astype(np.float32)
