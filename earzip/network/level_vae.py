@@ -10,7 +10,6 @@ what a band lacks of its level, holds the sum to the level, and hushes it right 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.network import drawing, levels
 from earzip.network.config import LevelConfig
+from earzip.network.described import ENERGY_FLOOR, Described
 from earzip.network.mdct import Mdct
 from earzip.network.spectral import band_weights, float32_throughout, mid_side, rows_to_means
 from earzip.network.switched import SwitchedMdct
@@ -44,12 +44,9 @@ _WORTH_RANGE = (-2.0, 0.6)
 _TONAL_FINENESS = 1.6  # how much finer steps are where sound is tonal: noise is heard there
 _DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
 _TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
-_LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
-_ENERGY_FLOOR = 1e-12
 _PIECE = 64  # frames: few enough for a processor's cache
 _PARTS = levels.HOP // levels.ONSET_HOP  # of a block, to either of which an onset may belong
 _SEEN_DB = 12.0  # what a network sees as 1
-_DB = math.log(10) / 10  # nepers of energy
 
 
 class LevelStatistics(NamedTuple):
@@ -63,27 +60,6 @@ class LevelStatistics(NamedTuple):
     fine_rms: Tensor
     step: Tensor
     level_mean_db: Tensor
-
-
-class Described(NamedTuple):
-    """What latents beside coefficients say, for the decoder; as `levels.Measured` has it."""
-
-    level_db: Tensor
-    balance_db: Tensor
-    width_db: Tensor
-    """``[B, F, n_levels]``."""
-    half_db: Tensor
-    course_db: Tensor
-    is_tonal: Tensor
-    """Bool ``[B, F, n_levels]``."""
-    is_short: Tensor
-    """Bool ``[B, F]``."""
-    onset: levels.Onset
-
-    def of_frames(self, at: slice) -> Described:
-        """Return what is said of the frames ``at``."""
-        *others, onset = self
-        return Described(*(x[:, at] for x in others), levels.Onset(*(x[:, at] for x in onset)))
 
 
 def _of_frames(fine: Tensor, at: slice, n_fine: int) -> Tensor:
@@ -202,18 +178,29 @@ class LevelVae(nn.Module):
             long, blocks = self.mdct.long(rotated), self.mdct.short(rotated)
             short = self.mdct.interleaved(blocks)
             is_short = self._saves_by_short(long, short)
-            n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
             rest = self._describe(audio, long, is_short)
-            short_energies = short_log_energies(blocks, self.short_band_means, c.hop // c.short_hop)
-            features = torch.cat([*seen_levels(n), short_energies, self._seen(rest)], -1)
             coefficients = self.mdct.choose(rotated, long, short, is_short)
             in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
             in_steps = in_steps * (self._coded(rest) * self._fineness(rest))[:, None]
-        h = self.encoder_in_norm(self.encoder_in(features))
+        h = self.encoder_in_norm(self._listen(long, blocks, rest))
         worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
         waveform = in_steps.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
         mean = torch.cat([waveform, rest], -1).transpose(1, 2)
         return Posterior(mean, self.scale.expand_as(mean))
+
+    def _listen(self, long: Tensor, blocks: Tensor, rest: Tensor) -> Tensor:
+        """Return what the encoder's trunk gets of frames: ``[B, F, encoder_width]``.
+
+        ``long``: coefficients ``[B, 2, F, hop]``; ``blocks``: those of short frames, ``[B, 2, F', short_hop]``;
+        ``rest``: latents beside coefficients, ``[B, F, …]``.
+        """
+        c = self.config
+        with float32_throughout(long):
+            n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
+            energies = short_log_energies(blocks, self.short_band_means, c.hop // c.short_hop)
+            features = torch.cat([*seen_levels(n), energies, self._seen(rest)], -1)
+        seen: Tensor = self.encoder_in(features)
+        return seen
 
     def _coded(self, rest: Tensor) -> Tensor:
         """Return 1 for what may be coded, 0 for the treble of attacks: ``[B, F, n_bins]``.
@@ -295,7 +282,7 @@ class LevelVae(nn.Module):
             sound = self.mdct.inverse(coded, told.is_short)
             fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
             coded_levels = self._levels_of(sound)
-        pieces = self._pieces(fine)
+        pieces = self._pieces(coded)
         seen = torch.cat([self._look(_of_frames(fine, at, c.n_fine)) for at in pieces], 1)
         described = self.described_in(self._seen(rest))
         h = seen + described.unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
@@ -311,14 +298,16 @@ class LevelVae(nn.Module):
         ]
         with float32_throughout(latents):
             audio = mid_side(self.fine_mdct.inverse(torch.cat(restored, 2)))
-            targets = self._targets(told)
-            held = levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform)
+            held = levels.hold(audio, told.targets(), told.is_tonal, told.course_db, self.transform)
             return levels.hush_before(held, told.onset)
 
-    def _pieces(self, fine: Tensor) -> list[slice]:
-        """Return the frames to work on together: all of them, or fewer where that saves memory and time."""
-        n_frames = fine.shape[2] // self.config.n_fine
-        size = _PIECE if fine.device.type == "cpu" and not torch.is_grad_enabled() else n_frames
+    def _pieces(self, frames: Tensor) -> list[slice]:
+        """Return which of ``frames`` ``[B, 2, F, …]`` to work on together.
+
+        They are fewer than all where that saves memory and time.
+        """
+        n_frames = frames.shape[2]
+        size = _PIECE if frames.device.type == "cpu" and not torch.is_grad_enabled() else n_frames
         return [slice(at, min(at + size, n_frames)) for at in range(0, n_frames, max(size, 1))]
 
     def _look(self, fine: Tensor) -> Tensor:
@@ -347,7 +336,7 @@ class LevelVae(nn.Module):
             bands = drawing.FineBands(self.fine_edges, self.bands)
             step = self.log_step.exp()
             opened = drawing.open_coefficients(fine, gates, self.fine_rms, step, c.hop, bands)
-            lacking = self._lacking(told, coded_levels * self._share_opened(opened))
+            lacking = told.lacking(coded_levels * self._share_opened(opened))
             energies = drawing.shape_energies(shapes, self.fine_rms, bands)
             amplitudes = self._amplitudes(energies, gains.transpose(1, 2), lacking, told)
             return drawing.with_drawn(opened.coefficients, shapes, self.fine_rms, amplitudes, bands)
@@ -362,18 +351,8 @@ class LevelVae(nn.Module):
         before, after = (
             x.unflatten(2, (-1, self.config.n_fine)).mean(3) for x in (opened.before, opened.after)
         )
-        share: Tensor = ((after + _ENERGY_FLOOR) / (before + _ENERGY_FLOOR)).clamp(max=8.0)
+        share: Tensor = ((after + ENERGY_FLOOR) / (before + ENERGY_FLOOR)).clamp(max=8.0)
         return share
-
-    def _lacking(self, told: Described, coded: Tensor) -> Tensor:
-        """Return what mid and side lack of the energy of a bin: ``[B, 2, F, n_levels]``.
-
-        ``coded``: what they have, of that shape.
-        """
-        both = levels.from_db(told.level_db)
-        side = torch.sigmoid(_DB * told.width_db)
-        wanted = torch.stack([both * (1 - side), both * side], 1)
-        return (wanted - coded).clamp(min=0) + _LEAST_MISSING * wanted + _ENERGY_FLOOR
 
     def _amplitudes(
         self, energies: Tensor, gains: Tensor, lacking: Tensor, told: Described
@@ -384,32 +363,8 @@ class LevelVae(nn.Module):
         network adds.
         """
         n_fine = self.config.n_fine
-        of_bins = energies.unflatten(2, (-1, n_fine)) / self.bands.sum(1) + _ENERGY_FLOOR
-        wanted = lacking[:, :, :, None] * self._shares(told)[:, None]
+        of_bins = energies.unflatten(2, (-1, n_fine)) / self.bands.sum(1) + ENERGY_FLOOR
+        wanted = lacking[:, :, :, None] * told.shares(n_fine)[:, None]
         bounded = gains.clamp(*_DRAWN_RANGE).unflatten(2, (-1, n_fine))
         bounded = bounded + _TONAL_DRAWN * told.is_tonal[:, None, :, None]
         return (torch.sqrt(wanted / of_bins) * torch.exp(bounded)).flatten(2, 3)
-
-    def _targets(self, told: Described) -> Tensor:
-        """Return the energies of a bin of left and right, ``[B, 2, F, 2, n_levels]``, by halves."""
-        both = levels.from_db(told.level_db)
-        of_left = torch.sigmoid(2 * _DB * told.balance_db)
-        of_channels = torch.stack([both * of_left, both * (1 - of_left)], 1)
-        late = 2 * torch.sigmoid(2 * _DB * told.half_db)
-        return of_channels[:, :, :, None] * torch.stack([2 - late, late], 2)[:, None]
-
-    def _shares(self, told: Described) -> Tensor:
-        """Return the energy of each fine frame over its frame's mean: ``[B, F, n_fine, n_levels]``."""
-        c = self.config
-        ratio = torch.exp(2 * _DB * told.half_db)
-        early = 2 / (1 + ratio)
-        halves = torch.stack([early, 2 - early], 2).repeat_interleave(c.n_fine // 2, 2)
-        is_attack = (told.course_db != 0).any(-1).any(-1)
-        if not is_attack.any():
-            return halves
-        power = torch.exp(_DB * told.course_db).unflatten(2, (c.n_fine, -1)).mean(3)
-        power = power / power.mean(2, keepdim=True)
-        middles = [0.5 * (a + b) for a, b in pairwise(levels.EDGES)]
-        inner = levels.ATTACK_EDGES[1:-1]
-        of_level = [sum(middle >= edge for edge in inner) for middle in middles]
-        return torch.where(is_attack[:, :, None, None], power[..., of_level], halves)
