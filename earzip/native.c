@@ -5,6 +5,7 @@
  * same where there is AVX-512), and each sum is rounded in the order in which Python rounds it.
  */
 #include <stdint.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -768,4 +769,88 @@ void levels_draw(const float *shapes, const float *rms, const float *amplitudes,
                 for (int64_t k = edges[b]; k < edges[b + 1]; k++)
                     out[k] += shape[k] * unit[k] * amplitude[b];
         }
+}
+
+/* ---- What an encoder of levels measures: in double, so that the order of additions hardly matters -------- */
+
+/* Mean powers of a bin of spectra [2][n + 1][bins], complex, of left and right: by_part [2][n / each][bands]
+ * of each channel; mid [n / each][bands] of their sum over the root of 2; attack [n][attack bands] sums of both
+ * channels. Bands as `stft_scale` has them. */
+FOR_EACH_PROCESSOR
+void levels_measure(const float *spectra, int64_t n, int64_t bins, int64_t each, const int64_t *edges,
+                    int64_t bands, const int64_t *attack_edges, int64_t attack_bands, double *by_part,
+                    double *mid, float *attack)
+{
+    double sums[3][MOST_BINS];
+    const float *left = spectra, *right = spectra + (n + 1) * bins * 2;
+    for (int64_t part = 0; part < n / each; part++) {
+        memset(sums, 0, sizeof sums);
+        for (int64_t i = part * each; i < (part + 1) * each; i++) {
+            const float *l = left + i * bins * 2, *r = right + i * bins * 2;
+            double both[MOST_BINS];
+            for (int64_t k = 0; k < bins; k++) {
+                const double lr = l[2 * k], li = l[2 * k + 1], rr = r[2 * k], ri = r[2 * k + 1];
+                const double of_left = lr * lr + li * li, of_right = rr * rr + ri * ri;
+                sums[0][k] += of_left;
+                sums[1][k] += of_right;
+                sums[2][k] += 0.5 * ((lr + rr) * (lr + rr) + (li + ri) * (li + ri));
+                both[k] = of_left + of_right;
+            }
+            for (int64_t b = 0; b < attack_bands; b++) {
+                double sum = 0;
+                for (int64_t k = attack_edges[b]; k < attack_edges[b + 1]; k++)
+                    sum += both[k];
+                attack[i * attack_bands + b] = (float)sum;
+            }
+        }
+        for (int64_t which = 0; which < 3; which++) {
+            double *out = which < 2 ? by_part + (which * (n / each) + part) * bands : mid + part * bands;
+            for (int64_t b = 0; b < bands; b++) {
+                double sum = 0;
+                for (int64_t k = edges[b]; k < edges[b + 1]; k++)
+                    sum += sums[which][k];
+                out[b] = sum / (double)(each * (edges[b + 1] - edges[b]));
+            }
+        }
+    }
+}
+
+/* About the bits of the first `given` of coefficients x [frames][n], the sum of log2(1 + |x| / step), added to
+ * bits [frames]. */
+FOR_EACH_PROCESSOR
+void levels_bits(const float *x, const float *step, int64_t frames, int64_t n, int64_t given, double *bits)
+{
+    enum { LANES = 16, TURNS = 8 }; /* as many factors as a double holds: each is below 2^100 */
+    for (int64_t f = 0; f < frames; f++) {
+        double sum = 0;
+        for (int64_t first = 0; first < given; first += LANES * TURNS) {
+            double products[LANES];
+            for (int64_t i = 0; i < LANES; i++)
+                products[i] = 1;
+            const int64_t end = first + LANES * TURNS < given ? first + LANES * TURNS : given;
+            for (int64_t k = first; k + LANES <= end; k += LANES)
+                for (int64_t i = 0; i < LANES; i++)
+                    products[i] *= 1 + fabs((double)(x[f * n + k + i] / step[k + i]));
+            for (int64_t k = end - (end - first) % LANES; k < end; k++)
+                products[0] *= 1 + fabs((double)(x[f * n + k] / step[k]));
+            for (int64_t i = 0; i < LANES; i++)
+                sum += log2(products[i]);
+        }
+        bits[f] += sum;
+    }
+}
+
+/* The powers that tonal cells go by, mean of coefficients [2][frames][n]: power [frames][n]. */
+FOR_EACH_PROCESSOR
+void levels_pseudo_power(const float *x, int64_t frames, int64_t n, float *power)
+{
+    for (int64_t f = 0; f < frames; f++) {
+        const float *a = x + f * n, *b = x + (frames + f) * n;
+        float *out = power + f * n;
+        for (int64_t k = 0; k < n; k++) {
+            const float da = (k + 1 < n ? a[k + 1] : 0) - (k > 0 ? a[k - 1] : 0);
+            const float db = (k + 1 < n ? b[k + 1] : 0) - (k > 0 ? b[k - 1] : 0);
+            out[k] = ((a[k] * a[k] + da * da) + (b[k] * b[k] + db * db)) / 2;
+        }
+    }
 }

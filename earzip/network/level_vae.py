@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from earzip.formats.geometry import SAMPLE_RATE
-from earzip.network import drawing, levels
+from earzip.network import drawing, levels, native
 from earzip.network.config import LevelConfig
 from earzip.network.described import ENERGY_FLOOR, Described
 from earzip.network.mdct import Mdct
@@ -221,10 +221,15 @@ class LevelVae(nn.Module):
 
     def _saves_by_short(self, long: Tensor, short: Tensor) -> Tensor:
         """Return which frames cost less as short ones, bool ``[B, F]``: bits go with log |c| / step."""
-        n = self.config.n_bins
-        step = self.log_step.detach().exp()[:, None]
-        cost = [torch.log2(1 + (x[..., :n] / step).abs()).sum((1, 3)) for x in (long, short)]
-        return cost[1] * _SHORT_MARGIN + 8 < cost[0]
+        n, steps = self.config.n_bins, self.log_step.detach().exp()
+
+        def bits(coefficients: Tensor) -> Tensor:
+            if native.is_usable(coefficients):
+                return torch.stack([native.levels_bits(x, steps) for x in coefficients])
+            sizes = (coefficients[..., :n] / steps[:, None]).abs().double()
+            return torch.log2(1 + sizes).sum((1, 3))
+
+        return bits(short) * _SHORT_MARGIN + 8 < bits(long)
 
     @torch.no_grad()
     def _describe(self, audio: Tensor, long: Tensor, is_short: Tensor) -> Tensor:

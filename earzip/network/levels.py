@@ -66,8 +66,8 @@ def band_matrix(edges: list[int], n_bins: int) -> Tensor:
 
 
 def to_db(energy: Tensor) -> Tensor:
-    """Return ``energy`` of a coefficient in dB, not below the floor."""
-    return 10 * torch.log10(energy + FLOOR)
+    """Return ``energy`` of a coefficient in dB, not below the floor, float32."""
+    return (10 * torch.log10(energy + FLOOR)).float()
 
 
 def from_db(level: Tensor) -> Tensor:
@@ -314,22 +314,53 @@ class Measured(NamedTuple):
     onset: Onset
 
 
+def _energies(
+    spectra: Tensor, n_blocks: int, transform: ShortTransform
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean energies of a bin, and of attacks, of ``spectra`` ``[B, 2, blocks + 1, 129]``.
+
+    Those of left and right are ``[B, 2, F, 2, N_LEVELS]``, by halves of frames, those of mid
+    ``[B, F, 2, N_LEVELS]``, both float64: so they are the same in whichever order they are added. Those of
+    `ATTACK_EDGES` are sums of both channels by block, float32 ``[B, blocks, attack bands]``.
+    """
+    half = n_blocks // 2
+    if native.is_usable(spectra):
+        found = [
+            native.levels_measure(x, half, torch.tensor(EDGES), torch.tensor(ATTACK_EDGES))
+            for x in spectra
+        ]
+        means, mid, attack = (torch.stack(each) for each in zip(*found, strict=True))
+    else:
+        of_parts = torch.view_as_real(spectra[..., :-1, :]).double()
+        powers = of_parts.square().sum(-1)
+        of_mid = 0.5 * of_parts.sum(1).square().sum(-1)
+        bands = transform.bands.to(spectra.device).double()
+        means, mid = (
+            (x @ bands.t() / bands.sum(1)).unflatten(-2, (-1, half)).mean(-2)
+            for x in (powers, of_mid)
+        )
+        attack = (powers.sum(1) @ transform.attack_bands.to(spectra.device).double().t()).float()
+    return means.unflatten(-2, (-1, 2)), mid.unflatten(-2, (-1, 2)), attack
+
+
+def _of_pairs(means: Tensor) -> Tensor:
+    """Return mean energies of a bin in pairs of bands ``[..., N_LEVELS / 2]``."""
+    edges = torch.tensor(EDGES, device=means.device)
+    sizes = edges.diff().to(means.dtype)
+    sums, of_pairs = (x.unflatten(-1, (-1, 2)).sum(-1) for x in (means * sizes, sizes))
+    return sums / of_pairs
+
+
 def measure(audio: Tensor, n_blocks: int, transform: ShortTransform) -> Measured:
     """Return what is measured of ``audio`` ``[B, 2, F · n_blocks · 128]``, left and right."""
-    spectra = transform.forward(audio)
-    energy = power(spectra)
-    size = transform.bands.sum(1)
-    by_band = (energy @ transform.bands.t() / size).unflatten(2, (-1, n_blocks))
-    left, right = to_db(by_band.mean(3)).unbind(1)
-    halves = by_band.sum(1).unflatten(2, (2, -1)).mean(3)
-    early, late = to_db(halves).unbind(2)
-    course = attack_course(energy.sum(1) @ transform.attack_bands.t(), n_blocks)
-    mid = power((spectra[:, 0] + spectra[:, 1]) * math.sqrt(0.5))
-    pairs = transform.bands.unflatten(0, (-1, 2)).sum(1)
-    of_pairs = torch.stack([mid, energy.sum(1) - mid], 1) @ pairs.t() / pairs.sum(1)
-    of_mid, of_side = to_db(of_pairs.clamp(min=0).unflatten(2, (-1, n_blocks)).mean(3)).unbind(1)
+    means, mid, attack = _energies(transform.forward(audio), n_blocks, transform)
+    left, right = to_db(means.mean(3)).unbind(1)
+    both = means.sum(1)
+    early, late = to_db(both).unbind(2)
+    course = attack_course(attack, n_blocks)
+    of_mid, of_side = (to_db(_of_pairs(x).mean(2)) for x in (mid, (both - mid).clamp(min=0)))
     return Measured(
-        to_db(by_band.mean(3).sum(1)),
+        to_db(both.mean(2)),
         (0.5 * (left - right)).clamp(-15, 15),
         (of_side - of_mid).clamp(-30, 15),
         (0.5 * (late - early)).clamp(-15, 15) * ~course.is_attack[..., None],
@@ -384,9 +415,12 @@ def tonal_cells(coefficients: Tensor, edges: list[int]) -> Tensor:
     that of the pseudo-spectrum c²_k + (c_{k+1} − c_{k−1})², which hardly depends on the phase (Daudet
     and Sandler, "MDCT analysis of sinusoids", 2004), of the channels' mean.
     """
-    beside = F.pad(coefficients, (1, 1))
-    pseudo = coefficients.square() + (beside[..., 2:] - beside[..., :-2]).square()
-    power = pseudo.mean(1) + FLOOR
+    if native.is_usable(coefficients):
+        power = torch.stack([native.levels_pseudo_power(x) for x in coefficients]) + FLOOR
+    else:
+        beside = F.pad(coefficients, (1, 1))
+        pseudo = coefficients.square() + (beside[..., 2:] - beside[..., :-2]).square()
+        power = pseudo.mean(1) + FLOOR
     bands = band_matrix(edges, power.shape[-1]).to(power.device)
     bands = bands / bands.sum(1, keepdim=True)
     log_mean = (10 * torch.log10(power)) @ bands.t()

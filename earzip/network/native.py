@@ -189,6 +189,44 @@ def levels_draw(
     _call("levels_draw", shapes, rms, amplitudes, t, bins, edges, len(edges) - 1, coefficients)
 
 
+def levels_measure(
+    spectra: Tensor, each: int, edges: Tensor, attack_edges: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `earzip.network.levels._energies`, of a sound alone; ``each``: how many blocks a part has."""
+    spectra = spectra.contiguous()
+    _, n_spectra, bins = spectra.shape
+    n, bands, attack_bands = n_spectra - 1, len(edges) - 1, len(attack_edges) - 1
+    means = torch.empty(2, n // each, bands, dtype=torch.float64)
+    mid = torch.empty(n // each, bands, dtype=torch.float64)
+    attack = torch.empty(n, attack_bands)
+    _call(
+        "levels_measure", spectra, n, bins, each, edges, bands, attack_edges, attack_bands, means, mid,
+        attack,
+    )  # fmt: skip
+    return means, mid, attack
+
+
+def levels_bits(coefficients: Tensor, steps: Tensor) -> Tensor:
+    """Return Σ log₂(1 + |c| / step), float64 ``[F]``, of ``coefficients`` ``[2, F, n]``.
+
+    ``steps``: ``[2, up to n]``; what is beyond does not count.
+    """
+    coefficients = coefficients.contiguous()
+    _, n_frames, n = coefficients.shape
+    bits = torch.zeros(n_frames, dtype=torch.float64)
+    for of_channel, of_steps in zip(coefficients, steps, strict=True):
+        _call("levels_bits", of_channel, of_steps, n_frames, n, steps.shape[1], bits)
+    return bits
+
+
+def levels_pseudo_power(coefficients: Tensor) -> Tensor:
+    """Return the powers of `earzip.network.levels.tonal_cells`, ``[F, n]``, of ``[2, F, n]``."""
+    coefficients = coefficients.contiguous()
+    power = coefficients.new_empty(coefficients.shape[1:])
+    _call("levels_pseudo_power", coefficients, *power.shape, power)
+    return power
+
+
 def _fft(z: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.fft(torch.view_as_complex(z))).contiguous()
 
