@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from earzip.arrays import Latents
+from earzip.arrays import Audio, Latents
 from earzip.coding.level import LevelMeter, gain_to_reference_db
 from earzip.errors import SourceError, TargetError
 from earzip.formats.archive.header import (
@@ -29,8 +29,7 @@ from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import look_again, make_folder, private_as
 from earzip.formats.audio.reader import SourceFacts, SourceReader
-from earzip.formats.audio.resample import stereo_44k
-from earzip.formats.audio.source import open_source, reopen_source
+from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.formats.names import portable_name
 from earzip.formats.tags.model import TagSet
@@ -40,6 +39,7 @@ from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.options import MAX_QUALITY, QUALITY_NUMBERS, CompressOptions, quality_name
 from earzip.results import CompressResult, Progress
+from earzip.transcode.kept_sound import KeptSound
 from earzip.transcode.quality import QualityCheck
 from earzip.transcode.segments import LatentSpool, SegmentEncoder, quality_for
 from earzip.transcode.up_to_date import (
@@ -216,7 +216,8 @@ class _Encoding:
             mode = private_as(before)
             writing = ArchiveWriter(self.target, replace=self.replace, mode=mode)
             writer = stack.enter_context(writing)
-            gain_db = gain_to_reference_db(self._level_db(first_pass))
+            sound = KeptSound(first_pass)
+            gain_db = gain_to_reference_db(self._level_db(sound.first_pass()))
             tags = read_tags(self.source)
             warnings = list(tags.problems)
             encoder = SegmentEncoder(self.codec, self.settings.spec, self.source)
@@ -240,9 +241,9 @@ class _Encoding:
                     exact=exact,
                 )
 
-            with reopen_source(first_pass) as reader:
+            with sound.second_pass() as (reader, samples):
                 segments: Iterable[Latents]
-                segments = encoder.encode(stereo_44k(reader), gain_db, self._report)
+                segments = encoder.encode(samples, gain_db, self._report)
                 spool: LatentSpool | None = None
                 if self._may_code_again:
                     spool = stack.enter_context(LatentSpool(segments, self.target))
@@ -274,10 +275,10 @@ class _Encoding:
         )
         return dataclasses.replace(result, source_checksums=reader.checksums)
 
-    def _level_db(self, reader: SourceReader) -> float:
+    def _level_db(self, sound: Iterable[Audio]) -> float:
         """Return the level of the whole track; the first of two passes over it."""
         meter = LevelMeter()
-        for block in stereo_44k(reader):
+        for block in sound:
             meter.add(block)
             self._report(0)  # raises on a stop request in this pass too
         return meter.level_db()

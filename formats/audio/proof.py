@@ -52,7 +52,7 @@ class SampleDigest:
             little = np.ascontiguousarray(frames.astype("<i4")).view(np.uint8)
             self._md5.update(little.reshape(-1, 4)[:, :3].tobytes())
         else:
-            self._md5.update(frames.astype(f"<i{n_bytes}").tobytes())
+            self._md5.update(np.ascontiguousarray(frames, f"<i{n_bytes}").data)
 
     @property
     def verdict(self) -> Verdict:
