@@ -854,3 +854,19 @@ void levels_pseudo_power(const float *x, int64_t frames, int64_t n, float *power
         }
     }
 }
+
+/* Coefficients x [2][frames][n] of which the first `given` are latents, over their steps [2][given], times what
+ * is coded of each [frames][given], times worth [frames][2 given]: out [frames][stride]. */
+FOR_EACH_PROCESSOR
+void levels_weigh(const float *x, const float *step, const float *coded, const float *worth, int64_t frames,
+                  int64_t n, int64_t given, int64_t stride, float *out)
+{
+    for (int64_t f = 0; f < frames; f++)
+        for (int64_t channel = 0; channel < 2; channel++) {
+            const float *from = x + (channel * frames + f) * n, *of_step = step + channel * given;
+            const float *part = coded + f * given, *weight = worth + (2 * f + channel) * given;
+            float *to = out + f * stride + channel * given;
+            for (int64_t k = 0; k < given; k++)
+                to[k] = from[k] / of_step[k] * part[k] * weight[k];
+        }
+}

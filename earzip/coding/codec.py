@@ -62,12 +62,15 @@ class Codec:
         self._engine = window_engine(
             self.device, threads=threads or usable_cores(), batch_size=batch_size or _CUDA_BATCH
         )
+        fast = self.vae
+        if self.device.type == "cpu" and precision != "float16":
+            fast = packed(self.vae, getattr(torch, precision))
+        if precision == "float32":  # else both are needed
+            self.vae = fast
         # Made once: windows share a batch if the network is the same object.
-        self._mean = self._network(lambda audio: self.vae.encode(audio).mean, precision)
-        self._posterior = self._network(
-            lambda audio: torch.stack(self.vae.encode(audio), 1), precision
-        )
-        self._decoder = self._network(self._decoding_network(precision).decode, precision)
+        self._mean = self._network(lambda audio: fast.encode(audio).mean, precision)
+        self._posterior = self._network(lambda audio: torch.stack(fast.encode(audio), 1), precision)
+        self._decoder = self._network(fast.decode, precision)
         self._exact_decoder = self._network(self._decode_exactly, "float32")
 
     def close(self) -> None:
@@ -195,11 +198,6 @@ class Codec:
         context = self.geometry.encoder_context
         for latents, n_frames in self._engine.computed(network, self._windows(blocks)):
             yield latents[..., context : context + n_frames]
-
-    def _decoding_network(self, precision: str) -> Vae:
-        if self.device.type != "cpu" or precision == "float16":
-            return self.vae
-        return packed(self.vae, getattr(torch, precision))
 
     def _decode_exactly(self, latents: Tensor) -> Tensor:
         with native.left_out():

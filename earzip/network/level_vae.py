@@ -180,13 +180,26 @@ class LevelVae(nn.Module):
             is_short = self._saves_by_short(long, short)
             rest = self._describe(audio, long, is_short)
             coefficients = self.mdct.choose(rotated, long, short, is_short)
-            in_steps = coefficients[..., : c.n_bins] / self.log_step.exp()[:, None]
-            in_steps = in_steps * (self._coded(rest) * self._fineness(rest))[:, None]
         h = self.encoder_in_norm(self._listen(long, blocks, rest))
         worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
-        waveform = in_steps.transpose(1, 2).flatten(2) * worth.clamp(*_WORTH_RANGE).exp()
-        mean = torch.cat([waveform, rest], -1).transpose(1, 2)
+        with float32_throughout(audio):
+            weights = worth.clamp(*_WORTH_RANGE).exp()
+            mean = self._weighed(coefficients, weights, rest).transpose(1, 2)
         return Posterior(mean, self.scale.expand_as(mean))
+
+    def _weighed(self, coefficients: Tensor, weights: Tensor, rest: Tensor) -> Tensor:
+        """Return the latents ``[B, F, D]``: ``coefficients`` in their steps, times ``weights``, and ``rest``."""
+        c = self.config
+        steps, coded = self.log_step.exp(), self._coded(rest) * self._fineness(rest)
+        if all(native.is_usable(x) for x in (coefficients, weights, steps)):
+            latents = rest.new_empty(*rest.shape[:2], c.n_latents)
+            latents[..., c.n_coefficients :] = rest
+            for each in zip(coefficients, coded, weights, latents, strict=True):
+                native.levels_weigh(each[0], steps, *each[1:])
+            return latents
+        in_steps = coefficients[..., : c.n_bins] / steps[:, None] * coded[:, None]
+        waveform = in_steps.transpose(1, 2).flatten(2) * weights
+        return torch.cat([waveform, rest], -1)
 
     def _listen(self, long: Tensor, blocks: Tensor, rest: Tensor) -> Tensor:
         """Return what the encoder's trunk gets of frames: ``[B, F, encoder_width]``.

@@ -219,6 +219,19 @@ def levels_bits(coefficients: Tensor, steps: Tensor) -> Tensor:
     return bits
 
 
+def levels_weigh(
+    coefficients: Tensor, steps: Tensor, coded: Tensor, worth: Tensor, out: Tensor
+) -> None:
+    """Write ``coefficients`` ``[2, F, n]`` over ``steps`` ``[2, m]`` times both weights into ``out`` ``[F, …]``.
+
+    ``coded``: ``[F, m]``; ``worth``: ``[F, 2·m]``. The first 2·m of a frame are written.
+    """
+    coefficients, coded, worth = (x.contiguous() for x in (coefficients, coded, worth))
+    _, n_frames, n = coefficients.shape
+    size = n_frames, n, steps.shape[1], out.shape[1]
+    _call("levels_weigh", coefficients, steps, coded, worth, *size, out)
+
+
 def levels_pseudo_power(coefficients: Tensor) -> Tensor:
     """Return the powers of `earzip.network.levels.tonal_cells`, ``[F, n]``, of ``[2, F, n]``."""
     coefficients = coefficients.contiguous()

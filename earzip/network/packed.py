@@ -17,7 +17,7 @@ from earzip.network.spectral import ConvNeXtBlock
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
-_FEW, _MANY = 128, 1024  # rows that weights are laid out for: whichever, the results are the same
+_ROWS = 512  # that weights are laid out for
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # of the largest result
 
 
@@ -27,7 +27,7 @@ class PackedLinear(nn.Module):
     def __init__(self, linear: nn.Linear, dtype: torch.dtype, *, gelu: bool = False) -> None:
         super().__init__()
         self.dtype, self.gelu = dtype, gelu
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.to(dtype), _MANY)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.to(dtype), _ROWS)
         self.bias = None if linear.bias is None else linear.bias.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
