@@ -13,6 +13,8 @@ from earzip.network import levels
 
 ENERGY_FLOOR = 1e-12
 _LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
+_DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
+_TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
 _DB = math.log(10) / 10  # nepers of energy
 
 
@@ -45,6 +47,19 @@ class Described(NamedTuple):
         side = torch.sigmoid(_DB * self.width_db)
         wanted = torch.stack([both * (1 - side), both * side], 1)
         return (wanted - coded).clamp(min=0) + _LEAST_MISSING * wanted + ENERGY_FLOOR
+
+    def amplitudes(self, energies: Tensor, gains: Tensor, lacking: Tensor) -> Tensor:
+        """Return by what to multiply shapes to get the energies ``lacking``: ``[B, 2, F', n_levels]``.
+
+        ``energies``: of a bin of shapes, ``[B, 2, F', n_levels]``; ``gains``: of that shape, nepers, what a
+        network adds; ``lacking``: ``[B, 2, F, n_levels]``.
+        """
+        n_fine = energies.shape[2] // lacking.shape[2]
+        wanted = lacking[:, :, :, None] * self.shares(n_fine)[:, None]
+        bounded = gains.clamp(*_DRAWN_RANGE).unflatten(2, (-1, n_fine))
+        bounded = bounded + _TONAL_DRAWN * self.is_tonal[:, None, :, None]
+        of_shapes = energies.unflatten(2, (-1, n_fine)) + ENERGY_FLOOR
+        return (torch.sqrt(wanted / of_shapes) * torch.exp(bounded)).flatten(2, 3)
 
     def targets(self) -> Tensor:
         """Return the energies of a bin of left and right, ``[B, 2, F, 2, n_levels]``, by halves."""

@@ -42,8 +42,6 @@ _DRAWN_FROM = 128 / 2048  # of the bins, 1.4 kHz: above, attacks are drawn and n
 _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it costs in contexts
 _WORTH_RANGE = (-2.0, 0.6)
 _TONAL_FINENESS = 1.6  # how much finer steps are where sound is tonal: noise is heard there
-_DRAWN_RANGE = (-6.0, 0.7)  # nepers, of what a band lacks
-_TONAL_DRAWN = -2.3  # nepers: what little is drawn between partials
 _PIECE = 64  # frames: few enough for a processor's cache
 _PARTS = levels.HOP // levels.ONSET_HOP  # of a block, to either of which an onset may belong
 _SEEN_DB = 12.0  # what a network sees as 1
@@ -208,12 +206,25 @@ class LevelVae(nn.Module):
         ``rest``: latents beside coefficients, ``[B, F, …]``.
         """
         c = self.config
+        n_blocks = c.hop // c.short_hop
         with float32_throughout(long):
-            n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
-            energies = short_log_energies(blocks, self.short_band_means, c.hop // c.short_hop)
-            features = torch.cat([*seen_levels(n), energies, self._seen(rest)], -1)
-        seen: Tensor = self.encoder_in(features)
-        return seen
+            seen = self._seen(rest)
+            features = torch.cat(
+                [
+                    self._features(long[:, :, at], _of_frames(blocks, at, n_blocks), seen[:, at])
+                    for at in self._pieces(long)
+                ],
+                1,
+            )
+        heard: Tensor = self.encoder_in(features)
+        return heard
+
+    def _features(self, long: Tensor, blocks: Tensor, seen: Tensor) -> Tensor:
+        """Return what `_listen` gives to its layer; ``seen``: as `_seen`."""
+        c = self.config
+        n = (long / self.rms[:, None]).transpose(1, 2).flatten(2)
+        energies = short_log_energies(blocks, self.short_band_means, c.hop // c.short_hop)
+        return torch.cat([*seen_levels(n), energies, seen], -1)
 
     def _coded(self, rest: Tensor) -> Tensor:
         """Return 1 for what may be coded, 0 for the treble of attacks: ``[B, F, n_bins]``.
@@ -290,23 +301,34 @@ class LevelVae(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Return the audio ``[B, 2, F·hop]`` of ``latents`` ``[B, D, F]``."""
         c = self.config
+        waveform, rest = latents.transpose(1, 2).split(
+            [c.n_coefficients, c.n_latents - c.n_coefficients], -1
+        )
+        told = self._described(rest)
+        # Apart, so that what it needs is freed before sound is made.
+        restored = self._restored(waveform, rest, told)
         with float32_throughout(latents):
-            waveform, rest = latents.transpose(1, 2).split(
-                [c.n_coefficients, c.n_latents - c.n_coefficients], -1
-            )
-            told = self._described(rest)
+            audio = mid_side(self.fine_mdct.inverse(restored))
+            del restored
+            held = levels.hold(audio, told.targets(), told.is_tonal, told.course_db, self.transform)
+            return levels.hush_before(held, told.onset)
+
+    def _restored(self, waveform: Tensor, rest: Tensor, told: Described) -> Tensor:
+        """Return the fine coefficients ``[B, 2, F', fine_hop]`` of latents ``[B, F, …]``."""
+        c = self.config
+        with float32_throughout(waveform):
             in_steps = waveform.unflatten(-1, (2, c.n_bins)).transpose(1, 2)
             coded = in_steps * self.log_step.exp()[:, None] / self._fineness(rest)[:, None]
             sound = self.mdct.inverse(coded, told.is_short)
+            pieces = self._pieces(coded)
             fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
             coded_levels = self._levels_of(sound)
-        pieces = self._pieces(coded)
         seen = torch.cat([self._look(_of_frames(fine, at, c.n_fine)) for at in pieces], 1)
         described = self.described_in(self._seen(rest))
         h = seen + described.unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
         h = self.decoder_out_norm(self.decoder(self.decoder_in_norm(h)))
         restored = [
-            self._restored(
+            self._drawn(
                 _of_frames(fine, at, c.n_fine),
                 h[:, at.start * c.n_trunk : at.stop * c.n_trunk],
                 told.of_frames(at),
@@ -314,10 +336,7 @@ class LevelVae(nn.Module):
             )
             for at in pieces
         ]
-        with float32_throughout(latents):
-            audio = mid_side(self.fine_mdct.inverse(torch.cat(restored, 2)))
-            held = levels.hold(audio, told.targets(), told.is_tonal, told.course_db, self.transform)
-            return levels.hush_before(held, told.onset)
+        return torch.cat(restored, 2)
 
     def _pieces(self, frames: Tensor) -> list[slice]:
         """Return which of ``frames`` ``[B, 2, F, …]`` to work on together.
@@ -335,7 +354,7 @@ class LevelVae(nn.Module):
         seen: Tensor = self.decoder_in(features)
         return seen
 
-    def _restored(self, fine: Tensor, h: Tensor, told: Described, coded_levels: Tensor) -> Tensor:
+    def _drawn(self, fine: Tensor, h: Tensor, told: Described, coded_levels: Tensor) -> Tensor:
         """Return the coefficients ``[B, 2, F', fine_hop]`` of frames, in which ``fine`` is coded.
 
         ``h``: of the trunk, ``[B, F · n_trunk, width]``; ``coded_levels``: as `_levels_of`.
@@ -356,7 +375,9 @@ class LevelVae(nn.Module):
             opened = drawing.open_coefficients(fine, gates, self.fine_rms, step, c.hop, bands)
             lacking = told.lacking(coded_levels * self._share_opened(opened))
             energies = drawing.shape_energies(shapes, self.fine_rms, bands)
-            amplitudes = self._amplitudes(energies, gains.transpose(1, 2), lacking, told)
+            amplitudes = told.amplitudes(
+                energies / self.bands.sum(1), gains.transpose(1, 2), lacking
+            )
             return drawing.with_drawn(opened.coefficients, shapes, self.fine_rms, amplitudes, bands)
 
     def _levels_of(self, sound: Tensor) -> Tensor:
@@ -371,18 +392,3 @@ class LevelVae(nn.Module):
         )
         share: Tensor = ((after + ENERGY_FLOOR) / (before + ENERGY_FLOOR)).clamp(max=8.0)
         return share
-
-    def _amplitudes(
-        self, energies: Tensor, gains: Tensor, lacking: Tensor, told: Described
-    ) -> Tensor:
-        """Return by what to multiply shapes to get the energies ``lacking``: ``[B, 2, F', n_levels]``.
-
-        ``energies``: of shapes, by band, ``[B, 2, F', n_levels]``; ``gains``: of that shape, nepers, what a
-        network adds.
-        """
-        n_fine = self.config.n_fine
-        of_bins = energies.unflatten(2, (-1, n_fine)) / self.bands.sum(1) + ENERGY_FLOOR
-        wanted = lacking[:, :, :, None] * told.shares(n_fine)[:, None]
-        bounded = gains.clamp(*_DRAWN_RANGE).unflatten(2, (-1, n_fine))
-        bounded = bounded + _TONAL_DRAWN * told.is_tonal[:, None, :, None]
-        return (torch.sqrt(wanted / of_bins) * torch.exp(bounded)).flatten(2, 3)
