@@ -255,8 +255,8 @@ _DECODING_PRECISION = click.option(
     type=click.Choice((AUTOMATIC, *PRECISIONS)),
     default=AUTOMATIC,
     show_default=True,
-    help="Number format of the network. auto is bfloat16 on a CPU with instructions for it, else float32. "
-    "16 bits are faster where the device supports them, and less exact.",
+    help="Number format of the network. auto is bfloat16 on a CPU with instructions for it, else "
+    "float32. 16 bits are faster where the device supports them, and less exact.",
 )
 decoding_options = _gathered(
     "runtime", Runtime, {**_RUNTIME_OPTIONS, "precision": _DECODING_PRECISION}

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def usable_runtime(runtime: Runtime) -> Runtime:
     """Return ``runtime`` with its device and precision by name, the device proven to compute in it.
 
-    Loads torch. Raises `UsageError` as `choose_device`, and where the device lacks the precision or gets it
-    wrong.
+    Loads torch. Raises `UsageError` as `choose_device`, and where the device lacks the precision or gets
+    it wrong.
     """
     device = choose_device(runtime.device)
     precision = runtime.precision

@@ -24,7 +24,7 @@ class CodecPool:
         self._runtime = runtime or Runtime("cpu")
         self._codecs: dict[str, Codec] = {}
         # One at a time: threads that want the same model wait for the one that loads it. And what
-        # `usable_runtime` does to warnings is done to the whole process, so it must not run twice at once.
+        # `usable_runtime` does to warnings is done to the whole process, so it must not run at once.
         self._loading = threading.Lock()
 
     def checked(self) -> Self:

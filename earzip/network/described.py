@@ -35,8 +35,17 @@ class Described(NamedTuple):
 
     def of_frames(self, at: slice) -> Described:
         """Return what is said of the frames ``at``."""
-        *others, onset = self
-        return Described(*(x[:, at] for x in others), levels.Onset(*(x[:, at] for x in onset)))
+        onset = levels.Onset(*(x[:, at] for x in self.onset))
+        return self._replace(
+            level_db=self.level_db[:, at],
+            balance_db=self.balance_db[:, at],
+            width_db=self.width_db[:, at],
+            half_db=self.half_db[:, at],
+            course_db=self.course_db[:, at],
+            is_tonal=self.is_tonal[:, at],
+            is_short=self.is_short[:, at],
+            onset=onset,
+        )
 
     def lacking(self, coded: Tensor) -> Tensor:
         """Return what mid and side lack of the energy of a bin: ``[B, 2, F, n_levels]``.
@@ -51,8 +60,8 @@ class Described(NamedTuple):
     def amplitudes(self, energies: Tensor, gains: Tensor, lacking: Tensor) -> Tensor:
         """Return by what to multiply shapes to get the energies ``lacking``: ``[B, 2, F', n_levels]``.
 
-        ``energies``: of a bin of shapes, ``[B, 2, F', n_levels]``; ``gains``: of that shape, nepers, what a
-        network adds; ``lacking``: ``[B, 2, F, n_levels]``.
+        ``energies``: of a bin of shapes, ``[B, 2, F', n_levels]``; ``gains``: of that shape, nepers,
+        what a network adds; ``lacking``: ``[B, 2, F, n_levels]``.
         """
         n_fine = energies.shape[2] // lacking.shape[2]
         wanted = lacking[:, :, :, None] * self.shares(n_fine)[:, None]
@@ -70,7 +79,7 @@ class Described(NamedTuple):
         return of_channels[:, :, :, None] * torch.stack([2 - late, late], 2)[:, None]
 
     def shares(self, n_fine: int) -> Tensor:
-        """Return the energy of each of ``n_fine`` frames over its frame's mean: ``[B, F, n_fine, n_levels]``."""
+        """Return the energies of parts of a frame over their mean: ``[B, F, n_fine, n_levels]``."""
         ratio = torch.exp(2 * _DB * self.half_db)
         early = 2 / (1 + ratio)
         halves = torch.stack([early, 2 - early], 2).repeat_interleave(n_fine // 2, 2)

@@ -1,7 +1,7 @@
 """What a decoder of levels does to the coefficients of its fine MDCT, bin by bin: closes, opens, draws.
 
-Each step has two ways: on tensors, for training and for GPUs, and in C (`earzip.network.native`), many times
-as fast, for a sound alone on a CPU. Their results differ by some 1e-7 of the sound.
+Each step has two ways: on tensors, for training and for GPUs, and in C (`earzip.network.native`), many
+times as fast, for a sound alone on a CPU. Their results differ by some 1e-7 of the sound.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
 def features(fine: Tensor, n_together: int) -> Tensor:
     """Return what a network sees of ``fine`` ``[B, 2, T, bins]``: ``[B, T / n, n · 4 · bins]``."""
-    if native.is_usable(fine) and len(fine) == 1:
+    if native.is_usable(fine, fine.shape[-1]) and len(fine) == 1:
         return native.levels_features(fine, n_together)
     seen = fine.transpose(1, 2).flatten(2).unflatten(1, (-1, n_together))
     return torch.cat(seen_levels(seen.flatten(2)), -1)
@@ -51,7 +51,7 @@ def open_coefficients(
 
     ``gates``: nepers, ``[B, T, 2, bins]``; ``step``: as `least_opened` has it.
     """
-    if native.is_usable(fine) and native.is_usable(gates) and len(fine) == 1:
+    if native.is_usable(fine, fine.shape[-1]) and native.is_usable(gates) and len(fine) == 1:
         doubtful = doubt(step, rms, hop)
         return Opened(
             *native.levels_open(fine, gates, rms, doubtful, GATE_RANGE, SURE_SHARE, bands.edges)
@@ -66,7 +66,7 @@ def open_coefficients(
 
 def shape_energies(shapes: Tensor, rms: Tensor, bands: FineBands) -> Tensor:
     """Return the energies ``[B, 2, T, bands]`` of ``shapes`` ``[B, T, 2, bins]`` in units of ``rms``."""
-    if native.is_usable(shapes) and len(shapes) == 1:
+    if native.is_usable(shapes, shapes.shape[-1]) and len(shapes) == 1:
         return native.levels_shape_energies(shapes, rms, bands.edges)
     return (shapes.transpose(1, 2) * rms[:, None]).square() @ bands.matrix.t()
 
@@ -74,11 +74,15 @@ def shape_energies(shapes: Tensor, rms: Tensor, bands: FineBands) -> Tensor:
 def with_drawn(
     coefficients: Tensor, shapes: Tensor, rms: Tensor, amplitudes: Tensor, bands: FineBands
 ) -> Tensor:
-    """Return ``coefficients`` ``[B, 2, T, bins]``, maybe changed in place, and ``shapes`` at ``amplitudes``.
+    """Return ``coefficients`` ``[B, 2, T, bins]``, maybe changed, and ``shapes`` at ``amplitudes``.
 
     ``shapes``: as `shape_energies`; ``amplitudes``: ``[B, 2, T, bands]``.
     """
-    if native.is_usable(coefficients) and native.is_usable(shapes) and len(shapes) == 1:
+    if (
+        native.is_usable(coefficients)
+        and native.is_usable(shapes, shapes.shape[-1])
+        and len(shapes) == 1
+    ):
         native.levels_draw(coefficients, shapes, rms, amplitudes, bands.edges)
         return coefficients
     drawn = shapes.transpose(1, 2) * rms[:, None] * (amplitudes @ bands.matrix)

@@ -170,7 +170,6 @@ class LevelVae(nn.Module):
 
     def encode(self, audio: Tensor) -> Posterior:
         """Return the posterior of ``audio`` ``[B, 2, F·hop]``."""
-        c = self.config
         with float32_throughout(audio):
             rotated = mid_side(audio)
             long, blocks = self.mdct.long(rotated), self.mdct.short(rotated)
@@ -186,7 +185,7 @@ class LevelVae(nn.Module):
         return Posterior(mean, self.scale.expand_as(mean))
 
     def _weighed(self, coefficients: Tensor, weights: Tensor, rest: Tensor) -> Tensor:
-        """Return the latents ``[B, F, D]``: ``coefficients`` in their steps, times ``weights``, and ``rest``."""
+        """Return latents ``[B, F, D]``: ``coefficients`` in steps, times ``weights``, and ``rest``."""
         c = self.config
         steps, coded = self.log_step.exp(), self._coded(rest) * self._fineness(rest)
         if all(native.is_usable(x) for x in (coefficients, weights, steps)):
@@ -202,7 +201,7 @@ class LevelVae(nn.Module):
     def _listen(self, long: Tensor, blocks: Tensor, rest: Tensor) -> Tensor:
         """Return what the encoder's trunk gets of frames: ``[B, F, encoder_width]``.
 
-        ``long``: coefficients ``[B, 2, F, hop]``; ``blocks``: those of short frames, ``[B, 2, F', short_hop]``;
+        ``long``: coefficients ``[B, 2, F, hop]``; ``blocks``: of short frames, ``[B, 2, F', short_hop]``;
         ``rest``: latents beside coefficients, ``[B, F, …]``.
         """
         c = self.config
@@ -348,7 +347,7 @@ class LevelVae(nn.Module):
         return [slice(at, min(at + size, n_frames)) for at in range(0, n_frames, max(size, 1))]
 
     def _look(self, fine: Tensor) -> Tensor:
-        """Return what the trunk gets of ``fine`` ``[B, 2, F', fine_hop]``: ``[B, F · n_trunk, width]``."""
+        """Return what the trunk gets of ``fine`` ``[B, 2, F', fine_hop]``: ``[B, F·n_trunk, width]``."""
         with float32_throughout(fine):
             features = drawing.features(fine, self.config.trunk_hop // self.config.fine_hop)
         seen: Tensor = self.decoder_in(features)

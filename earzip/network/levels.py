@@ -121,7 +121,7 @@ def power(spectra: Tensor) -> Tensor:
 
 
 def band_means(spectra: Tensor, n_parts: int) -> Tensor:
-    """Return the mean energies of a bin in `EDGES`, ``[..., n_parts, N_LEVELS]``, of `power`'s spectra."""
+    """Return mean energies of a bin in `EDGES`, ``[..., n_parts, N_LEVELS]``, of `power`'s spectra."""
     if native.is_usable(spectra):
         return native.stft_band_means(spectra, n_parts, torch.tensor(EDGES))
     bands = band_matrix(list(EDGES), spectra.shape[-1]).to(spectra.device)
@@ -133,8 +133,8 @@ def band_means(spectra: Tensor, n_parts: int) -> Tensor:
 def scale_bands(spectra: Tensor, gain: Tensor, edges: Sequence[int]) -> Tensor:
     """Return ``spectra`` ``[..., blocks + 1, 129]`` times gains of bands; may change them in place.
 
-    ``gain``: ``[..., parts, bands]``, each for as many blocks; the last spectrum stays, and what is outside
-    of the bands of ``edges``.
+    ``gain``: ``[..., parts, bands]``, each for as many blocks; the last spectrum stays, and what is
+    outside of the bands of ``edges``.
     """
     n_blocks = spectra.shape[-2] - 1
     if native.is_usable(spectra) and native.is_usable(gain):
@@ -194,7 +194,7 @@ def find_onset(audio: Tensor, is_attack: Tensor) -> Onset:
 
 @torch.no_grad()
 def _hush_gains(power: Tensor, onset: Onset) -> Tensor:
-    """Return the gains ``[B, T / ONSET_HOP]`` that bring the treble before onsets down to their contrast."""
+    """Return gains ``[B, T / ONSET_HOP]`` that bring the treble before onsets down to their contrast."""
     at = _places(onset.place, power.shape[1])
     after = _mean_from(power, _ONSET_AFTER).gather(1, at)
     wanted = after * torch.exp(-_DB * onset.contrast_db)
@@ -215,7 +215,8 @@ def _ramped(gains: Tensor, wanted: Tensor) -> Tensor:
     of_samples = around.repeat_interleave(ONSET_HOP, 1)
     beside = ONSET_HOP - _RAMP // 2
     ramped = F.avg_pool1d(of_samples[:, None, beside:-beside], _RAMP + 1, 1)[:, 0]
-    return torch.minimum(of_samples[:, ONSET_HOP:-ONSET_HOP], ramped)
+    result: Tensor = torch.minimum(of_samples[:, ONSET_HOP:-ONSET_HOP], ramped)
+    return result
 
 
 def hush_before(audio: Tensor, onset: Onset) -> Tensor:
@@ -229,7 +230,7 @@ def hush_before(audio: Tensor, onset: Onset) -> Tensor:
     items, blocks = wanted.nonzero(as_tuple=True)
     at = items[:, None], torch.arange(audio.shape[1], device=audio.device), blocks[:, None]
     removed = treble * (gains - 1)[:, None]
-    hushed = audio.unflatten(-1, (-1, HOP)).index_put(at, removed, accumulate=True)
+    hushed: Tensor = audio.unflatten(-1, (-1, HOP)).index_put(at, removed, accumulate=True)
     return hushed.flatten(-2)
 
 
@@ -246,13 +247,14 @@ def _blocks_around(is_wanted: Tensor, n_blocks: int) -> Tensor:
 def _treble(audio: Tensor, wanted: Tensor) -> Tensor:
     """Return what is above 1.4 kHz, without delay: ``audio`` less a low-pass of 129 taps.
 
-    ``audio``: ``[B, 2, T]``, T a multiple of `HOP`; ``wanted``: bool ``[B, T / HOP]``, in which blocks. The
-    result is these blocks, ``[n, 2, HOP]``.
+    ``audio``: ``[B, 2, T]``, T a multiple of `HOP`; ``wanted``: bool ``[B, T / HOP]``, in which blocks.
+    The result is these blocks, ``[n, 2, HOP]``.
     """
     # As products of a matrix: many times as fast as a convolution of one channel.
     reach = F.pad(audio, (HOP // 2, HOP // 2)).unfold(-1, SIZE, HOP).transpose(1, 2)[wanted]
     blocks = audio.unflatten(-1, (-1, HOP)).transpose(1, 2)[wanted]
-    return blocks - reach @ _low_pass().to(audio.device)
+    treble: Tensor = blocks - reach @ _low_pass().to(audio.device)
+    return treble
 
 
 @cache
@@ -320,8 +322,8 @@ def _energies(
     """Return mean energies of a bin, and of attacks, of ``spectra`` ``[B, 2, blocks + 1, 129]``.
 
     Those of left and right are ``[B, 2, F, 2, N_LEVELS]``, by halves of frames, those of mid
-    ``[B, F, 2, N_LEVELS]``, both float64: so they are the same in whichever order they are added. Those of
-    `ATTACK_EDGES` are sums of both channels by block, float32 ``[B, blocks, attack bands]``.
+    ``[B, F, 2, N_LEVELS]``, both float64: so they are the same in whichever order they are added. Those
+    of `ATTACK_EDGES` are sums of both channels by block, float32 ``[B, blocks, attack bands]``.
     """
     half = n_blocks // 2
     if native.is_usable(spectra):
@@ -348,7 +350,8 @@ def _of_pairs(means: Tensor) -> Tensor:
     edges = torch.tensor(EDGES, device=means.device)
     sizes = edges.diff().to(means.dtype)
     sums, of_pairs = (x.unflatten(-1, (-1, 2)).sum(-1) for x in (means * sizes, sizes))
-    return sums / of_pairs
+    result: Tensor = sums / of_pairs
+    return result
 
 
 def measure(audio: Tensor, n_blocks: int, transform: ShortTransform) -> Measured:

@@ -54,8 +54,10 @@ class Mdct(nn.Module):
         """Return the coefficients ``[..., F, n_bins]`` of ``x`` ``[..., F·n_bins]``, float32."""
         n, half = self.n_bins, self.n_bins // 2
         starts = self.starts(x.shape[-1] // n)
-        if not len(starts) or native.is_mdct_usable(x, n):
+        if native.is_mdct_usable(x, n):
             return self.of_frames(x, starts, *self._own_windows(starts))
+        if not len(starts):
+            return x.new_zeros(*x.shape[:-1], 0, n)
         # F frames need F·n_bins + n_bins samples: half a frame of zeros on each side.
         return self._folded(F.pad(x, (half, half)).unfold(-1, 2 * n, n) * self.window)
 
@@ -86,7 +88,7 @@ class Mdct(nn.Module):
     def add_frames(
         self, sound: Tensor, coefficients: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor
     ) -> Tensor:
-        """Return ``sound`` ``[..., T]``, maybe changed in place, and the inverse of its frames at ``starts``.
+        """Return ``sound`` ``[..., T]``, maybe changed in place, and the inverse of frames at ``starts``.
 
         ``coefficients``: ``[..., F, up to n_bins]``, the others 0; otherwise as `of_frames`.
         """
@@ -103,7 +105,7 @@ class Mdct(nn.Module):
         return torch.zeros_like(starts, dtype=torch.uint8), self.window[None]
 
     def _samples(self, starts: Tensor) -> Tensor:
-        """Return where in a sound with n_bins zeros before it the samples of frames are: ``[F, 2·n_bins]``."""
+        """Return the samples of frames, ``[F, 2·n_bins]``, in a sound with n_bins zeros before it."""
         return starts[:, None] + torch.arange(self.n_bins, 3 * self.n_bins, device=starts.device)
 
     def _folded(self, frames: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from earzip.native import LIBRARY
 
-_MOST_BINS = 4096  # of native.c
+_MOST_BINS = 4096  # of earzip.native
 
 
 _thread = threading.local()
@@ -33,20 +33,22 @@ def left_out() -> Iterator[None]:
         _thread.is_left_out = before
 
 
-def is_usable(x: Tensor) -> bool:
-    """Return whether ``x``, float32 or complex64, is for these functions."""
+def is_usable(x: Tensor, n_bins: int = 0) -> bool:
+    """Return whether ``x``, float32 or complex64, with rows of ``n_bins``, is for these functions."""
     return (
         LIBRARY is not None
         and not getattr(_thread, "is_left_out", False)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.complex64)
+        and n_bins <= _MOST_BINS
         and not (torch.is_grad_enabled() and x.requires_grad)
     )
 
 
 def is_mdct_usable(x: Tensor, n_bins: int) -> bool:
     """Return whether ``x`` is for an MDCT of ``n_bins`` here."""
-    return is_usable(x) and n_bins <= _MOST_BINS and n_bins % 4 == 0
+    # Tensors of complex numbers round the last few otherwise if they are not a multiple of 16.
+    return is_usable(x, n_bins) and n_bins % 32 == 0 and x.numel() > 0
 
 
 def mdct(x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Tensor) -> Tensor:
@@ -74,7 +76,7 @@ def add_imdct(
     windows: Tensor,
     twiddle: Tensor,
 ) -> None:
-    """Add the inverse of ``coefficients`` ``[..., F, up to n_bins]`` to ``out`` ``[..., T]``, in place."""
+    """Add the inverse of ``coefficients`` ``[..., F, up to n_bins]`` to ``out`` ``[..., T]``."""
     coefficients = coefficients.contiguous()
     n, (n_frames, given) = windows.shape[1] // 2, coefficients.shape[-2:]
     rows = math.prod(coefficients.shape[:-2])
@@ -97,7 +99,7 @@ def stft_frames(x: Tensor, window: Tensor) -> Tensor:
 
 
 def stft_overlap(frames: Tensor, window: Tensor) -> Tensor:
-    """Return the sound ``[..., n·hop]`` of frames ``[..., n + 1, 2·hop]``, which are windowed once more."""
+    """Return the sound ``[..., n·hop]`` of frames ``[..., n + 1, 2·hop]``, windowed once more."""
     frames = frames.contiguous()
     hop = len(window) // 2
     *rows, n_frames, _ = frames.shape
@@ -116,7 +118,7 @@ def stft_powers(spectra: Tensor) -> Tensor:
 
 
 def stft_scale(spectra: Tensor, gains: Tensor, edges: Tensor) -> None:
-    """Multiply ``spectra`` ``[..., n + 1, bins]`` but the last by ``gains`` ``[..., m, bands]``, in place.
+    """Multiply ``spectra`` ``[..., n + 1, bins]`` but the last by ``gains`` ``[..., m, bands]``.
 
     m divides n. ``edges``: int64 ``[bands + 1]``, in bins; what is outside stays.
     """
@@ -222,7 +224,7 @@ def levels_bits(coefficients: Tensor, steps: Tensor) -> Tensor:
 def levels_weigh(
     coefficients: Tensor, steps: Tensor, coded: Tensor, worth: Tensor, out: Tensor
 ) -> None:
-    """Write ``coefficients`` ``[2, F, n]`` over ``steps`` ``[2, m]`` times both weights into ``out`` ``[F, …]``.
+    """Write ``coefficients`` ``[2, F, n]`` over ``steps`` ``[2, m]``, weighed, into ``out`` ``[F, …]``.
 
     ``coded``: ``[F, m]``; ``worth``: ``[F, 2·m]``. The first 2·m of a frame are written.
     """
@@ -245,9 +247,9 @@ def _fft(z: Tensor) -> Tensor:
 
 
 def _call(name: str, *arguments: Tensor | int | float) -> None:
-    """Call a function of native.c: tensors by address, whole numbers as int64, others as float."""
+    """Call a function of earzip.native: tensors by address, whole numbers as int64, others as float."""
     assert LIBRARY is not None
-    converted = []
+    converted: list[ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float] = []
     for each in arguments:
         if isinstance(each, Tensor):
             assert each.is_contiguous()

@@ -1,8 +1,8 @@
 """Layers of a network with weights laid out for the processor, for sound that is decoded on a CPU.
 
-The layers are those of oneDNN that torch.compile uses (`torch.ops.mkldnn`): weights are reordered once, and
-an activation is computed as sums are written. These operators are private to torch, so each is tried beside
-the layer that it stands for, and where it is missing, or gives something else, that stays.
+The layers are those of oneDNN that torch.compile uses (`torch.ops.mkldnn`): weights are reordered once,
+and an activation is computed as sums are written. These operators are private to torch, so each is tried
+beside the layer that it stands for, and where it is missing, or gives something else, that stays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from earzip.network.spectral import ConvNeXtBlock
 
-_Network = TypeVar("_Network", bound=nn.Module)
+_Network = TypeVar("_Network")
 
 _ROWS = 512  # that weights are laid out for
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # of the largest result
@@ -45,6 +45,7 @@ def packed(network: _Network, dtype: torch.dtype) -> _Network:
 
     Other parameters are shared with ``network``, which stays as it is.
     """
+    assert isinstance(network, nn.Module)
     shared = [*network.parameters(), *network.buffers()]
     result = copy.deepcopy(network, {id(tensor): tensor for tensor in shared})
     try:

@@ -43,11 +43,12 @@ class SwitchedMdct(nn.Module):
         self.register_buffer("windows", torch.stack(windows), persistent=False)
 
     def interleaved(self, blocks: Tensor) -> Tensor:
-        """Return coefficients of `short`, ``[..., F·n_blocks, n_short]``, by frames ``[..., F, n_bins]``."""
-        return blocks.unflatten(-2, (-1, self.n_blocks)).transpose(-1, -2).flatten(-2)
+        """Return those of `short`, ``[..., F·n_blocks, n_short]``, by frames: ``[..., F, n_bins]``."""
+        frames: Tensor = blocks.unflatten(-2, (-1, self.n_blocks)).transpose(-1, -2).flatten(-2)
+        return frames
 
     def choose(self, x: Tensor, long: Tensor, short: Tensor, is_short: Tensor) -> Tensor:
-        """Return the coefficients of ``x`` as `forward`, given those of `long`, and of `short` by frames."""
+        """Return those of ``x`` as `forward`, given those of `long`, and of `short`, by frames."""
         kinds = self._kinds(is_short)
         chosen = torch.where(is_short[:, None, :, None], short, long)
         beside = (kinds > 0) & ~is_short

@@ -250,9 +250,10 @@ def least_opened(fine: Tensor, step: Tensor, fine_rms: Tensor, hop: int) -> Tens
 
 
 def doubt(step: Tensor, fine_rms: Tensor, hop: int) -> Tensor:
-    """Return how much of a coefficient ``[2, fine_hop]``, in its unit, may be noise; as `least_opened`."""
+    """Return how much of a coefficient, in its unit, may be noise: ``[2, fine_hop]``."""
     padded = nn.functional.pad(step, (0, hop - step.shape[-1]))
-    return _DOUBT * padded.unflatten(-1, (fine_rms.shape[-1], -1)).mean(-1) / fine_rms
+    result: Tensor = _DOUBT * padded.unflatten(-1, (fine_rms.shape[-1], -1)).mean(-1) / fine_rms
+    return result
 
 
 def _trunk(width: int, depth: int, config: TransformConfig | LevelConfig) -> nn.Sequential:

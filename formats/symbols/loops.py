@@ -1,4 +1,4 @@
-"""Loops of native.c over symbols, typed. Only called where `earzip.native.LIBRARY` is not None."""
+"""Loops of earzip.native over symbols, typed. Only called where `earzip.native.LIBRARY` is not None."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Passes(NamedTuple):
     """The last is that of all larger sums too."""
 
     def arguments(self) -> tuple[_Integers, _Integers, int, _Bytes, int]:
-        """Return what functions of native.c take."""
+        """Return what functions of earzip.native take."""
         return self.bins, self.sizes, self.n_bins, self.class_of_sum, len(self.class_of_sum) - 1
 
 
@@ -76,7 +76,7 @@ class Lanes(NamedTuple):
     words: _Words
 
     def arguments(self) -> tuple[Any, ...]:
-        """Return what functions of native.c take, up to the words."""
+        """Return what functions of earzip.native take, up to the words."""
         assert self.slots.size == 4096 * len(self.frequencies)
         tables = self.slots, self.frequencies, self.starts, *self.frequencies.shape
         return *tables, self.states, len(self.states), self.words
@@ -144,7 +144,7 @@ def rans_encode(
 
 
 def _require(result: int) -> None:
-    """Raise what a function of native.c returned, if that is no number from 0."""
+    """Raise what a function of earzip.native returned, if that is no number from 0."""
     if result == _TOO_FEW_WORDS:
         raise DamagedArchiveError("segment has too few words")
     if result == _TOO_FEW_EXCESSES:

@@ -189,7 +189,7 @@ def paths_by_both(scaled: np.ndarray, **begins: bool) -> np.ndarray:
     return in_c
 
 
-@pytest.mark.skipif(native.LIBRARY is None, reason="native.c is not compiled here")
+@pytest.mark.skipif(native.LIBRARY is None, reason="the loops in C are not compiled here")
 @pytest.mark.parametrize("begins_at_0", [False, True])
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 5.0, 100.0, 1e6, 1e9])
 def test_paths_in_c_are_the_same(spread: float, begins_at_0: bool) -> None:
@@ -203,7 +203,7 @@ def test_paths_in_c_are_the_same(spread: float, begins_at_0: bool) -> None:
             paths_by_both(each, begins_at_0=begins_at_0)
 
 
-@pytest.mark.skipif(native.LIBRARY is None, reason="native.c is not compiled here")
+@pytest.mark.skipif(native.LIBRARY is None, reason="the loops in C are not compiled here")
 def test_paths_through_ties_only_are_the_same() -> None:
     steps = np.array(list(product([0.0, 0.5, 1.0, 1.5], repeat=6)), np.float32)
     for scaled in (steps, steps - 1, 11 * steps):

@@ -1,4 +1,4 @@
-"""Archives are the same with native.c and without it; their sound is too, but for rounding."""
+"""Archives are the same with loops in C and without it; their sound is too, but for rounding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import MODELS, strokes, tones
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_model"),
-    pytest.mark.skipif(native.LIBRARY is None, reason="native.c is not compiled here"),
+    pytest.mark.skipif(native.LIBRARY is None, reason="the loops in C are not compiled here"),
 ]
 
 _WITHOUT = """

@@ -20,7 +20,7 @@ from earzip.formats.archive.layout import PartKind
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES, SAMPLE_RATE
 from earzip.formats.symbols import levels, lists, rans, residuals, sparse, work
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, MAX_LEVELS, PACKED, SYMBOL_CODINGS, Told
-from earzip.network import level_vae, transform
+from earzip.network import described, drawing, level_vae, transform
 from earzip.network import levels as network_levels
 from earzip.network.config import LevelConfig
 from tests.formats.archive.rules import tags
@@ -145,7 +145,7 @@ def test_numbers_of_the_decoder_of_mini_2_are_those_of_the_code() -> None:
     text = " ".join(SPEC.split("## The decoder of `mini-2`")[1].split("\n## ")[0].split())
     of_mini = " ".join(SPEC.split("## The decoder of `mini`")[1].split("\n## ")[0].split())
     vae, bands = level_vae, network_levels
-    floor, least = spec_number(bands.FLOOR), spec_number(vae._ENERGY_FLOOR)
+    floor, least = spec_number(bands.FLOOR), spec_number(described.ENERGY_FLOOR)
     number = spec_number
 
     assert f"e(0 … L) = {', '.join(map(str, bands.EDGES))}, band i" in text
@@ -162,10 +162,13 @@ def test_numbers_of_the_decoder_of_mini_2_are_those_of_the_code() -> None:
     assert f"`level_mean_db`)) − {floor}, or 0 if that is {floor} or less" in text
     assert f"divided by {number(vae._TONAL_FINENESS)} in bins of tonal bands" in text
     assert f"(p + {least}) ÷ (q + {least})" in text
-    assert f"max(0, v − coded) + {number(vae._LEAST_MISSING)} × v + {least}." in text
+    assert f"max(0, v − coded) + {number(described._LEAST_MISSING)} × v + {least}." in text
     assert f"over a band's bins, plus {least}." in text
-    low, high = map(number, vae._DRAWN_RANGE)
-    assert f"clip(gain, {low}, {high}) − {number(-vae._TONAL_DRAWN)} if the band is tonal" in text
+    low, high = map(number, described._DRAWN_RANGE)
+    assert (
+        f"clip(gain, {low}, {high}) − {number(-described._TONAL_DRAWN)} if the band is tonal"
+        in text
+    )
     assert f"((wanted + {floor}) ÷ (own + {floor})) goes by {number(bands.PLAY_DB)} towards" in text
     low, high = map(number, bands._HOLD_RANGE_DB)
     most = number(bands._MOST_TONAL_HOLD_DB)
@@ -182,11 +185,10 @@ def test_numbers_of_the_decoder_of_mini_2_are_those_of_the_code() -> None:
     assert f"a ÷ (q + {floor}) is below {number(bands._HUSHED_BELOW)}." in text
     assert f"the {bands._RAMP + 1} samples around it" in text
 
-    assert vae._GATE_RANGE == transform._GATE_RANGE
-    low, high = map(number, vae._GATE_RANGE)
-    assert (
-        f"open = max(exp(clip(gate, {low}, {high})), exp({number(transform._SURE_GATE)})" in of_mini
-    )
+    assert drawing.GATE_RANGE == transform._GATE_RANGE
+    low, high = map(number, drawing.GATE_RANGE)
+    sure = number(round(math.log(transform.SURE_SHARE), 6))
+    assert f"open = max(exp(clip(gate, {low}, {high})), exp({sure})" in of_mini
     assert f"max(0, 1 − {number(transform._DOUBT)} × s" in of_mini
 
 

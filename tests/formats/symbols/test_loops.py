@@ -1,4 +1,4 @@
-"""Loops of native.c and those of numpy give the same, bytes, integers and refusals."""
+"""Loops of earzip.native and those of numpy give the same, bytes, integers and refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from earzip.formats.symbols.packed import MAX_SYMBOL
 from tests.formats.symbols.test_context import coefficients, silence_between_sounds
 from tests.formats.symbols.test_levels import LAYOUTS, raw, sounding
 
-pytestmark = pytest.mark.skipif(native.LIBRARY is None, reason="native.c is not compiled here")
+pytestmark = pytest.mark.skipif(
+    native.LIBRARY is None, reason="the loops in C are not compiled here"
+)
 
 
 def both(work: Callable[[], Any]) -> Any:

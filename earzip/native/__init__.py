@@ -1,4 +1,4 @@
-"""Loops in C, `native.c`, that are called through ctypes.
+"""Loops in C, in the sources beside this, that are called through ctypes.
 
 setuptools compiles them where there is a compiler. Where there is none, or with ``EARZIP_NATIVE=0`` in
 the environment, ``LIBRARY`` is None, and callers take their own way in numpy or torch, which is slower.
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-_VERSION = 2  # that of native.c
+_VERSION = 3  # that of symbols.c
 
 
 def _load() -> ctypes.CDLL | None:
     """Return the library, None where there is none of this version."""
     if os.environ.get("EARZIP_NATIVE") == "0":
         return None
-    spec = find_spec("earzip._native")
+    spec = find_spec("earzip.native._loops")
     if spec is None or spec.origin is None:
         return None
     try:
@@ -55,4 +55,4 @@ def loop(name: str, *arguments: Any) -> Callable[..., int]:
 
 
 def _absent(*_arguments: Any) -> int:
-    raise AssertionError("native.c is not compiled")
+    raise AssertionError("the loops in C are not compiled")
