@@ -198,7 +198,9 @@ class TransformConfig(_CoefficientDimensions):
         return 2 + -(-trunk // self.n_trunk)
 
 
-_LEAST_FINE_HOP = 256  # fewer bins leave bands of `earzip.network.levels.EDGES` without any
+_LEAST_FINE_HOP = (
+    256  # fewer bins leave bands of `earzip.network.short_transform.EDGES` without any
+)
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ class LevelConfig(_CoefficientDimensions):
     """Bins of the MDCT of short frames, and of the one that shows the encoder where a transient is."""
     n_short_bands: _Size = 16
     n_levels: _Size = 26
-    """Bands with levels: as many as `earzip.network.levels.EDGES` makes."""
+    """Bands with levels: as many as `earzip.network.short_transform.EDGES` makes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from earzip.network import levels
+from earzip.network import levels, onsets, short_transform
 
 ENERGY_FLOOR = 1e-12
 _LEAST_MISSING = 0.005  # of a band's energy, that a decoder takes to be missing
@@ -31,11 +31,11 @@ class Described(NamedTuple):
     """Bool ``[B, F, n_levels]``."""
     is_short: Tensor
     """Bool ``[B, F]``."""
-    onset: levels.Onset
+    onset: onsets.Onset
 
     def of_frames(self, at: slice) -> Described:
         """Return what is said of the frames ``at``."""
-        onset = levels.Onset(*(x[:, at] for x in self.onset))
+        onset = onsets.Onset(*(x[:, at] for x in self.onset))
         return self._replace(
             level_db=self.level_db[:, at],
             balance_db=self.balance_db[:, at],
@@ -88,7 +88,7 @@ class Described(NamedTuple):
             return halves
         power = torch.exp(_DB * self.course_db).unflatten(2, (n_fine, -1)).mean(3)
         power = power / power.mean(2, keepdim=True)
-        middles = [0.5 * (a + b) for a, b in pairwise(levels.EDGES)]
-        inner = levels.ATTACK_EDGES[1:-1]
+        middles = [0.5 * (a + b) for a, b in pairwise(short_transform.EDGES)]
+        inner = short_transform.ATTACK_EDGES[1:-1]
         of_level = [sum(middle >= edge for edge in inner) for middle in middles]
         return torch.where(is_attack[:, :, None, None], power[..., of_level], halves)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from earzip.formats.geometry import SAMPLE_RATE
-from earzip.network import drawing, levels, native
+from earzip.network import drawing, levels, native, onsets, short_transform
 from earzip.network.config import LevelConfig
 from earzip.network.described import ENERGY_FLOOR, Described
 from earzip.network.mdct import Mdct
@@ -43,7 +43,9 @@ _SHORT_MARGIN = 1.08  # a short frame must save so much: where sound is tonal it
 _WORTH_RANGE = (-2.0, 0.6)
 _TONAL_FINENESS = 1.6  # how much finer steps are where sound is tonal: noise is heard there
 _PIECE = 64  # frames: few enough for a processor's cache
-_PARTS = levels.HOP // levels.ONSET_HOP  # of a block, to either of which an onset may belong
+_PARTS = (
+    short_transform.HOP // onsets.ONSET_HOP
+)  # of a block, to either of which an onset may belong
 _SEEN_DB = 12.0  # what a network sees as 1
 
 
@@ -100,17 +102,17 @@ class LevelVae(nn.Module):
         c = config
         self.mdct = SwitchedMdct(c.hop, c.short_hop)
         self.fine_mdct = Mdct(c.fine_hop)
-        self.transform = levels.ShortTransform()
-        if c.n_levels != levels.N_LEVELS:
-            raise ValueError(f"n_levels is {c.n_levels}, expected {levels.N_LEVELS}")
+        self.transform = short_transform.ShortTransform()
+        if c.n_levels != short_transform.N_LEVELS:
+            raise ValueError(f"n_levels is {c.n_levels}, expected {short_transform.N_LEVELS}")
         self.tonal_edges = levels.fine_edges(c.hop)[::2]
         self.register_buffer("rms", torch.ones(2, c.hop))
         self.register_buffer("fine_rms", torch.ones(2, c.fine_hop))
         self.register_buffer("level_mean_db", torch.zeros(c.n_levels))
         self.fine_edges = torch.tensor(levels.fine_edges(c.fine_hop))
-        bands = levels.band_matrix(levels.fine_edges(c.fine_hop), c.fine_hop)
+        bands = short_transform.band_matrix(levels.fine_edges(c.fine_hop), c.fine_hop)
         self.register_buffer("bands", bands, persistent=False)
-        tonal_bands = levels.band_matrix(self.tonal_edges, c.hop)
+        tonal_bands = short_transform.band_matrix(self.tonal_edges, c.hop)
         self.register_buffer("tonal_bands", tonal_bands, persistent=False)
         short_bands = band_weights(c.short_hop, c.n_short_bands)
         self.register_buffer("short_band_means", rows_to_means(short_bands), persistent=False)
@@ -294,7 +296,7 @@ class LevelVae(nn.Module):
             of["course"].unflatten(-1, (c.n_blocks, -1)),
             (of["tonal"] > levels.TONAL_STEP / 2).repeat_interleave(2, -1),
             of["short"][..., 0] > levels.TONAL_STEP / 2,
-            levels.Onset(of["contrast"][..., 0], place.round().long()),
+            onsets.Onset(of["contrast"][..., 0], place.round().long()),
         )
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -310,7 +312,7 @@ class LevelVae(nn.Module):
             audio = mid_side(self.fine_mdct.inverse(restored))
             del restored
             held = levels.hold(audio, told.targets(), told.is_tonal, told.course_db, self.transform)
-            return levels.hush_before(held, told.onset)
+            return onsets.hush_before(held, told.onset)
 
     def _restored(self, waveform: Tensor, rest: Tensor, told: Described) -> Tensor:
         """Return the fine coefficients ``[B, 2, F', fine_hop]`` of latents ``[B, F, …]``."""
@@ -382,7 +384,7 @@ class LevelVae(nn.Module):
     def _levels_of(self, sound: Tensor) -> Tensor:
         """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""
         n_frames = sound.shape[-1] // self.config.hop
-        return levels.band_means(self.transform.forward(sound), n_frames)
+        return short_transform.band_means(self.transform.forward(sound), n_frames)
 
     def _share_opened(self, opened: drawing.Opened) -> Tensor:
         """Return the share of the coded energy that gates leave, ``[B, 2, F, n_levels]``."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earzip.network import levels
+from earzip.network import levels, short_transform
 from earzip.network.config import LevelConfig, latent_layout
 from earzip.network.level_vae import LevelStatistics, LevelVae
 from tests.earzip.network.reach import assert_decoder_reach, assert_encoder_reach
@@ -106,7 +106,7 @@ def test_bands_and_configuration_must_agree() -> None:
     with pytest.raises(ValueError, match="fine_hop is 128, expected at least 256"):
         LevelConfig(fine_hop=128, short_hop=128)
     for n_bins in (256, 512, 2048):
-        assert levels.band_matrix(levels.fine_edges(n_bins), n_bins).sum(1).min() >= 1
+        assert short_transform.band_matrix(levels.fine_edges(n_bins), n_bins).sum(1).min() >= 1
 
 
 def test_an_archive_must_hold_all_levels_of_a_frame() -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from earzip.formats.geometry import SAMPLE_RATE
-from earzip.network import levels
+from earzip.network import levels, onsets, short_transform
 from earzip.network.mdct import Mdct
 
 RATE = SAMPLE_RATE
 N_BLOCKS = 16
 DB = math.log(10) / 10
-FRAME = N_BLOCKS * levels.HOP
+FRAME = N_BLOCKS * short_transform.HOP
 
 
 def noise(n_frames: int, seed: int = 0) -> torch.Tensor:
@@ -31,13 +31,13 @@ def click_at(sample: int, n_frames: int = 4) -> torch.Tensor:
 
 
 def test_bands_are_disjoint_and_rise_to_20_khz() -> None:
-    assert len(levels.EDGES) == levels.N_LEVELS + 1 == 27
-    assert all(a < b for a, b in pairwise(levels.EDGES))
-    assert set(levels.ATTACK_EDGES) <= set(levels.EDGES)
+    assert len(short_transform.EDGES) == short_transform.N_LEVELS + 1 == 27
+    assert all(a < b for a, b in pairwise(short_transform.EDGES))
+    assert set(short_transform.ATTACK_EDGES) <= set(short_transform.EDGES)
     edges = levels.fine_edges(512)
     assert edges[0] * RATE / 1024 == pytest.approx(600, abs=22)
     assert edges[-1] * RATE / 1024 == pytest.approx(20_600, abs=22)
-    matrix = levels.band_matrix(edges, 512)
+    matrix = short_transform.band_matrix(edges, 512)
     assert matrix.sum(0).max() == 1
     assert matrix.sum() == edges[-1] - edges[0]
 
@@ -48,15 +48,15 @@ def test_decibels_and_back() -> None:
 
 
 def test_the_short_transform_is_exact_and_white_noise_has_its_variance() -> None:
-    transform = levels.ShortTransform()
+    transform = short_transform.ShortTransform()
     audio = noise(30)
     spectra = transform.forward(audio)
     torch.testing.assert_close(transform.inverse(spectra), audio, atol=1e-6, rtol=0)
-    assert levels.power(spectra)[..., 4:120].mean() == pytest.approx(0.01, rel=0.05)
+    assert short_transform.power(spectra)[..., 4:120].mean() == pytest.approx(0.01, rel=0.05)
 
 
 def test_steady_noise_is_no_attack_and_a_click_is() -> None:
-    transform = levels.ShortTransform()
+    transform = short_transform.ShortTransform()
     steady = levels.measure(noise(20), N_BLOCKS, transform).course
     assert not steady.is_attack.any()
     assert not steady.course_db.any()
@@ -68,7 +68,7 @@ def test_steady_noise_is_no_attack_and_a_click_is() -> None:
 
 
 def test_level_balance_and_width_are_measured() -> None:
-    transform = levels.ShortTransform()
+    transform = short_transform.ShortTransform()
     audio = noise(30)
     found = levels.measure(audio, N_BLOCKS, transform)
     assert found.level_db.mean() == pytest.approx(-17, abs=0.5)  # of both channels
@@ -83,7 +83,7 @@ def test_level_balance_and_width_are_measured() -> None:
 
 def held(sound: torch.Tensor, original: torch.Tensor, is_tonal: bool = False) -> torch.Tensor:
     """Return ``sound`` held to what is measured of ``original``, in halves."""
-    transform = levels.ShortTransform()
+    transform = short_transform.ShortTransform()
     found = levels.measure(original, N_BLOCKS, transform)
     both, left = levels.from_db(found.level_db), torch.sigmoid(2 * DB * found.balance_db)
     late = 2 * torch.sigmoid(2 * DB * found.half_db)
@@ -98,7 +98,7 @@ def test_noise_is_held_to_the_level_balance_and_rise_of_another() -> None:
     rise = torch.linspace(0.5, 1.5, n * FRAME)
     original = noise(n, 1) * rise * torch.tensor([2.0, 1.0])[:, None]
     sound = held(noise(n, 2), original)
-    transform = levels.ShortTransform()
+    transform = short_transform.ShortTransform()
     a, b = (levels.measure(x, N_BLOCKS, transform) for x in (original, sound))
     inner = slice(1, -1)
     for one, other in ((a.level_db, b.level_db), (a.balance_db, b.balance_db)):
@@ -119,7 +119,10 @@ def test_bands_are_turned_down_to_their_level_and_up_within_bounds(
     original = noise(8)
     for gain, expected in ((0.1, 0.1 * 10 ** (most_db / 20)), (10.0, 1.0)):
         sound = held(gain * original, original, is_tonal)
-        spectra = [levels.ShortTransform().forward(x)[..., 2:-2, 10:100] for x in (sound, original)]
+        spectra = [
+            short_transform.ShortTransform().forward(x)[..., 2:-2, 10:100]
+            for x in (sound, original)
+        ]
         ratio = (spectra[0].abs().square().sum() / spectra[1].abs().square().sum()).sqrt()
         assert float(ratio) == pytest.approx(expected, rel=0.1)
 
@@ -157,12 +160,12 @@ def test_silence_is_not_tonal() -> None:
 
 
 def test_onsets_are_hushed_in_training_too_after_inference() -> None:
-    levels._low_pass.cache_clear()
-    onset = levels.Onset(torch.full((1, 2), 30.0), torch.full((1, 2), 20))
+    onsets._low_pass.cache_clear()
+    onset = onsets.Onset(torch.full((1, 2), 30.0), torch.full((1, 2), 20))
     audio = torch.randn(1, 2, 4096, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = levels.hush_before(audio, onset)
-    heard = levels.hush_before(audio.requires_grad_(), onset)
+        expected = onsets.hush_before(audio, onset)
+    heard = onsets.hush_before(audio.requires_grad_(), onset)
     torch.testing.assert_close(heard.detach(), expected)
     heard.square().sum().backward()
     assert audio.grad is not None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from earzip.network import drawing, levels, native
+from earzip.network import drawing, levels, native, short_transform
 from earzip.network.config import LevelConfig
 from earzip.network.level_vae import LevelVae
 from earzip.network.mdct import Mdct
@@ -60,7 +60,7 @@ def test_a_switched_mdct_is_the_same_to_the_bit(pattern):
 
 
 def test_what_is_measured_is_the_same_to_the_bit():
-    transform, x = levels.ShortTransform(), strokes(12)
+    transform, x = short_transform.ShortTransform(), strokes(12)
     in_c, on_tensors = both_ways(lambda: levels.measure(x, 16, transform))
     assert on_tensors.course.is_attack.any()
     assert not on_tensors.course.is_attack.all()
@@ -95,7 +95,7 @@ def test_gates_and_features_are_the_same_but_for_rounding(scale):
     fine[..., 3] = 0
     rms, step = noise(2, 512, seed=2).abs() + 0.1, noise(2, 1600, seed=3).abs()
     edges = torch.tensor(levels.fine_edges(512))
-    bands = drawing.FineBands(edges, levels.band_matrix(edges.tolist(), 512))
+    bands = drawing.FineBands(edges, short_transform.band_matrix(edges.tolist(), 512))
     for compute in (
         lambda: drawing.features(fine, 2),
         lambda: drawing.open_coefficients(fine, gates, rms, step, 2048, bands),
@@ -107,7 +107,7 @@ def test_gates_and_features_are_the_same_but_for_rounding(scale):
         )
         for mine, theirs in pairs:
             torch.testing.assert_close(mine, theirs, rtol=2e-5, atol=1e-20)
-    amplitudes = noise(1, 2, 8, levels.N_LEVELS, seed=4).abs()
+    amplitudes = noise(1, 2, 8, short_transform.N_LEVELS, seed=4).abs()
     drawn = both_ways(lambda: drawing.with_drawn(fine.clone(), gates, rms, amplitudes, bands))
     torch.testing.assert_close(*drawn, rtol=1e-5, atol=1e-6)
 

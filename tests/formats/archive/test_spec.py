@@ -20,7 +20,7 @@ from earzip.formats.archive.layout import PartKind
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES, SAMPLE_RATE
 from earzip.formats.symbols import levels, lists, rans, residuals, sparse, work
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, MAX_LEVELS, PACKED, SYMBOL_CODINGS, Told
-from earzip.network import described, drawing, level_vae, transform
+from earzip.network import described, drawing, level_vae, onsets, short_transform, transform
 from earzip.network import levels as network_levels
 from earzip.network.config import LevelConfig
 from tests.formats.archive.rules import tags
@@ -145,17 +145,18 @@ def test_numbers_of_the_decoder_of_mini_2_are_those_of_the_code() -> None:
     text = " ".join(SPEC.split("## The decoder of `mini-2`")[1].split("\n## ")[0].split())
     of_mini = " ".join(SPEC.split("## The decoder of `mini`")[1].split("\n## ")[0].split())
     vae, bands = level_vae, network_levels
-    floor, least = spec_number(bands.FLOOR), spec_number(described.ENERGY_FLOOR)
+    floor, least = spec_number(short_transform.FLOOR), spec_number(described.ENERGY_FLOOR)
     number = spec_number
 
-    assert f"e(0 … L) = {', '.join(map(str, bands.EDGES))}, band i" in text
-    *begins, end = bands.ATTACK_EDGES
+    assert f"e(0 … L) = {', '.join(map(str, short_transform.EDGES))}, band i" in text
+    *begins, end = short_transform.ATTACK_EDGES
     assert f"begin at bins {', '.join(map(str, begins))}; the last ends with bin {end - 1}." in text
     assert f"the number of those of {', '.join(map(str, begins[1:]))} that are at most" in text
     assert (
-        f"has the {bands.SIZE} samples x(0) … x({bands.SIZE - 1}) from {bands.HOP} × j on" in text
+        f"has the {short_transform.SIZE} samples x(0) … x({short_transform.SIZE - 1}) from {short_transform.HOP} × j on"
+        in text
     )
-    assert f"M = N ÷ {bands.HOP}." in text
+    assert f"M = N ÷ {short_transform.HOP}." in text
     assert text.count(f"is above {number(bands.TONAL_STEP / 2)}") == 2
     assert f"all divided by {number(vae._SEEN_DB)}, then tonal" in text
     assert f"short, divided by {number(bands.TONAL_STEP)}." in text
@@ -174,16 +175,16 @@ def test_numbers_of_the_decoder_of_mini_2_are_those_of_the_code() -> None:
     most = number(bands._MOST_TONAL_HOLD_DB)
     assert f"y = clip(x, {low}, {high}), in tonal bands at most {most}." in text
     assert f"× s̄ + {floor}) ÷ (s + {floor}))" in text
-    half = bands.HOP // 2
+    half = short_transform.HOP // 2
     assert f"over n from −{half} to {half}" in text
-    assert f"z = {number(2 * bands._TREBLE_HZ)} × n ÷ {SAMPLE_RATE:,}" in text
-    assert f"in step k of {bands.ONSET_HOP} samples" in text
-    assert f"N ÷ {bands.ONSET_HOP} + clip({vae._PARTS} × onset block + onset part, 0" in text
-    assert f"mean of q(k) … q(k + {bands._ONSET_AFTER - 1})" in text
-    assert bands._ONSET_HUSHED == 6
+    assert f"z = {number(2 * onsets._TREBLE_HZ)} × n ÷ {SAMPLE_RATE:,}" in text
+    assert f"in step k of {onsets.ONSET_HOP} samples" in text
+    assert f"N ÷ {onsets.ONSET_HOP} + clip({vae._PARTS} × onset block + onset part, 0" in text
+    assert f"mean of q(k) … q(k + {onsets._ONSET_AFTER - 1})" in text
+    assert onsets._ONSET_HUSHED == 6
     assert "each of the six steps before k" in text
-    assert f"a ÷ (q + {floor}) is below {number(bands._HUSHED_BELOW)}." in text
-    assert f"the {bands._RAMP + 1} samples around it" in text
+    assert f"a ÷ (q + {floor}) is below {number(onsets._HUSHED_BELOW)}." in text
+    assert f"the {onsets._RAMP + 1} samples around it" in text
 
     assert drawing.GATE_RANGE == transform._GATE_RANGE
     low, high = map(number, drawing.GATE_RANGE)
