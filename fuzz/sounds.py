@@ -11,6 +11,7 @@ import pytest
 from earzip.formats.tags.read import PARSERS, read_tags
 from tests.formats.audio.audio_files import encode, music, write_wav
 from tests.formats.tags.tag_files import MAKERS, tag_ape
+from tests.formats.tags.unread_files import PIPED_MAKERS, UNREAD_MAKERS
 
 _NEED_NOTHING = ("flac", "wav", "aiff", "au", "mp3")
 _SUBTYPES = {
@@ -35,8 +36,8 @@ def sounds(folder: Path) -> Iterator[bytes]:
 
 
 def tagged(folder: Path) -> Iterator[bytes]:
-    """Yield tagged files of every family."""
-    for name, make in MAKERS.items():
+    """Yield tagged files of every family, and files whose tags are not read or that were piped."""
+    for name, make in (MAKERS | UNREAD_MAKERS | PIPED_MAKERS).items():
         if name in _NEED_NOTHING or shutil.which("ffmpeg"):
             yield from _made(make, folder / f"tagged.{name}")
     if shutil.which("ffmpeg"):

@@ -219,7 +219,7 @@ def _find_in_ogg(file: BinaryIO, size: int) -> _Findings:
     links = [_Link([(link.start, link.end - link.start)]) for link in pages.links]
     notes = []
     if len(links) > 1:
-        notes.append(f"{len(links)} chained streams: only the first one's tags are archived")
+        notes.append(f"{len(links)} chained streams are archived as one track")
     if (n_sounds := max((link.n_sounds for link in pages.links), default=0)) > 1:
         notes.append(only_first_of(n_sounds))
     if any(link.is_film for link in pages.links):

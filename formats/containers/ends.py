@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from io import BufferedReader
 from typing import BinaryIO
 
 from earzip.formats.containers.ogg import last_ogg_page
-from earzip.formats.containers.walk import MAX_PARTS, asf_objects
+from earzip.formats.containers.sound_chunk import find_sound_chunk
+from earzip.formats.containers.spans import SpanFile
+from earzip.formats.containers.walk import ASF_DATA, MAX_PARTS, asf_is_streamed, asf_objects
 
 _STREAMED = (0, 0xFFFF_FFFF, 0x7FFF_FFFF)  # sizes that a writer could not go back to correct
 _ASF = b"0&\xb2u"
@@ -49,6 +52,9 @@ def _sized_end(start: int, size: int) -> int:
 
 
 def _caf_end(file: BinaryIO, start: int, end: int) -> int:
+    sound = find_sound_chunk(BufferedReader(SpanFile(file, [(start, end - start)])), end - start)
+    if sound and (sound.unfinished or sound.promised is None):
+        return end
     position = start + 8
     for _ in range(MAX_PARTS):
         file.seek(position)
@@ -57,16 +63,20 @@ def _caf_end(file: BinaryIO, start: int, end: int) -> int:
         if len(header) < 12 or size < 0 or position + 12 + size > end:
             break
         position += 12 + size
-    return end if file.tell() - position >= 12 and size < 0 else position
+    return end if len(header) == 12 and (size < 0 or header[:4] == b"data") else position
 
 
 def _asf_end(file: BinaryIO, start: int, end: int) -> int:
+    if asf_is_streamed(file, start):
+        return end
     position = start
     try:
         for _, at, size in asf_objects(file, start, end):
             position = at + size
     except ValueError:
-        pass  # what is there is no object
+        # What is there is no object, or the sound is cut or has no size.
+        file.seek(position)
+        return end if file.read(16) == ASF_DATA else position
     return position
 
 

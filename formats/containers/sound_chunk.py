@@ -15,10 +15,12 @@ from typing import BinaryIO
 from earzip.formats.containers.spans import Span
 from earzip.formats.containers.walk import iff_chunks, is_chunk
 
-# Sizes that ffmpeg and sox write to a pipe, where they cannot come back to fill in the true one; sox
-# makes whole frames of them, and adds the eight bytes that an AIFF file has before its samples.
-_STREAMED_SIZES = (0xFFFF_FFFF, 0x7FFF_F000, 0x7F00_0000)
-_FRAME_BYTES = 64  # at the most: eight channels of doubles
+# Sizes that programs write to a pipe, where they cannot come back to fill in the true one: the most
+# that 32 or 31 bits hold (ffmpeg, lame, arecord) and what sox takes for that. Some take off the bytes
+# of a header, some make whole frames or blocks of 256 bytes of them, and sox adds the eight bytes that
+# an AIFF file has before its samples. Few true sizes are among them.
+_STREAMED_SIZES = (1 << 32, 1 << 31, 0x7FFF_F000, 0x7F00_0000)
+_LESS, _MORE = 256, 8
 _UNKNOWN_32, _UNKNOWN_64 = b"\xff" * 4, b"\xff" * 8
 _W64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of every chunk but 'riff' and 'list'
 _W64_GUID_TAILS = (_W64_GUID_TAIL, bytes.fromhex("2f91cf11a5d628db04c10000"))
@@ -37,11 +39,11 @@ _CHUNK_IDS = (b"LIST", b"ID3 ", b"id3 ", b"bext", b"fact", b"cue ", b"smpl", b"i
 class SoundChunk:
     """The chunk with the samples, which begin at ``start``.
 
-    ``promised`` is the size in bytes that the header states, None if it was written by a program
-    that did not know it; ``present`` is what the file holds. ``unfinished``: the stated size is 0
-    but sound follows. ``channel_mask``: the speaker positions of a WAVEFORMATEXTENSIBLE, or None.
-    ``repairs`` are bytes to put at offsets, so that libsndfile reads all that is present; ``end`` is
-    where it is to take the file to end, None for its own end.
+    ``promised`` is the size in bytes that the header states, None if it was written by a program that
+    did not know it, so that the rest of the file is sound; ``present`` is what the file holds.
+    ``unfinished``: the stated size is 0 but sound follows. ``channel_mask``: the speaker positions of
+    a WAVEFORMATEXTENSIBLE, or None. ``repairs`` are bytes to put at offsets, so that libsndfile reads
+    all that is present; ``end`` is where it is to take the file to end, None for its own end.
     """
 
     start: int
@@ -63,13 +65,13 @@ class SoundChunk:
 
     @property
     def goes_on(self) -> bool:
-        """Whether its samples go on, to the end of the file, behind where its header says they end."""
-        return self.unfinished or (self.promised is not None and self.present > self.promised)
+        """Whether its samples go on, to the end of the file, whatever size its header states."""
+        return self.unfinished or self.promised is None or self.present > self.promised
 
     @property
     def surplus(self) -> str | None:
         """What the header does not promise, or None."""
-        if self.unfinished or not self.goes_on:
+        if self.unfinished or self.promised is None or not self.goes_on:
             return None
         return (
             f"its header promises {self.promised} bytes of sound, {self.present} are there; "
@@ -115,18 +117,24 @@ def _find_in_riff(file: BinaryIO, size: int) -> SoundChunk | None:
             file.seek(start)
             mask = _channel_mask(file.read(24))
         elif chunk == b"ds64":
+            file.seek(start)
+            riff_size = int.from_bytes(file.read(8), "little")
             repairs = [(start + 8, _UNKNOWN_64)]
         elif chunk == b"data":
             present = min(length, size - start)
-            streamed = _is_streamed(length) and present < length
-            unfinished = length == 0 and riff_size + 8 <= start < size
-            promised = None if streamed else length
             is_next = partial(is_chunk, file, end=size, byteorder="little")
-            if unfinished or (promised and _goes_on(file, start + length, size, is_next)):
+            has_more = _goes_on(file, start + length, size, is_next)
+            no_size = length == 0 and (has_more or riff_size + 8 <= start < size)
+            # A ds64 chunk of zeros is what a program leaves that writes to a pipe.
+            streamed = (no_size and bool(repairs)) or length >= _MAX_LENGTH
+            if has_more or no_size or streamed:
                 present = size - start
                 repairs = _repairs_of_riff(repairs, start, present)
             else:
                 repairs = []
+                streamed = _is_streamed(length) and present < length
+            promised = None if streamed else length
+            unfinished = no_size and not streamed
             return SoundChunk(start, promised, present, unfinished, mask, (*magics, *repairs))
     return None
 
@@ -141,6 +149,8 @@ def _repairs_of_riff(
 
 def _find_in_aiff(file: BinaryIO, size: int) -> SoundChunk | None:
     n_frames_at = None
+    file.seek(4)
+    form_size = int.from_bytes(file.read(4), "big")
     for chunk, start, length in iff_chunks(file, size, "big"):
         if chunk == b"COMM":
             n_frames_at = start + 2
@@ -148,7 +158,11 @@ def _find_in_aiff(file: BinaryIO, size: int) -> SoundChunk | None:
             present = min(length, size - start)
             repairs: list[tuple[int, bytes]] = []
             is_next = partial(is_chunk, file, end=size, byteorder="big")
-            if length and _goes_on(file, start + length, size, is_next):
+            has_more = _goes_on(file, start + length, size, is_next)
+            # A chunk without the eight bytes before the samples is none: ffmpeg's in a pipe.
+            if length == 0 and (has_more or form_size + 8 <= start < size):
+                return SoundChunk(start, None, size - start)
+            if has_more:
                 present = size - start
                 repairs = [(start - 4, min(present, 0xFFFF_FFFF).to_bytes(4, "big"))]
                 repairs += [(n_frames_at, _UNKNOWN_32)] if n_frames_at else []
@@ -159,11 +173,13 @@ def _find_in_aiff(file: BinaryIO, size: int) -> SoundChunk | None:
 
 def _find_in_au(file: BinaryIO, head: bytes, size: int) -> SoundChunk:
     start, length = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
-    promised = None if _is_streamed(length) else length
     present = min(length, max(0, size - start))
-    if promised and _goes_on(file, start + length, size, lambda _position: False):
-        return SoundChunk(start, promised, size - start, repairs=((8, _UNKNOWN_32),))
-    return SoundChunk(start, promised, present)
+    repairs = ((8, _UNKNOWN_32),)
+    if _is_streamed(length) and present < length:
+        return SoundChunk(start, None, present, repairs=repairs)
+    if _goes_on(file, start + length, size, lambda _position: False):
+        return SoundChunk(start, length, size - start, not length, repairs=repairs)
+    return SoundChunk(start, length, present)
 
 
 def _find_in_w64(file: BinaryIO, size: int) -> SoundChunk | None:
@@ -174,12 +190,12 @@ def _find_in_w64(file: BinaryIO, size: int) -> SoundChunk | None:
         elif head[:4] == b"data":
             start = position + 24
             whole = (position + 16, (size - position).to_bytes(8, "little"))
+            repairs = ((16, size.to_bytes(8, "little")), whole)
             if length >= _MAX_LENGTH:  # written to a pipe
-                repairs = ((16, size.to_bytes(8, "little")), whole)
                 return SoundChunk(start, None, size - start, channel_mask=mask, repairs=repairs)
             is_next = partial(_is_w64_chunk, file, size)
-            if length and _goes_on(file, start + length, size, is_next, 8):
-                return SoundChunk(start, length, size - start, channel_mask=mask, repairs=(whole,))
+            if _goes_on(file, start + length, size, is_next, 8):
+                return SoundChunk(start, length, size - start, not length, mask, repairs)
             present = min(length, size - start)
             # libsndfile reads on where no chunk follows.
             is_last = not is_next(start + length + -length % 8)
@@ -220,10 +236,10 @@ def _find_in_caf(file: BinaryIO, size: int) -> SoundChunk | None:
         elif head[:4] == b"data":
             is_next = partial(_is_caf_chunk, file, size)
             whole = (position + 4, (size - start).to_bytes(8, "big"))
-            if is_pcm and length == -1:  # written to a pipe
+            if is_pcm and (length == -1 or length >= _MAX_LENGTH):  # written to a pipe
                 return SoundChunk(start, None, size - start, repairs=(whole,))
-            if is_pcm and length > 0 and _goes_on(file, start + length, size, is_next):
-                return SoundChunk(start, length, size - start, repairs=(whole,))
+            if is_pcm and length >= 0 and _goes_on(file, start + length, size, is_next):
+                return SoundChunk(start, length, size - start, not length, repairs=(whole,))
             return None
         if length < 0:
             return None
@@ -239,7 +255,7 @@ def _is_caf_chunk(file: BinaryIO, size: int, position: int) -> bool:
 
 
 def _is_streamed(length: int) -> bool:
-    return any(size - _FRAME_BYTES < length <= size + 8 for size in _STREAMED_SIZES)
+    return any(size - _LESS <= length <= size + _MORE for size in _STREAMED_SIZES)
 
 
 def _goes_on(

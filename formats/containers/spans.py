@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 Span = bytes | tuple[int, int]
 """Either bytes, or (offset, length) in the underlying file."""
+_LAST = (1 << 63) - 1  # more, of sizes in a crafted file, is no offset to libraries in C
 
 
 class SpanFile(io.RawIOBase):
@@ -38,9 +39,9 @@ class SpanFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position in the joined spans."""
+        """Move to a position in the joined spans, or behind them: at most to 2**63 − 1."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
-        self._position = max(0, base + offset)
+        self._position = min(max(0, base + offset), _LAST)
         return self._position
 
     def readinto(self, buffer: object, /) -> int:

@@ -6,11 +6,12 @@ import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 from uuid import UUID
 
 MAX_PARTS = 20_000  # chunks, atoms, pages or blocks visited in one file
 ASF_OBJECT_HEADER = 24
+ASF_DATA = UUID("75B22636-668E-11CF-A6D9-00AA0062CE6C").bytes_le
 _FILE_PROPERTIES = UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 _FILE_PROPERTIES_BYTES = ASF_OBJECT_HEADER + 80
 _IFF_ID = re.compile(rb"[\x20-\x7e]{4}")
@@ -111,17 +112,37 @@ def asf_objects(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, i
 
 def asf_length_s(file: BinaryIO) -> Fraction | None:
     """The length of an ASF file's sound as its header has it; None if it was streamed."""
-    file.seek(16)
-    end = int.from_bytes(file.read(8), "little")
+    properties = _asf_properties(file, 0)
+    if properties is None or properties.is_broadcast:
+        return None
+    return max(Fraction(), properties.duration_s - properties.preroll_s)
+
+
+def asf_is_streamed(file: BinaryIO, start: int) -> bool:
+    """Whether the ASF file at ``start`` was streamed: its header's sizes and lengths mean nothing."""
+    properties = _asf_properties(file, start)
+    return properties is not None and properties.is_broadcast
+
+
+class _AsfProperties(NamedTuple):
+    duration_s: Fraction
+    preroll_s: Fraction
+    is_broadcast: bool
+
+
+def _asf_properties(file: BinaryIO, start: int) -> _AsfProperties | None:
+    end = file.seek(0, 2)
+    file.seek(start + 16)
+    end = min(end, start + int.from_bytes(file.read(8), "little"))
     try:
-        for guid, start, size in asf_objects(file, 30, end):
+        for guid, position, size in asf_objects(file, start + 30, end):
             if guid == _FILE_PROPERTIES and size >= _FILE_PROPERTIES_BYTES:
-                file.seek(start)
-                properties = file.read(_FILE_PROPERTIES_BYTES)
-                duration, _, preroll_ms, flags = struct.unpack_from("<QQQI", properties, 64)
-                if flags & 1:  # broadcast: the durations are not known
-                    return None
-                return max(Fraction(), Fraction(duration, 10**7) - Fraction(preroll_ms, 1000))
+                file.seek(position)
+                data = file.read(_FILE_PROPERTIES_BYTES)
+                duration, _, preroll_ms, flags = struct.unpack_from("<QQQI", data, 64)
+                return _AsfProperties(
+                    Fraction(duration, 10**7), Fraction(preroll_ms, 1000), bool(flags & 1)
+                )
     except (ValueError, struct.error):
         pass
     return None

@@ -16,14 +16,10 @@ from earzip.formats.tag_payload import (
     MAX_VALUES,
     Chapter,
 )
+from earzip.formats.tags.agreement import Agreement
 from earzip.formats.tags.model import KINDS, MAX_TEXT_BYTES, BlockView, TagSet, quoted
 
 _MAX_LISTED = 8  # fields in a sentence
-_V1_CUT = 28  # characters of an ID3v1 comment; its other fields have 30, and longer texts are cut
-_JOINTS = (" ", ", ", "; ", "/", " / ", " & ")  # what taggers put between values where one must do
-# Latin-1 is the rule; programs write UTF-8, as FFmpeg does, or what is usual where they run.
-_V1_ENCODINGS = ("latin-1", "utf-8", "cp1250", "cp1251", "cp932", "gb18030", "euc-kr", "big5")
-_V1_OTHER = "Other"  # what ID3v1 says of genres that it has no number for
 
 
 @dataclass
@@ -33,6 +29,7 @@ class Merger:
     tags: TagSet = field(default_factory=TagSet)
     _n_bytes: int = 0
     _n_values: int = 0
+    _agreement: Agreement = field(default_factory=Agreement)
 
     def add(self, kind: str, view: BlockView) -> None:
         """Add what a block has more than those before it; its ``raw_only`` gets the rest.
@@ -45,7 +42,8 @@ class Merger:
         differing = [
             each
             for each, values in view.fields.items()
-            if each in tags.fields and not _says_as_much(each, tags.fields[each], values, kind)
+            if each in tags.fields
+            and not self._agreement.says_as_much(each, tags.fields[each], values, kind)
         ]
         view.raw_only += [f"other {each!r} ({quoted(view.fields[each])})" for each in differing]
         listed = [repr(each) for each in differing]
@@ -138,39 +136,6 @@ def _leave_out(view: BlockView, sizes: dict[str, int], over: int, unit: str) -> 
         left_out += sizes[name]
         view.raw_only.append(f"field {name[:80]!r} of {sizes[name]} {unit}")
     return left_out
-
-
-def _says_as_much(name: str, kept: list[str], values: list[str], kind: str) -> bool:
-    """Whether ``values`` of a block are all in ``kept``, as far as the block could hold them."""
-    return all(
-        value in kept
-        or (value.isdecimal() and any(_number(value) == _number(each) for each in kept))
-        or (name == "date" and any(each.startswith(value) for each in kept))
-        or (kind == "id3v1" and _is_shortened(name, value, kept))
-        or (kind == "flac-cuesheet" and _index_times(value) <= _index_times("\n".join(kept)))
-        for value in values
-    )
-
-
-def _index_times(cue_sheet: str) -> set[str]:
-    """The times of a cue sheet: the block of a FLAC file has no titles beside them."""
-    return {line.strip() for line in cue_sheet.splitlines() if line.strip().startswith("INDEX")}
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 10 else None
-
-
-def _is_shortened(name: str, value: str, kept: list[str]) -> bool:
-    """Whether an ID3v1 value is what is left of ``kept`` in 30 bytes."""
-    if name == "genre":
-        return value == _V1_OTHER
-    for whole in (*kept, *(joint.join(kept) for joint in _JOINTS)):
-        for encoding in _V1_ENCODINGS:
-            text = whole.encode(encoding, "replace").decode("latin-1")
-            if text.strip() == value.strip() or (len(value) >= _V1_CUT and text.startswith(value)):
-                return True
-    return False
 
 
 def _same_chapters(kept: list[Chapter], others: list[Chapter]) -> bool:

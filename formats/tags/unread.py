@@ -95,7 +95,8 @@ def _caf_chunks(file: BinaryIO) -> Iterator[bytes]:
 
 def _w64_chunks(file: BinaryIO) -> Iterator[bytes]:
     """The first four bytes of the GUID of each chunk of a W64 file, at most MAX_PARTS."""
-    sound = find_sound_chunk(file, file.seek(0, 2))
+    end = file.seek(0, 2)
+    sound = find_sound_chunk(file, end)
     position = 40
     for _ in range(MAX_PARTS):
         if sound and sound.goes_on and position + 24 == sound.start:
@@ -103,7 +104,9 @@ def _w64_chunks(file: BinaryIO) -> Iterator[bytes]:
         file.seek(position)
         header = file.read(24)
         size = int.from_bytes(header[16:], "little")  # header included
-        if len(header) < 24 or not 24 <= size < 2**63:
+        if len(header) < 24 or size < 24:
             return
         yield header[:4]
         position += size + -size % 8
+        if position > end:
+            return

@@ -25,9 +25,11 @@ from tests.formats.archive.samples import write_sample
 from tests.formats.audio.audio_files import encode, music, write_wav
 from tests.formats.faulty_files import EIO, buffered, opened_faultily, raw_of
 from tests.formats.tags.tag_files import MAKERS
+from tests.formats.tags.unread_files import PIPED_MAKERS, UNREAD_MAKERS
 
 T = TypeVar("T")
 
+ALL_MAKERS = MAKERS | UNREAD_MAKERS | PIPED_MAKERS
 _SUFFIXES = ("wav", "flac", "mp3", "ogg", "opus", "aiff")
 _OF_PYAV = ("m4a", "wma")
 
@@ -67,11 +69,11 @@ def test_sound_that_cannot_be_read_is_an_error_at_every_byte(tmp_path: Path, suf
     assert nth > 10
 
 
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("make", ALL_MAKERS)
 def test_tags_that_cannot_be_read_are_an_error_at_every_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
 ) -> None:
-    path = MAKERS[make](tmp_path / f"a.{make}")
+    path = ALL_MAKERS[make](tmp_path / f"a.{make}")
     whole = read_tags(path)
     for nth in count(1, step=3):
         with opened_faultily(monkeypatch, path, nth) as has_failed:

@@ -10,6 +10,7 @@ from earzip.formats.tags.read import read_tags, tag_set
 from earzip.formats.tags.write import write_tags
 from tests.formats.tags.tag_bytes import append_chunks, info_chunk
 from tests.formats.tags.tag_files import MAKERS, blank, tagged_flac, tagged_id3
+from tests.formats.tags.unread_files import PIPED_MAKERS, UNREAD_MAKERS
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def samples(tmp_path_factory):
     if shutil.which("ffmpeg") is None:
         makers = {"flac": tagged_flac, "wav": tagged_id3, "aiff": tagged_id3}
     else:
-        makers = MAKERS
+        makers = MAKERS | UNREAD_MAKERS | PIPED_MAKERS
     paths = [maker(folder / f"song.{name}") for name, maker in makers.items()]
     info = info_chunk((b"INAM", b"x\0"), (b"ISBJ", b"Thema\0"))
     paths.append(append_chunks(tagged_id3(folder / "both.wav", 3), info))
