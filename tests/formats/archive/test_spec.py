@@ -152,10 +152,8 @@ def test_numbers_of_the_decoder_of_mini_2_are_those_of_the_code() -> None:
     *begins, end = short_transform.ATTACK_EDGES
     assert f"begin at bins {', '.join(map(str, begins))}; the last ends with bin {end - 1}." in text
     assert f"the number of those of {', '.join(map(str, begins[1:]))} that are at most" in text
-    assert (
-        f"has the {short_transform.SIZE} samples x(0) … x({short_transform.SIZE - 1}) from {short_transform.HOP} × j on"
-        in text
-    )
+    size = short_transform.SIZE
+    assert f"has the {size} samples x(0) … x({size - 1}) from {short_transform.HOP} × j on" in text
     assert f"M = N ÷ {short_transform.HOP}." in text
     assert text.count(f"is above {number(bands.TONAL_STEP / 2)}") == 2
     assert f"all divided by {number(vae._SEEN_DB)}, then tonal" in text
