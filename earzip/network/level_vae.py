@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.network import drawing, levels, native, onsets, short_transform
@@ -60,6 +61,14 @@ class LevelStatistics(NamedTuple):
     fine_rms: Tensor
     step: Tensor
     level_mean_db: Tensor
+
+
+def _bits(coefficients: Tensor, steps: Tensor) -> Tensor:
+    """Return Σ log₂(1 + |c| / step), float64 ``[B, F]``, of ``[B, 2, F, n]``; ``steps``: ``[2, n]``."""
+    if native.is_usable(coefficients):
+        return torch.stack([native.levels_bits(x, steps.contiguous()) for x in coefficients])
+    sizes = (coefficients / steps[:, None]).abs().double()
+    return torch.log2(1 + sizes).sum((1, 3))
 
 
 def _of_frames(fine: Tensor, at: slice, n_fine: int) -> Tensor:
@@ -175,10 +184,9 @@ class LevelVae(nn.Module):
         with float32_throughout(audio):
             rotated = mid_side(audio)
             long, blocks = self.mdct.long(rotated), self.mdct.short(rotated)
-            short = self.mdct.interleaved(blocks)
-            is_short = self._saves_by_short(long, short)
+            is_short = self._saves_by_short(long, blocks)
             rest = self._describe(audio, long, is_short)
-            coefficients = self.mdct.choose(rotated, long, short, is_short)
+            coefficients = self.mdct.choose(rotated, long, blocks, is_short)
         h = self.encoder_in_norm(self._listen(long, blocks, rest))
         worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
         with float32_throughout(audio):
@@ -244,17 +252,14 @@ class LevelVae(nn.Module):
         finer = is_tonal.float() @ self.tonal_bands[:, : c.n_bins]
         return 1 + (_TONAL_FINENESS - 1) * finer
 
-    def _saves_by_short(self, long: Tensor, short: Tensor) -> Tensor:
+    def _saves_by_short(self, long: Tensor, blocks: Tensor) -> Tensor:
         """Return which frames cost less as short ones, bool ``[B, F]``: bits go with log |c| / step."""
-        n, steps = self.config.n_bins, self.log_step.detach().exp()
-
-        def bits(coefficients: Tensor) -> Tensor:
-            if native.is_usable(coefficients):
-                return torch.stack([native.levels_bits(x, steps) for x in coefficients])
-            sizes = (coefficients[..., :n] / steps[:, None]).abs().double()
-            return torch.log2(1 + sizes).sum((1, 3))
-
-        return bits(short) * _SHORT_MARGIN + 8 < bits(long)
+        c, steps = self.config, self.log_step.detach().exp()
+        # What is not coded costs nothing. Short ones stay in the order of their blocks.
+        of_bins = F.pad(steps, (0, c.hop - c.n_bins), value=math.inf)
+        of_blocks = of_bins.unflatten(-1, (c.short_hop, -1)).transpose(-1, -2).flatten(-2)
+        short = blocks.unflatten(-2, (-1, c.hop // c.short_hop)).flatten(-2)
+        return _bits(short, of_blocks) * _SHORT_MARGIN + 8 < _bits(long, of_bins)
 
     @torch.no_grad()
     def _describe(self, audio: Tensor, long: Tensor, is_short: Tensor) -> Tensor:

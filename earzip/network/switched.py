@@ -47,13 +47,16 @@ class SwitchedMdct(nn.Module):
         frames: Tensor = blocks.unflatten(-2, (-1, self.n_blocks)).transpose(-1, -2).flatten(-2)
         return frames
 
-    def choose(self, x: Tensor, long: Tensor, short: Tensor, is_short: Tensor) -> Tensor:
-        """Return those of ``x`` as `forward`, given those of `long`, and of `short`, by frames."""
+    def choose(self, x: Tensor, long: Tensor, blocks: Tensor, is_short: Tensor) -> Tensor:
+        """Return those of ``x`` as `forward`, given those of `long` and of `short`."""
         kinds = self._kinds(is_short)
-        chosen = torch.where(is_short[:, None, :, None], short, long)
+        chosen = long.clone()
+        of_frames = blocks.unflatten(-2, (-1, self.n_blocks))
         beside = (kinds > 0) & ~is_short
-        for b, of_frames in enumerate(beside):  # their windows have another slope
-            at = of_frames.nonzero()[:, 0]
+        for b in range(len(x)):
+            at = is_short[b].nonzero()[:, 0]
+            chosen[b, :, at] = self.interleaved(of_frames[b, :, at].flatten(-3, -2))
+            at = beside[b].nonzero()[:, 0]  # their windows have another slope
             if len(at):
                 starts = self.long.starts(at)
                 chosen[b, :, at] = self.long.of_frames(x[b], starts, kinds[b, at], self.windows)
@@ -64,7 +67,7 @@ class SwitchedMdct(nn.Module):
 
         ``is_short``: bool ``[B, F]``, for all channels.
         """
-        return self.choose(x, self.long(x), self.interleaved(self.short(x)), is_short)
+        return self.choose(x, self.long(x), self.short(x), is_short)
 
     def inverse(self, coefficients: Tensor, is_short: Tensor) -> Tensor:
         """Return the samples ``[B, C, F·n_bins]``, the inverse of `forward`.
