@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -19,14 +18,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.speed import Usage, medians, run_earzip
+from benchmarks.processes import Usage, machine, medians, run_earzip
 
-# As in benchmarks.speed nothing heavy is imported here: it would count towards the peaks.
+# As in benchmarks.processes nothing heavy is imported here: it would count towards the peaks.
 
 N_FINISHED = 10_000
 N_PLANNED = 100_000
@@ -218,20 +216,6 @@ def _of_runs(n_runs: int, run: Callable[[], Usage]) -> Figures:
 
 def _rounded(usage: Usage) -> Figures:
     return {name: round(value, 3) for name, value in asdict(usage).items()}
-
-
-def machine() -> Figures:
-    """Return what the figures were measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_at_start": round(os.getloadavg()[0], 2),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "torch": version("torch"),
-    }
 
 
 PARTS: dict[str, Callable[[Path, int], Figures]] = {

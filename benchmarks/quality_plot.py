@@ -216,6 +216,11 @@ def finish(figure: Figure, axes: npt.NDArray[Any]) -> bytes:
         frameon=False,
         fontsize=10,
     )
+    return to_png(figure)
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as a PNG of `N_COLOURS` colours."""
     drawn, image = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     with Image.open(drawn) as full:

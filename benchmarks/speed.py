@@ -1,116 +1,227 @@
-"""Time and memory of whole `earzip` processes: `python -m benchmarks.speed`.
+"""Speed and memory of whole processes on one thread: `python -m benchmarks.speed`.
 
-Compresses and restores each file in processes of their own, several times, and prints the medians
-as a Markdown table: wall time, CPU time, peak memory. Without files it makes two FLAC files of 4
-and 60 minutes from the test tracks, with ffmpeg, and keeps them in the working folder. Linux only.
+Runs `earzip compress` and `earzip restore`, opusenc and opusdec, flac, and EnCodec where it can be
+imported, in turn, several times, and prints medians as a Markdown table: × real time of one core, peak
+memory, and the CPU time of each run beside that of its pair. Then where the CPU time goes, by stage.
+Without files it makes two FLAC files of 4 and 60 minutes from the test tracks, with ffmpeg, and keeps
+them in the working folder. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import IO
 
 from benchmarks.data.tracks import read_tracks
+from benchmarks.processes import Usage, machine, run
+from benchmarks.speed_report import Report, Row, Stages
 
-# Nothing heavy may be imported here: the kernel counts the memory that a parent has when it starts
-# a process towards the peak of that process.
+# Nothing heavy may be imported here before the last measurement: see benchmarks.processes.
 
 TRACK_MINUTES = (4, 60)
+N_MANY, MANY_S = 100, 20
+"""The files of --many, and their length."""
+EARZIP, EXACT, OPUS = "earzip", "earzip --precision float32", "Opus, 24 kbps"
+ONE_THREAD = ("--threads", "1", "--processes", "1", "--devices", "cpu")
+ISA = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
+"""What keeps PyTorch to a set of instructions."""
+_ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What one process took."""
+class Settings:
+    """What the user chose."""
 
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
+    runs: int = 5
+    quality: str = "medium"
+    model: str | None = None
+    isa: str | None = None
+
+    @property
+    def of_compress(self) -> list[str]:
+        """Options of `earzip compress`."""
+        return ["--quality", self.quality, *(["--model", self.model] if self.model else [])]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What is set for processes of earzip."""
+        return {**_ALONE, **(ISA[self.isa] if self.isa else {})}
 
 
 @dataclass(frozen=True)
-class Line:
-    """Medians of one command on one file."""
+class Command:
+    """What is run in each round."""
 
-    command: str
-    file: Path
-    duration_s: float
-    usage: Usage
+    task: str
+    coder: str
+    words: tuple[str | Path, ...]
+    makes: Path
+    """Removed before each run: earzip passes by what is up to date."""
+    against: str | None = None
+
+    def run(self, settings: Settings) -> Usage:
+        """Run it; return what it took."""
+        if self.makes.is_dir():
+            shutil.rmtree(self.makes)
+        self.makes.unlink(missing_ok=True)
+        is_earzip = self.coder.startswith(EARZIP)
+        return run(self.words, env=settings.environment if is_earzip else _ALONE)
 
 
-def run_earzip(*arguments: str, stdout: IO[str] | int = subprocess.DEVNULL) -> Usage:
-    """Run `earzip` in a process of its own; RuntimeError unless it exits with 0.
+def commands_on(file: Path, work: Path, settings: Settings) -> list[Command]:
+    """Return the commands of a round on ``file``, a FLAC; later ones read what earlier ones wrote."""
+    archive, opus, wav = work / "a.earz", work / "a.opus", work / "a.wav"
+    compress = _compress(file, archive, settings)
+    restore = _restore(archive, work / "restored.flac")
+    to_opus = ("opusenc", "--quiet", "--bitrate", "24", file, opus)
+    return [
+        Command("compress", EARZIP, compress, archive, OPUS),
+        Command("compress", OPUS, to_opus, opus),
+        Command("restore", EARZIP, restore, work / "restored.flac", OPUS),
+        Command(
+            "restore", EXACT, (*restore, "--precision", "float32"), work / "restored.flac", OPUS
+        ),
+        Command("restore", OPUS, ("opusdec", "--quiet", opus, work / "o.wav"), work / "o.wav"),
+        Command("restore", "flac", ("flac", "--silent", "-d", file, "-o", wav), wav),
+        Command(
+            "compress",
+            "flac",
+            ("flac", "--silent", "-5", wav, "-o", work / "f.flac"),
+            work / "f.flac",
+        ),
+    ]
 
-    The CPU time is also that of the processes that it started and waited for; the peak is of one.
+
+def commands_of_encodec(file: Path, work: Path) -> list[Command]:
+    """Return EnCodec's commands on the first minute of ``file``; none where it cannot be imported."""
+    words = [sys.executable, "-c", "import encodec"]
+    found = subprocess.run(words, check=False, capture_output=True)
+    if found.returncode:
+        print("without EnCodec: the package encodec cannot be imported", file=sys.stderr)
+        return []
+    codes, sound = work / "a.codes", work / "encodec.flac"
+    module = (sys.executable, "-m", "benchmarks.encodec_run")
+    name = "EnCodec, 6 kbps"
+    return [
+        Command("compress", name, (*module, "compress", file, codes), codes),
+        Command("restore", name, (*module, "restore", codes, sound), sound),
+    ]
+
+
+def commands_on_many(long: Path, folder: Path, work: Path, settings: Settings) -> list[Command]:
+    """Return the commands of a round on one file, and on a folder of many with the same sound."""
+    archive, archives = work / "a.earz", work / "archives"
+    one, many = f"{EARZIP}, one file", f"{EARZIP}, {N_MANY} files"
+    restored, all_restored = work / "restored.flac", work / "restored"
+    return [
+        Command("compress", one, _compress(long, archive, settings), archive),
+        Command("compress", many, _compress(folder, archives, settings), archives, one),
+        Command("restore", one, _restore(archive, restored), restored),
+        Command("restore", many, _restore(archives, all_restored), all_restored, one),
+    ]
+
+
+def _compress(source: Path, target: Path, settings: Settings) -> tuple[str | Path, ...]:
+    words = _earzip("compress", source, "-o", target)
+    return (*words, *ONE_THREAD, *settings.of_compress)
+
+
+def _restore(source: Path, target: Path) -> tuple[str | Path, ...]:
+    return (*_earzip("restore", source, "-o", target), *ONE_THREAD)
+
+
+def _earzip(*arguments: str | Path) -> tuple[str | Path, ...]:
+    return (sys.executable, "-m", "earzip", *arguments)
+
+
+def measure(
+    commands: Sequence[Command], name: str, duration_s: float, settings: Settings
+) -> list[Row]:
+    """Return the rows of ``commands`` on what is called ``name``, run in turn."""
+    runs: list[list[Usage]] = [[] for _ in commands]
+    for i in range(settings.runs):
+        for command, found in zip(commands, runs, strict=True):
+            print(f"{name}: {command.task} {command.coder}, run {i + 1}", file=sys.stderr)
+            found.append(command.run(settings))
+    return [
+        Row(command.task, command.coder, name, duration_s, command.against, tuple(found))
+        for command, found in zip(commands, runs, strict=True)
+    ]
+
+
+def measure_stages(file: Path, work: Path, settings: Settings) -> list[Stages]:
+    """Return the CPU seconds of compressing and restoring ``file`` by stage."""
+    archive, out = work / "stages.earz", work / "stages.json"
+    compress = _compress(file, archive, settings)
+    restore = _restore(archive, work / "stages.flac")
+    found = []
+    for task, words in (("compress", compress), ("restore", restore)):
+        run([sys.executable, "-m", "benchmarks.stages", out, *words[3:]], env=settings.environment)
+        found.append(Stages(task, file.name, json.loads(out.read_text())))
+    return found
+
+
+def measure_all(
+    files: Sequence[Path], work: Path, settings: Settings, *, many: bool = False
+) -> Report:
+    """Return all rows of ``files``, FLACs; those of EnCodec and the stages are of the first one.
+
+    ``many``: also of `N_MANY` files cut from the first one, beside one file of the same length.
     """
-    with tempfile.TemporaryFile() as said:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "earzip", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=said,
-        )
-        # Of subprocess's own ways to wait none tells the resources of one process.
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            text = said.read().decode(errors="replace")
-            command = " ".join(arguments)
-            raise RuntimeError(f"earzip {command}: exit code {process.returncode}\n{text}")
-    return Usage(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+    about = {**machine(), "opusenc": _version("opusenc"), "flac": _version("flac")}
+    rows: list[Row] = []
+    for file in files:
+        rows += measure(commands_on(file, work, settings), file.name, duration(file), settings)
+    first = files[0]
+    minute_s = min(60.0, duration(first))
+    if commands := commands_of_encodec(first, work):
+        rows += measure(commands, f"{first.name}, first minute", minute_s, settings)
+    if many:
+        long, folder = make_many(first, work)
+        commands = commands_on_many(long, folder, work, settings)
+        rows += measure(commands, long.name, N_MANY * MANY_S, settings)
+    stages = measure_stages(first, work, settings)
+    chosen = {name: value for name, value in vars(settings).items() if value is not None}
+    return Report(about, chosen, tuple(rows), tuple(stages))
 
 
-def medians(runs: Sequence[Usage]) -> Usage:
-    """Return the median of each figure."""
-    return Usage(
-        wall_s=median(usage.wall_s for usage in runs),
-        cpu_s=median(usage.cpu_s for usage in runs),
-        peak_mb=median(usage.peak_mb for usage in runs),
-    )
-
-
-def repeat(n_runs: int, run: Callable[[], Usage]) -> Usage:
-    """Return the medians of `n_runs` runs."""
-    return medians([run() for _ in range(n_runs)])
-
-
-def measure(file: Path, n_runs: int, options: Sequence[str]) -> list[Line]:
-    """Compress and restore `file`, each `n_runs` times; `options` are those of `compress`."""
-    duration_s = duration(file)
-    with tempfile.TemporaryDirectory(prefix="earzip-speed-") as name:
-        archive, restored = Path(name, f"{file.name}.earz"), Path(name, "restored.flac")
-
-        def compress() -> Usage:
-            # An archive that is up to date would be skipped.
-            archive.unlink(missing_ok=True)
-            return run_earzip("compress", str(file), "-o", str(archive), *options)
-
-        def restore() -> Usage:
-            restored.unlink(missing_ok=True)
-            return run_earzip("restore", str(archive), "-o", str(restored))
-
-        return [
-            Line("compress", file, duration_s, repeat(n_runs, compress)),
-            Line("restore", file, duration_s, repeat(n_runs, restore)),
-        ]
+def _version(program: str) -> str:
+    """Return what ``program`` says of itself, without its name."""
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True)
+    return said.stdout.partition("\n")[0].removeprefix(f"{program} ")
 
 
 def duration(file: Path) -> float:
-    """Return the seconds of sound in `file`."""
+    """Return the seconds of sound in ``file``."""
     command = ["ffprobe", "-v", "error", "-show_entries", "format=duration"]
     command += ["-of", "default=nk=1:nw=1", str(file)]
     return float(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def as_flac(file: Path, work: Path) -> Path:
+    """Return ``file``, or a FLAC of its sound in ``work`` if it is none: all coders read that."""
+    if file.suffix.lower() == ".flac":
+        return file
+    target = work / f"{file.name}.flac"
+    _ffmpeg("-i", file, "-map", "0:a:0", "-sample_fmt", "s16", target)
+    return target
+
+
+def make_many(file: Path, work: Path) -> tuple[Path, Path]:
+    """Write the sound of ``file``, over and over, into one WAV, and into a folder of `N_MANY`."""
+    long, folder = work / f"{N_MANY * MANY_S} seconds.wav", work / "many"
+    _ffmpeg("-stream_loop", "-1", "-i", file, "-map", "0:a:0", "-t", N_MANY * MANY_S, long)
+    folder.mkdir()
+    for i in range(N_MANY):
+        _ffmpeg("-ss", i * MANY_S, "-t", MANY_S, "-i", long, folder / f"{i}.wav")
+    return long, folder
 
 
 def make_track(root: Path, minutes: int, target: Path) -> None:
@@ -122,38 +233,34 @@ def make_track(root: Path, minutes: int, target: Path) -> None:
             break
         files.append(track.stems(root)[0])
         missing_s -= track.duration_s
-    inputs = [word for file in files for word in ("-i", str(file))]
+    inputs = [word for file in files for word in ("-i", file)]
     same = "aresample=44100,aformat=sample_fmts=s16:channel_layouts=stereo"
     chains = [f"[{i}:a:0]{same}[a{i}]" for i in range(len(files))]
     labels = "".join(f"[a{i}]" for i in range(len(files)))
     # Time stamps counted anew: those of some tracks are off by a few samples.
     joined = f"{labels}concat=n={len(files)}:v=0:a=1,asetpts=N/SR/TB[out]"
     partial = target.with_name(f".{target.name}")
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *inputs]
-    command += ["-filter_complex", ";".join([*chains, joined]), "-map", "[out]"]
-    command += ["-t", str(60 * minutes), "-c:a", "flac", "-f", "flac", str(partial)]
-    subprocess.run(command, check=True)
+    graph = ("-filter_complex", ";".join([*chains, joined]), "-map", "[out]")
+    _ffmpeg(*inputs, *graph, "-t", 60 * minutes, "-c:a", "flac", "-f", "flac", partial)
     partial.replace(target)
 
 
-def to_markdown(lines: Sequence[Line], help_usage: Usage) -> str:
-    """Return the table, and what `earzip --help` takes."""
-    rows = [
-        f"| {line.command} | {line.file.name} | {line.duration_s / 60:.1f} "
-        f"| {line.usage.wall_s:.2f} | {line.duration_s / line.usage.wall_s:.1f} "
-        f"| {line.usage.cpu_s:.2f} | {line.usage.peak_mb:.0f} |"
-        for line in lines
-    ]
-    return "\n".join(
-        [
-            "| command | file | minutes | wall s | × real time | CPU s | peak MB |",
-            "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-            *rows,
-            "",
-            f"`earzip --help`: {help_usage.cpu_s:.2f} s of CPU, {help_usage.wall_s:.2f} s, "
-            f"{help_usage.peak_mb:.0f} MB",
-        ]
-    )
+def _ffmpeg(*arguments: object) -> None:
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)]
+    subprocess.run(command, check=True)
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write speed.json, speed.md and, of the longest file that all coders had, speed.png."""
+    from benchmarks.speed_plot import draw  # noqa: PLC0415  # heavy: after the last measurement
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "speed.json").write_text(report.to_json())
+    (folder / "speed.md").write_text(report.to_markdown())
+    all_had = [row for row in report.rows if row.coder == OPUS]
+    longest = max(all_had, key=lambda row: row.duration_s).file
+    drawn = [row for row in report.rows if row.file == longest or row.coder.startswith("EnCodec")]
+    (folder / "speed.png").write_bytes(draw(drawn))
 
 
 def main() -> None:
@@ -165,21 +272,30 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("data/speed"), help="folder for the files made"
     )
-    parser.add_argument("--runs", type=int, default=3, help="runs of each  [default: 3]")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each  [default: 5]")
     parser.add_argument("--quality", default="medium", help="of compress  [default: medium]")
+    parser.add_argument("--model", help="of compress  [default: earzip's]")
+    parser.add_argument("--isa", choices=ISA, help="keep earzip to these instructions of the CPU")
+    parser.add_argument(
+        "--many", action="store_true", help=f"also {N_MANY} files of {MANY_S} s in one run"
+    )
+    parser.add_argument("--out", type=Path, help="folder for speed.json, speed.md and speed.png")
     arguments = parser.parse_args()
     files = arguments.files
+    arguments.work.mkdir(parents=True, exist_ok=True)
     if not files:
-        arguments.work.mkdir(parents=True, exist_ok=True)
         files = [arguments.work / f"{minutes}-minutes.flac" for minutes in TRACK_MINUTES]
         for file, minutes in zip(files, TRACK_MINUTES, strict=True):
             if not file.exists():
                 make_track(arguments.root, minutes, file)
-    options = ["--quality", arguments.quality]
-    lines = [line for file in files for line in measure(file, arguments.runs, options)]
-    help_usage = repeat(arguments.runs, lambda: run_earzip("--help"))
-    print(f"{len(os.sched_getaffinity(0))} cores, median of {arguments.runs} runs\n")
-    print(to_markdown(lines, help_usage))
+    settings = Settings(arguments.runs, arguments.quality, arguments.model, arguments.isa)
+    with tempfile.TemporaryDirectory(prefix="earzip-speed-", dir=arguments.work) as name:
+        work = Path(name)
+        flacs = [as_flac(file, work) for file in files]
+        report = measure_all(flacs, work, settings, many=arguments.many)
+    print(report.to_markdown(), end="")
+    if arguments.out:
+        write(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from benchmarks.batch import finished_library, idle_share, machine
+from benchmarks.batch import finished_library, idle_share
+from benchmarks.processes import machine
 from tests.cli.batch_runs import run
 
 
