@@ -32,7 +32,7 @@ EARZIP, EXACT, OPUS = "earzip", "earzip --precision float32", "Opus, 24 kbps"
 ONE_THREAD = ("--threads", "1", "--processes", "1", "--devices", "cpu")
 ISA = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
 """What keeps PyTorch to a set of instructions."""
-_ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ALONE = {"OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ def test_a_second_of_sound_is_measured(
 
 
 @needs_programs
-def test_many_files_have_the_sound_of_the_one_beside_them(tmp_path, second, monkeypatch):
+def test_many_files_are_measured_beside_one_with_their_sound(
+    tmp_path, second, tiny_model, in_the_repository, monkeypatch
+):
     monkeypatch.setattr(speed, "N_MANY", 3)
     monkeypatch.setattr(speed, "MANY_S", 2)
     long, folder = speed.make_many(speed.as_flac(second, tmp_path), tmp_path)
@@ -94,3 +96,11 @@ def test_many_files_have_the_sound_of_the_one_beside_them(tmp_path, second, monk
     assert [len(part) for part in parts] == [88_200] * 3
     joined = b"".join(part.tobytes() for part in parts)
     assert joined == soundfile.read(long, dtype="int16")[0].tobytes()
+
+    settings = speed.Settings(runs=1, model=tiny_model)
+    commands = speed.commands_on_many(long, folder, tmp_path, settings)
+    rows = speed.measure(commands, long.name, 6, settings)
+    report = Report({}, {}, tuple(rows), ())
+    pairs = [(row.task, row.coder) for row in rows if report.ratios(row)]
+    assert pairs == [("compress", "earzip, 3 files"), ("restore", "earzip, 3 files")]
+    assert len(list((tmp_path / "restored").iterdir())) == 3
