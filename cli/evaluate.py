@@ -16,8 +16,8 @@ from earzip.cli.options import (
     SCHEDULING,
     RunOptions,
     SectionedCommand,
+    decoding_options,
     run_options,
-    runtime_options,
 )
 from earzip.cli.output import Table
 from earzip.cli.piping import PlannedRun
@@ -47,7 +47,7 @@ from earzip.tasks import EvaluateTask
     "pre-echo. Takes one core about 7 s per minute of sound.",
 )
 @run_options("max_failures", "as_json", *SCHEDULING)
-@runtime_options
+@decoding_options
 def evaluate(
     *,
     original: Path,

@@ -264,9 +264,15 @@ decoding_options = _gathered(
 """Adds what `runtime_options` adds, for a command that only decodes."""
 
 
-def one_device_options(*names: str) -> Callable[[Function], Function]:
-    """Add options of these names, fields of `Runtime`, for a command that uses one device."""
-    return _gathered("runtime", Runtime, {name: _ONE_DEVICE[name] for name in names})
+def one_device_options(*names: str, decodes: bool = False) -> Callable[[Function], Function]:
+    """Add options of these names, fields of `Runtime`, for a command that uses one device.
+
+    ``decodes``: whether it only decodes, as commands with `decoding_options` do.
+    """
+    options = {name: _ONE_DEVICE[name] for name in names}
+    if decodes:
+        options["precision"] = _DECODING_PRECISION
+    return _gathered("runtime", Runtime, options)
 
 
 _SECTIONS = {

@@ -63,7 +63,7 @@ _SUFFIXES = (".html", ".htm")
     help="Embed 20 s from the middle of each track to listen to, about 5 MB a track.",
 )
 @run_options("force", "as_json")
-@one_device_options("device", "precision", "threads", "batch_size")
+@one_device_options("device", "precision", "threads", "batch_size", decodes=True)
 def report(
     *,
     paths: tuple[Path, ...],

@@ -12,9 +12,9 @@ from earzip.cli.options import (
     SCHEDULING,
     RunOptions,
     SectionedCommand,
+    decoding_options,
     paths_argument,
     run_options,
-    runtime_options,
 )
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
@@ -26,7 +26,7 @@ from earzip.tasks import VerifyTask
 @paths_argument
 @click.option("--decode", is_flag=True, help="Also decode all audio, without writing it.")
 @run_options("max_failures", "as_json", *SCHEDULING)
-@runtime_options
+@decoding_options
 def verify(*, paths: tuple[Path, ...], decode: bool, run: RunOptions, runtime: Runtime) -> int:
     """Check every byte of archives against their checksums, and their structure.
 

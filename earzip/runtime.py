@@ -34,7 +34,7 @@ _KEEPING = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MA
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""
 AUTOMATIC = "auto"
-"""A precision, for restoring: bfloat16 on a CPU that has instructions for it, else float32."""
+"""A precision, for decoding: bfloat16 on a CPU that has instructions for it, else float32."""
 
 
 @dataclass(frozen=True)
