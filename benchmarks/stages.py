@@ -23,7 +23,7 @@ START, REST = "start-up", "the rest"
 STAGES = {
     START: ("earzip.models.pool.CodecPool.of_model",),
     "reading": (
-        "earzip.transcode.compress._hash",
+        "earzip.transcode.compress.hash_source",
         "earzip.transcode.compress.read_tags",
         "earzip.formats.audio.reader.SourceReader.blocks",
         "earzip.formats.archive.reader.ArchiveReader.segment",

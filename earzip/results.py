@@ -29,7 +29,7 @@ _SEVERITY = (
 )  # the most severe first; 130 ends a process without a report
 Progress = Callable[[float], None]
 """Called with the seconds of audio done since the last call."""
-Status = Literal["written", "up_to_date"]
+Status = Literal["written", "up_to_date", "retagged", "moved"]
 
 
 def kbps(n_bytes: int, duration_s: float) -> float:
@@ -42,6 +42,10 @@ class FileStatus(StrEnum):
 
     WRITTEN = "written"
     UP_TO_DATE = "up_to_date"
+    RETAGGED = "retagged"
+    """An archive has its source's new tags; its sound is as it was."""
+    MOVED = "moved"
+    """An archive was made from that of the same source under another name."""
     COPIED = "copied"
     INTACT = "intact"
     READ = "read"

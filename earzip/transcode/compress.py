@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import os
 from collections.abc import Iterable
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from earzip.arrays import Audio, Latents
 from earzip.coding.level import LevelMeter, gain_to_reference_db
-from earzip.errors import SourceError, TargetError
+from earzip.errors import TargetError
 from earzip.formats.archive.header import (
     Edges,
     EncoderRecord,
     Header,
     ModelRecord,
     QuantizerRecord,
-    SourceRecord,
-    storable_mtime_ns,
 )
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
@@ -31,21 +28,27 @@ from earzip.formats.atomic import look_again, make_folder, private_as
 from earzip.formats.audio.reader import SourceFacts, SourceReader
 from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import SAMPLE_RATE
-from earzip.formats.names import portable_name
 from earzip.formats.tags.model import TagSet
-from earzip.formats.tags.provenance import read_provenance
 from earzip.formats.tags.read import read_tags
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.options import MAX_QUALITY, QUALITY_NUMBERS, CompressOptions, quality_name
-from earzip.results import CompressResult, Progress
+from earzip.results import CompressResult, Progress, Status
+from earzip.transcode.kept_segments import have_same_segments, taken_from, with_new_tags
 from earzip.transcode.kept_sound import KeptSound
 from earzip.transcode.quality import QualityCheck
 from earzip.transcode.segments import LatentSpool, SegmentEncoder, quality_for
+from earzip.transcode.source_state import (
+    hash_source,
+    require_unchanged,
+    source_record,
+    source_warnings,
+)
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
     compressed_already,
     inspect_target,
+    made_from_an_earlier_version,
     note_as_seen,
     result_of,
 )
@@ -54,7 +57,6 @@ if TYPE_CHECKING:
     from earzip.coding.codec import Codec
 
 
-_HASH_BLOCK_BYTES = 1 << 20
 _RATE_ERROR = 0.03  # of a bitrate, that is not worth a word
 
 
@@ -65,19 +67,24 @@ def compress_file(
     *,
     codecs: CodecPool | None = None,
     source_name: str | None = None,
+    found: Path | None = None,
     on_progress: Progress | None = None,
 ) -> CompressResult:
     """Archive ``source`` as ``target``; return what was done.
 
     A target that is `compressed_already` is left as it is, and neither is read. Else the source's bytes
     decide: an archive of the same bytes, made with the same model and settings, is left as it is if it
-    is whole; one of the same bytes that is damaged or was made with others is replaced; any other file
-    is refused without ``options.force``. The archive gets the source's time of modification, and is as
-    private as the source. A source that changes until the archive is complete is refused.
+    is whole; one of the same bytes that is damaged or was made with others is replaced; one of a source
+    whose tags alone have changed gets the new ones; any other file is refused without
+    ``options.force``. The archive gets the source's time of modification, and is as private as the
+    source. A source that changes until the archive is complete is refused.
+
     ``source_name`` is for a source that came through a pipe and has neither name nor time of its own:
-    the archive stores it instead of the source's own name ("" for none). Raises SourceError,
-    TargetError, ModelNotFoundError, ModelDamagedError, BelowFloorError where ``options.floor`` says so,
-    or UsageError for a check without the packages of the extra ``eval``.
+    the archive stores it instead of the source's own name ("" for none). ``found``: an archive elsewhere
+    that may be of the same bytes, because its source was moved. If it is, and there is no target, its
+    sound is taken over. Raises SourceError, TargetError, ModelNotFoundError, ModelDamagedError,
+    BelowFloorError where ``options.floor`` says so, or UsageError for a check without the packages of
+    the extra ``eval``.
     """
     source, target = Path(source), Path(target)
     options = options or CompressOptions()
@@ -89,7 +96,9 @@ def compress_file(
         pool = codecs or stack.enter_context(CodecPool())
 
         def compress() -> CompressResult:
-            return _compress(source, target, options, settings, pool, source_name, on_progress)
+            return _compress(
+                source, target, options, settings, pool, source_name, found, on_progress
+            )
 
         return look_again(compress)
 
@@ -101,18 +110,25 @@ def _compress(
     settings: ArchiveSettings,
     pool: CodecPool,
     source_name: str | None,
+    found: Path | None,
     on_progress: Progress | None,
 ) -> CompressResult:
     done = compressed_already(source, target, options, settings=settings)
     if done:
         return done
-    digest, before = _hash(source, on_progress)
+    digest, before = hash_source(source, on_progress)
     replace = os.path.lexists(target)
     existing = inspect_target(source, target, digest, settings, options, on_progress)
     if existing.result:
-        _require_unchanged(source, before)
+        require_unchanged(source, before)
         note_as_seen(target, before)
         return existing.result
+    if existing.earlier and existing.earlier.sound:
+        return with_new_tags(source, target, digest, before, options, on_progress)
+    if found and not replace:
+        taken = taken_from(found, source, target, digest, before, settings, options, on_progress)
+        if taken:
+            return taken
     codec = pool.of_model(settings.spec)
     encoding = _Encoding(
         source=source,
@@ -122,6 +138,7 @@ def _compress(
         codec=codec,
         replace=replace,
         keeps_exact_copy=existing.has_exact_copy,
+        keeps_sound=existing.earlier is not None,
         piped_name=source_name,
         on_progress=on_progress,
     )
@@ -136,50 +153,6 @@ def _refuse_same_file(source: Path, target: Path) -> None:
         return
     if same:
         raise TargetError("is the source itself, which is never overwritten", target)
-
-
-def _hash(source: Path, on_progress: Progress | None) -> tuple[str, os.stat_result]:
-    """Return the SHA-256 of a file and its state before it was read."""
-    try:
-        with source.open("rb") as file:
-            before = os.fstat(file.fileno())
-            digest = hashlib.sha256()
-            while block := file.read(_HASH_BLOCK_BYTES):
-                if file.tell() > before.st_size:  # a file that keeps growing would never end
-                    raise _changed(source)
-                digest.update(block)
-                if on_progress:
-                    on_progress(0)  # raises on a stop request while a file is hashed
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}", source) from error
-    return digest.hexdigest(), before
-
-
-def _require_unchanged(source: Path, before: os.stat_result) -> None:
-    """Refuse a source that is not what it was: another file, or of another size or other times.
-
-    Who changes a file cannot set the time of change, as one can that of modification.
-    """
-    try:
-        after = source.stat()
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}", source) from error
-    if _identity(after) != _identity(before):
-        raise _changed(source)
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
-
-
-def _changed(source: Path) -> SourceError:
-    return SourceError("changed while earzip read it", source)
 
 
 class _Coded(NamedTuple):
@@ -204,6 +177,8 @@ class _Encoding:
     """Whether the target was there, and may be replaced."""
     keeps_exact_copy: bool
     """The archive that is replaced has one."""
+    keeps_sound: bool
+    """The target is replaced only if its segments are these: then the tags alone have changed."""
     piped_name: str | None
     """The name of a source that came through a pipe; None for a file with a name of its own."""
     on_progress: Progress | None
@@ -216,6 +191,7 @@ class _Encoding:
             mode = private_as(before)
             writing = ArchiveWriter(self.target, replace=self.replace, mode=mode)
             writer = stack.enter_context(writing)
+            first_pass.keep_digest()
             sound = KeptSound(first_pass)
             gain_db = gain_to_reference_db(self._level_db(sound.first_pass()))
             tags = read_tags(self.source)
@@ -265,13 +241,15 @@ class _Encoding:
                     return code(spool, better) if spool and better else None
 
                 header, sizes = check.finish(writer, header, write, code_better)
-            warnings += [*reader.notes, *_sound_warnings(reader), *_origin_warnings(self.source)]
-            if self.piped_name is None:
-                warnings += _time_warnings(before)
-            _require_unchanged(self.source, before)  # after the last byte of it was read
+            is_piped = self.piped_name is not None
+            warnings += source_warnings(self.source, reader, before, is_piped=is_piped)
+            require_unchanged(self.source, before)  # after the last byte of it was read
+            if self.keeps_sound and not have_same_segments(writer.temporary, self.target):
+                raise made_from_an_earlier_version(self.target)
             writer.commit(header.source.mtime_ns)
+        status: Status = "retagged" if self.keeps_sound else "written"
         result = result_of(
-            "written", self.source, self.target, header, sizes, self.options, tuple(warnings)
+            status, self.source, self.target, header, sizes, self.options, tuple(warnings)
         )
         return dataclasses.replace(result, source_checksums=reader.checksums)
 
@@ -315,29 +293,8 @@ class _Encoding:
             gain_centibels=round(10 * coded.gain_db),
             n_samples=coded.n_samples,
             edges=coded.edges,
-            source=self._source_record(reader, sha256, before),
+            source=source_record(self.source, reader, sha256, before, self.piped_name),
             settings=self.settings.digest,
-        )
-
-    def _source_record(
-        self, reader: SourceReader, sha256: str, before: os.stat_result
-    ) -> SourceRecord:
-        facts, piped = reader.facts, self.piped_name is not None
-        return SourceRecord(
-            name=portable_name(self.source) if self.piped_name is None else self.piped_name,
-            sha256=sha256,
-            n_bytes=before.st_size,
-            mtime_ns=None if piped else storable_mtime_ns(before.st_mtime_ns),
-            container=facts.container,
-            codec=facts.codec,
-            sample_rate=facts.sample_rate,
-            channels=facts.channels,
-            bit_depth=facts.bit_depth,
-            is_float=facts.is_float,
-            lossless=facts.lossless,
-            n_frames=facts.n_frames,
-            downmix=reader.downmix,
-            truncated=reader.truncated,
         )
 
     def _quality_check(self, facts: SourceFacts) -> QualityCheck:
@@ -349,26 +306,6 @@ class _Encoding:
     def _report(self, n_samples: int) -> None:
         if self.on_progress:
             self.on_progress(n_samples / SAMPLE_RATE)
-
-
-def _sound_warnings(reader: SourceReader) -> list[str]:
-    if not reader.n_frames_read:
-        return ["it has no samples; the archive is empty"]
-    if reader.facts.channels <= 2:
-        return []
-    return [f"{reader.facts.channels} channels were mixed down to stereo ({reader.downmix})"]
-
-
-def _origin_warnings(source: Path) -> list[str]:
-    if read_provenance(source) is None:
-        return []
-    return ["was restored by earzip: archiving it again loses more"]
-
-
-def _time_warnings(status: os.stat_result) -> list[str]:
-    if storable_mtime_ns(status.st_mtime_ns) is not None:
-        return []
-    return ["its time of modification lies after the year 2262 or before 1678 and was not archived"]
 
 
 def _next_quality(quality: str) -> str | None:

@@ -33,6 +33,8 @@ class TargetState:
     """Warnings about the archive that is replaced."""
     has_exact_copy: bool = False
     """The new one has one too, of its own source: what was promised is not taken back in silence."""
+    earlier: SourceRecord | None = None
+    """The source of a whole archive, in an earlier version: it stays unless the sound is the same."""
 
 
 def compressed_already(
@@ -66,7 +68,7 @@ def compressed_already(
     if not _is_of(header.source, source, status) or _changed_since(status, archive_status):
         return None
     settings = settings or ArchiveSettings.of(options)
-    if _why_replace(header, settings, options) is not None:
+    if why_replace(header, settings, options) is not None:
         return None
     result = result_of("up_to_date", source, target, header, sizes, options)
     floor = options.floor
@@ -127,11 +129,17 @@ def inspect_target(
         if options.force:
             return _replaced_by_force(source, target)
         raise
-    reason = _why_replace(header, settings, options)
+    reason = why_replace(header, settings, options)
     # A hundredth of the source, which was just hashed: damage must not pass as up to date.
     report = on_progress or (lambda _seconds: None)
     if reason is None and verify_structure(target, lambda: report(0)):
         reason = "a damaged archive"
+    if header.source.sha256 != sha256:
+        if options.force:
+            return _replaced_by_force(source, target)
+        if reason is not None or header.exact:
+            raise made_from_an_earlier_version(target)
+        return TargetState(earlier=header.source)
     if reason is not None:
         return TargetState(None, (f"replaced {reason}",), header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
@@ -158,7 +166,10 @@ def _replaced_by_force(source: Path, target: Path) -> TargetState:
 
 
 def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, ArchiveSizes]:
-    """Return what the archive at ``target`` says of itself; TargetError if it is not of ``source``."""
+    """Return what the archive at ``target`` says of itself.
+
+    TargetError if it is not of ``source`` as it is or was.
+    """
     try:
         with ArchiveReader(target) as reader:
             header, sizes = reader.header, reader.sizes
@@ -167,14 +178,8 @@ def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, A
         if isinstance(error, DamagedArchiveError):
             what = f"is too damaged ({error.message}) to tell its source; use --force to replace it"
         raise TargetError(f"already exists and {what}", target) from error
-    if header.source.sha256 == sha256:
+    if header.source.sha256 == sha256 or header.source.name == portable_name(source):
         return header, sizes
-    if header.source.name == portable_name(source):
-        raise TargetError(
-            "already exists, made from an earlier version of this source; "
-            "use --force to replace it",
-            target,
-        )
     raise TargetError(
         f"already exists and is the archive of another file, {header.source.name!r} with SHA-256 "
         f"{header.source.sha256[:16]}…; use --force to replace it",
@@ -182,7 +187,15 @@ def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, A
     )
 
 
-def _why_replace(header: Header, settings: ArchiveSettings, options: CompressOptions) -> str | None:
+def made_from_an_earlier_version(target: Path) -> TargetError:
+    """Return the error of an archive of a source that sounds otherwise now."""
+    return TargetError(
+        "already exists, made from an earlier version of this source; use --force to replace it",
+        target,
+    )
+
+
+def why_replace(header: Header, settings: ArchiveSettings, options: CompressOptions) -> str | None:
     """Return which archive does not do, in words; None for one that does if it is whole."""
     if header.settings != settings.digest or header.model.sha256 != settings.spec.sha256:
         changes = ", ".join(settings.changes_since(header))

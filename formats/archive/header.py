@@ -153,6 +153,8 @@ class SourceRecord(Checked):
     n_frames: Annotated[int, Range(0, 2**50), Key("frames")]  # that could be decoded
     downmix: _Facts  # "stereo", "mono-duplicated", "itu-r-bs775-5.1"
     truncated: Annotated[str | None, Text(1024)]  # why the file is taken to be cut short
+    # Digest of the decoded samples: tells other tags from other sound. None: of an older earzip.
+    sound: Annotated[str | None, Text(32, HEX), LEFT_OUT] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -272,6 +274,8 @@ class Header(Checked):
     @property
     def minor_version(self) -> int:
         """The oldest minor version of the format that has all that this header uses."""
+        if self.source.sound is not None:
+            return 4
         if self.symbols == LEVELS:
             return 3
         if self.check is not None or self.exact is not None:

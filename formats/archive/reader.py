@@ -103,6 +103,16 @@ class ArchiveReader:
             part = self._part(PartKind.SEGMENT, i)
             return self._file.read_frames(part, self.header.max_segment_bytes)
 
+    def stored_segment(self, i: int) -> tuple[bytes, bytes]:
+        """Return the bytes of segment ``i`` in the file, and what they decompress to, as `segment`."""
+        with self._file.blamed(self.header.segment_name(i)):
+            stored = self._file.read_part(self._part(PartKind.SEGMENT, i))
+            return stored, decompress_frames(stored, max_bytes=self.header.max_segment_bytes)
+
+    def segment_checksums(self) -> list[bytes]:
+        """Return the checksum of each segment without reading it: equal segments share it."""
+        return [self._part(PartKind.SEGMENT, i).checksum for i in range(self.n_segments)]
+
     @cached_property
     def tags(self) -> TagPart | None:
         """The neutral view and the raw tag blocks, or None if the archive has no tag part."""

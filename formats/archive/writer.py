@@ -82,10 +82,16 @@ class ArchiveWriter:
         Raises `TargetError`: disk full.
         """
         assert 1 <= len(pieces) <= MAX_FRAMES
-        stored = compress_frames(pieces)
+        self.add_stored_segment(compress_frames(pieces), b"".join(pieces))
+
+    def add_stored_segment(self, stored: bytes, raw: bytes) -> None:
+        """Append a segment as another archive stores it, which decompresses to ``raw``.
+
+        Raises `TargetError`: disk full.
+        """
         self._index += pack_index_entry(PartKind.SEGMENT, stored)
-        self._raw_bytes.append(sum(map(len, pieces)))
-        self._heads.append(b"".join(pieces)[:WORK_HEAD_BYTES])
+        self._raw_bytes.append(len(raw))
+        self._heads.append(raw[:WORK_HEAD_BYTES])
         self._sound_bytes += len(stored)
         with self._disk():
             self._spool.write(stored)

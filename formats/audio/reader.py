@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Self
@@ -17,6 +18,8 @@ from earzip.formats.audio.proof import Verdict
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
 BLOCK_FRAMES = 1 << 16
+SOUND_DIGITS = 32
+"""Hexadecimal digits of the digest of a source's sound."""
 ONLY_SOUND = "it is a film; only its sound is archived"
 """A note."""
 
@@ -54,7 +57,7 @@ class SourceReader(ABC):
     it should, None if all is there. ``layout`` names the channels' speaker positions. ``notes`` are
     sentences on what of the file is left out, or not as it says; some are there only after the end.
     ``checksums`` says after the end whether those are right that the file has of its sound, None if it
-    has none.
+    has none. ``digest`` is there after the end if `keep_digest` was called before.
     """
 
     def __init__(
@@ -66,7 +69,9 @@ class SourceReader(ABC):
         self.truncated: str | None = None
         self.notes: tuple[str, ...] = ()
         self.checksums: Verdict | None = None
+        self.digest: str | None = None
         self.n_frames_read = 0
+        self._hashes: list[hashlib._Hash] = []
         self._n_declared = n_declared
         self._started = False
         self._is_known = False
@@ -76,6 +81,10 @@ class SourceReader(ABC):
     def downmix(self) -> str:
         """What ``stereo_44k`` does to the channels, for the archive's header."""
         return downmix_name(self.layout)
+
+    def keep_digest(self) -> None:
+        """Work out ``digest`` while the blocks are read: `SourceRecord.sound` of an archive."""
+        self._hashes = [hashlib.sha256() for _ in range(self.facts.channels)]
 
     def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
         """Yield float32 ``[C, T]`` at the source's rate; can be called once.
@@ -95,12 +104,15 @@ class SourceReader(ABC):
             if codec := foreign.look(block):
                 raise self._error(f"its samples are those of {codec}, not of sound as it says")
             self.n_frames_read += block.shape[1]
+            for channel, samples in zip(self._hashes, block, strict=bool(self._hashes)):
+                channel.update(np.ascontiguousarray(samples, "<f4").data)
             yield block
         self._finish()
 
     def take_findings_of(self, other: SourceReader) -> None:
         """Take over what ``other``, a reader of the same sound, found out by reading it to its end."""
         self.truncated, self.notes, self.checksums = other.truncated, other.notes, other.checksums
+        self.digest = other.digest
         self._is_known = True
 
     @abstractmethod
@@ -151,3 +163,6 @@ class SourceReader(ABC):
         if self.truncated and self.n_frames_read == 0:
             raise self._error(f"nothing in it can be decoded: {self.truncated}")
         self.facts = dataclasses.replace(self.facts, n_frames=self.n_frames_read)
+        if self._hashes:
+            joined = hashlib.sha256(b"".join(channel.digest() for channel in self._hashes))
+            self.digest = joined.hexdigest()[:SOUND_DIGITS]
