@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from earzip.batch.plan import is_folder, is_output_file
+from earzip.cli.mirror import Mirror
 from earzip.cli.options import (
     EXIT_CODES,
     SCHEDULING,
@@ -104,6 +105,13 @@ from earzip.tasks import CompressTask, sources_to_compress
     help="Keep the model beside the archives too, once, in .earzip of the output directory: any later "
     "earzip restores them with it.",
 )
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Move archives whose source is gone to .earzip/trash in their directory, after asking. PATHs "
+    "must name all sources of the archives there.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before --prune.")
 @run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
 @runtime_options
 def compress(
@@ -119,17 +127,24 @@ def compress(
     below_floor: BelowFloor,
     verify_sources: bool,
     with_model: bool,
+    prune: bool,
+    yes: bool,
     run: RunOptions,
     runtime: Runtime,
 ) -> int:
     """Write an archive of each audio file: song.flac becomes song.flac.earz.
 
     PATH is an audio file, a directory (searched recursively), or - for standard input. Up-to-date
-    archives are skipped; archives of another quality or model are replaced. Unreadable files are reported
-    and the run continues. Sources are never changed.
+    archives are skipped; archives of another quality or model are replaced, those of a higher quality
+    only with --force. Where only tags have changed, or a source was moved, its sound is not encoded
+    again. Unreadable files are reported and the run continues. Sources are never changed.
     """
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs an output directory: -o DIR")
+    if yes and not prune:
+        raise UsageError("--yes needs --prune")
+    if prune and run.shard:
+        raise UsageError("--prune and --shard exclude each other: prune in a run over all sources")
     if with_model and output == STDIO:
         raise UsageError("--with-model needs a directory to put it in, not standard output")
     floor = _floor(min_si_sdr, max_mel, below_floor)
@@ -147,10 +162,18 @@ def compress(
     spec = find_model(model)  # a dry run reports a missing one too
 
     selection, name = sources_to_compress(), _name_of_stdin(output)
-    planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=name)
+    mirror = Mirror(prune, not yes, run.dry_run)
+    planning = mirror.watched(plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=name))
     keep = partial(_keep_model, spec) if with_model else None
-    task = CompressTask(options)
-    return run_task(planning, task, run, runtime, beforehand=keep, describe=_describe)
+    return run_task(
+        planning,
+        CompressTask(options),
+        run,
+        runtime,
+        beforehand=keep,
+        afterwards=mirror.pruned,
+        describe=_describe,
+    )
 
 
 def _bitrate(kbps: float | None) -> float | None:

@@ -281,7 +281,7 @@ _SECTIONS = {
         "output", "container", "bits", "no_dither", "start", "end", "as_source", "copy_other",
         "with_model", "verify_sources", "decode", "align", "as_json",
     ),
-    "Run": ("force", "dry_run", "keep_going", "max_failures"),
+    "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),
     "Scheduling": ("shard", "no_lock", "grace_s", "metrics"),
 }  # fmt: skip

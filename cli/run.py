@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -34,6 +34,9 @@ from earzip.runtime import (
 Beforehand = Callable[[PlannedRun, bool], list[FileRecord]]
 """Called with a plan and whether the run is a dry one; returns records of what it has done."""
 
+Afterwards = Callable[[PlannedRun], Iterable[FileRecord]]
+"""Called with a plan when nothing of it is left to do; yields records of what it does."""
+
 
 def run(
     planning: AbstractContextManager[PlannedRun],
@@ -43,15 +46,16 @@ def run(
     *,
     one_by_one: bool = False,
     beforehand: Beforehand | None = None,
+    afterwards: Afterwards = lambda _planned: (),
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
     """Plan, share the jobs among processes, print a record of each, return the exit code.
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
-    works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any. Under
-    `accelerate launch` and torchrun the process of rank 0 plans and prints; what it returns is the exit
-    code of the run.
+    works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
+    ``afterwards`` what follows them unless the run ends early. Under `accelerate launch` and torchrun
+    the process of rank 0 plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
     workers = _Workers(task, runtime or Runtime("cpu"), options.processes, one_by_one)
@@ -89,7 +93,7 @@ def run(
             stack.enter_context(stop)
         stack.enter_context(metrics)  # now that no other run holds the file
         printer = Printer(options.as_json, describe, table, planned.to_stdout)
-        return _run(planned, workers, options, stop, printer, metrics, rendezvous)
+        return _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ def _run(
     printer: Printer,
     metrics: MetricsWriter,
     rendezvous: Rendezvous | None,
+    afterwards: Afterwards,
 ) -> int:
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
@@ -188,15 +193,28 @@ def _run(
                 copy_others=options.copy_other,
                 force=options.force,
             )
+        if not (report.stopped or report.gave_up or report.died):
+            for record in afterwards(planned):
+                report.add(record)
+                on_record(record, None)
     if not options.dry_run:
         metrics.finish(report)
     printer.summary(report)
     return report.exit_code
 
 
+_NO_WORK = {
+    FileStatus.UP_TO_DATE,
+    FileStatus.RETAGGED,
+    FileStatus.MOVED,
+    FileStatus.FAILED,
+    FileStatus.LOCKED,
+}
+
+
 def _seconds_of_work(record: FileRecord) -> float | None:
     """Return the seconds of audio that went into a file that is done; None if they are not known."""
-    if record.status in (FileStatus.UP_TO_DATE, FileStatus.FAILED, FileStatus.LOCKED):
+    if record.status in _NO_WORK:
         return 0.0
     seconds = record.figures.get("duration_s")
     return seconds if isinstance(seconds, int | float) else None

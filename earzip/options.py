@@ -48,6 +48,12 @@ def quality_name(quality: str) -> str:
     return names.get(number, f"{number:g}")
 
 
+def quality_number(quality: str) -> float:
+    """Return where a quality lies on the scale from 0 to 10. Raises UsageError for what is none."""
+    name = quality_name(quality)
+    return QUALITY_NUMBERS.get(name) or float(name)
+
+
 @dataclass(frozen=True)
 class Floor:
     """How close a decoded track must be to its source, and what happens if it is not.

@@ -46,6 +46,8 @@ class FileStatus(StrEnum):
     """An archive has its source's new tags; its sound is as it was."""
     MOVED = "moved"
     """An archive was made from that of the same source under another name."""
+    PRUNED = "pruned"
+    """An archive without a source was moved to the trash."""
     COPIED = "copied"
     INTACT = "intact"
     READ = "read"

@@ -131,8 +131,7 @@ class ElsewhereError(EarzipError):
 def jobs_to_json(jobs: Sequence[Job]) -> str:
     """Return ``jobs`` as JSON."""
     rows = [
-        [str(j.source), None if j.target is None else str(j.target), j.n_bytes, j.source_name]
-        for j in jobs
+        [str(j.source), _text(j.target), j.n_bytes, j.source_name, _text(j.found)] for j in jobs
     ]
     return json.dumps(rows)
 
@@ -140,9 +139,17 @@ def jobs_to_json(jobs: Sequence[Job]) -> str:
 def jobs_from_json(data: str | bytes) -> list[Job]:
     """Return the jobs of `jobs_to_json`."""
     return [
-        Job(Path(source), None if target is None else Path(target), n_bytes, source_name)
-        for source, target, n_bytes, source_name in json.loads(data)
+        Job(Path(source), _path(target), n_bytes, source_name, _path(found))
+        for source, target, n_bytes, source_name, found in json.loads(data)
     ]
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def record_to_json(record: FileRecord) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class Job:
     n_bytes: int
     source_name: str | None = None
     """The source's name if its file has another: standard input is a temporary file."""
+    found: Path | None = None
+    """An archive elsewhere that may be of this source, which was moved."""
 
 
 @dataclass(frozen=True)

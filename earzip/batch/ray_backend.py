@@ -311,14 +311,16 @@ def _to_row(index: int, job: Job) -> dict[str, Any]:
         # Actors have other working directories.
         "source": os.fsencode(job.source.absolute()),
         "target": None if job.target is None else os.fsencode(job.target.absolute()),
+        "found": None if job.found is None else os.fsencode(job.found.absolute()),
         "n_bytes": job.n_bytes,
         "source_name": job.source_name,
     }
 
 
 def _from_row(row: dict[str, Any]) -> tuple[int, Job]:
-    source, target = (
-        None if row[key] is None else Path(os.fsdecode(row[key])) for key in ("source", "target")
+    source, target, found = (
+        None if row[key] is None else Path(os.fsdecode(row[key]))
+        for key in ("source", "target", "found")
     )
     assert source is not None
-    return row["index"], Job(source, target, row["n_bytes"], row["source_name"])
+    return row["index"], Job(source, target, row["n_bytes"], row["source_name"], found)

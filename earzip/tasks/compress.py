@@ -81,6 +81,7 @@ class CompressTask:
                 self.options,
                 codecs=codecs,
                 source_name=job.source_name,
+                found=job.found,
                 on_progress=on_progress,
             )
         except NoSoundError as error:

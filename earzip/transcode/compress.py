@@ -32,7 +32,7 @@ from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
-from earzip.options import MAX_QUALITY, QUALITY_NUMBERS, CompressOptions, quality_name
+from earzip.options import MAX_QUALITY, CompressOptions, quality_name, quality_number
 from earzip.results import CompressResult, Progress, Status
 from earzip.transcode.kept_segments import have_same_segments, taken_from, with_new_tags
 from earzip.transcode.kept_sound import KeptSound
@@ -310,7 +310,7 @@ class _Encoding:
 
 def _next_quality(quality: str) -> str | None:
     """Return the next whole number above a quality, None above 10."""
-    number = math.floor(QUALITY_NUMBERS.get(quality) or float(quality)) + 1
+    number = math.floor(quality_number(quality)) + 1
     return quality_name(str(number)) if number <= MAX_QUALITY else None
 
 

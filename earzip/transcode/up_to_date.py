@@ -19,8 +19,11 @@ from earzip.formats.archive.verify import verify_structure
 from earzip.formats.names import portable_name
 from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model
-from earzip.options import CompressOptions
-from earzip.results import CompressResult, Progress, Status
+from earzip.options import CompressOptions, quality_number
+from earzip.results import CompressResult, Progress, Status, kbps
+
+_LOWER = 0.95
+"""Of a rate: what may come of asking for the same one again."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ def inspect_target(
         if reason is not None or header.exact:
             raise made_from_an_earlier_version(target)
         return TargetState(earlier=header.source)
+    if not options.force and (lower := settings.lower_than(header, sizes)):
+        raise TargetError(f"is of {lower}; use --force to replace it", target)
     if reason is not None:
         return TargetState(None, (f"replaced {reason}",), header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
@@ -267,6 +272,18 @@ class ArchiveSettings:
             if preset.thrift:
                 facts.append(preset.thrift)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+    def lower_than(self, header: Header, sizes: ArchiveSizes) -> str | None:
+        """Return how these settings are lower than others of this model in an archive; None if not."""
+        if header.model.sha256 != self.spec.sha256 or header.settings == self.digest:
+            return None
+        before = header.quantizer.quality
+        if self.bitrate_kbps is not None:
+            rate = kbps(sizes.total - sizes.pictures - sizes.exact, header.duration_s)
+            is_lower = self.bitrate_kbps < _LOWER * rate
+            return f"{rate:.3g} kbps, {self.bitrate_kbps:g} is lower" if is_lower else None
+        is_lower = quality_number(self.quality) < quality_number(before)
+        return f"quality {before}, {self.quality} is lower" if is_lower else None
 
     def changes_since(self, header: Header) -> list[str]:
         """Return in words how these settings differ from those of an archive.

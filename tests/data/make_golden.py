@@ -25,6 +25,7 @@ OPTIONS_OF_VERSIONS = {
     "v1.1": CompressOptions("tiny-transform"),
     "v1.2": CompressOptions("tiny-transform", floor=Floor(min_si_sdr_db=200, below="lossless")),
     "v1.3": CompressOptions("tiny-levels"),
+    "v1.4": CompressOptions("tiny-levels"),
 }
 
 

@@ -20,7 +20,7 @@ from earzip.models.spec import ModelSpec
 from earzip.options import CompressOptions
 from earzip.transcode.compress import compress_file
 from tests.conftest import MODELS, tones
-from tests.earzip.tiny_archives import TINY, exact
+from tests.earzip.tiny_archives import TINY, exact, with_floor
 from tests.formats.audio.audio_files import music, write_wav
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
@@ -29,12 +29,43 @@ pytestmark = pytest.mark.usefixtures("tiny_model")
 def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.earz"
     compress_file(song, target, TINY)
-    result = compress_file(song, target, CompressOptions(model="tiny", quality="low"))
+    result = compress_file(song, target, CompressOptions(model="tiny", quality="high"))
     assert result.status == "written"
-    assert read_info(target).header.quantizer.quality == "low"
+    assert read_info(target).header.quantizer.quality == "high"
     assert result.warnings == (
-        "replaced the archive made with other settings: quality medium → low",
+        "replaced the archive made with other settings: quality medium → high",
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (CompressOptions("tiny", "low"), "is of quality medium, low is lower; use --force"),
+        (CompressOptions("tiny", "4.9"), "is of quality medium, 4.9 is lower; use --force"),
+        (CompressOptions("tiny", bitrate_kbps=2), r"is of [\d.]+ kbps, 2 is lower; use --force"),
+    ],
+)
+def test_a_lower_quality_needs_force(
+    song: Path, tmp_path: Path, options: CompressOptions, why: str
+) -> None:
+    target = tmp_path / "a.earz"
+    compress_file(song, target, TINY)
+    before = target.read_bytes()
+    with pytest.raises(TargetError, match=why):
+        compress_file(song, target, options)
+    assert target.read_bytes() == before
+    assert compress_file(song, target, replace(options, force=True)).status == "written"
+
+
+def test_a_quality_that_a_floor_has_raised_is_none_to_come_down_from(
+    song: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("auraloss")
+    target = tmp_path / "a.earz"
+    options = with_floor("raise")
+    compress_file(song, target, options)
+    assert read_info(target).header.quantizer.quality == "10"
+    assert compress_file(song, target, options).status == "up_to_date"
 
 
 def test_what_differs_from_the_archive_that_is_replaced_is_named(

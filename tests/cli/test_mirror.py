@@ -1,0 +1,174 @@
+"""``earzip compress`` over a library that changes: new tags, moved albums, tracks that are gone."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import mutagen.flac
+import pytest
+import soundfile
+
+from earzip import read_info
+from tests.conftest import tones
+
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """Two albums of two tracks each."""
+    folder = tmp_path / "Music"
+    for i, name in enumerate(("A/1.flac", "A/2.flac", "B/1.flac", "B/2.flac")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tones(20_000, seed=i).T, 44_100, subtype="PCM_16")
+        tags = mutagen.flac.FLAC(path)
+        tags["title"] = name
+        tags.save()
+    return folder
+
+
+def compress(earzip, library: Path, *options: str):
+    out = library.parent / "Archive"
+    return earzip("compress", "--model", "tiny", library, "-o", out, "--json", *options)
+
+
+def archives(library: Path) -> list[str]:
+    folder = library.parent / "Archive"
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.earz"))
+
+
+def statuses(outcome, library: Path) -> dict[str, str]:
+    return {
+        os.path.relpath(record["source"], library.parent): record["status"]
+        for record in outcome.records[:-1]
+        if record["status"] != "up_to_date"
+    }
+
+
+def test_new_tags_a_moved_album_and_a_track_that_is_gone(earzip, library):
+    compress(earzip, library)
+    tags = mutagen.flac.FLAC(library / "A/1.flac")
+    tags["title"] = "another title"
+    tags.save()
+    (library / "B").rename(library / "C")
+    (library / "A/2.flac").unlink()
+    outcome = compress(earzip, library)
+    assert outcome.exit_code == 0
+    assert statuses(outcome, library) == {
+        "Music/A/1.flac": "retagged",
+        "Music/C/1.flac": "moved",
+        "Music/C/2.flac": "moved",
+    }
+    names = ["A/1", "A/2", "B/1", "B/2", "C/1", "C/2"]
+    assert archives(library) == [f"{name}.flac.earz" for name in names]
+    info = read_info(library.parent / "Archive/A/1.flac.earz")
+    assert info.tags.payload["fields"]["title"] == ["another title"]
+    summary = outcome.records[-1]
+    assert (summary["retagged"], summary["moved"], summary["up_to_date"]) == (1, 2, 0)
+    assert summary["coded_s"] == 0
+    again = compress(earzip, library)
+    assert again.records[-1]["up_to_date"] == 3
+
+
+def test_prune_moves_what_has_no_source_to_the_trash(earzip, library):
+    compress(earzip, library)
+    (library / "B").rename(library / "C")
+    (library / "A/2.flac").unlink()
+    dry = compress(earzip, library, "--prune", "--dry-run")
+    planned = {Path(r["source"]).name for r in dry.records[:-1] if "trash" in (r["target"] or "")}
+    assert planned == {"1.flac.earz", "2.flac.earz"}
+    assert len(archives(library)) == 4
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.exit_code == 0
+    assert outcome.records[-1]["pruned"] == 3
+    kept = [name for name in archives(library) if "trash" not in name]
+    assert kept == ["A/1.flac.earz", "C/1.flac.earz", "C/2.flac.earz"]
+    trashed = [name.split("/", 3)[3] for name in archives(library) if "trash" in name]
+    assert trashed == ["A/2.flac.earz", "B/1.flac.earz", "B/2.flac.earz"]
+    assert not (library.parent / "Archive/B").exists()
+    assert statuses(compress(earzip, library, "--prune", "--yes"), library) == {}
+
+
+def test_prune_beside_the_sources(earzip, library):
+    assert earzip("compress", "--model", "tiny", library).exit_code == 0
+    (library / "A/1.flac").unlink()
+    outcome = earzip("compress", "--model", "tiny", library, "--prune", "--yes", "--json")
+    assert outcome.records[-1]["pruned"] == 1
+    assert not (library / "A/1.flac.earz").exists()
+    assert len([*(library / ".earzip/trash").rglob("*.earz")]) == 1
+
+
+def test_prune_does_not_take_a_disk_that_is_not_mounted_for_an_empty_one(earzip, library):
+    compress(earzip, library)
+    for path in library.rglob("*.flac"):
+        path.unlink()
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.exit_code == 2
+    assert "no source was found, so nothing is pruned" in outcome.stderr
+    assert len(archives(library)) == 4
+
+
+def test_prune_does_not_take_most_of_an_archive_unasked(earzip, library):
+    compress(earzip, library)
+    out = library.parent / "Archive"
+    for i in range(12):
+        (out / f"old {i}.flac.earz").write_bytes((out / "A/1.flac.earz").read_bytes())
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.exit_code == 2
+    assert "12 archives have no source, and only 4 have one" in outcome.stderr
+    assert len(archives(library)) == 16
+
+
+def test_prune_waits_for_sources_that_could_not_be_looked_at(earzip, library):
+    compress(earzip, library)
+    (library / "A/1.flac").unlink()
+    os.mkfifo(library / "B/pipe.flac")
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.exit_code == 3
+    assert "nothing is pruned: 1 path could not be looked at" in outcome.stderr
+    assert len(archives(library)) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--yes"], "--yes needs --prune"),
+        (["--prune", "--shard", "1/2"], "--prune and --shard exclude each other"),
+    ],
+)
+def test_options_that_do_not_fit(earzip, library, options, message):
+    outcome = compress(earzip, library, *options)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+
+
+def test_prune_without_a_terminal_needs_yes(earzip, library):
+    compress(earzip, library)
+    (library / "A/1.flac").unlink()
+    outcome = compress(earzip, library, "--prune")
+    assert outcome.exit_code == 2
+    assert "--prune asks first, and there is no terminal; add --yes" in outcome.stderr
+    assert len(archives(library)) == 4
+
+
+@pytest.mark.parametrize(("answer", "n_left"), [("n", 4), ("y", 3)])
+def test_prune_asks_at_a_terminal(earzip, library, answer, n_left):
+    compress(earzip, library)
+    (library / "A/1.flac").unlink()
+    ours, theirs = pty.openpty()
+    out = library.parent / "Archive"
+    command = [sys.executable, "-m", "earzip", "compress", "--model", "tiny", library, "-o", out]
+    os.write(ours, f"{answer}\n".encode())
+    done = subprocess.run(
+        [*command, "--prune"], stdin=theirs, capture_output=True, text=True, check=True
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert "1 archive without a source. Move to the trash?" in done.stderr
+    assert str(out / "A/1.flac.earz") in done.stderr
+    assert len([name for name in archives(library) if "trash" not in name]) == n_left
