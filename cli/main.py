@@ -24,6 +24,7 @@ PROGRAM = "earzip"
 _COMMANDS = {  # in the order of a user's work; as the commands say it, so that the help loads none
     "compress": "Compress audio files.",
     "restore": "Restore archives to FLAC or WAV files.",
+    "status": "Compare sources with their archives.",
     "verify": "Check archives for damage.",
     "info": "Show the contents of archives.",
     "latents": "Extract latents as safetensors.",

@@ -131,7 +131,8 @@ _RUN_OPTIONS = {
     "dry_run": click.option(
         "--dry-run",
         is_flag=True,
-        help="List what would be done without reading or writing any file.",
+        help="List what would be done, and write nothing. Files are read only where names, sizes and "
+        "times do not tell.",
     ),
     "max_failures": click.option(
         "--max-failures",

@@ -95,6 +95,8 @@ class Printer:
     table: Table | None = None
     results_to_stderr: bool = False
     """stdout carries the result itself."""
+    hidden: frozenset[FileStatus] = frozenset()
+    """Files of these statuses have no line of their own."""
     aside: Callable[[], AbstractContextManager[object]] = nullcontext
     """Entered around each print: takes the progress bar out of the way."""
     names_ranks: bool = False
@@ -158,7 +160,7 @@ class Printer:
                 echo(self.table.heading)
             self._n_rows += 1
             echo(printable(self.table.row(record.figures, str(record.source))))
-        elif record.status not in _QUIET:
+        elif record.status not in _QUIET | self.hidden:
             shown: Path | str = record.source if record.target is None else record.target
             if self.results_to_stderr and record.target is not None:
                 shown = "standard output"
@@ -215,6 +217,10 @@ def _summary(report: Report) -> str:
         parts.append(f"{clock(totals['duration_s'])} of audio")
     if totals["archive_bytes"]:
         parts.append(_sizes(totals))
+    if totals["to_encode_s"]:
+        to_encode = f"about {clock(totals['to_encode_s'])} of audio to encode"
+        into = f", into {size(totals['to_encode_bytes'])}" if totals["to_encode_bytes"] else ""
+        parts.append(to_encode + into)
     if report.n_below_floor:
         parts.append(f"{count(report.n_below_floor, 'archive')} below the quality floor")
     if report.coded_s and report.elapsed_s:

@@ -32,6 +32,7 @@ from earzip.metrics import require_eval
 from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement, Runtime
 from earzip.tasks import InfoTask
+from earzip.tasks.always import AlwaysToDo
 
 if TYPE_CHECKING:
     from earzip.page.builder import PageBuilder
@@ -187,17 +188,13 @@ def _read_all_facts(plan: Plan) -> dict[Path, TrackFacts]:
 
 
 @dataclass
-class _PageTask:
+class _PageTask(AlwaysToDo):
     """Looks at the sound of archives for the page, in this process."""
 
     builder: PageBuilder
     entries: dict[Path, TrackEntry]
     n_done: int = 0
     name: ClassVar[str] = "report"
-
-    def up_to_date(self, _job: Job) -> FileRecord | None:
-        """Return None: every archive is looked at."""
-        return None
 
     @contextmanager
     def opened(self, _placement: Placement) -> Iterator[Work]:

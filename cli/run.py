@@ -22,7 +22,7 @@ from earzip.cli.output import Describe, Printer, Table, log
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.errors import ExitCode, UsageError, count
-from earzip.results import FileRecord, FileStatus
+from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (
     Placement,
     Runtime,
@@ -47,6 +47,8 @@ def run(
     one_by_one: bool = False,
     beforehand: Beforehand | None = None,
     afterwards: Afterwards = lambda _planned: (),
+    exit_code: Callable[[Report], int] = lambda report: report.exit_code,
+    hidden: frozenset[FileStatus] = frozenset(),
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
@@ -54,7 +56,8 @@ def run(
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
-    ``afterwards`` what follows them unless the run ends early. Under `accelerate launch` and torchrun
+    ``afterwards`` what follows them unless the run ends early; files of a status in ``hidden`` are
+    only counted. Under `accelerate launch` and torchrun
     the process of rank 0 plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
@@ -92,8 +95,9 @@ def run(
             # Not before: while no file is in progress a signal ends planning, or standard input, at once.
             stack.enter_context(stop)
         stack.enter_context(metrics)  # now that no other run holds the file
-        printer = Printer(options.as_json, describe, table, planned.to_stdout)
-        return _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
+        printer = Printer(options.as_json, describe, table, planned.to_stdout, hidden)
+        report = _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
+        return exit_code(report)
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _run(
     metrics: MetricsWriter,
     rendezvous: Rendezvous | None,
     afterwards: Afterwards,
-) -> int:
+) -> Report:
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
     with ProgressBar(len(plan.jobs), n_bytes, sum(map(estimated_s, plan.jobs))) as bar:
@@ -179,7 +183,9 @@ def _run(
             return backend
 
         if options.dry_run:
-            report = plan_only(plan, on_record, copy_others=options.copy_other)
+            report = plan_only(
+                plan, on_record, workers.task.planned, copy_others=options.copy_other
+            )
         else:
             report = run_batch(
                 plan,
@@ -200,7 +206,7 @@ def _run(
     if not options.dry_run:
         metrics.finish(report)
     printer.summary(report)
-    return report.exit_code
+    return report
 
 
 _NO_WORK = {

@@ -12,8 +12,16 @@ from typing import Literal
 
 from earzip.errors import ExitCode
 
-TOTALLED = ("duration_s", "source_bytes", "archive_bytes", "picture_bytes", "exact_bytes")
-"""Figures of records that a report adds up."""
+TOTALLED = (
+    "duration_s",
+    "source_bytes",
+    "archive_bytes",
+    "picture_bytes",
+    "exact_bytes",
+    "to_encode_s",
+    "to_encode_bytes",
+)
+"""Figures of records that a report adds up. The last two are estimates of what is not there yet."""
 
 AVERAGED = ("measures", "perceptual", "loudness")
 """Figures of records, themselves numbers by name, that a report gives the means of."""
@@ -54,6 +62,8 @@ class FileStatus(StrEnum):
     EVALUATED = "evaluated"
     PLANNED = "planned"
     """A dry run would have worked on it."""
+    ORPHANED = "orphaned"
+    """An archive has no source."""
     SKIPPED = "skipped"
     """Not a file that the command works on."""
     INCOMPLETE = "incomplete"

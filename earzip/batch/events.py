@@ -33,6 +33,9 @@ class Task(Protocol):
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return the record of a job that a quick check finds done already; None for others."""
 
+    def planned(self, job: Job) -> FileRecord | None:
+        """Return the record of what would be done with a job, without doing it; None if not known."""
+
     def opened(self, placement: Placement) -> AbstractContextManager[Work]:
         """Load what the work needs, above all the network, and return the work."""
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import ArchiveError
-from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.names import MODEL_FOLDER, is_archive_name
 from earzip.results import FileRecord, FileStatus
 
@@ -49,6 +48,8 @@ def find_moved(plan: Plan, orphaned: Sequence[Path]) -> None:
     """
     if not orphaned:
         return
+    from earzip.formats.archive.reader import ArchiveReader  # noqa: PLC0415  # loads numpy
+
     known = defaultdict(list)
     for path in orphaned:
         with suppress(ArchiveError), ArchiveReader(path) as reader:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,18 +80,27 @@ def run_batch(
     return run.finished(time.monotonic() - started)
 
 
-def plan_only(plan: Plan, on_record: OnRecord, *, copy_others: bool = False) -> Report:
-    """Return the report of a dry run: the files of `run_batch`. Nothing is written."""
+def plan_only(
+    plan: Plan,
+    on_record: OnRecord,
+    planned: Callable[[Job], FileRecord | None] = lambda _job: None,
+    *,
+    copy_others: bool = False,
+) -> Report:
+    """Return the report of a dry run: the files of `run_batch`. Nothing is written.
+
+    ``planned`` returns the record of a job, or None.
+    """
     report = Report()
-    records = [
-        *plan.beforehand,
-        *plan.refused,
-        *(_planned(job.source, job.target) for job in plan.jobs),
-        *(
+    records = chain(
+        plan.beforehand,
+        plan.refused,
+        (planned(job) or _planned(job.source, job.target) for job in plan.jobs),
+        (
             _planned(b.source, b.target) if copy_others and b.target else _skipped(b)
             for b in plan.other_files
         ),
-    ]
+    )
     for record in records:
         report.add(record)
         on_record(record, None)

@@ -10,6 +10,7 @@ from earzip.tasks.evaluate import EvaluateTask
 from earzip.tasks.info import InfoTask
 from earzip.tasks.latents import LATENTS_SUFFIX, LatentsTask, latents_to_extract
 from earzip.tasks.restore import RestoreTask, archives_to_restore
+from earzip.tasks.status import StatusTask
 from earzip.tasks.verify import VerifyTask
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "InfoTask",
     "LatentsTask",
     "RestoreTask",
+    "StatusTask",
     "VerifyTask",
     "archives_to_restore",
     "latents_to_extract",

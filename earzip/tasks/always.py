@@ -12,3 +12,7 @@ class AlwaysToDo:
     def up_to_date(self, _job: Job) -> FileRecord | None:
         """Return None."""
         return None
+
+    def planned(self, _job: Job) -> FileRecord | None:
+        """Return None."""
+        return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
-from earzip.batch.plan import Job, Selection
+from earzip.batch.plan import Job, Selection, estimated_s
 from earzip.errors import NoSoundError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
@@ -27,6 +27,15 @@ from earzip.runtime import Placement
 
 if TYPE_CHECKING:
     from earzip.transcode.up_to_date import ArchiveSettings
+
+
+_MEANINGS = {
+    "new": "new",
+    "moved": "moved",
+    "retagged": "tags have changed",
+    "changed": "the sound has changed; only --force replaces the archive",
+    "replaced": "replaces",
+}
 
 
 def sources_to_compress() -> Selection:
@@ -60,7 +69,13 @@ class CompressTask:
         if job.target is None or job.source_name is not None:
             return None
         result = compressed_already(job.source, job.target, self.options, settings=self._settings)
-        return None if result is None else _compress_record(result)
+        return None if result is None else compress_record(result)
+
+    def planned(self, job: Job) -> FileRecord | None:
+        """Return what would be done with a job; None where its source comes through a pipe."""
+        if job.target is None or job.source_name is not None:
+            return None
+        return planned_record(self.options, self._settings, job, lambda _seconds: None)
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
@@ -88,7 +103,7 @@ class CompressTask:
             if job.source.suffix.lower() not in FILM_EXTENSIONS:
                 raise
             return FileRecord(FileStatus.SKIPPED, job.source, None, error.message)
-        return _compress_record(result)
+        return compress_record(result)
 
     @cached_property
     def _settings(self) -> ArchiveSettings:
@@ -97,7 +112,8 @@ class CompressTask:
         return ArchiveSettings.of(self.options)
 
 
-def _compress_record(result: CompressResult) -> FileRecord:
+def compress_record(result: CompressResult) -> FileRecord:
+    """Return the record of a source and its archive."""
     cut_short: tuple[str, ...] = ()
     if result.truncated:
         cut_short = (f"cut short, archived as far as it decodes: {result.truncated}",)
@@ -121,3 +137,39 @@ def _compress_record(result: CompressResult) -> FileRecord:
             "below_floor": list(result.below_floor),
         },
     )
+
+
+def planned_record(
+    options: CompressOptions, settings: ArchiveSettings, job: Job, on_progress: Progress
+) -> FileRecord:
+    """Return the record of what `compress` would do with a job."""
+    from earzip.transcode.state import standing_of  # noqa: PLC0415
+    from earzip.transcode.up_to_date import DAMAGED  # noqa: PLC0415
+
+    assert job.target is not None
+    standing = standing_of(
+        job.source,
+        job.target,
+        options,
+        settings,
+        found=job.found,
+        on_progress=on_progress,
+    )
+    if standing.result:
+        return compress_record(standing.result)
+    meaning = _MEANINGS.get(standing.state)
+    message = " ".join(filter(None, (meaning, standing.message)))
+    status = FileStatus.PLANNED
+    if standing.state in ("changed", "refused"):
+        status = FileStatus.FAILED
+    elif standing.message == DAMAGED:
+        status = FileStatus.DAMAGED
+    figures: dict[str, object] = {"state": standing.state}
+    if standing.state in ("new", "replaced"):
+        seconds = estimated_s(job)
+        kbps = options.bitrate_kbps or settings.preset.kbps or 0
+        figures |= {
+            "to_encode_s": round(seconds, 1),
+            "to_encode_bytes": round(125 * kbps * seconds),
+        }
+    return FileRecord(status, job.source, job.target, message, figures=figures)

@@ -59,6 +59,10 @@ class RestoreTask:
         result = restored_already(job.source, job.target, self.options)
         return None if result is None else _restore_record(result)
 
+    def planned(self, job: Job) -> FileRecord | None:
+        """Return the record of a job whose result is there."""
+        return self.up_to_date(job)
+
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
         """Give the work. Raises as `CodecPool.checked` does."""

@@ -143,7 +143,9 @@ def _compress(
         on_progress=on_progress,
     )
     result = encoding.run(digest, before)
-    return dataclasses.replace(result, warnings=existing.notes + result.warnings)
+    if existing.replaces is None:
+        return result
+    return dataclasses.replace(result, warnings=(f"replaced {existing.replaces}", *result.warnings))
 
 
 def _refuse_same_file(source: Path, target: Path) -> None:

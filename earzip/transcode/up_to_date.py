@@ -26,14 +26,18 @@ _LOWER = 0.95
 """Of a rate: what may come of asking for the same one again."""
 
 
+DAMAGED = "a damaged archive"
+"""What `TargetState.replaces` says of one that was made with the same settings."""
+
+
 @dataclass(frozen=True)
 class TargetState:
     """What an existing archive means for the one about to be made."""
 
     result: CompressResult | None = None
     """Set if it is up to date: there is nothing to do."""
-    notes: tuple[str, ...] = ()
-    """Warnings about the archive that is replaced."""
+    replaces: str | None = None
+    """The archive or file that is replaced, in words."""
     has_exact_copy: bool = False
     """The new one has one too, of its own source: what was promised is not taken back in silence."""
     earlier: SourceRecord | None = None
@@ -77,6 +81,37 @@ def compressed_already(
     floor = options.floor
     fails = floor and floor.below == "fail" and result.below_floor and not header.exact
     return None if fails else result
+
+
+def plain_reason_to_replace(
+    source: Path, target: Path, options: CompressOptions, settings: ArchiveSettings
+) -> str | None:
+    """Return which archive ``target`` is to be replaced, in words, if that is told without its source.
+
+    So it is of an archive of a source of this name, size and time that was made with other settings.
+    None for any other. Raises TargetError for a higher quality, and ArchiveError.
+    """
+    with ArchiveReader(target) as reader:
+        header, sizes, archive_status = reader.header, reader.sizes, reader.status
+    try:
+        status = source.stat()
+    except OSError:
+        return None
+    if not _is_of(header.source, source, status) or _changed_since(status, archive_status):
+        return None
+    _require_no_lower(target, header, sizes, options, settings)
+    return why_replace(header, settings, options)
+
+
+def _require_no_lower(
+    target: Path,
+    header: Header,
+    sizes: ArchiveSizes,
+    options: CompressOptions,
+    settings: ArchiveSettings,
+) -> None:
+    if not options.force and (lower := settings.lower_than(header, sizes)):
+        raise TargetError(f"is of {lower}; use --force to replace it", target)
 
 
 def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
@@ -136,17 +171,16 @@ def inspect_target(
     # A hundredth of the source, which was just hashed: damage must not pass as up to date.
     report = on_progress or (lambda _seconds: None)
     if reason is None and verify_structure(target, lambda: report(0)):
-        reason = "a damaged archive"
+        reason = DAMAGED
     if header.source.sha256 != sha256:
         if options.force:
             return _replaced_by_force(source, target)
         if reason is not None or header.exact:
             raise made_from_an_earlier_version(target)
         return TargetState(earlier=header.source)
-    if not options.force and (lower := settings.lower_than(header, sizes)):
-        raise TargetError(f"is of {lower}; use --force to replace it", target)
+    _require_no_lower(target, header, sizes, options, settings)
     if reason is not None:
-        return TargetState(None, (f"replaced {reason}",), header.exact is not None)
+        return TargetState(None, reason, header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:
         options.floor.require(result.measures, "; the existing archive stays")
@@ -159,15 +193,15 @@ def _replaced_by_force(source: Path, target: Path) -> TargetState:
         with ArchiveReader(target) as reader:
             header = reader.header
     except DamagedArchiveError:
-        return TargetState(notes=("replaced an archive that was too damaged to tell its source",))
+        return TargetState(replaces="an archive that was too damaged to tell its source")
     except ArchiveError:
-        return TargetState(notes=("replaced a file that was not an archive",))
+        return TargetState(replaces="a file that was not an archive")
     whose = "an earlier version of this source"
     if header.source.name != portable_name(source):
         whose = f"another file, {header.source.name!r}"
     lost = ", and its exact copy" if header.exact else ""
-    note = f"replaced the archive of {whose}, of quality {header.quantizer.quality}{lost}"
-    return TargetState(None, (note,), header.exact is not None)
+    what = f"the archive of {whose}, of quality {header.quantizer.quality}{lost}"
+    return TargetState(None, what, header.exact is not None)
 
 
 def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, ArchiveSizes]:

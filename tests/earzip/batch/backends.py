@@ -35,6 +35,9 @@ class TaskOf:
     open_work: Callable[[Placement], AbstractContextManager[Work]]
     name: ClassVar[str] = "stand-in"
 
+    def planned(self, _job: Job) -> FileRecord | None:
+        return None
+
     def up_to_date(self, _job: Job) -> FileRecord | None:
         return None
 
@@ -60,6 +63,9 @@ class StandInTask:
 
     opening: str = ""
     name: ClassVar[str] = "stand-in"
+
+    def planned(self, _job: Job) -> FileRecord | None:
+        return None
 
     def up_to_date(self, _job: Job) -> FileRecord | None:
         return None

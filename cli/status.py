@@ -1,0 +1,84 @@
+"""``earzip status``: whether archives are a true mirror of their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from earzip.batch.mirror import orphans
+from earzip.cli.mirror import Mirror
+from earzip.cli.options import (
+    EXIT_CODES,
+    RunOptions,
+    SectionedCommand,
+    output_option,
+    paths_argument,
+    quality_from_text,
+    run_options,
+)
+from earzip.cli.piping import STDIO, PlannedRun, plan_run
+from earzip.cli.run import run as run_task
+from earzip.errors import ExitCode, UsageError
+from earzip.formats.names import ARCHIVE_SUFFIX
+from earzip.options import DEFAULT_MODEL, CompressOptions
+from earzip.results import FileRecord, FileStatus, Report
+from earzip.tasks import StatusTask, sources_to_compress
+
+
+@click.command(
+    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Compare sources with their archives."
+)
+@paths_argument
+@output_option("Directory of the archives.  [default: beside each source]")
+@click.option(
+    "--quality",
+    type=quality_from_text,
+    metavar="low|medium|high|0-10",
+    default="medium",
+    show_default=True,
+    help="Quality that the archives should have.",
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="Model that the archives should be made with.",
+)
+@run_options("as_json")
+def status(
+    *, paths: tuple[Path, ...], output: Path | None, quality: str, model: str, run: RunOptions
+) -> int:
+    """Tell how archives stand to their sources, and what `earzip compress` would do.
+
+    Lists sources that are new, moved, or changed in their tags or their sound, and archives that are
+    damaged, made with other settings, or without a source. PATH is an audio file or a directory
+    (searched recursively). Nothing is written. Ends with 0 if the archives are a true mirror of the
+    sources, with 3 if not, with 4 if one is damaged. `earzip verify` reads archives in full.
+    """
+    if STDIO in (*paths, output):
+        raise UsageError("status needs files, not standard input or output")
+    options = CompressOptions(model=model, quality=quality)
+    mirror = Mirror(prunes=False, asks=False, dry_run=True)
+    planning = mirror.watched(plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}))
+    return run_task(
+        planning,
+        StatusTask(options),
+        run,
+        one_by_one=True,
+        afterwards=_orphaned,
+        exit_code=_exit_code,
+        hidden=frozenset({FileStatus.UP_TO_DATE, FileStatus.SKIPPED}),
+    )
+
+
+def _orphaned(planned: PlannedRun) -> Iterable[FileRecord]:
+    for path in orphans(planned.plan, planned.folders):
+        yield FileRecord(FileStatus.ORPHANED, path, None, "its source is gone")
+
+
+def _exit_code(report: Report) -> int:
+    n_wrong = report.counts[FileStatus.PLANNED] + report.counts[FileStatus.ORPHANED]
+    return report.exit_code or (ExitCode.SOME_FAILED if n_wrong else ExitCode.OK)

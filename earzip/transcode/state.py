@@ -1,0 +1,98 @@
+"""How an archive stands to its source, found out without writing anything."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from earzip.errors import ArchiveError, EarzipError
+from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.audio.source import open_source
+from earzip.options import CompressOptions
+from earzip.results import CompressResult, Progress
+from earzip.transcode.kept_segments import is_same_sound
+from earzip.transcode.source_state import hash_source, source_record
+from earzip.transcode.up_to_date import (
+    ArchiveSettings,
+    compressed_already,
+    inspect_target,
+    plain_reason_to_replace,
+)
+
+State = Literal["up_to_date", "new", "moved", "retagged", "changed", "replaced", "refused"]
+"""What `earzip compress` does: nothing; encodes; takes over the archive of a source that was moved;
+writes new tags into the archive; refuses, because the sound is another now; encodes in place of a
+damaged archive or one of other settings; refuses for another reason."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The state of one archive, and a few words on it."""
+
+    state: State
+    message: str | None = None
+    result: CompressResult | None = None
+    """Of an archive that is up to date."""
+
+
+def standing_of(
+    source: Path,
+    target: Path,
+    options: CompressOptions,
+    settings: ArchiveSettings,
+    *,
+    found: Path | None = None,
+    on_progress: Progress | None = None,
+) -> Standing:
+    """Return how the archive ``target`` stands to ``source``.
+
+    Of an archive that is plainly up to date, or made with other settings, only the header is read,
+    otherwise both files. ``found``: an archive elsewhere that may be of the same bytes. ``on_progress``
+    is called with 0, and may raise to end it. Errors of either file become a state.
+    """
+    try:
+        done = compressed_already(source, target, options, settings=settings)
+        if done:
+            return Standing("up_to_date", result=done)
+        if os.path.lexists(target):
+            return _of_archive(source, target, options, settings, on_progress)
+        if found is not None and _sha256_in(found) == hash_source(source, on_progress)[0]:
+            return Standing("moved", f"from {found}")
+        return Standing("new")
+    except EarzipError as error:
+        return Standing("refused", str(error) if error.path != str(source) else error.message)
+
+
+def _of_archive(
+    source: Path,
+    target: Path,
+    options: CompressOptions,
+    settings: ArchiveSettings,
+    on_progress: Progress | None,
+) -> Standing:
+    with suppress(ArchiveError):  # described below
+        if reason := plain_reason_to_replace(source, target, options, settings):
+            return Standing("replaced", reason)
+    sha256, before = hash_source(source, on_progress)
+    existing = inspect_target(source, target, sha256, settings, options, on_progress)
+    if existing.result:
+        return Standing("up_to_date", result=existing.result)
+    if existing.earlier is None:
+        return Standing("replaced", existing.replaces)
+    if existing.earlier.sound is None:
+        return Standing("changed", "(or its tags alone: the archive is too old to tell)")
+    with open_source(source) as reader:
+        reader.keep_digest()
+        for _ in reader.blocks():
+            if on_progress:
+                on_progress(0)
+        record = source_record(source, reader, sha256, before)
+    return Standing("retagged" if is_same_sound(record, existing.earlier) else "changed")
+
+
+def _sha256_in(archive: Path) -> str:
+    with ArchiveReader(archive) as reader:
+        return reader.header.source.sha256
