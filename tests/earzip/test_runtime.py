@@ -32,6 +32,33 @@ def test_who_looks_for_no_garbage_goes_on_so() -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize(("keeping", "stays"), [("", "False"), ("keep_what_is_loaded()\n", "True")])
+def test_what_is_loaded_is_garbage_to_nobody_where_the_process_is_our_own(
+    keeping: str, stays: str
+) -> None:
+    program = (
+        "import gc, weakref\n"
+        "from earzip.runtime import garbage_left, keep_what_is_loaded\n"
+        "class Loaded: pass\n"
+        f"{keeping}"
+        "with garbage_left():\n"
+        "    loaded = Loaded()\n"
+        "    loaded.itself, seen = loaded, weakref.ref(loaded)\n"
+        "del loaded\n"
+        "gc.collect()\n"
+        "print(seen() is not None)\n"
+        "new = Loaded()\n"
+        "new.itself, seen = new, weakref.ref(new)\n"
+        "del new\n"
+        "gc.collect()\n"
+        "print(seen() is not None)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == [stays, "False"]
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the option is of glibc")
 def test_memory_of_one_array_serves_for_the_next() -> None:
     program = (
