@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_VERSION = 3  # that of symbols.c
+_VERSION = 4  # that of symbols.c
 
 
 def _load() -> ctypes.CDLL | None:
