@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 
 from earzip.errors import UsageError
 
@@ -66,7 +67,8 @@ def placements(runtime: Runtime, n_processes: int | None, n_jobs: int) -> list[P
     ``runtime.device``: ``auto`` or ``cuda`` (every visible GPU; without one, auto is what accelerate
     takes), ``cpu``, or names of GPUs, as ``cuda:0,cuda:2``. ``runtime.threads``: None to share out the
     cores. ``n_processes``: None for one a device; they take turns at the devices. Raises UsageError for
-    unknown names, and for ``cuda`` without a GPU. Loads torch, unless it is for the CPU or a single file.
+    unknown names, and for ``cuda`` without a GPU. Loads torch, unless it is for the CPU, as all of some
+    builds of torch is, or for a single file.
     """
     devices = runtime.device
     if not DEVICES.fullmatch(devices):
@@ -155,6 +157,8 @@ def usable_cores() -> int:
 
 
 def _n_gpus() -> int:
+    if version("torch").endswith("+cpu"):
+        return 0  # such a build knows none: the process that hands out files need not load it
     with garbage_left():
         import torch  # noqa: PLC0415  # commands without a network do without it
 
