@@ -63,7 +63,7 @@ class Codec:
         self._engine = window_engine(
             self.device, threads=threads or usable_cores(), batch_size=batch_size or _CUDA_BATCH
         )
-        # Half a window a track. On a GPU windows of one size share batches, and what the published
+        # Spares half a window a track. On a GPU windows of one size share batches, and what the published
         # network makes of a frame depends on how many there are.
         self._ends_with_track = self.device.type == "cpu" and not isinstance(vae, EarVae)
         fast = self.vae
@@ -138,6 +138,7 @@ class Codec:
     def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
         """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each.
 
+        The last one is shorter where these frames and the context are enough.
         The track is mirrored at its ends: against silence, a track that begins or ends in the midst
         of sound, as those of a live album do, would be coded with an edge, and joins would click.
         """
@@ -164,8 +165,11 @@ class Codec:
                 held -= core
         rest = np.pad(np.concatenate(pending, 1), ((0, 0), (0, after)), mode="symmetric")
         while (left := g.n_frames(n_samples) - done) > 0:
+            n_frames = min(left, g.core)
+            if self._ends_with_track:
+                size = n_frames * g.hop + 2 * margin
             window = rest[:, :size]
-            yield np.pad(window, ((0, 0), (0, size - window.shape[1]))), min(left, g.core)
+            yield np.pad(window, ((0, 0), (0, size - window.shape[1]))), n_frames
             rest = rest[:, core:]
             done += g.core
 

@@ -73,27 +73,31 @@ def test_windows_equal_the_track_in_one_piece(codec: Codec, n_samples: int) -> N
         np.testing.assert_allclose(got, sound, atol=1e-5)
 
 
-def frames_of_cores(codec: Codec, n_samples: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return how many frames of latents each window of a track has beside the context."""
-    g, submit, found = codec.geometry, codec._engine.submit, []
+def frames_of_windows(
+    codec: Codec, n_samples: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[int], list[int]]:
+    """Return how many frames windows have beside the context as a track is encoded, and decoded."""
+    g, submit = codec.geometry, codec._engine.submit
+    found: list[int] = []
 
     def noted(network: Network, window: Audio) -> Future[Audio]:
-        found.append(window.shape[1] - 2 * g.decoder_context)
+        found.append(window.shape[1])
         return submit(network, window)
 
     monkeypatch.setattr(codec._engine, "submit", noted)
-    n_frames = [min(g.core, g.n_frames(n_samples) - at * g.core) for at in (0, 1)]
-    segments = [np.zeros((codec.n_latents, n), np.float32) for n in n_frames]
+    segments = encode(codec, tones(n_samples))
+    of_encoder = [size // g.hop - 2 * g.encoder_context for size in found]
+    found.clear()
     assert decode(codec, segments, n_samples).shape == (2, n_samples)
-    return found
+    return of_encoder, [size - 2 * g.decoder_context for size in found]
 
 
-def test_the_last_window_that_is_decoded_ends_where_the_track_does(
+def test_the_last_window_ends_where_the_track_does(
     codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     g = codec.geometry
     n_samples = (g.core + 3) * g.hop - 2 * g.lead
-    assert frames_of_cores(codec, n_samples, monkeypatch) == [g.core, 3]
+    assert frames_of_windows(codec, n_samples, monkeypatch) == ([g.core, 3], [g.core, 3])
 
 
 def test_a_network_that_sees_all_of_a_window_gets_all_of_it(
@@ -102,7 +106,7 @@ def test_a_network_that_sees_all_of_a_window_gets_all_of_it(
     config = EarConfig(channels=4, n_latents=8, transformer_depth=1, head_size=8)
     g = Geometry(SAMPLE_RATE, config.hop, lead=0, core=4, encoder_context=2, decoder_context=2)
     codec = Codec(EarVae(config).eval(), g, config.n_latents, threads=1)
-    assert frames_of_cores(codec, 5 * g.hop, monkeypatch) == [4, 4]
+    assert frames_of_windows(codec, 5 * g.hop, monkeypatch) == ([4, 4], [4, 4])
 
 
 def test_first_and_last_samples_are_as_good_as_the_rest(codec: Codec) -> None:
