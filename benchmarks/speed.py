@@ -4,7 +4,9 @@ Runs `earzip compress` and `earzip restore`, opusenc and opusdec, flac, and EnCo
 imported, in turn, several times, and prints medians as a Markdown table: × real time of one core, peak
 memory, and the CPU time of each run beside that of its pair. Then where the CPU time goes, by stage.
 Without files it makes two FLAC files of 4 and 60 minutes from the test tracks, with ffmpeg, and keeps
-them in the working folder. Linux only.
+them in the working folder. With --out it writes down each measurement as it is made, in measured.jsonl:
+started again after a stop, with the same code, settings and files, it goes on with the first round that
+is not complete. Linux only.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.data.tracks import read_tracks
 from benchmarks.processes import Usage, machine, run
+from benchmarks.speed_log import Log, code_here
 from benchmarks.speed_report import Report, Row, Stages
 
 # Nothing heavy may be imported here before the last measurement: see benchmarks.processes.
@@ -142,54 +146,95 @@ def _earzip(*arguments: str | Path) -> tuple[str | Path, ...]:
 
 
 def measure(
-    commands: Sequence[Command], name: str, duration_s: float, settings: Settings
+    commands: Sequence[Command],
+    name: str,
+    duration_s: float,
+    settings: Settings,
+    log: Log | None = None,
 ) -> list[Row]:
-    """Return the rows of ``commands`` on what is called ``name``, run in turn."""
-    runs: list[list[Usage]] = [[] for _ in commands]
+    """Return the rows of ``commands`` on what is called ``name``, run in turn.
+
+    Rounds that ``log`` has are not run again. They are whole: runs of a round are compared, and read
+    what others wrote.
+    """
+    log = log or Log()
+    rounds: list[list[Usage]] = []
     for i in range(settings.runs):
-        for command, found in zip(commands, runs, strict=True):
-            print(f"{name}: {command.task} {command.coder}, run {i + 1}", file=sys.stderr)
-            found.append(command.run(settings))
+        names = [f"{name}: {command.task} {command.coder}, run {i + 1}" for command in commands]
+        if found := log.found(names):
+            rounds.append([Usage(**usage) for usage in found])
+            continue
+        rounds.append([])
+        for command, of_run in zip(commands, names, strict=True):
+            print(of_run, file=sys.stderr)
+            rounds[-1].append(command.run(settings))
+            log.add(of_run, asdict(rounds[-1][-1]))
     return [
-        Row(command.task, command.coder, name, duration_s, command.against, tuple(found))
-        for command, found in zip(commands, runs, strict=True)
+        Row(command.task, command.coder, name, duration_s, command.against, runs)
+        for command, runs in zip(commands, zip(*rounds, strict=True), strict=True)
     ]
 
 
-def measure_stages(file: Path, work: Path, settings: Settings) -> list[Stages]:
-    """Return the CPU seconds of compressing and restoring ``file`` by stage."""
+def measure_stages(
+    file: Path, work: Path, settings: Settings, log: Log | None = None
+) -> list[Stages]:
+    """Return the CPU seconds of compressing and restoring ``file`` by stage; as `measure`."""
+    log = log or Log()
     archive, out = work / "stages.earz", work / "stages.json"
     compress = _compress(file, archive, settings)
     restore = _restore(archive, work / "stages.flac")
-    found = []
-    for task, words in (("compress", compress), ("restore", restore)):
-        run([sys.executable, "-m", "benchmarks.stages", out, *words[3:]], env=settings.environment)
-        found.append(Stages(task, file.name, json.loads(out.read_text())))
-    return found
+    tasks = {"compress": compress, "restore": restore}
+    names = [f"{file.name}: {task} by stages" for task in tasks]
+    found = log.found(names)
+    if not found:
+        found = []
+        for name, words in zip(names, tasks.values(), strict=True):
+            print(name, file=sys.stderr)
+            stages = [sys.executable, "-m", "benchmarks.stages", out, *words[3:]]
+            run(stages, env=settings.environment)
+            found.append(json.loads(out.read_text()))
+            log.add(name, found[-1])
+    return [Stages(task, file.name, seconds) for task, seconds in zip(tasks, found, strict=True)]
 
 
 def measure_all(
-    files: Sequence[Path], work: Path, settings: Settings, *, many: bool = False
+    files: Sequence[Path],
+    work: Path,
+    settings: Settings,
+    *,
+    many: bool = False,
+    log_path: Path | None = None,
 ) -> Report:
     """Return all rows of ``files``, FLACs; those of EnCodec and the stages are of the first one.
 
     ``many``: also of `N_MANY` files cut from the first one, beside one file of the same length.
+    ``log_path``: where measurements are written, and taken from if they were made of the same.
     """
     about = {**machine(), "opusenc": _version("opusenc"), "flac": _version("flac")}
+    log = Log(log_path, _measured_of(about, settings) if log_path else None)
     rows: list[Row] = []
     for file in files:
-        rows += measure(commands_on(file, work, settings), file.name, duration(file), settings)
+        commands = commands_on(file, work, settings)
+        rows += measure(commands, file.name, duration(file), settings, log.of_file(file))
     first = files[0]
+    log = log.of_file(first)
     minute_s = min(60.0, duration(first))
     if commands := commands_of_encodec(first, work):
-        rows += measure(commands, f"{first.name}, first minute", minute_s, settings)
+        rows += measure(commands, f"{first.name}, first minute", minute_s, settings, log)
     if many:
         long, folder = make_many(first, work)
         commands = commands_on_many(long, folder, work, settings)
-        rows += measure(commands, long.name, N_MANY * MANY_S, settings)
-    stages = measure_stages(first, work, settings)
+        rows += measure(commands, long.name, N_MANY * MANY_S, settings, log)
+    stages = measure_stages(first, work, settings, log)
     chosen = {name: value for name, value in vars(settings).items() if value is not None}
     return Report(about, chosen, tuple(rows), tuple(stages))
+
+
+def _measured_of(about: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return what measurements depend on beside the sound; not the load, nor how often they are made."""
+    on = {name: value for name, value in about.items() if name != "load_at_start"}
+    how = {name: value for name, value in vars(settings).items() if name != "runs"}
+    return {"code": code_here(), "machine": on, "settings": how}
 
 
 def _version(program: str) -> str:
@@ -279,7 +324,9 @@ def main() -> None:
     parser.add_argument(
         "--many", action="store_true", help=f"also {N_MANY} files of {MANY_S} s in one run"
     )
-    parser.add_argument("--out", type=Path, help="folder for speed.json, speed.md and speed.png")
+    parser.add_argument(
+        "--out", type=Path, help="folder for measured.jsonl, speed.json, speed.md and speed.png"
+    )
     arguments = parser.parse_args()
     files = arguments.files
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -292,7 +339,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="earzip-speed-", dir=arguments.work) as name:
         work = Path(name)
         flacs = [as_flac(file, work) for file in files]
-        report = measure_all(flacs, work, settings, many=arguments.many)
+        log_path = arguments.out and arguments.out / "measured.jsonl"
+        report = measure_all(flacs, work, settings, many=arguments.many, log_path=log_path)
     print(report.to_markdown(), end="")
     if arguments.out:
         write(report, arguments.out)

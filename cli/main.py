@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import signal
 import sys
@@ -18,7 +16,7 @@ from earzip.cli.config import apply_config
 from earzip.cli.options import EXIT_CODES
 from earzip.cli.output import echo, open_null, printable
 from earzip.errors import EarzipError, ExitCode
-from earzip.runtime import what_is_lacking
+from earzip.runtime import keep_what_is_loaded, what_is_lacking
 
 PROGRAM = "earzip"
 _COMMANDS = {  # in the order of a user's work; as the commands say it, so that the help loads none
@@ -159,6 +157,5 @@ def main() -> NoReturn:
     # Outside a run over files these end the process like Ctrl-C: temporaries are removed.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.default_int_handler)
-    # Python looks for garbage a last time as it ends, among all of torch's objects: a third of a second.
-    atexit.register(gc.freeze)
+    keep_what_is_loaded()
     cli.main()

@@ -28,7 +28,7 @@ from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.batch.threads import Workers, start_thread
 from earzip.errors import EarzipError, ExitCode
-from earzip.runtime import Placement, keep_freed_memory
+from earzip.runtime import Placement, keep_freed_memory, keep_what_is_loaded
 
 _ABANDON_S = 10.0
 """Time for a process to reach the next block of audio once files in progress are abandoned."""
@@ -196,6 +196,7 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
         return assigned.get()
 
     keep_freed_memory()
+    keep_what_is_loaded()
     try:
         start_thread(_listen, pipe, stop, assigned)
         with task.opened(placement) as work:

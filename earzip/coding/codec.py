@@ -25,6 +25,7 @@ from earzip.coding.windows import Network, window_engine
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
 from earzip.network import native
+from earzip.network.ear import EarVae
 from earzip.network.packed import packed
 from earzip.network.vae import Vae
 from earzip.runtime import PRECISIONS, usable_cores
@@ -62,6 +63,9 @@ class Codec:
         self._engine = window_engine(
             self.device, threads=threads or usable_cores(), batch_size=batch_size or _CUDA_BATCH
         )
+        # Spares half a window a track. On a GPU windows of one size share batches, and what the published
+        # network makes of a frame depends on how many there are.
+        self._ends_with_track = self.device.type == "cpu" and not isinstance(vae, EarVae)
         fast = self.vae
         if self.device.type == "cpu" and precision != "float16":
             fast = packed(self.vae, getattr(torch, precision))
@@ -134,6 +138,7 @@ class Codec:
     def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
         """Yield windows of audio ``[2, (core + 2·context)·hop]`` and the frames to keep of each.
 
+        The last one is shorter where these frames and the context are enough.
         The track is mirrored at its ends: against silence, a track that begins or ends in the midst
         of sound, as those of a live album do, would be coded with an edge, and joins would click.
         """
@@ -160,8 +165,11 @@ class Codec:
                 held -= core
         rest = np.pad(np.concatenate(pending, 1), ((0, 0), (0, after)), mode="symmetric")
         while (left := g.n_frames(n_samples) - done) > 0:
+            n_frames = min(left, g.core)
+            if self._ends_with_track:
+                size = n_frames * g.hop + 2 * margin
             window = rest[:, :size]
-            yield np.pad(window, ((0, 0), (0, size - window.shape[1]))), min(left, g.core)
+            yield np.pad(window, ((0, 0), (0, size - window.shape[1]))), n_frames
             rest = rest[:, core:]
             done += g.core
 
@@ -170,7 +178,7 @@ class Codec:
     ) -> Iterator[tuple[Latents, int]]:
         """Yield windows of latents ``[D, core + 2·context]`` and their segments.
 
-        There are zeros beyond the track's ends.
+        There are zeros beyond the track's ends; no more of them than the context, where that suffices.
         """
         g = self.geometry
         n_segments = g.n_segments(n_samples)
@@ -185,12 +193,13 @@ class Codec:
         )
         for i in segments:
             after = segment(i + 1)
-            window = np.zeros((self.n_latents, g.core + 2 * context), np.float32)
+            core = now.shape[1] if self._ends_with_track and i + 1 == n_segments else g.core
+            window = np.zeros((self.n_latents, core + 2 * context), np.float32)
             left = before[:, max(0, before.shape[1] - context) :]
             right = after[:, :context]
             window[:, context - left.shape[1] : context] = left
             window[:, context : context + now.shape[1]] = now
-            window[:, context + g.core : context + g.core + right.shape[1]] = right
+            window[:, context + core : context + core + right.shape[1]] = right
             yield window, i
             before, now = now, after
 

@@ -15,6 +15,12 @@
 #define FOR_EACH_PROCESSOR
 #endif
 
+#ifdef __GNUC__
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE inline
+#endif
+
 enum { MOST_BINS = 4096 };   /* of a transform */
 enum { NO_MEMORY = -4 };     /* what functions return, of which others say in Python what they mean */
 

@@ -4,130 +4,7 @@
 #include <string.h>
 
 /* Raised with every change of the sources in this folder: a library of another version is not used. */
-int earzip_native_version(void) { return 3; }
-
-/* ---- rANS: formats/symbols/rans.py -------------------------------------------------------------------- */
-
-enum { TABLE_BITS = 12, WORD_BITS = 16, FULL_BITS = 20 };
-enum { NO_SUCH_TABLE = -1, TOO_FEW_WORDS = -2 };
-
-/* Takes n symbols, the first by lane 0, whose tables have these numbers; from words[first_word] on.
- *
- * slots [n_tables][4096]: the symbol that each stands for; frequencies and starts [n_tables][n_symbols].
- * States may be any: they only choose among slots. Returns which word is next, or what is wrong. */
-int64_t rans_take(const int64_t *numbers, int64_t n, const uint16_t *slots, const uint64_t *frequencies,
-                  const uint64_t *starts, int64_t n_tables, int64_t n_symbols, uint64_t *states,
-                  int64_t n_lanes, const uint64_t *words, int64_t first_word, int64_t n_words,
-                  int64_t *symbols)
-{
-    int64_t lane = 0, next_word = first_word;
-    if (n_lanes < 1)
-        return NO_SUCH_TABLE;
-    for (int64_t i = 0; i < n; i++) {
-        if (numbers[i] < 0 || numbers[i] >= n_tables)
-            return NO_SUCH_TABLE;
-        const uint64_t slot = states[lane] & ((1 << TABLE_BITS) - 1);
-        const int64_t symbol = slots[(numbers[i] << TABLE_BITS) + (int64_t)slot];
-        const int64_t at = numbers[i] * n_symbols + symbol;
-        uint64_t state = frequencies[at] * (states[lane] >> TABLE_BITS) + slot - starts[at];
-        if (state < 1 << WORD_BITS) {
-            if (next_word >= n_words)
-                return TOO_FEW_WORDS;
-            state = state << WORD_BITS | words[next_word++];
-        }
-        states[lane] = state;
-        symbols[i] = symbol;
-        lane = lane + 1 == n_lanes ? 0 : lane + 1;
-    }
-    return next_word;
-}
-
-/* Codes symbols that a reader takes in parts of these lengths, each of which begins with lane 0.
- *
- * words: room for one a symbol, filled from its end. Returns how many there are, or what is wrong. */
-int64_t rans_encode(const int64_t *symbols, const int64_t *numbers, const int64_t *lengths, int64_t n_parts,
-                    const uint64_t *frequencies, const uint64_t *starts, int64_t n_tables,
-                    int64_t n_symbols, uint64_t *states, int64_t n_lanes, uint64_t *words)
-{
-    int64_t n = 0, n_written = 0;
-    for (int64_t part = 0; part < n_parts; part++)
-        n += lengths[part];
-    const int64_t room = n;
-    /* A reader takes what was written last first. */
-    for (int64_t part = n_parts - 1; part >= 0; part--) {
-        for (int64_t i = lengths[part] - 1; i >= 0; i--) {
-            n--;
-            if (numbers[n] < 0 || numbers[n] >= n_tables || symbols[n] < 0 || symbols[n] >= n_symbols)
-                return NO_SUCH_TABLE;
-            const int64_t at = numbers[n] * n_symbols + symbols[n];
-            const uint32_t frequency = (uint32_t)frequencies[at];
-            if (!frequency || n_lanes < 1)
-                return NO_SUCH_TABLE;
-            uint64_t *state = states + i % n_lanes;
-            if (*state >= (uint64_t)frequency << FULL_BITS) {
-                words[room - ++n_written] = *state & ((1 << WORD_BITS) - 1);
-                *state >>= WORD_BITS;
-            }
-            const uint32_t whole = (uint32_t)*state; /* below 2^32, as a frequency is 4096 at most */
-            *state = ((uint64_t)(whole / frequency) << TABLE_BITS) + whole % frequency + starts[at];
-        }
-    }
-    return n_written;
-}
-
-/* ---- Residuals of levels: formats/symbols/levels.py --------------------------------------------------- */
-
-enum { REACH = 8, LARGE = 4, TOO_FEW_EXCESSES = -3 };
-
-/* A band of levels, in the frames that it is told in. */
-typedef struct {
-    int64_t first_table, channel, has_below; /* whether the channel below gives class and lean */
-    int64_t first_frame, n_frames;           /* where these frames stand in `frames`, and how many */
-} Row;
-
-/* Writes the residuals of rows into residuals [channels][n_frames], as `rans_take` takes their symbols.
- *
- * class_of [9]: by the residual below, within 4. next: word and excess; both go on. A residual of 8 or -8
- * goes on by the next excess. Returns 0, or what is wrong. */
-int64_t levels_take(const uint16_t *slots, const uint64_t *frequencies, const uint64_t *starts,
-                    int64_t n_tables, int64_t n_symbols, uint64_t *states, int64_t n_lanes,
-                    const uint64_t *words, int64_t n_words, const int64_t *excesses, int64_t n_excesses,
-                    int64_t *next, const int64_t *class_of, const Row *rows, int64_t n_rows,
-                    const int64_t *frames, int64_t *residuals, int64_t n_frames)
-{
-    int64_t *numbers = malloc(2 * sizeof(int64_t) * (size_t)(n_frames + 1)), *symbols = numbers + n_frames;
-    int64_t wrong = numbers ? 0 : NO_MEMORY;
-    for (const Row *row = rows; row < rows + n_rows && !wrong; row++) {
-        const int64_t *frame = frames + row->first_frame, n = row->n_frames;
-        int64_t *own = residuals + row->channel * n_frames;
-        for (int64_t i = 0; i < n; i++) {
-            const int64_t below = row->has_below ? own[frame[i] - n_frames] : 0;
-            const int64_t within = below > LARGE ? LARGE : below < -LARGE ? -LARGE : below;
-            numbers[i] = row->first_table + class_of[within + LARGE];
-            own[frame[i]] = within == LARGE || within == -LARGE ? below : 0; /* what it leans on */
-        }
-        const int64_t taken = rans_take(numbers, n, slots, frequencies, starts, n_tables, n_symbols, states,
-                                        n_lanes, words, next[0], n_words, symbols);
-        if (taken < 0)
-            wrong = taken;
-        else
-            next[0] = taken;
-        for (int64_t i = 0; i < n && !wrong; i++) {
-            int64_t value = symbols[i] - REACH;
-            if (value == REACH || value == -REACH) {
-                if (next[1] >= n_excesses) {
-                    wrong = TOO_FEW_EXCESSES;
-                    break;
-                }
-                const int64_t excess = excesses[next[1]++];
-                value += value < 0 ? -excess : excess;
-            }
-            own[frame[i]] += value;
-        }
-    }
-    free(numbers);
-    return wrong;
-}
+int earzip_native_version(void) { return 4; }
 
 /* ---- Integers of classes ------------------------------------------------------------------------------ */
 
@@ -301,10 +178,60 @@ static inline void around_sum(const Around *around, int channel, int parity)
             sums[k] += (uint16_t)((mid_odd[k - 1] + 2 * mid_even[k] + mid_odd[k]) >> 1);
 }
 
+/* What is coded of a frame, in this order, and how it is put into classes.
+ *
+ * bins: those that sound, even ones of mid, then odd ones, then those of side: of each such pass so many as
+ * sizes [4] say. Sums at largest_sum and beyond are of one class. */
+typedef struct {
+    const int64_t *bins, *sizes, n_bins;
+    const uint8_t *class_of_sum;
+    const int64_t largest_sum;
+} Passes;
+
+/* Returns the integer at a place of [bins of mid, bins of side], of which the class is known. */
+typedef int32_t Visit(void *with, int class, int64_t place);
+
+/* Visits the next frame; returns whether any integer of it is not 0. Always part of its caller, so that
+ * `visit` becomes a part of the loop. */
+static ALWAYS_INLINE int passes_visit(const Passes *passes, Around *around, Visit *visit, void *with)
+{
+    int sounds = 0;
+    around_next_frame(around);
+    const int64_t *bin = passes->bins;
+    for (int pass = 0; pass < 4; pass++) {
+        const int channel = pass >> 1;
+        if (passes->sizes[pass])
+            around_sum(around, channel, pass & 1);
+        for (const int64_t *end = bin + passes->sizes[pass]; bin < end; bin++) {
+            const int64_t sum = around->sums[*bin >> 1];
+            const int class = passes->class_of_sum[sum < passes->largest_sum ? sum : passes->largest_sum];
+            const int32_t value = visit(with, class, channel * passes->n_bins + *bin);
+            if (!value)
+                continue;
+            around_add(around, channel, *bin, value);
+            sounds = 1;
+        }
+    }
+    return sounds;
+}
+
+typedef struct {
+    Stream streams[N_CLASSES];
+    int32_t *symbols; /* of this frame, n_frames apart */
+    int64_t n_frames;
+} Filling;
+
+static ALWAYS_INLINE int32_t fill_one(void *with, int class, int64_t place)
+{
+    Filling *filling = with;
+    const int32_t value = stream_take(filling->streams + class);
+    if (value)
+        filling->symbols[place * filling->n_frames] = value;
+    return value;
+}
+
 /* Writes the integers of all classes into symbols [bins of mid, bins of side][n_frames], which are 0.
  *
- * bins: those that sound, even ones of mid, then odd ones, then those of side: of each such pass over a
- * frame so many as sizes [4] say. Sums at largest_sum and beyond are of one class.
  * Of class c counts[c] are not 0: their values, each after so many zeros of the class, 0 or more.
  * Returns how many are left over, or NO_MEMORY. */
 FOR_EACH_PROCESSOR
@@ -312,43 +239,51 @@ int64_t sparse_fill(const int64_t *bins, const int64_t *sizes, int64_t n_bins, c
                     int64_t largest_sum, const int64_t *counts, const int64_t *runs, const int32_t *values,
                     int32_t *symbols, int64_t n_frames)
 {
+    const Passes passes = {bins, sizes, n_bins, class_of_sum, largest_sum};
     const int64_t n_sounding = sizes[0] + sizes[1] + sizes[2] + sizes[3];
-    Stream streams[N_CLASSES];
+    Filling filling = {.n_frames = n_frames};
     Around around;
     if (!around_new(&around, n_bins))
         return NO_MEMORY;
-    streams_open(streams, N_CLASSES, counts, runs, values);
+    streams_open(filling.streams, N_CLASSES, counts, runs, values);
     int64_t n_silent = MEMORY;
     for (int64_t frame = 0; frame < n_frames; frame++) {
         if (n_silent >= MEMORY && n_sounding) {
             /* All is of class 0 until one of it is not 0. */
-            int64_t n_skipped = streams[0].n_zeros / n_sounding;
+            const int64_t n_skipped = filling.streams[0].n_zeros / n_sounding;
             if (n_skipped >= n_frames - frame)
                 break;
-            streams[0].n_zeros -= n_skipped * n_sounding;
+            filling.streams[0].n_zeros -= n_skipped * n_sounding;
             frame += n_skipped;
         }
-        around_next_frame(&around);
-        n_silent++;
-        const int64_t *bin = bins;
-        for (int pass = 0; pass < 4; pass++) {
-            const int channel = pass >> 1;
-            if (sizes[pass])
-                around_sum(&around, channel, pass & 1);
-            for (const int64_t *end = bin + sizes[pass]; bin < end; bin++) {
-                const int64_t sum = around.sums[*bin >> 1];
-                const int class = class_of_sum[sum < largest_sum ? sum : largest_sum];
-                const int32_t value = stream_take(streams + class);
-                if (!value)
-                    continue;
-                symbols[(channel * n_bins + *bin) * n_frames + frame] = value;
-                around_add(&around, channel, *bin, value);
-                n_silent = 0;
-            }
-        }
+        filling.symbols = symbols + frame;
+        n_silent = passes_visit(&passes, &around, fill_one, &filling) ? 0 : n_silent + 1;
     }
     free(around.memory);
-    return streams_left(streams, N_CLASSES);
+    return streams_left(filling.streams, N_CLASSES);
+}
+
+typedef struct {
+    const int32_t *symbols; /* of this frame, n_frames apart */
+    int64_t n_frames, n, n_zeros[N_CLASSES];
+    uint8_t *classes;
+    int64_t *runs;
+    int32_t *values;
+} Classing;
+
+static ALWAYS_INLINE int32_t class_one(void *with, int class, int64_t place)
+{
+    Classing *found = with;
+    const int32_t value = found->symbols[place * found->n_frames];
+    if (!value) {
+        found->n_zeros[class]++;
+        return 0;
+    }
+    found->classes[found->n] = (uint8_t)class;
+    found->runs[found->n] = found->n_zeros[class];
+    found->values[found->n++] = value;
+    found->n_zeros[class] = 0;
+    return value;
 }
 
 /* Returns how many of symbols [bins of mid, bins of side][n_frames] are not 0, or NO_MEMORY.
@@ -359,33 +294,15 @@ int64_t sparse_classes(const int64_t *bins, const int64_t *sizes, int64_t n_bins
                        const uint8_t *class_of_sum, int64_t largest_sum, const int32_t *symbols,
                        int64_t n_frames, uint8_t *classes, int64_t *runs, int32_t *values)
 {
-    int64_t n_zeros[N_CLASSES] = {0}, n = 0;
+    const Passes passes = {bins, sizes, n_bins, class_of_sum, largest_sum};
+    Classing found = {.n_frames = n_frames, .classes = classes, .runs = runs, .values = values};
     Around around;
     if (!around_new(&around, n_bins))
         return NO_MEMORY;
     for (int64_t frame = 0; frame < n_frames; frame++) {
-        around_next_frame(&around);
-        const int64_t *bin = bins;
-        for (int pass = 0; pass < 4; pass++) {
-            const int channel = pass >> 1;
-            if (sizes[pass])
-                around_sum(&around, channel, pass & 1);
-            for (const int64_t *end = bin + sizes[pass]; bin < end; bin++) {
-                const int32_t value = symbols[(channel * n_bins + *bin) * n_frames + frame];
-                const int64_t sum = around.sums[*bin >> 1];
-                const int class = class_of_sum[sum < largest_sum ? sum : largest_sum];
-                if (!value) {
-                    n_zeros[class]++;
-                    continue;
-                }
-                around_add(&around, channel, *bin, value);
-                classes[n] = (uint8_t)class;
-                runs[n] = n_zeros[class];
-                values[n++] = value;
-                n_zeros[class] = 0;
-            }
-        }
+        found.symbols = symbols + frame;
+        passes_visit(&passes, &around, class_one, &found);
     }
     free(around.memory);
-    return n;
+    return found.n;
 }

@@ -5,18 +5,67 @@ It takes one pass where tensors take up to ten, and gives the same to the bit. T
 
 from __future__ import annotations
 
-import ctypes
 import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes import c_float, c_int64
 
 import torch
 from torch import Tensor
 
-from earzip.native import LIBRARY
+from earzip import native
+from earzip.native import array_of, procedure
 
 _MOST_BINS = 4096  # of earzip.native
+
+_Floats, _Complexes, _Doubles = (array_of(each) for each in ("float32", "complex64", "float64"))
+_Indices, _Kinds = array_of("int64"), array_of("uint8")
+
+_mdct_fold = procedure(
+    "mdct_fold",
+    *(_Floats, c_int64, c_int64, c_int64, _Indices, _Kinds, c_int64),
+    *(_Floats, _Floats, _Floats),
+)
+_mdct_untwiddle = procedure("mdct_untwiddle", _Floats, c_int64, c_int64, _Floats, c_float, _Floats)
+_mdct_twiddle = procedure("mdct_twiddle", _Floats, c_int64, c_int64, c_int64, _Floats, _Floats)
+_mdct_add = procedure(
+    "mdct_add",
+    *(_Floats, c_int64, c_int64, c_int64, _Floats, c_float, _Indices, _Kinds),
+    *(_Floats, c_int64, _Floats),
+)
+_stft_window, _stft_overlap = (
+    procedure(name, _Floats, c_int64, c_int64, c_int64, _Floats, _Floats)
+    for name in ("stft_window", "stft_overlap")
+)
+_SPECTRA = _Complexes, c_int64, c_int64, c_int64
+_stft_powers = procedure("stft_powers", *_SPECTRA, _Floats)
+_stft_scale = procedure("stft_scale", *_SPECTRA, _Floats, c_int64, _Indices, c_int64)
+_stft_band_means = procedure("stft_band_means", *_SPECTRA, c_int64, _Indices, c_int64, _Floats)
+_levels_features = procedure("levels_features", _Floats, c_int64, c_int64, c_int64, _Floats)
+_levels_open = procedure(
+    "levels_open",
+    *(_Floats, _Floats, _Floats, _Floats, c_int64, c_int64, c_float, c_float, c_float),
+    *(_Indices, c_int64, _Floats, _Floats, _Floats),
+)
+_levels_shape_energies = procedure(
+    "levels_shape_energies", _Floats, _Floats, c_int64, c_int64, _Indices, c_int64, _Floats
+)
+_levels_draw = procedure(
+    "levels_draw", _Floats, _Floats, _Floats, c_int64, c_int64, _Indices, c_int64, _Floats
+)
+_levels_measure = procedure(
+    "levels_measure",
+    *(_Complexes, c_int64, c_int64, c_int64, _Indices, c_int64, _Indices, c_int64),
+    *(_Doubles, _Doubles, _Floats),
+)
+_levels_bits = procedure("levels_bits", _Floats, _Floats, c_int64, c_int64, c_int64, _Doubles)
+_levels_weigh = procedure(
+    "levels_weigh",
+    *(_Floats, _Floats, _Floats, _Floats, c_int64, c_int64, c_int64, c_int64),
+    _Floats,
+)
+_levels_pseudo_power = procedure("levels_pseudo_power", _Floats, c_int64, c_int64, _Floats)
 
 
 _thread = threading.local()
@@ -36,7 +85,7 @@ def left_out() -> Iterator[None]:
 def is_usable(x: Tensor, n_bins: int = 0) -> bool:
     """Return whether ``x``, float32 or complex64, with rows of ``n_bins``, is for these functions."""
     return (
-        LIBRARY is not None
+        native.LIBRARY is not None
         and not getattr(_thread, "is_left_out", False)
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.complex64)
@@ -61,10 +110,10 @@ def mdct(x: Tensor, starts: Tensor, kinds: Tensor, windows: Tensor, twiddle: Ten
     n, n_frames = windows.shape[1] // 2, len(starts)
     z = x.new_empty(*x.shape[:-1], n_frames, n // 2, 2)
     rows = math.prod(x.shape[:-1])
-    _call("mdct_fold", x, rows, x.shape[-1], n, starts, kinds, n_frames, windows, twiddle, z)
+    _mdct_fold(x, rows, x.shape[-1], n, starts, kinds, n_frames, windows, twiddle, z)
     z = _fft(z)
     result = x.new_empty(*x.shape[:-1], n_frames, n)
-    _call("mdct_untwiddle", z, rows * n_frames, n, twiddle, math.sqrt(2 / n), result)
+    _mdct_untwiddle(z, rows * n_frames, n, twiddle, math.sqrt(2 / n), result)
     return result
 
 
@@ -81,10 +130,10 @@ def add_imdct(
     n, (n_frames, given) = windows.shape[1] // 2, coefficients.shape[-2:]
     rows = math.prod(coefficients.shape[:-2])
     z = out.new_empty(*coefficients.shape[:-1], n // 2, 2)
-    _call("mdct_twiddle", coefficients, rows * n_frames, given, n, twiddle, z)
+    _mdct_twiddle(coefficients, rows * n_frames, given, n, twiddle, z)
     z = _fft(z)
     scale, t = math.sqrt(2 / n), out.shape[-1]
-    _call("mdct_add", z, rows, n_frames, n, twiddle, scale, starts, kinds, windows, t, out)
+    _mdct_add(z, rows, n_frames, n, twiddle, scale, starts, kinds, windows, t, out)
 
 
 def stft_frames(x: Tensor, window: Tensor) -> Tensor:
@@ -94,7 +143,7 @@ def stft_frames(x: Tensor, window: Tensor) -> Tensor:
     *rows, t = x.shape
     n = t // hop
     frames = x.new_empty(*rows, n + 1, 2 * hop)
-    _call("stft_window", x, math.prod(rows), n, hop, window, frames)
+    _stft_window(x, math.prod(rows), n, hop, window, frames)
     return frames
 
 
@@ -104,7 +153,7 @@ def stft_overlap(frames: Tensor, window: Tensor) -> Tensor:
     hop = len(window) // 2
     *rows, n_frames, _ = frames.shape
     sound = frames.new_empty(*rows, (n_frames - 1) * hop)
-    _call("stft_overlap", frames, math.prod(rows), n_frames - 1, hop, window, sound)
+    _stft_overlap(frames, math.prod(rows), n_frames - 1, hop, window, sound)
     return sound
 
 
@@ -113,7 +162,7 @@ def stft_powers(spectra: Tensor) -> Tensor:
     spectra = spectra.contiguous()
     *rows, n_spectra, bins = spectra.shape
     powers = torch.empty(*rows, n_spectra - 1, bins)
-    _call("stft_powers", spectra, math.prod(rows), n_spectra - 1, bins, powers)
+    _stft_powers(spectra, math.prod(rows), n_spectra - 1, bins, powers)
     return powers
 
 
@@ -126,7 +175,7 @@ def stft_scale(spectra: Tensor, gains: Tensor, edges: Tensor) -> None:
     gains = gains.contiguous()
     *rows, n_spectra, bins = spectra.shape
     n, (m, bands) = n_spectra - 1, gains.shape[-2:]
-    _call("stft_scale", spectra, math.prod(rows), n, bins, gains, n // m, edges, bands)
+    _stft_scale(spectra, math.prod(rows), n, bins, gains, n // m, edges, bands)
 
 
 def stft_band_means(spectra: Tensor, n_parts: int, edges: Tensor) -> Tensor:
@@ -138,7 +187,7 @@ def stft_band_means(spectra: Tensor, n_parts: int, edges: Tensor) -> Tensor:
     *rows, n_spectra, bins = spectra.shape
     n, bands = n_spectra - 1, len(edges) - 1
     means = torch.empty(*rows, n_parts, bands)
-    _call("stft_band_means", spectra, math.prod(rows), n, bins, n // n_parts, edges, bands, means)
+    _stft_band_means(spectra, math.prod(rows), n, bins, n // n_parts, edges, bands, means)
     return means
 
 
@@ -147,7 +196,7 @@ def levels_features(fine: Tensor, n_together: int) -> Tensor:
     fine = fine.contiguous()
     t, bins = fine.shape[2:]
     result = fine.new_empty(1, t // n_together, n_together * 4 * bins)
-    _call("levels_features", fine, t, bins, n_together, result)
+    _levels_features(fine, t, bins, n_together, result)
     return result
 
 
@@ -166,8 +215,7 @@ def levels_open(
     bands = len(edges) - 1
     opened = torch.empty_like(fine)
     before, after = (fine.new_empty(1, 2, t, bands) for _ in range(2))
-    _call(
-        "levels_open", fine, gates, rms, doubtful, t, bins, *gate_range, sure, edges, bands, opened,
+    _levels_open(fine, gates, rms, doubtful, t, bins, *gate_range, sure, edges, bands, opened,
         before, after,
     )  # fmt: skip
     return opened, before, after
@@ -178,7 +226,7 @@ def levels_shape_energies(shapes: Tensor, rms: Tensor, edges: Tensor) -> Tensor:
     shapes = shapes.contiguous()
     _, t, _, bins = shapes.shape
     energies = shapes.new_empty(1, 2, t, len(edges) - 1)
-    _call("levels_shape_energies", shapes, rms, t, bins, edges, len(edges) - 1, energies)
+    _levels_shape_energies(shapes, rms, t, bins, edges, len(edges) - 1, energies)
     return energies
 
 
@@ -188,7 +236,7 @@ def levels_draw(
     """See `earzip.network.drawing.with_drawn`; in place."""
     shapes, amplitudes = shapes.contiguous(), amplitudes.contiguous()
     _, t, _, bins = shapes.shape
-    _call("levels_draw", shapes, rms, amplitudes, t, bins, edges, len(edges) - 1, coefficients)
+    _levels_draw(shapes, rms, amplitudes, t, bins, edges, len(edges) - 1, coefficients)
 
 
 def levels_measure(
@@ -201,8 +249,7 @@ def levels_measure(
     means = torch.empty(2, n // each, bands, dtype=torch.float64)
     mid = torch.empty(n // each, bands, dtype=torch.float64)
     attack = torch.empty(n, attack_bands)
-    _call(
-        "levels_measure", spectra, n, bins, each, edges, bands, attack_edges, attack_bands, means, mid,
+    _levels_measure(spectra, n, bins, each, edges, bands, attack_edges, attack_bands, means, mid,
         attack,
     )  # fmt: skip
     return means, mid, attack
@@ -217,7 +264,7 @@ def levels_bits(coefficients: Tensor, steps: Tensor) -> Tensor:
     _, n_frames, n = coefficients.shape
     bits = torch.zeros(n_frames, dtype=torch.float64)
     for of_channel, of_steps in zip(coefficients, steps, strict=True):
-        _call("levels_bits", of_channel, of_steps, n_frames, n, steps.shape[1], bits)
+        _levels_bits(of_channel, of_steps, n_frames, n, steps.shape[1], bits)
     return bits
 
 
@@ -231,31 +278,16 @@ def levels_weigh(
     coefficients, coded, worth = (x.contiguous() for x in (coefficients, coded, worth))
     _, n_frames, n = coefficients.shape
     size = n_frames, n, steps.shape[1], out.shape[1]
-    _call("levels_weigh", coefficients, steps, coded, worth, *size, out)
+    _levels_weigh(coefficients, steps, coded, worth, *size, out)
 
 
 def levels_pseudo_power(coefficients: Tensor) -> Tensor:
     """Return the powers of `earzip.network.levels.tonal_cells`, ``[F, n]``, of ``[2, F, n]``."""
     coefficients = coefficients.contiguous()
     power = coefficients.new_empty(coefficients.shape[1:])
-    _call("levels_pseudo_power", coefficients, *power.shape, power)
+    _levels_pseudo_power(coefficients, *power.shape, power)
     return power
 
 
 def _fft(z: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.fft(torch.view_as_complex(z))).contiguous()
-
-
-def _call(name: str, *arguments: Tensor | int | float) -> None:
-    """Call a function of earzip.native: tensors by address, whole numbers as int64, others as float."""
-    assert LIBRARY is not None
-    converted: list[ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float] = []
-    for each in arguments:
-        if isinstance(each, Tensor):
-            assert each.is_contiguous()
-            converted.append(ctypes.c_void_p(each.data_ptr()))
-        else:
-            converted.append(
-                ctypes.c_int64(each) if isinstance(each, int) else ctypes.c_float(each)
-            )
-    getattr(LIBRARY, name)(*converted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -62,7 +63,9 @@ def ready_to_run(network: Network, weights: dict[str, Tensor]) -> Network:
 
     Raises RuntimeError for weights of other names or shapes.
     """
-    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    # Copies, as memory of a file has other alignment, and sums would round differently.
+    own = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.items()}
+    network.load_state_dict(own, assign=True)
     if isinstance(network, EarVae):
         fold_weight_norm(network)
     return network.eval().requires_grad_(False)

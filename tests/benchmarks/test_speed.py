@@ -12,7 +12,8 @@ import soundfile
 from PIL import Image
 
 from benchmarks import speed
-from benchmarks.processes import run
+from benchmarks.processes import Usage, run
+from benchmarks.speed_log import Log, code_here
 from benchmarks.speed_report import Report
 from tests.conftest import tones
 
@@ -68,6 +69,69 @@ def test_a_set_of_instructions_is_for_earzip_alone(tmp_path, monkeypatch):
     assert [env["OMP_NUM_THREADS"] for env in found] == ["1", "1"]
 
 
+@pytest.fixture
+def commands(tmp_path: Path) -> list[speed.Command]:
+    """Two that take turns."""
+    return [speed.Command("compress", coder, (coder,), tmp_path / "made") for coder in "ab"]
+
+
+class Machine:
+    """Runs nothing, and stops after ``n_most``."""
+
+    def __init__(self, n_most: int = 99) -> None:
+        self.n_most, self.ran = n_most, 0
+
+    def __call__(self, _words: object, **_: object) -> Usage:
+        if self.ran == self.n_most:
+            raise KeyboardInterrupt
+        self.ran += 1
+        return Usage(self.ran, self.ran, self.ran)
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_round_it_was_in(tmp_path, commands, monkeypatch):
+    path, about = tmp_path / "out" / "log", {"code": "this"}
+    monkeypatch.setattr(speed, "run", first := Machine(n_most=5))
+    with pytest.raises(KeyboardInterrupt):
+        speed.measure(commands, "x", 1, speed.Settings(runs=4), Log(path, about))
+    assert len(path.read_text().splitlines()) == first.ran == 5
+
+    path.write_text(path.read_text()[:-20])  # what was being written
+    monkeypatch.setattr(speed, "run", again := Machine())
+    rows = speed.measure(commands, "x", 1, speed.Settings(runs=4), Log(path, about))
+    assert again.ran == 4
+    found = [[usage.wall_s for usage in row.runs] for row in rows]
+    assert found == [[1, 3, 1, 3], [2, 4, 2, 4]]
+    assert rows == speed.measure(commands, "x", 1, speed.Settings(runs=4), Log(path, about))
+    assert again.ran == 4
+
+
+def test_measurements_of_other_code_or_sound_are_made_again(tmp_path, commands, monkeypatch):
+    path, sound = tmp_path / "log", tmp_path / "sound"
+    for n, (code, content) in enumerate(
+        [("this", "a"), ("that", "a"), ("this", "b"), ("this", "a")]
+    ):
+        sound.write_text(content)
+        monkeypatch.setattr(speed, "run", machine := Machine())
+        log = Log(path, {"code": code}).of_file(sound)
+        speed.measure(commands, "x", 1, speed.Settings(runs=1), log)
+        assert machine.ran == (2 if n < 3 else 0)
+
+
+def test_code_is_another_once_it_is_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git = ("git", "-c", "user.name=x", "-c", "user.email=x")
+    (tmp_path / "code").write_text("a")
+    for words in (("init", "-q"), ("add", "code"), ("commit", "-qm", "a")):
+        subprocess.run([*git, *words], check=True)
+    committed = code_here()
+    (tmp_path / "code").write_text("b")
+    changed = code_here()
+    (tmp_path / "code").write_text("c")
+    assert len({committed, changed, code_here()}) == 3
+    (tmp_path / "code").write_text("a")
+    assert code_here() == committed
+
+
 @needs_programs
 def test_a_second_of_sound_is_measured(
     tmp_path, second, tiny_model, in_the_repository, monkeypatch
@@ -77,7 +141,11 @@ def test_a_second_of_sound_is_measured(
     work = tmp_path / "work"
     work.mkdir()
     file = speed.as_flac(second, work)
-    report = speed.measure_all([file], work, settings)
+    log_path = tmp_path / "measured.jsonl"
+    report = speed.measure_all([file], work, settings, log_path=log_path)
+    assert len(log_path.read_text().splitlines()) == 2 * len(report.rows) + len(report.stages)
+    again = speed.measure_all([file], work, settings, log_path=log_path)
+    assert (again.rows, again.stages) == (report.rows, report.stages)
     assert {(row.task, row.coder) for row in report.rows} == {
         (task, coder)
         for task in ("compress", "restore")

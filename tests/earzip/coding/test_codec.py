@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from earzip.coding.codec import Codec
+from earzip.coding.windows import Network
 from earzip.errors import UsageError
-from earzip.formats.geometry import Geometry
+from earzip.formats.geometry import SAMPLE_RATE, Geometry
 from earzip.models.store import find_model, load_codec
+from earzip.network.config import EarConfig
+from earzip.network.ear import EarVae
 from earzip.runtime import Runtime
 from tests.conftest import tones
 
@@ -66,6 +71,42 @@ def test_windows_equal_the_track_in_one_piece(codec: Codec, n_samples: int) -> N
         latents, sound = whole_track(codec, audio)
         np.testing.assert_allclose(np.concatenate(segments, 1), latents, atol=1e-5)
         np.testing.assert_allclose(got, sound, atol=1e-5)
+
+
+def frames_of_windows(
+    codec: Codec, n_samples: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[int], list[int]]:
+    """Return how many frames windows have beside the context as a track is encoded, and decoded."""
+    g, submit = codec.geometry, codec._engine.submit
+    found: list[int] = []
+
+    def noted(network: Network, window: Audio) -> Future[Audio]:
+        found.append(window.shape[1])
+        return submit(network, window)
+
+    monkeypatch.setattr(codec._engine, "submit", noted)
+    segments = encode(codec, tones(n_samples))
+    of_encoder = [size // g.hop - 2 * g.encoder_context for size in found]
+    found.clear()
+    assert decode(codec, segments, n_samples).shape == (2, n_samples)
+    return of_encoder, [size - 2 * g.decoder_context for size in found]
+
+
+def test_the_last_window_ends_where_the_track_does(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    g = codec.geometry
+    n_samples = (g.core + 3) * g.hop - 2 * g.lead
+    assert frames_of_windows(codec, n_samples, monkeypatch) == ([g.core, 3], [g.core, 3])
+
+
+def test_a_network_that_sees_all_of_a_window_gets_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = EarConfig(channels=4, n_latents=8, transformer_depth=1, head_size=8)
+    g = Geometry(SAMPLE_RATE, config.hop, lead=0, core=4, encoder_context=2, decoder_context=2)
+    codec = Codec(EarVae(config).eval(), g, config.n_latents, threads=1)
+    assert frames_of_windows(codec, 5 * g.hop, monkeypatch) == ([4, 4], [4, 4])
 
 
 def test_first_and_last_samples_are_as_good_as_the_rest(codec: Codec) -> None:

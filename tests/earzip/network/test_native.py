@@ -6,17 +6,27 @@ import pytest
 import torch
 from torch import Tensor
 
+from earzip.native import LIBRARY, array_of
 from earzip.network import drawing, levels, native, short_transform
 from earzip.network.config import LevelConfig
 from earzip.network.level_vae import LevelVae
 from earzip.network.mdct import Mdct
 from earzip.network.switched import SwitchedMdct
 
-pytestmark = pytest.mark.skipif(
-    native.LIBRARY is None, reason="the loops in C are not compiled here"
-)
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason="the loops in C are not compiled here")
 
 SMALL = LevelConfig(n_bins=1600, width=16, decoder_depth=1, encoder_width=16, encoder_depth=1)
+
+
+def test_loops_take_arrays_and_tensors_of_their_type_without_gaps_alone():
+    floats = array_of("float32")
+    right = torch.zeros(4, 3)
+    assert floats.from_param(right).value == right.data_ptr()
+    assert floats.from_param(right.numpy()).value == right.data_ptr()
+    for wrong in (right.double(), right.to(torch.complex64), right.t(), right[:, :2]):
+        for given in (wrong, wrong.numpy()):
+            with pytest.raises(TypeError, match="expected float32 without gaps"):
+                floats.from_param(given)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

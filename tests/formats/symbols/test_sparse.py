@@ -164,6 +164,13 @@ def test_the_frequencies_of_every_table_are_as_specified_and_make_a_whole() -> N
                 assert list(table[:n_tokens]) == token_frequencies(n_tokens, stop, change)
 
 
+def test_the_tables_that_a_writer_chooses_from_are_those_of_a_reader() -> None:
+    one_by_one = [
+        lists._frequencies(84, stop, change) for stop in range(64) for change in range(16)
+    ]
+    assert lists._frequencies_of_all().tolist() == [list(each) for each in one_by_one]
+
+
 @pytest.mark.parametrize("stop", [0.02, 0.3, 0.9])
 def test_a_list_takes_about_its_entropy(stop: float) -> None:
     integers = np.random.default_rng(0).geometric(stop, 20_000) - 1
