@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from earzip.batch.events import Backend, Task
-from earzip.batch.launched import Launch, LaunchedBackend, Rendezvous, run_worker
+from earzip.batch.launched import LaunchedBackend, run_worker
 from earzip.batch.locks import RunLock
 from earzip.batch.metrics_file import MetricsWriter
 from earzip.batch.plan import Job, estimated_s
 from earzip.batch.processes import ProcessBackend
+from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.run import plan_only, run_batch
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
@@ -184,6 +185,7 @@ def _run(
                 up_to_date=workers.task.up_to_date,
                 on_progress=bar.advance,
                 on_tick=metrics.tick,
+                on_process=printer.process,
                 max_failures=options.max_failures,
                 copy_others=options.copy_other,
                 force=options.force,
