@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from earzip.arrays import Audio, Latents
-from earzip.coding.windows import Network, window_engine
+from earzip.coding.waiting import Network
+from earzip.coding.windows import window_engine
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
 from earzip.network import native
