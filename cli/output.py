@@ -101,7 +101,7 @@ class Printer:
     names_ranks: bool = False
     """Several processes share the work: lines on stderr say which of them they are about."""
     how_on_gpu: str = ""
-    """How the network runs on a GPU, after the GPU's name."""
+    """How the network runs on a GPU, after the GPU's name; empty if nobody wants to know."""
     _n_rows: int = field(default=0, init=False)
     _models: set[str] = field(default_factory=set, init=False)
 
@@ -121,9 +121,9 @@ class Printer:
         with self.aside():
             if isinstance(process, LostProcess):
                 log("warning", str(process), process.rank)
-            elif process.model and process.model not in self._models:
+            elif self.how_on_gpu and process.model and process.model not in self._models:
                 self._models.add(process.model)
-                log("info", f"the network runs on {process.model}{self.how_on_gpu}")
+                log("info", f"the network runs on {process.model} {self.how_on_gpu}")
 
     def summary(self, report: Report) -> None:
         """Print the counts; and in a long run the problems once more."""

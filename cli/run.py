@@ -25,8 +25,11 @@ from earzip.cli.progress import ProgressBar
 from earzip.errors import ExitCode, UsageError, count
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import (
+    AUTOMATIC,
+    GPU_BATCH,
     Placement,
     Runtime,
+    has_unused_gpu,
     keep_freed_memory,
     placements,
     tracks_at_once,
@@ -137,6 +140,17 @@ class _Workers:
         return Placement(launch.rank, replace(runtime, device=device))
 
 
+_UNUSED_GPU = (
+    "the network runs on the CPU: this machine has an NVIDIA GPU, but this PyTorch is built without "
+    "CUDA; install its default build, or say --devices cpu"
+)
+
+
+def _how_on_gpu(runtime: Runtime) -> str:
+    precision = "float32" if runtime.precision == AUTOMATIC else runtime.precision
+    return f"in {precision}, up to {runtime.batch_size or GPU_BATCH} windows of sound at a time"
+
+
 def _device_name(device: str) -> str:
     return "the CPU" if device in ("auto", "cpu") else device
 
@@ -171,6 +185,10 @@ def _run(
                     if rendezvous
                     else workers.of_this_machine(n_jobs, stop)
                 )
+                if n_jobs > 1:  # a single file is soon done, wherever
+                    printer.how_on_gpu = _how_on_gpu(workers.runtime)
+                    if workers.runtime.device == "auto" and has_unused_gpu():
+                        _warn(_UNUSED_GPU)
             printer.names_ranks = backend.n_processes > 1
             return backend
 

@@ -6,9 +6,11 @@ import ctypes
 import gc
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from earzip.errors import DeviceError, UsageError
 
@@ -39,6 +41,8 @@ _DEVICE_ERRORS = ("AcceleratorError", "OutOfMemoryError", "CudaError")
 # Options of glibc's mallopt, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEPING = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
+GPU_BATCH = 16
+"""Windows of sound in one pass on a GPU, unless the user wants another number."""
 PRECISIONS = ("float32", "bfloat16", "float16")
 """What the network may compute in; archives and sound hold the same types in all of them."""
 AUTOMATIC = "auto"
@@ -86,7 +90,7 @@ def placements(runtime: Runtime, n_processes: int | None, n_jobs: int) -> list[P
         return [Placement(0, replace(runtime, threads=runtime.threads or usable_cores()))]
     is_named = True
     if devices in ("auto", "cuda"):
-        names = [f"cuda:{i}" for i in range(_n_gpus())]
+        names = [f"cuda:{i}" for i in range(n_gpus())]
         is_named = not names
     if not names:
         if devices == "cuda":
@@ -183,6 +187,27 @@ def keep_freed_memory() -> None:
             mallopt(option, value)
 
 
+def has_unused_gpu() -> bool:
+    """Return whether this machine has an NVIDIA GPU and PyTorch is built without CUDA. Loads torch."""
+    if not (_has_nvidia_driver() or _has_gpu_of_windows()):
+        return False
+    with garbage_left():
+        import torch  # noqa: PLC0415
+
+    return torch.version.cuda is None and torch.version.hip is None
+
+
+def _has_nvidia_driver() -> bool:
+    try:
+        return any(Path("/proc/driver/nvidia/gpus").iterdir())
+    except OSError:
+        return False
+
+
+def _has_gpu_of_windows() -> bool:  # which WSL passes on, without that folder
+    return Path("/dev/dxg").exists() and shutil.which("nvidia-smi") is not None
+
+
 def usable_cores(n_processes: int = 1) -> int:
     """Return the cores that each of ``n_processes`` uses by default, at least 1, at most 16.
 
@@ -193,14 +218,15 @@ def usable_cores(n_processes: int = 1) -> int:
     return max(1, min(n_cores // n_processes, _MAX_DEFAULT_THREADS))
 
 
-def _n_gpus() -> int:
+def n_gpus() -> int:
+    """Return how many GPUs PyTorch may use by CUDA: 0 where accelerate is told to use none."""
     with garbage_left():
         import torch  # noqa: PLC0415  # commands without a network do without it
 
-    n_gpus = torch.cuda.device_count()
-    if not n_gpus:  # which spares loading accelerate
+    n_found = torch.cuda.device_count()
+    if not n_found:  # which spares loading accelerate
         return 0
     from accelerate.utils import parse_flag_from_env  # noqa: PLC0415
 
     # Set by `accelerate launch --cpu` for its processes.
-    return 0 if parse_flag_from_env("ACCELERATE_USE_CPU") else n_gpus
+    return 0 if parse_flag_from_env("ACCELERATE_USE_CPU") else n_found

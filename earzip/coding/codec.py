@@ -28,9 +28,7 @@ from earzip.formats.geometry import Geometry
 from earzip.network import native
 from earzip.network.packed import packed
 from earzip.network.vae import Vae
-from earzip.runtime import PRECISIONS, usable_cores
-
-_CUDA_BATCH = 16
+from earzip.runtime import GPU_BATCH, PRECISIONS, usable_cores
 
 
 class Codec:
@@ -61,7 +59,7 @@ class Codec:
         self.n_latents = n_latents
         self.device = torch.device(device)
         self._engine = window_engine(
-            self.device, threads=threads or usable_cores(), batch_size=batch_size or _CUDA_BATCH
+            self.device, threads=threads or usable_cores(), batch_size=batch_size or GPU_BATCH
         )
         fast = self.vae
         if self.device.type == "cpu" and precision != "float16":

@@ -61,7 +61,7 @@ def test_memory_of_one_array_serves_for_the_next() -> None:
 
 def test_the_cap_of_16_cores_is_one_of_each_process(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(128)), raising=False)
-    monkeypatch.setattr("earzip.runtime._n_gpus", lambda: 8)
+    monkeypatch.setattr("earzip.runtime.n_gpus", lambda: 8)
     places = placements(Runtime(), None, n_jobs=1000)
     assert [place.runtime.device for place in places] == [f"cuda:{i}" for i in range(8)]
     assert {place.runtime.threads for place in places} == {16}
@@ -77,7 +77,7 @@ def test_the_cap_of_16_cores_is_one_of_each_process(monkeypatch) -> None:
 def test_a_run_can_do_without_a_gpu_that_the_user_has_not_named(
     monkeypatch, devices, n_gpus, is_named
 ) -> None:
-    monkeypatch.setattr("earzip.runtime._n_gpus", lambda: n_gpus)
+    monkeypatch.setattr("earzip.runtime.n_gpus", lambda: n_gpus)
     assert {p.is_named for p in placements(Runtime(devices), None, n_jobs=9)} == {is_named}
 
 
