@@ -17,7 +17,7 @@ from earzip.errors import DeviceError, UsageError
 DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*", re.ASCII)
 """What `placements` takes."""
 
-_MAX_DEFAULT_THREADS = 16  # each takes about 300 MB for a window of `mini`
+MAX_DEFAULT_THREADS = 16  # each takes about 300 MB for a window of `mini`
 _MAX_TRACKS = 8
 NO_THREAD = "no thread can be started: a limit on processes or memory is reached (ulimit)"
 _NO_MEMORY = "needs more memory than there is, or than a limit allows (ulimit)"
@@ -215,7 +215,7 @@ def usable_cores(n_processes: int = 1) -> int:
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     n_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, min(n_cores // n_processes, _MAX_DEFAULT_THREADS))
+    return max(1, min(n_cores // n_processes, MAX_DEFAULT_THREADS))
 
 
 def n_gpus() -> int:

@@ -36,7 +36,7 @@ def ready(placement: Placement) -> Opened:
 
     try:
         return Opened(placement.rank, device, torch.cuda.get_device_name(device))
-    except (RuntimeError, AssertionError):  # its first file will tell
+    except (RuntimeError, AssertionError, AttributeError):  # its first file will tell
         return Opened(placement.rank, device)
 
 
