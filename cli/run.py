@@ -134,10 +134,11 @@ class _Workers:
     def _placement(self, launch: Launch) -> Placement:
         """Return where this process of a launcher works: they take turns at their machine's GPUs."""
         local = placements(self.runtime, launch.local_world_size, launch.local_world_size)
-        runtime = local[launch.local_rank].runtime
+        here = local[launch.local_rank]
+        runtime = here.runtime
         # Under accelerate all processes would have to agree.
         device = "cpu" if runtime.device == "auto" else runtime.device
-        return Placement(launch.rank, replace(runtime, device=device))
+        return Placement(launch.rank, replace(runtime, device=device), here.is_named)
 
 
 _UNUSED_GPU = (
