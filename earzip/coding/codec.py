@@ -21,16 +21,15 @@ import torch
 from torch import Tensor
 
 from earzip.arrays import Audio, Latents
-from earzip.coding.windows import Network, window_engine
+from earzip.coding.waiting import Network
+from earzip.coding.windows import window_engine
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
 from earzip.network import native
 from earzip.network.ear import EarVae
 from earzip.network.packed import packed
 from earzip.network.vae import Vae
-from earzip.runtime import PRECISIONS, usable_cores
-
-_CUDA_BATCH = 16
+from earzip.runtime import GPU_BATCH, PRECISIONS, usable_cores
 
 
 class Codec:
@@ -61,7 +60,7 @@ class Codec:
         self.n_latents = n_latents
         self.device = torch.device(device)
         self._engine = window_engine(
-            self.device, threads=threads or usable_cores(), batch_size=batch_size or _CUDA_BATCH
+            self.device, threads=threads or usable_cores(), batch_size=batch_size or GPU_BATCH
         )
         # Spares half a window a track. On a GPU windows of one size share batches, and what the published
         # network makes of a frame depends on how many there are.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.errors import UsageError
-from earzip.runtime import AUTOMATIC, PRECISIONS, Runtime
+from earzip.runtime import AUTOMATIC, PRECISIONS, Runtime, n_gpus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ def _has_bfloat16() -> bool:
 
 
 def choose_device(name: str) -> str:
-    """Return the device to run the network on; ``auto``: what accelerate takes, a GPU if there is one.
+    """Return the device to run the network on; ``auto``: a CUDA GPU if there is one, else the CPU.
 
     Raises `UsageError` for one that is missing, or is neither a CPU nor a CUDA GPU. Loads torch.
     """
@@ -53,22 +53,13 @@ def choose_device(name: str) -> str:
     import torch  # noqa: PLC0415  # commands without a network do without it
 
     if name == "auto":
-        name = _automatic_device()
+        # Not PartialState of accelerate, which under torchrun starts NCCL and waits for the others.
+        name = "cuda" if n_gpus() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} cannot be used: {_first_line(error)}") from error
     return name
-
-
-def _automatic_device() -> str:
-    import torch  # noqa: PLC0415
-
-    if not torch.accelerator.is_available():  # which spares loading accelerate
-        return "cpu"
-    from accelerate import PartialState  # noqa: PLC0415
-
-    return str(PartialState().device)
 
 
 def _require_precision(device: str, precision: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from earzip.coding.device import choose_device, usable_runtime
 from earzip.errors import UsageError
 from earzip.runtime import Runtime
+from tests.earzip.batch.backends import environment_of
 
 Fault = Callable[[torch.Tensor], torch.Tensor]
 
@@ -71,3 +72,17 @@ def test_few_channels_that_go_wrong_are_seen(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("torch.nn.functional.conv_transpose1d", wrong_when_narrow)
     with pytest.raises(UsageError, match="gives wrong results"):
         usable_runtime(Runtime("cpu", "bfloat16"))
+
+
+def test_the_device_of_a_lone_file_under_torchrun_starts_no_process_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment_of(0, 1, 29_500).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    monkeypatch.setattr("torch.empty", lambda *_, **__: None)
+    assert choose_device("auto") == "cuda"
+    assert not torch.distributed.is_initialized()
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert choose_device("auto") == "cpu"
