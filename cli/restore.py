@@ -22,7 +22,7 @@ from earzip.cli.options import (
     paths_argument,
     run_options,
 )
-from earzip.cli.piping import NO_ARCHIVES, STDIO, plan_run
+from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
 from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
@@ -41,7 +41,8 @@ _SUFFIXES = {".flac", ".wav"}
 @paths_argument
 @output_option(
     "Directory for the restored files, which mirrors the tree of the archives; for one archive also a "
-    "file ending in .flac or .wav, or - for standard output.  [default: beside each archive]"
+    "file ending in .flac or .wav, or - for standard output, as it is decoded.  [default: beside each "
+    "archive]"
 )
 @click.option(
     "--format",
@@ -112,7 +113,7 @@ def restore(
 
     return run_task(
         plan_run(paths, output, archives_to_restore(chosen), suffixes, if_empty=NO_ARCHIVES),
-        RestoreTask(options),
+        RestoreTask(options, StandardOutput if output == STDIO else None),
         run,
         runtime,
         describe=partial(_describe, kept=bits == "float"),

@@ -200,7 +200,8 @@ class Codec:
             window[:, context : context + now.shape[1]] = now
             window[:, context + core : context + core + right.shape[1]] = right
             yield window, i
-            before, now = now, after
+            # A copy: a part would keep all of the segment.
+            before, now = now[:, max(0, now.shape[1] - context) :].copy(), after
 
     def _encode(self, network: Network, blocks: Iterable[Audio]) -> Iterator[Latents]:
         context = self.geometry.encoder_context

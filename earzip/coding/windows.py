@@ -115,7 +115,8 @@ class SingleWindows(WindowEngine):
 
     def submit(self, network: Network, window: Window) -> Future[Window]:
         """Return the result to come; see `WindowEngine.submit`."""
-        return self._pool.submit(_alone, network, window)
+        # A list, to be emptied: the pool keeps what it is given until the result is there.
+        return self._pool.submit(_alone, network, [window])
 
     def close(self) -> None:
         """End the threads; see `WindowEngine.close`."""
@@ -129,11 +130,11 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _alone(network: Network, window: Window) -> Window:
+def _alone(network: Network, windows: list[Window]) -> Window:
     # In the thread that computes: inference mode is thread-local. A copy, as kernels may round
     # differently on memory of other strides and alignment, as parts of larger arrays have.
     with torch.inference_mode():
-        result: Window = network(torch.tensor(window)[None])[0].numpy()
+        result: Window = network(torch.tensor(windows.pop())[None])[0].numpy()
     return result
 
 
