@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 
 from earzip.errors import UsageError
 
@@ -31,7 +33,9 @@ _LACKING = {
 # Options of glibc's mallopt, from malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEPING = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
-PRECISIONS = ("float32", "bfloat16", "float16")
+TF32 = "tf32"
+"""A precision: float32 whose products a GPU rounds to 10 bits of mantissa (NVIDIA, since Ampere)."""
+PRECISIONS = ("float32", "bfloat16", "float16", TF32)
 """What the network may compute in; archives and sound hold the same types in all of them."""
 AUTOMATIC = "auto"
 """A precision, for decoding: bfloat16 on a CPU that has instructions for it, else float32."""
@@ -132,6 +136,13 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for option, value in _KEEPING.items():
             mallopt(option, value)
+
+
+@cache
+def tell(note: str) -> None:
+    """Log a note about the devices, for the user, once in a process."""
+    # Without a handler, as in worker processes, logging prints its text to stderr.
+    logging.getLogger("earzip").warning("earzip: note: %s", note)
 
 
 def usable_cores() -> int:

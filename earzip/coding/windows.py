@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earzip.errors import DeviceError
+from earzip.coding.gpu import is_memory_short, too_small_for_batch
 
 Window = NDArray[np.float32]
 Network = Callable[[Tensor], Tensor]
@@ -47,8 +47,13 @@ class WindowEngine(ABC):
         self._counting = threading.Lock()
 
     @abstractmethod
-    def submit(self, network: Network, window: Window) -> Future[Window]:
-        """Return the result to come of ``network`` on ``window`` alone; RuntimeError once closed."""
+    def submit(
+        self, network: Network, window: Window, batch_size: int | None = None
+    ) -> Future[Window]:
+        """Return the result to come of ``network`` on ``window`` alone; RuntimeError once closed.
+
+        ``batch_size``: how many such windows make a batch, where there are batches; None for the usual.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -106,7 +111,12 @@ class SingleWindows(WindowEngine):
         super().__init__(in_flight=threads + 1)
         self._pool = ThreadPoolExecutor(threads, initializer=use_one_thread)
 
-    def submit(self, network: Network, window: Window) -> Future[Window]:
+    def submit(
+        self,
+        network: Network,
+        window: Window,
+        batch_size: int | None = None,  # noqa: ARG002  # there are no batches
+    ) -> Future[Window]:
         """Return the result to come; see `WindowEngine.submit`."""
         return self._pool.submit(_alone, network, window)
 
@@ -130,8 +140,8 @@ def _alone(network: Network, window: Window) -> Window:
     return result
 
 
-_Kind = tuple[Network, tuple[int, ...]]
-"""What the windows of a batch have in common: the network and their shape."""
+_Kind = tuple[Network, tuple[int, ...], int]
+"""What the windows of a batch have in common: the network, their shape, and how many they are."""
 
 
 @dataclass
@@ -168,6 +178,7 @@ class _Batch:
     queue: _Queue
     futures: list[Future[Window]]
     results: Callable[[], Window]
+    size: int
 
 
 class WindowBatches(WindowEngine):
@@ -197,13 +208,16 @@ class WindowBatches(WindowEngine):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, network: Network, window: Window) -> Future[Window]:
+    def submit(
+        self, network: Network, window: Window, batch_size: int | None = None
+    ) -> Future[Window]:
         """Return the result to come; see `WindowEngine.submit`."""
         submitted = _Submitted(window, Future(), time.monotonic())
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("a window was handed in after the end")
-            queue = self._queues.setdefault((network, window.shape), _Queue())
+            kind = network, window.shape, batch_size or self._batch_size
+            queue = self._queues.setdefault(kind, _Queue())
             queue.submitted.append(submitted)
             queue.changed_at = submitted.at
             self._changed.notify()
@@ -231,15 +245,15 @@ class WindowBatches(WindowEngine):
         chosen = self._next_batch()
         if chosen is None:
             return False
-        (network, _), queue, taken = chosen
+        (network, _, batch_size), queue, taken = chosen
         futures = [each.future for each in taken]
         try:
-            results = self._start(network, [each.window for each in taken])
+            results = self._start(network, [each.window for each in taken], batch_size)
         except BaseException as error:  # any error is the windows' own
             self._end(queue)
-            self._fail(futures, error)
+            self._fail(futures, error, batch_size)
         else:
-            self._started.put(_Batch(queue, futures, results))
+            self._started.put(_Batch(queue, futures, results, batch_size))
         return True
 
     def _next_batch(self) -> tuple[_Kind, _Queue, list[_Submitted]] | None:
@@ -251,7 +265,7 @@ class WindowBatches(WindowEngine):
                     self._changed.wait(wait_s)
                     continue
                 queue = self._queues[kind]
-                if taken := queue.take(self._batch_size):
+                if taken := queue.take(kind[2]):
                     queue.n_running += 1
                     self._n_running += 1
                     return kind, queue, taken
@@ -272,7 +286,7 @@ class WindowBatches(WindowEngine):
         for kind, queue in self._queues.items():
             if not queue.submitted:
                 continue
-            is_full = len(queue.submitted) >= self._batch_size
+            is_full = len(queue.submitted) >= kind[2]
             wait_s = 0.0 if is_full else queue.changed_at + self._linger_s - now
             if wait_s <= 0 and (is_full or not queue.n_running):
                 due[queue.submitted[0].at] = kind
@@ -280,12 +294,14 @@ class WindowBatches(WindowEngine):
                 waits_s.append(wait_s)
         return due[min(due)] if due else None, min(waits_s, default=None)
 
-    def _start(self, network: Network, windows: list[Window]) -> Callable[[], Window]:
+    def _start(
+        self, network: Network, windows: list[Window], batch_size: int
+    ) -> Callable[[], Window]:
         """Begin a batch; return what waits for its results."""
         # In the thread that computes: inference mode is thread-local.
         with torch.inference_mode():
             copies = self._copies
-            batch = torch.empty(self._batch_size, *windows[0].shape, pin_memory=copies is not None)
+            batch = torch.empty(batch_size, *windows[0].shape, pin_memory=copies is not None)
             for row, window in zip(batch, windows, strict=False):
                 row.copy_(torch.from_numpy(window))
             batch[len(windows) :] = 0
@@ -329,7 +345,7 @@ class WindowBatches(WindowEngine):
             rows = [row.copy() for row in batch.results()[: len(batch.futures)]]
         except BaseException as error:  # any error is the windows' own
             self._end(batch.queue)
-            self._fail(batch.futures, error)
+            self._fail(batch.futures, error, batch.size)
             return True
         self._end(batch.queue)
         for future, row in zip(batch.futures, rows, strict=True):
@@ -344,18 +360,12 @@ class WindowBatches(WindowEngine):
             queue.changed_at = time.monotonic()
             self._changed.notify()
 
-    def _fail(self, futures: list[Future[Window]], error: BaseException) -> None:
-        """Fail ``futures`` with ``error``."""
+    def _fail(self, futures: list[Future[Window]], error: BaseException, batch_size: int) -> None:
+        """Fail ``futures``, of a batch of ``batch_size``, with ``error``."""
         for future in futures:
-            if isinstance(error, torch.OutOfMemoryError):
-                # Without it as a cause: its traceback holds tensors, and so the memory that is short.
-                message = (
-                    f"GPU memory is too small for a batch of {self._batch_size} windows; use a smaller "
-                    f"--batch-size or --precision bfloat16"
-                )
-                future.set_exception(DeviceError(message))
-            else:
-                future.set_exception(error)
+            # Without a cause: its traceback holds tensors, and so the memory that is short.
+            is_short = is_memory_short(error)
+            future.set_exception(too_small_for_batch(batch_size) if is_short else error)
 
 
 def window_engine(device: torch.device, *, threads: int, batch_size: int) -> WindowEngine:

@@ -181,7 +181,7 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
             f"weights do not fit the specification: {error}", spec.path
         ) from error
     return Codec(
-        network.to(runtime.device),
+        network,
         Geometry(SAMPLE_RATE, **spec.geometry),
         spec.n_latents,
         **asdict(runtime),
