@@ -36,6 +36,17 @@ def _load() -> ctypes.CDLL | None:
 LIBRARY = _load()
 
 
+def absence() -> str | None:
+    """Return why there is no `LIBRARY`, in words; None if there is one."""
+    if LIBRARY is not None:
+        return None
+    if os.environ.get("EARZIP_NATIVE") == "0":
+        return "EARZIP_NATIVE is 0"
+    if find_spec("earzip.native._loops") is None:
+        return "they were not compiled; install earzip again where there is a C compiler"
+    return "they were compiled for another version or machine; install earzip again"
+
+
 def array_of(dtype: DTypeLike) -> Any:
     """Return the type of an argument of `loop` that is an array: of this type, without gaps."""
     return np.ctypeslib.ndpointer(dtype, flags="C_CONTIGUOUS")
