@@ -149,8 +149,10 @@ def use_device(device: str) -> None:
 
     try:
         torch.cuda.set_device(device)
-    except (RuntimeError, AssertionError, AttributeError) as error:  # a build without CUDA has none
-        raise UsageError(f"device {device!r} cannot be used: {first_line(error)}") from error
+    except (RuntimeError, AssertionError, AttributeError) as error:
+        is_without = isinstance(error, AttributeError)
+        why = "this PyTorch is built without CUDA" if is_without else first_line(error)
+        raise UsageError(f"device {device!r} cannot be used: {why}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -52,4 +52,9 @@ def end_by(error: EarzipError, placement: Placement) -> Exited | Failed:
 
 def cannot_use(error: EarzipError) -> str:
     """Return what became of a worker that met ``error`` of its device, after "the worker process"."""
-    return f"cannot use its device: {error.message}"
+    names_device = isinstance(error, UsageError)
+    return (
+        f"cannot work: {error.message}"
+        if names_device
+        else f"cannot use its device: {error.message}"
+    )

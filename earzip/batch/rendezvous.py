@@ -88,10 +88,11 @@ class Rendezvous:
                 raise RunEndedError(
                     f"cannot connect to the other processes of this run: {error}"
                 ) from error
-        # The agent of torchrun keeps its store when it starts its processes once more after one has died:
-        # without this they would meet the stop and the counter of those before.
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store: Store = PrefixStore(f"earzip/{attempt}", store)
+        # torchrun keeps its store when it starts its processes once more after one has died: without this
+        # they would meet the stop and the counter of those before. Several machines do not count alike.
+        is_one_machine = self.launch.local_world_size == self.launch.world_size
+        n_restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if is_one_machine else "0"
+        self._store: Store = PrefixStore(f"earzip/{n_restarts}", store)
         return self
 
     def __exit__(self, *exc: object) -> None:

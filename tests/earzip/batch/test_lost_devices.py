@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from earzip.batch.events import Backend, Event, Opened
+from earzip.batch.devices import opened_at
+from earzip.batch.events import Backend, Event, Opened, Work
 from earzip.batch.plan import Job, Plan
 from earzip.batch.processes import ProcessBackend
 from earzip.batch.run import run_batch
@@ -18,7 +20,7 @@ from earzip.batch.threads import ThreadBackend, Workers
 from earzip.errors import DeviceError, EarzipError
 from earzip.results import FileRecord, FileStatus, LostProcess, Progress, Report
 from earzip.runtime import Placement, Runtime
-from tests.earzip.batch.backends import ECC, NO_KERNEL, StandInTask, plan_of, threads_of
+from tests.earzip.batch.backends import ECC, NO_KERNEL, StandInTask, TaskOf, plan_of, threads_of
 
 
 def _plan(folder: Path, names: str) -> Plan:
@@ -170,3 +172,16 @@ def test_every_thread_works_on_its_gpu_from_its_beginning(tmp_path, torch_cuda):
     assert {device for _, device in devices} == {3}
     assert {name for name, _ in devices} == {"track 0", "track 1", "track 2"}
     assert len(torch_cuda.calls) == 3
+
+
+def test_the_gpu_is_set_before_anything_is_loaded(torch_cuda):
+    seen: list[int | None] = []
+
+    @contextmanager
+    def open_work(_placement: Placement) -> Iterator[Work]:
+        seen.append(torch_cuda.current())
+        yield lambda job, _on_progress: FileRecord(FileStatus.READ, job.source)
+
+    with ExitStack() as stack:
+        opened_at(Placement(5, Runtime("cuda:3")), TaskOf(open_work), stack)
+    assert seen == [3]
