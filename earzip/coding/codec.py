@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from earzip.arrays import Audio, Latents
-from earzip.coding.gpu import arithmetic, fitting_batch, moved, set_arithmetic
-from earzip.coding.windows import Network, window_engine
+from earzip.coding.gpu import arithmetic, fitting_batch, moved, set_arithmetic, wait_for_all
+from earzip.coding.waiting import Network
+from earzip.coding.windows import window_engine
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
 from earzip.network import native
@@ -219,7 +220,8 @@ class Codec:
         latents = self.n_latents, g.core + 2 * g.decoder_context
         with torch.inference_mode():
             for network, shape in ((self._posterior, audio), (self._decoder, latents)):
-                network(torch.zeros(n, *shape, device=self.device)).cpu()
+                network(torch.zeros(n, *shape, device=self.device))
+                wait_for_all(self.device)
 
     def _network(self, network: Callable[[Tensor], Tensor], precision: str) -> Network:
         """Return ``network`` computing in ``precision``."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earzip.errors import DeviceError, UsageError
-from earzip.runtime import AUTOMATIC, PRECISIONS, TF32, Runtime, tell
+from earzip.runtime import AUTOMATIC, PRECISIONS, TF32, Runtime, has_nvidia_gpu, n_gpus, tell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def has_bfloat16() -> bool:
 
 
 def choose_device(name: str) -> str:
-    """Return the device to run the network on; ``auto``: the GPU of this process, or the CPU.
+    """Return the device to run the network on; ``auto``: a CUDA GPU if there is one, else the CPU.
 
     Raises `UsageError` for one that is missing, or is neither a CPU nor a CUDA GPU. Loads torch.
     """
@@ -56,7 +56,10 @@ def choose_device(name: str) -> str:
     import torch  # noqa: PLC0415  # commands without a network do without it
 
     if name == "auto":
-        name = _automatic_device()
+        if other := _other_accelerator():
+            tell(f"{other}; the CPU is used")
+        # Not PartialState of accelerate, which under torchrun starts NCCL and waits for the others.
+        name = "cuda" if n_gpus() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -64,29 +67,12 @@ def choose_device(name: str) -> str:
     return name
 
 
-def _automatic_device() -> str:
-    import torch  # noqa: PLC0415
-
-    for note in refused_devices():
-        tell(f"{note}; the CPU is used")
-    if not torch.cuda.is_available():  # which spares loading accelerate
-        return "cpu"
-    from accelerate import PartialState  # noqa: PLC0415
-
-    device = str(PartialState().device)
-    return device if device.startswith("cuda") else "cpu"  # of `accelerate launch --cpu`
-
-
 def refused_devices() -> list[str]:
     """Return, in words, which devices of this machine are left alone, and why. Loads torch."""
     import torch  # noqa: PLC0415
 
-    refused = []
-    if torch.accelerator.is_available():
-        kind = torch.accelerator.current_accelerator()
-        if kind is not None and kind.type != "cuda":
-            refused.append(f"no {kind.type} device is used: earzip computes on CPUs and CUDA GPUs")
-    if not torch.cuda.is_available() and _has_nvidia_card():
+    refused = [other] if (other := _other_accelerator()) else []
+    if has_nvidia_gpu() and not torch.cuda.is_available():
         built = "without CUDA" if torch.version.cuda is None else f"for CUDA {torch.version.cuda}"
         why = f"this PyTorch ({torch.__version__}) is built {built}"
         if torch.version.cuda is not None:
@@ -95,9 +81,13 @@ def refused_devices() -> list[str]:
     return refused
 
 
-def _has_nvidia_card() -> bool:
-    """Return whether the driver of an NVIDIA card is loaded."""
-    return _NVIDIA_DRIVER.exists()
+def _other_accelerator() -> str | None:
+    import torch  # noqa: PLC0415
+
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None or found.type == "cuda":
+        return None
+    return f"no {found.type} device is used: earzip computes on CPUs and CUDA GPUs"
 
 
 def require_float32(device: str) -> None:
@@ -201,9 +191,6 @@ _TRIED_WIDTHS = (8, 64)  # libraries have other kernels for few channels than fo
 
 
 _FIRST_WITH_TF32 = (8, 0)
-
-
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 _MOST_ERROR_OF_FLOAT32 = 2e-5  # IEEE gives 2e-7, TF32 some 5e-4

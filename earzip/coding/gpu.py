@@ -8,11 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
+from earzip.coding.waiting import ANSWER_S, NoAnswerError, wait_for
 from earzip.errors import DeviceError
-from earzip.runtime import TF32, tell
-
-DEFAULT_BATCH = 16
-"""Windows of one pass, unless the user says otherwise or memory is too small."""
+from earzip.runtime import GPU_BATCH, TF32, tell
 
 _MEMORY_IS_SHORT = ("out of memory", "STATUS_ALLOC_FAILED", "cudaErrorMemoryAllocation")
 # What `arithmetic` sets is one for the whole process, and read as operations are started.
@@ -75,16 +73,28 @@ def fitting_batch(passes: Callable[[int], None], asked_for: int | None) -> int:
     ``asked_for``: the user's number, which is kept or refused; None to halve the default until it fits,
     and to say so. Raises DeviceError where nothing fits.
     """
-    n = asked_for or DEFAULT_BATCH
+    n = asked_for or GPU_BATCH
     while not _fits(passes, n):
         if asked_for:
             raise too_small_for_batch(n)
         if n == 1:
             raise _too_small_for("one window; use --precision bfloat16, or the CPU")
         n //= 2
-    if n < (asked_for or DEFAULT_BATCH):
-        tell(f"GPU memory is too small for {DEFAULT_BATCH} windows at once: it takes {n}")
+    if n < (asked_for or GPU_BATCH):
+        tell(f"GPU memory is too small for {GPU_BATCH} windows at once: it takes {n}")
     return n
+
+
+def wait_for_all(device: torch.device) -> None:
+    """Return once a CUDA GPU has done what it was given. Raises DeviceError if it gives no answer."""
+    if device.type != "cuda":
+        return
+    done = torch.cuda.Event()
+    done.record(torch.cuda.current_stream(device))
+    try:
+        wait_for(done.query, ANSWER_S)
+    except NoAnswerError:
+        raise DeviceError(f"the device has given no answer for {ANSWER_S:g} s") from None
 
 
 def _fits(passes: Callable[[int], None], n: int) -> bool:

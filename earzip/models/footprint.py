@@ -19,13 +19,12 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from earzip.coding.gpu import DEFAULT_BATCH
 from earzip.formats.geometry import SAMPLE_RATE, Geometry
 from earzip.models.spec import ModelSpec
 from earzip.models.store import verify_model
 from earzip.network import native
 from earzip.network.networks import Network, WithoutDrawing, build_network, ready_to_run
-from earzip.runtime import TF32
+from earzip.runtime import GPU_BATCH, TF32
 
 _BESIDE = 1 << 30  # on a GPU: work spaces of cuDNN and cuBLAS, and what lies between allocations
 
@@ -40,7 +39,7 @@ class Footprint:
 
     def batch_in(self, n_bytes: int) -> int:
         """Return how many windows should fit into ``n_bytes`` of a GPU: 16, halved; 0 for none."""
-        n = DEFAULT_BATCH
+        n = GPU_BATCH
         while n and self.weights + n * self.window + _BESIDE > n_bytes:
             n //= 2
         return n

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +14,7 @@ from earzip.coding import device as devices
 from earzip.coding.device import choose_device, refused_devices, require_float32, usable_runtime
 from earzip.errors import DeviceError, UsageError
 from earzip.runtime import Runtime, tell
+from tests.earzip.batch.backends import environment_of
 
 Fault = Callable[[torch.Tensor], torch.Tensor]
 
@@ -83,7 +83,6 @@ def test_an_accelerator_that_is_not_cuda_is_left_alone_and_named(
 ) -> None:
     state = SimpleNamespace(device=torch.device(kind))
     empty = torch.empty
-    monkeypatch.setattr("accelerate.PartialState", lambda: state)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: state.device)
     monkeypatch.setattr(torch, "empty", lambda n, device: empty(n))
@@ -96,12 +95,12 @@ def test_an_accelerator_that_is_not_cuda_is_left_alone_and_named(
 
 
 def test_a_card_that_this_build_of_pytorch_cannot_use_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(devices, "_NVIDIA_DRIVER", tmp_path / "version")
+    monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: False)
     assert refused_devices() == []
-    (tmp_path / "version").touch()
+    monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: True)
     monkeypatch.setattr(torch.version, "cuda", None)
     assert "an NVIDIA GPU is there and not used: this PyTorch" in refused_devices()[0]
     assert refused_devices()[0].endswith("is built without CUDA")
@@ -168,3 +167,17 @@ def test_tf32_is_for_gpus_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
         usable_runtime(Runtime("cuda:0", "tf32"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     assert usable_runtime(Runtime("cuda:0", "tf32")) == Runtime("cuda:0", "tf32")
+
+
+def test_the_device_of_a_lone_file_under_torchrun_starts_no_process_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment_of(0, 1, 29_500).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    monkeypatch.setattr("torch.empty", lambda *_, **__: None)
+    assert choose_device("auto") == "cuda"
+    assert not torch.distributed.is_initialized()
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert choose_device("auto") == "cpu"

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from earzip.coding import gpu
 from earzip.coding.codec import Codec
-from earzip.coding.gpu import arithmetic, fitting_batch, moved
+from earzip.coding.gpu import arithmetic, fitting_batch, moved, wait_for_all
 from earzip.errors import DeviceError
 from earzip.formats.geometry import Geometry
 from earzip.network.config import EarConfig
@@ -230,6 +231,33 @@ def test_the_ends_are_a_small_part_of_encoding_a_track(ear_on_meta: EarVae) -> N
         return total
 
     assert 0 < flops(shapes.seen) < 0.05 * flops(of_track)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_trial_waits_for_the_gpu_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    class Event:
+        asked = 0
+
+        def record(self, stream: object) -> None:
+            assert stream == "its stream"
+
+        def query(self) -> bool:
+            Event.asked += 1
+            return not hangs and Event.asked > 3
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: "its stream")
+    monkeypatch.setattr(gpu, "ANSWER_S", 0.1)
+    wait_for_all(torch.device("cpu"))
+    assert Event.asked == 0
+    if hangs:
+        with pytest.raises(DeviceError, match="no answer for 0.1 s"):
+            wait_for_all(torch.device("cuda"))
+    else:
+        wait_for_all(torch.device("cuda"))
+    assert Event.asked > 3
 
 
 def test_halving_ends_at_what_fits() -> None:
