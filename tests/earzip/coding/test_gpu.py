@@ -253,7 +253,7 @@ def test_a_trial_waits_for_the_gpu_and_not_for_ever(
     wait_for_all(torch.device("cpu"))
     assert Event.asked == 0
     if hangs:
-        with pytest.raises(DeviceError, match="no answer for 0.1 s"):
+        with pytest.raises(DeviceError, match=r"no answer for 0\.1 s"):
             wait_for_all(torch.device("cuda"))
     else:
         wait_for_all(torch.device("cuda"))
