@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,8 +46,10 @@ _DEVICE_ERRORS = ("AcceleratorError", "OutOfMemoryError", "CudaError")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEPING = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
 GPU_BATCH = 16
-"""Windows of sound in one pass on a GPU, unless the user wants another number."""
-PRECISIONS = ("float32", "bfloat16", "float16")
+"""Windows of sound in one pass on a GPU, unless the user wants another number or memory is too small."""
+TF32 = "tf32"
+"""A precision: float32 whose products a GPU rounds to 10 bits of mantissa (NVIDIA, since Ampere)."""
+PRECISIONS = ("float32", "bfloat16", "float16", TF32)
 """What the network may compute in; archives and sound hold the same types in all of them."""
 AUTOMATIC = "auto"
 """A precision, for decoding: bfloat16 on a CPU that has instructions for it, else float32."""
@@ -204,14 +208,26 @@ def keep_freed_memory() -> None:
             mallopt(option, value)
 
 
+@cache
+def tell(note: str) -> None:
+    """Log a note about the devices, for the user, once in a process."""
+    # Without a handler, as in worker processes, logging prints its text to stderr.
+    logging.getLogger("earzip").warning("earzip: note: %s", note)
+
+
 def has_unused_gpu() -> bool:
     """Return whether this machine has an NVIDIA GPU and PyTorch is built without CUDA. Loads torch."""
-    if not (_has_nvidia_driver() or _has_gpu_of_windows()):
+    if not has_nvidia_gpu():
         return False
     with garbage_left():
         import torch  # noqa: PLC0415
 
     return torch.version.cuda is None and torch.version.hip is None
+
+
+def has_nvidia_gpu() -> bool:
+    """Return whether the driver of an NVIDIA GPU is there, whatever PyTorch finds."""
+    return _has_nvidia_driver() or _has_gpu_of_windows()
 
 
 def _has_nvidia_driver() -> bool:

@@ -21,8 +21,8 @@ ANSWER_S = 120.0
 process longer, as its kernels are loaded."""
 _POLL_S = 0.001
 
-Kind = tuple[Network, tuple[int, ...]]
-"""What the windows of a batch have in common: the network and their shape."""
+Kind = tuple[Network, tuple[int, ...], int]
+"""What the windows of a batch have in common: the network, their shape, and how many they are."""
 
 
 @dataclass
@@ -52,6 +52,16 @@ class WindowQueue:
             if oldest.future.set_running_or_notify_cancel():
                 taken.append(oldest)
         return taken
+
+
+@dataclass
+class Batch:
+    """A batch on the device; ``results`` waits for it and returns ``[B, …]``, the futures' rows first."""
+
+    queue: WindowQueue
+    futures: list[Future[Window]]
+    results: Callable[[], Window]
+    size: int
 
 
 class NoAnswerError(Exception):

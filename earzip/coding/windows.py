@@ -14,15 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from earzip.coding.gpu import is_memory_short, too_small_for_batch
 from earzip.coding.waiting import (
     ANSWER_S,
+    Batch,
     Kind,
     Network,
     NoAnswerError,
@@ -54,8 +55,13 @@ class WindowEngine(ABC):
         self._counting = threading.Lock()
 
     @abstractmethod
-    def submit(self, network: Network, window: Window) -> Future[Window]:
-        """Return the result to come of ``network`` on ``window`` alone; RuntimeError once closed."""
+    def submit(
+        self, network: Network, window: Window, batch_size: int | None = None
+    ) -> Future[Window]:
+        """Return the result to come of ``network`` on ``window`` alone; RuntimeError once closed.
+
+        ``batch_size``: how many such windows make a batch, where there are batches; None for the usual.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -113,7 +119,12 @@ class SingleWindows(WindowEngine):
         super().__init__(in_flight=threads + 1)
         self._pool = ThreadPoolExecutor(threads, initializer=use_one_thread)
 
-    def submit(self, network: Network, window: Window) -> Future[Window]:
+    def submit(
+        self,
+        network: Network,
+        window: Window,
+        batch_size: int | None = None,  # noqa: ARG002  # there are no batches
+    ) -> Future[Window]:
         """Return the result to come; see `WindowEngine.submit`."""
         # A list, to be emptied: the pool keeps what it is given until the result is there.
         return self._pool.submit(_alone, network, [window])
@@ -136,15 +147,6 @@ def _alone(network: Network, windows: list[Window]) -> Window:
     with torch.inference_mode():
         result: Window = network(torch.tensor(windows.pop())[None])[0].numpy()
     return result
-
-
-@dataclass
-class _Batch:
-    """A batch on the device; ``results`` waits for it and returns ``[B, …]``, the futures' rows first."""
-
-    queue: WindowQueue
-    futures: list[Future[Window]]
-    results: Callable[[], Window]
 
 
 class WindowBatches(WindowEngine):
@@ -176,7 +178,7 @@ class WindowBatches(WindowEngine):
         self._starting: tuple[float, list[Future[Window]]] | None = None
         """Since when a batch is being started, and whose it is."""
         self._broken: DeviceError | None = None
-        self._started: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._started: SimpleQueue[Batch | None] = SimpleQueue()
         # Daemons: a codec that is never closed must not block the interpreter's exit.
         self._threads = [
             threading.Thread(target=self._start_batches, name="earzip-start", daemon=True),
@@ -185,7 +187,9 @@ class WindowBatches(WindowEngine):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, network: Network, window: Window) -> Future[Window]:
+    def submit(
+        self, network: Network, window: Window, batch_size: int | None = None
+    ) -> Future[Window]:
         """Return the result to come; see `WindowEngine.submit`."""
         submitted = Submitted(window, Future(), time.monotonic())
         with self._changed:
@@ -193,7 +197,8 @@ class WindowBatches(WindowEngine):
                 raise self._broken
             if self._is_closed:
                 raise RuntimeError("a window was handed in after the end")
-            queue = self._queues.setdefault((network, window.shape), WindowQueue())
+            kind = network, window.shape, batch_size or self._batch_size
+            queue = self._queues.setdefault(kind, WindowQueue())
             queue.submitted.append(submitted)
             queue.changed_at = submitted.at
             self._changed.notify()
@@ -223,16 +228,16 @@ class WindowBatches(WindowEngine):
         chosen = self._next_batch()
         if chosen is None:
             return False
-        (network, _), queue, taken = chosen
+        (network, _, batch_size), queue, taken = chosen
         futures = [each.future for each in taken]
         self._starting = time.monotonic(), futures
         try:
-            results = self._start(network, [each.window for each in taken])
+            results = self._start(network, [each.window for each in taken], batch_size)
         except BaseException as error:  # any error is the windows' own
             self._end(queue)
-            self._fail(futures, error)
+            self._fail(futures, error, batch_size)
         else:
-            self._started.put(_Batch(queue, futures, results))
+            self._started.put(Batch(queue, futures, results, batch_size))
         self._starting = None
         return True
 
@@ -245,7 +250,7 @@ class WindowBatches(WindowEngine):
                     self._changed.wait(wait_s)
                     continue
                 queue = self._queues[kind]
-                if taken := queue.take(self._batch_size):
+                if taken := queue.take(kind[2]):
                     queue.n_running += 1
                     self._n_running += 1
                     return kind, queue, taken
@@ -266,7 +271,7 @@ class WindowBatches(WindowEngine):
         for kind, queue in self._queues.items():
             if not queue.submitted:
                 continue
-            is_full = len(queue.submitted) >= self._batch_size
+            is_full = len(queue.submitted) >= kind[2]
             wait_s = 0.0 if is_full else queue.changed_at + self._linger_s - now
             if wait_s <= 0 and (is_full or not queue.n_running):
                 due[queue.submitted[0].at] = kind
@@ -274,13 +279,15 @@ class WindowBatches(WindowEngine):
                 waits_s.append(wait_s)
         return due[min(due)] if due else None, min(waits_s, default=None)
 
-    def _start(self, network: Network, windows: list[Window]) -> Callable[[], Window]:
+    def _start(
+        self, network: Network, windows: list[Window], batch_size: int
+    ) -> Callable[[], Window]:
         """Begin a batch; return what waits for its results."""
         use_device(str(self._device))  # before anything is pinned
         # In the thread that computes: inference mode is thread-local.
         with torch.inference_mode():
             copies = self._copies
-            batch = torch.empty(self._batch_size, *windows[0].shape, pin_memory=copies is not None)
+            batch = torch.empty(batch_size, *windows[0].shape, pin_memory=copies is not None)
             for row, window in zip(batch, windows, strict=False):
                 row.copy_(torch.from_numpy(window))
             batch[len(windows) :] = 0
@@ -328,14 +335,14 @@ class WindowBatches(WindowEngine):
             return False
         except BaseException as error:  # any error is the windows' own
             self._end(batch.queue)
-            self._fail(batch.futures, error)
+            self._fail(batch.futures, error, batch.size)
             return True
         self._end(batch.queue)
         for future, row in zip(batch.futures, rows, strict=True):
             future.set_result(row)
         return True
 
-    def _next_started(self) -> _Batch | None:
+    def _next_started(self) -> Batch | None:
         """Return the oldest batch on the device; None at the end, or if one takes too long to start."""
         while True:
             try:
@@ -360,7 +367,7 @@ class WindowBatches(WindowEngine):
         while not self._started.empty():
             batch = self._started.get()
             left += batch.futures if batch else []
-        self._fail(list(dict.fromkeys(left)), error)
+        self._fail(list(dict.fromkeys(left)), error, self._batch_size)
 
     def _end(self, queue: WindowQueue) -> None:
         """Note that a batch of ``queue`` is off the device."""
@@ -370,20 +377,13 @@ class WindowBatches(WindowEngine):
             queue.changed_at = time.monotonic()
             self._changed.notify()
 
-    def _fail(self, futures: list[Future[Window]], error: BaseException) -> None:
-        """Fail ``futures`` with ``error``."""
+    def _fail(self, futures: list[Future[Window]], error: BaseException, batch_size: int) -> None:
+        """Fail ``futures``, of a batch of ``batch_size``, with ``error``."""
         for future in futures:
-            if isinstance(error, torch.OutOfMemoryError):
-                # Without it as a cause: its traceback holds tensors, and so the memory that is short.
-                message = (
-                    f"GPU memory is too small for a batch of {self._batch_size} windows; use a smaller "
-                    f"--batch-size or --precision bfloat16"
-                )
-                failure: BaseException = DeviceError(message)
-            else:
-                failure = error
+            # Without a cause: its traceback holds tensors, and so the memory that is short.
+            is_short = is_memory_short(error)
             with suppress(InvalidStateError):  # the device answers after all, and too late
-                future.set_exception(failure)
+                future.set_exception(too_small_for_batch(batch_size) if is_short else error)
 
 
 def window_engine(device: torch.device, *, threads: int, batch_size: int) -> WindowEngine:

@@ -210,7 +210,7 @@ def test_closing_cancels_what_waits(engine: WindowBatches) -> None:
 def _never_done(answer_s: float) -> Callable[..., Callable[[], Window]]:
     """Return a stand-in for starting a batch on a GPU that never comes to its event."""
 
-    def start(_network: Network, _windows: list[Window]) -> Callable[[], Window]:
+    def start(_network: Network, _windows: list[Window], _size: int) -> Callable[[], Window]:
         def results() -> Window:
             wait_for(lambda: False, answer_s)
             raise AssertionError
