@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from earzip.batch.plan import is_folder, is_output_file
 from earzip.cli.mirror import Mirror
 from earzip.cli.options import (
+    AMOUNT,
     EXIT_CODES,
     SCHEDULING,
     RunOptions,
@@ -112,7 +113,9 @@ from earzip.tasks import CompressTask, sources_to_compress
     "must name all sources of the archives there.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before --prune.")
-@run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
+@run_options(
+    "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
+)
 @runtime_options
 def compress(
     *,

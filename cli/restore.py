@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from earzip.batch.plan import is_output_file
 from earzip.cli.options import (
+    AMOUNT,
     EXIT_CODES,
     SCHEDULING,
     RunOptions,
@@ -70,7 +71,9 @@ _SUFFIXES = {".flac", ".wav"}
     is_flag=True,
     help="Replace damaged audio with silence, drop damaged tags, and exit with 3.",
 )
-@run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
+@run_options(
+    "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
+)
 @decoding_options
 def restore(
     *,

@@ -10,6 +10,7 @@ import click
 from earzip.batch.mirror import orphans
 from earzip.cli.mirror import Mirror
 from earzip.cli.options import (
+    AMOUNT,
     EXIT_CODES,
     RunOptions,
     SectionedCommand,
@@ -47,7 +48,7 @@ from earzip.tasks import StatusTask, sources_to_compress
     show_default=True,
     help="Model that the archives should be made with.",
 )
-@run_options("as_json")
+@run_options("as_json", *AMOUNT)
 def status(
     *, paths: tuple[Path, ...], output: Path | None, quality: str, model: str, run: RunOptions
 ) -> int:
@@ -70,7 +71,6 @@ def status(
         one_by_one=True,
         afterwards=_orphaned,
         exit_code=_exit_code,
-        hidden=frozenset({FileStatus.UP_TO_DATE, FileStatus.SKIPPED}),
     )
 
 

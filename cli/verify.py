@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from earzip.cli.options import (
+    AMOUNT,
     EXIT_CODES,
     SCHEDULING,
     RunOptions,
@@ -25,7 +26,7 @@ from earzip.tasks import VerifyTask
 @click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Check archives for damage.")
 @paths_argument
 @click.option("--decode", is_flag=True, help="Also decode all audio, without writing it.")
-@run_options("max_failures", "as_json", *SCHEDULING)
+@run_options("max_failures", "as_json", *AMOUNT, *SCHEDULING)
 @decoding_options
 def verify(*, paths: tuple[Path, ...], decode: bool, run: RunOptions, runtime: Runtime) -> int:
     """Check every byte of archives against their checksums, and their structure.
