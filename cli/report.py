@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from earzip.batch.events import Work
+from earzip.batch.filters import Choice
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
+from earzip.cli.choice import choice_options
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
     one_device_options,
-    paths_argument,
     run_options,
 )
 from earzip.cli.output import echo, printable, size
@@ -43,7 +44,7 @@ _SUFFIXES = (".html", ".htm")
 
 
 @click.command(epilog=EXIT_CODES, short_help="One HTML page about archives.")
-@paths_argument
+@choice_options
 @click.option(
     "-o",
     "--output",
@@ -68,6 +69,7 @@ _SUFFIXES = (".html", ".htm")
 def report(
     *,
     paths: tuple[Path, ...],
+    choice: Choice,
     output: Path,
     originals: Path | None,
     audio: bool,
@@ -81,10 +83,12 @@ def report(
     decoded. Needs the extra report: pip install '.[report]' in the clone of earzip.
     """
     _require_extra()
-    plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
+    plan = plan_batch(
+        paths, Selection(takes=is_archive_name, otherwise="not an archive"), choice=choice
+    )
     plan.other_files.clear()
     if not plan.jobs and not plan.refused:
-        return run_task(plan_reading(paths), InfoTask(), run, one_by_one=True)
+        return run_task(plan_reading(paths, choice), InfoTask(), run, one_by_one=True)
     _require_replaceable(output, plan, force=run.force)
     return _write_page(paths, plan, output, originals, audio, run, runtime)
 

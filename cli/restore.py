@@ -10,7 +10,9 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
+from earzip.batch.filters import Choice
 from earzip.batch.plan import is_output_file
+from earzip.cli.choice import choice_options
 from earzip.cli.options import (
     AMOUNT,
     EXIT_CODES,
@@ -20,7 +22,6 @@ from earzip.cli.options import (
     decoding_options,
     output_option,
     parse_time,
-    paths_argument,
     run_options,
 )
 from earzip.cli.piping import NO_ARCHIVES, STDIO, plan_run
@@ -39,7 +40,7 @@ _SUFFIXES = {".flac", ".wav"}
 @click.command(
     cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to FLAC or WAV files."
 )
-@paths_argument
+@choice_options
 @output_option(
     "Directory for the restored files, which mirrors the tree of the archives; for one archive also a "
     "file ending in .flac or .wav, or - for standard output.  [default: beside each archive]"
@@ -78,6 +79,7 @@ _SUFFIXES = {".flac", ".wav"}
 def restore(
     *,
     paths: tuple[Path, ...],
+    choice: Choice,
     output: Path | None,
     container: str | None,
     bits: str | None,
@@ -114,7 +116,9 @@ def restore(
     )
 
     return run_task(
-        plan_run(paths, output, archives_to_restore(chosen), suffixes, if_empty=NO_ARCHIVES),
+        plan_run(
+            paths, output, archives_to_restore(chosen), suffixes, choice, if_empty=NO_ARCHIVES
+        ),
         RestoreTask(options),
         run,
         runtime,

@@ -97,7 +97,7 @@ def run(
         stack.enter_context(metrics)  # now that no other run holds the file
         printer = Printer(options.as_json, describe, table, planned.to_stdout, quiet=options.quiet)
         if not options.verbose:
-            printer.counts_only = usual_in(frozenset(planned.paths))
+            printer.counts_only = usual_in(planned.named)
         report = _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
         return exit_code(report)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from earzip.batch.filters import Choice
+from earzip.cli.choice import choice_options
 from earzip.cli.options import (
     AMOUNT,
     EXIT_CODES,
@@ -14,7 +16,6 @@ from earzip.cli.options import (
     RunOptions,
     SectionedCommand,
     decoding_options,
-    paths_argument,
     run_options,
 )
 from earzip.cli.piping import plan_reading
@@ -24,11 +25,13 @@ from earzip.tasks import VerifyTask
 
 
 @click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Check archives for damage.")
-@paths_argument
+@choice_options
 @click.option("--decode", is_flag=True, help="Also decode all audio, without writing it.")
 @run_options("max_failures", "as_json", *AMOUNT, *SCHEDULING)
 @decoding_options
-def verify(*, paths: tuple[Path, ...], decode: bool, run: RunOptions, runtime: Runtime) -> int:
+def verify(
+    *, paths: tuple[Path, ...], choice: Choice, decode: bool, run: RunOptions, runtime: Runtime
+) -> int:
     """Check every byte of archives against their checksums, and their structure.
 
     PATH is an archive or a directory (searched recursively). Only --decode needs the model, and runs on
@@ -37,5 +40,5 @@ def verify(*, paths: tuple[Path, ...], decode: bool, run: RunOptions, runtime: R
     """
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
-    planning = plan_reading(paths)
+    planning = plan_reading(paths, choice)
     return run_task(planning, VerifyTask(decode), run, runtime, one_by_one=not decode)
