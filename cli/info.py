@@ -14,6 +14,7 @@ from earzip.cli.options import EXIT_CODES, RunOptions, run_options
 from earzip.cli.output import measures_text, rate, size
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.where import Query, matching, where_option
 from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.formats.names import MODEL_FOLDER
@@ -23,14 +24,19 @@ from earzip.tasks import InfoTask
 
 @click.command(epilog=EXIT_CODES, short_help="Show the contents of archives.")
 @choice_options
+@where_option
 @run_options("as_json")
-def info(*, paths: tuple[Path, ...], choice: Choice, run: RunOptions) -> int:
+def info(*, paths: tuple[Path, ...], choice: Choice, where: Query | None, run: RunOptions) -> int:
     """Show the contents of archives: audio, source, model, tags and pictures.
 
     PATH is an archive or a directory (searched recursively). Needs no model.
     """
     return run_task(
-        plan_reading(paths, choice), InfoTask(), run, one_by_one=True, describe=_describe
+        matching(plan_reading(paths, choice), where),
+        InfoTask(),
+        run,
+        one_by_one=True,
+        describe=_describe,
     )
 
 

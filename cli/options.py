@@ -316,8 +316,8 @@ def one_device_options(*names: str, decodes: bool = False) -> Callable[[Function
 _SECTIONS = {
     "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
-        "output", "exclude", "include", "files_from", "container", "bits", "no_dither", "start", "end",
-        "as_source", "copy_other", "with_model", "verify_sources", "decode", "align", "as_json",
+        "output", "exclude", "include", "files_from", "where", "container", "bits", "no_dither", "start",
+        "end", "as_source", "copy_other", "with_model", "verify_sources", "decode", "align", "as_json",
     ),
     "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),
@@ -344,9 +344,12 @@ class SectionedCommand(click.Command):
 
 
 def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    """Return the seconds of a time in a track: ``90.5`` or ``[h:]m:s``; an option's callback."""
-    if value is None:
-        return None
+    """Return the seconds of a time in a track; an option's callback."""
+    return None if value is None else seconds_from_text(value)
+
+
+def seconds_from_text(value: str) -> float:
+    """Return the seconds of a time: ``90.5`` or ``[h:]m:s``; BadParameter for what is none."""
     if len(value) > _MAX_TIME_LENGTH:
         raise click.BadParameter(f"a time has at most {_MAX_TIME_LENGTH} characters")
     found = _TIME.fullmatch(value)

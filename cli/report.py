@@ -27,6 +27,7 @@ from earzip.cli.options import (
 from earzip.cli.output import echo, printable, size
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.where import Query, matching, where_option
 from earzip.errors import EarzipError, TargetError, UsageError, count
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
@@ -45,6 +46,7 @@ _SUFFIXES = (".html", ".htm")
 
 @click.command(epilog=EXIT_CODES, short_help="One HTML page about archives.")
 @choice_options
+@where_option
 @click.option(
     "-o",
     "--output",
@@ -70,6 +72,7 @@ def report(
     *,
     paths: tuple[Path, ...],
     choice: Choice,
+    where: Query | None,
     output: Path,
     originals: Path | None,
     audio: bool,
@@ -87,8 +90,12 @@ def report(
         paths, Selection(takes=is_archive_name, otherwise="not an archive"), choice=choice
     )
     plan.other_files.clear()
+    if where:
+        where.keep_matching(plan)
     if not plan.jobs and not plan.refused:
-        return run_task(plan_reading(paths, choice), InfoTask(), run, one_by_one=True)
+        return run_task(
+            matching(plan_reading(paths, choice), where), InfoTask(), run, one_by_one=True
+        )
     _require_replaceable(output, plan, force=run.force)
     return _write_page(paths, plan, output, originals, audio, run, runtime)
 

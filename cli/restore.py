@@ -26,6 +26,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import NO_ARCHIVES, STDIO, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.options import Bits, Container, RestoreOptions
@@ -41,6 +42,7 @@ _SUFFIXES = {".flac", ".wav"}
     cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to FLAC or WAV files."
 )
 @choice_options
+@where_option
 @output_option(
     "Directory for the restored files, which mirrors the tree of the archives; for one archive also a "
     "file ending in .flac or .wav, or - for standard output.  [default: beside each archive]"
@@ -80,6 +82,7 @@ def restore(
     *,
     paths: tuple[Path, ...],
     choice: Choice,
+    where: Query | None,
     output: Path | None,
     container: str | None,
     bits: str | None,
@@ -115,10 +118,10 @@ def restore(
         force=run.force,
     )
 
+    selection = archives_to_restore(chosen)
+    planning = plan_run(paths, output, selection, suffixes, choice, if_empty=NO_ARCHIVES)
     return run_task(
-        plan_run(
-            paths, output, archives_to_restore(chosen), suffixes, choice, if_empty=NO_ARCHIVES
-        ),
+        matching(planning, where),
         RestoreTask(options),
         run,
         runtime,
