@@ -79,11 +79,13 @@ def size(n_bytes: float) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows for evaluated files, in place of a line each, and one for their means."""
+    """Rows for evaluated files, and those that are listed, in place of a line each."""
 
     heading: str
     row: Callable[[Mapping[str, Any], str], str]
     """Gives the row of a file's figures, or of the means, under what it is called."""
+    counted: str = ""
+    """What listed files are called in the summary; without it the last row has the means."""
 
 
 @dataclass
@@ -120,7 +122,7 @@ class Printer:
         """Print the counts; and in a long run the problems once more."""
         if self.as_json:
             echo(json.dumps(report.to_json()))
-        elif self.table and self._n_rows > 1:  # none if quiet
+        elif self.table and not self.table.counted and self._n_rows > 1:  # none if quiet
             echo(self.table.row(report.means, self._mean_of_what(report)))
         if not self.quiet and report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
             echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
@@ -129,8 +131,10 @@ class Printer:
             if (left_out := len(report.problems) - _REPEATED_PROBLEMS) > 0:
                 _to_stderr(f"and {left_out} more, listed above")
         unbegun = not report.counts and report.n_undone  # the reason is printed below
-        if set(report.counts) != {FileStatus.READ} and not (unbegun or self.quiet):
-            echo(_summary(report), err=True)
+        counted = self.table.counted if self.table else ""
+        is_told = counted or set(report.counts) != {FileStatus.READ}
+        if is_told and not (unbegun or self.quiet):
+            echo(_summary(report, counted), err=True)
         for rank, cause in report.lost_ranks.items():
             log("warning", f"the worker process {cause}", rank)
         if report.stopped:
@@ -159,7 +163,7 @@ class Printer:
             echo(json.dumps(record.to_json()))
         elif self.quiet:
             return
-        elif self.table and record.status is FileStatus.EVALUATED:
+        elif self.table and record.status in (FileStatus.EVALUATED, FileStatus.READ):
             if not self._n_rows:
                 echo(self.table.heading)
             self._n_rows += 1
@@ -220,8 +224,10 @@ def _note(figures: Mapping[str, object]) -> str:
     return f" ({', '.join(notes)})" if notes else ""
 
 
-def _summary(report: Report) -> str:
+def _summary(report: Report, counted: str = "") -> str:
     counts = [f"{report.counts[s]} {_STATUS_WORDS[s]}" for s in FileStatus if report.counts[s]]
+    if counted and (n_read := report.counts[FileStatus.READ]):
+        counts[counts.index(f"{n_read} read")] = count(n_read, counted)
     if report.n_unread_sound:
         skipped = f"{report.counts[FileStatus.SKIPPED]} {_STATUS_WORDS[FileStatus.SKIPPED]}"
         told = f"{skipped} ({report.n_unread_sound} of them {UNREAD_SOUND})"
