@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.opus_share import HIGHER_IS_BETTER, geometric_mean, opus_kbps
 from benchmarks.quality_report import Row, Tier, describe, table
 
+_OPUS = ("opus-av", "opus")
 SHARED = {"zimtohrli": "Zimtohrli", "two_f": "2f", "nmr_db": "NMR"}
 """The measures by which the share of Opus's bits is told."""
 _WORST_TENTH = 0.1
@@ -143,8 +144,8 @@ def _share_section(tiers: Sequence[Tier]) -> list[str]:
     lines = [
         "## Share of Opus's bits by perceptual measures",
         "",
-        "As above: geometric mean over the clips, clips beyond Opus's ladder in brackets; then the worst "
-        "clip.",
+        "Of the newest Opus that was measured: geometric mean over the clips, clips beyond its ladder in "
+        "brackets; then the worst clip.",
         "",
     ]
     has_shares = False
@@ -161,14 +162,15 @@ def _share_section(tiers: Sequence[Tier]) -> list[str]:
 
 
 def _shares(tier: Tier) -> list[tuple[Row, dict[str, ShareSpread | None]]]:
-    """Return every row but Opus's own with its shares, where there are both."""
-    opus = [row for row in tier.of("opus") if has_perceptual(row)]
+    """Return every row but Opus's own with its shares, where there are both: of the newest Opus."""
+    heard = {codec: list(filter(has_perceptual, tier.of(codec))) for codec in _OPUS}
+    opus = next((rows for rows in heard.values() if rows), None)
     if not opus:
         return []
     return [
         (row, {measure: share_spread(row, opus, tier.clips, measure) for measure in SHARED})
         for row in tier.rows
-        if row.codec != "opus" and has_perceptual(row)
+        if row.codec not in _OPUS and has_perceptual(row)
     ]
 
 

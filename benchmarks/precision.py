@@ -145,7 +145,7 @@ def _coded(codec: Codec, latents: Segments, clip: Sound, steps: Steps) -> Coded:
     )
 
 
-def random_ear(precision: str) -> Codec:
+def random_ear(precision: str, device: str = "cpu", core: int = 64) -> Codec:
     """Return the published network at its full size, with random weights, in windows of 1.5 s."""
     config = EarConfig()
     torch.manual_seed(0)
@@ -155,11 +155,11 @@ def random_ear(precision: str) -> Codec:
         sample_rate=SAMPLE_RATE,
         hop=config.hop,
         lead=0,
-        core=64,
+        core=core,
         encoder_context=config.encoder_reach,
         decoder_context=config.decoder_reach + EAR_CONTEXT,
     )
-    return Codec(network, geometry, config.n_latents, precision=precision, threads=1)
+    return Codec(network, geometry, config.n_latents, device=device, precision=precision, threads=1)
 
 
 def to_row(name: str, precision: str, found: Comparison) -> str:

@@ -30,6 +30,7 @@ _COMMANDS = {  # in the order of a user's work; as the commands say it, so that 
     "evaluate": "Measure restored files against their originals.",
     "report": "One HTML page about archives.",
     "models": "List, check, fetch, import, calibrate, measure and export models.",
+    "devices": "List what the network can run on, and what fits.",
     "train": "Train models: prepare music, then run a configuration on it.",
     "completion": "Print a shell completion script.",
 }

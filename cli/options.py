@@ -242,7 +242,7 @@ _RUNTIME_OPTIONS = {
         default="float32",
         show_default=True,
         help="Number format of the network. 16 bits are faster where the device supports them, and less "
-        "exact.",
+        "exact; so is tf32, on NVIDIA GPUs since Ampere.",
     ),
     "threads": click.option(
         "--threads",
@@ -251,7 +251,10 @@ _RUNTIME_OPTIONS = {
         help="CPU threads of each process.  [default: the available cores, shared out]",
     ),
     "batch_size": click.option(
-        "--batch-size", metavar="N", type=Count(), help="Windows of audio in one pass on a GPU."
+        "--batch-size",
+        metavar="N",
+        type=Count(),
+        help="Windows of audio in one pass on a GPU.  [default: 16, or as many as its memory holds]",
     ),
 }
 _ONE_DEVICE = {
@@ -294,7 +297,8 @@ _DECODING_PRECISION = click.option(
     default=AUTOMATIC,
     show_default=True,
     help="Number format of the network. auto is bfloat16 on a CPU with instructions for it, else "
-    "float32. 16 bits are faster where the device supports them, and less exact.",
+    "float32. 16 bits are faster where the device supports them, and less exact; so is tf32, on NVIDIA "
+    "GPUs since Ampere.",
 )
 decoding_options = _gathered(
     "runtime", Runtime, {**_RUNTIME_OPTIONS, "precision": _DECODING_PRECISION}

@@ -17,9 +17,10 @@ from typing import Any
 
 import click
 
+from earzip.batch.events import Opened
 from earzip.errors import count
 from earzip.formats.geometry import clock
-from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, Report
+from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, LostProcess, Report
 
 Describe = Callable[[FileRecord], Iterator[str]]
 """Gives the lines that stand indented under a record's own."""
@@ -105,7 +106,10 @@ class Printer:
     """Entered around each print: takes the progress bar out of the way."""
     names_ranks: bool = False
     """Several processes share the work: lines on stderr say which of them they are about."""
+    how_on_gpu: str = ""
+    """How the network runs on a GPU, after the GPU's name; empty if nobody wants to know."""
     _n_rows: int = field(default=0, init=False)
+    _models: set[str] = field(default_factory=set, init=False)
 
     def record(self, record: FileRecord) -> None:
         """Print the record of one file."""
@@ -117,6 +121,15 @@ class Printer:
                 echo(printable(line), err=True)
             for warning in record.warnings:
                 log("warning", f"{record.source}: {warning}", self._rank_of(record))
+
+    def process(self, process: Opened | LostProcess) -> None:
+        """Print which GPU a process works on, once of each kind, and that one is lost."""
+        with self.aside():
+            if isinstance(process, LostProcess):
+                log("warning", str(process), process.rank)
+            elif self.how_on_gpu and process.model and process.model not in self._models:
+                self._models.add(process.model)
+                log("info", f"the network runs on {process.model} {self.how_on_gpu}")
 
     def summary(self, report: Report) -> None:
         """Print the counts; and in a long run the problems once more."""
@@ -135,12 +148,13 @@ class Printer:
         is_told = counted or set(report.counts) != {FileStatus.READ}
         if is_told and not (unbegun or self.quiet):
             echo(_summary(report, counted), err=True)
-        for rank, cause in report.lost_ranks.items():
-            log("warning", f"the worker process {cause}", rank)
+        if not self.quiet and report.n_files > _REPEAT_PROBLEMS_AFTER:
+            for lost in report.lost_processes:
+                log("warning", str(lost), lost.rank)
         if report.stopped:
             _to_stderr(f"stopped with {count(report.n_undone, 'file')} left; run again to continue")
         if report.died:
-            log("error", f"all worker processes have died; {count(report.n_undone, 'file')} left")
+            log("error", f"no worker process is left; {count(report.n_undone, 'file')} not done")
         if report.gave_up:
             _to_stderr(f"too many failures: stopped with {count(report.n_undone, 'file')} left")
 

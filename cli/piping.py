@@ -1,14 +1,16 @@
 """The plan of a command line, with ``-`` for standard input and output.
 
-Readers and writers of sound and archives seek, so what is piped goes through a temporary file, in
-the folder that TMPDIR names.
+Readers of sound and archives seek, and so do writers of archives, so what is piped goes through a
+temporary file, in the folder that TMPDIR names. Restored sound leaves as it is decoded.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,42 @@ from earzip.formats.names import ARCHIVE_SUFFIX, AUDIO_EXTENSIONS, is_archive_na
 
 STDIO = Path("-")
 NO_ARCHIVES = "contains no archives"
+
+
+_LOOK_S = 0.2
+
+
+class StdoutError(BaseException):
+    """Standard output takes no more. Not an Exception: it ends the run, not one file among others."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class StandardOutput:
+    """Standard output as a stream, without a buffer.
+
+    While its reader takes nothing, as a player that pauses, ``on_wait`` is called several times a second,
+    and may raise to give up.
+    """
+
+    on_wait: Callable[[], None]
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data``. Raises `StdoutError`."""
+        left = memoryview(data)
+        try:
+            descriptor = sys.stdout.fileno()
+            while left:
+                if select.select([], [descriptor], [], _LOOK_S)[1]:
+                    # So much a pipe takes at once that has room: writing more could wait for its reader.
+                    left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+                else:
+                    self.on_wait()
+        except OSError as error:
+            raise StdoutError(error) from error
 
 
 @dataclass(frozen=True)
@@ -119,7 +157,10 @@ def plan_run(
         else:
             plan = plan_batch([source], selection, target.parent)
             plan.jobs = [Job(job.source, target, job.n_bytes) for job in plan.jobs]
-        yield PlannedRun(plan, paths, output, choice, piped)
+        try:
+            yield PlannedRun(plan, paths, output, choice, piped)
+        except StdoutError as error:
+            raise _stdout_error(error.cause) from error
         if output == STDIO and target.exists():
             _write_stdout(target)
 
@@ -177,7 +218,13 @@ def _write_stdout(path: Path) -> None:
         with path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:  # the reader has closed it: click ends the process quietly
-        raise
     except OSError as error:
-        raise TargetError(f"cannot write to standard output: {error.strerror}") from error
+        raise _stdout_error(error) from error
+
+
+def _stdout_error(error: OSError) -> Exception:
+    if isinstance(
+        error, BrokenPipeError
+    ):  # the reader has closed it: click ends the process quietly
+        return error
+    return TargetError(f"cannot write to standard output: {error.strerror}")

@@ -24,7 +24,7 @@ from earzip.cli.options import (
     parse_time,
     run_options,
 )
-from earzip.cli.piping import NO_ARCHIVES, STDIO, plan_run
+from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
@@ -45,7 +45,8 @@ _SUFFIXES = {".flac", ".wav"}
 @where_option
 @output_option(
     "Directory for the restored files, which mirrors the tree of the archives; for one archive also a "
-    "file ending in .flac or .wav, or - for standard output.  [default: beside each archive]"
+    "file ending in .flac or .wav, or - for standard output, as it is decoded.  [default: beside each "
+    "archive]"
 )
 @click.option(
     "--format",
@@ -122,7 +123,7 @@ def restore(
     planning = plan_run(paths, output, selection, suffixes, choice, if_empty=NO_ARCHIVES)
     return run_task(
         matching(planning, where),
-        RestoreTask(options),
+        RestoreTask(options, StandardOutput if output == STDIO else None),
         run,
         runtime,
         describe=partial(_describe, kept=bits == "float"),

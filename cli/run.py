@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from earzip.batch.events import Backend, Task
-from earzip.batch.launched import Launch, LaunchedBackend, Rendezvous, run_worker
+from earzip.batch.launched import LaunchedBackend, run_worker
 from earzip.batch.locks import RunLock
 from earzip.batch.metrics_file import MetricsWriter
 from earzip.batch.plan import Job, estimated_s
 from earzip.batch.processes import ProcessBackend
+from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.run import plan_only, run_batch
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
@@ -24,8 +25,11 @@ from earzip.cli.progress import ProgressBar
 from earzip.errors import ExitCode, UsageError, count
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (
+    AUTOMATIC,
+    GPU_BATCH,
     Placement,
     Runtime,
+    has_unused_gpu,
     keep_freed_memory,
     placements,
     tracks_at_once,
@@ -142,10 +146,22 @@ class _Workers:
     def _placement(self, launch: Launch) -> Placement:
         """Return where this process of a launcher works: they take turns at their machine's GPUs."""
         local = placements(self.runtime, launch.local_world_size, launch.local_world_size)
-        runtime = local[launch.local_rank].runtime
+        here = local[launch.local_rank]
+        runtime = here.runtime
         # Under accelerate all processes would have to agree.
         device = "cpu" if runtime.device == "auto" else runtime.device
-        return Placement(launch.rank, replace(runtime, device=device))
+        return Placement(launch.rank, replace(runtime, device=device), here.is_named)
+
+
+_UNUSED_GPU = (
+    "the network runs on the CPU: this machine has an NVIDIA GPU, but this PyTorch is built without "
+    "CUDA; install its default build, or say --devices cpu"
+)
+
+
+def _how_on_gpu(runtime: Runtime) -> str:
+    precision = "float32" if runtime.precision == AUTOMATIC else runtime.precision
+    return f"in {precision}, up to {runtime.batch_size or GPU_BATCH} windows of sound at a time"
 
 
 def _device_name(device: str) -> str:
@@ -184,6 +200,10 @@ def _run(
                     if rendezvous
                     else workers.of_this_machine(n_jobs, stop)
                 )
+                if n_jobs > 1:  # a single file is soon done, wherever
+                    printer.how_on_gpu = _how_on_gpu(workers.runtime)
+                    if workers.runtime.device == "auto" and has_unused_gpu():
+                        _warn(_UNUSED_GPU)
             printer.names_ranks = backend.n_processes > 1
             return backend
 
@@ -200,6 +220,7 @@ def _run(
                 up_to_date=workers.task.up_to_date,
                 on_progress=bar.advance,
                 on_tick=metrics.tick,
+                on_process=printer.process,
                 max_failures=options.max_failures,
                 copy_others=options.copy_other,
                 force=options.force,

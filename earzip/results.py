@@ -128,6 +128,21 @@ def _stands_for_infinity(measures: object) -> bool:
     return isinstance(si_sdr_db, int | float) and abs(si_sdr_db) >= 200
 
 
+@dataclass(frozen=True)
+class LostProcess:
+    """A worker process that died, or whose device failed."""
+
+    rank: int
+    device: str | None
+    """Where it worked, as cuda:1; None if that is not known."""
+    cause: str
+    """What became of it, after "the worker process"."""
+
+    def __str__(self) -> str:
+        where = f" on {self.device}" if (self.device or "").startswith("cuda") else ""
+        return f"the worker process{where} {self.cause}"
+
+
 @dataclass
 class Report:
     """Counts and totals of a run; the problems keep their records."""
@@ -151,8 +166,8 @@ class Report:
     """Too many files failed."""
     died: bool = False
     """No process was left to go on."""
-    lost_ranks: dict[int, str] = field(default_factory=dict)
-    """How worker processes died, by their rank."""
+    lost_processes: list[LostProcess] = field(default_factory=list)
+    """Those that did not work to the end; others did their files."""
     n_processes: int = 1
     """Processes that shared the work."""
     coded_s: float = 0.0
@@ -225,6 +240,7 @@ class Report:
             "unread_sound": self.n_unread_sound,
             "undone": self.n_undone,
             "processes": self.n_processes,
+            "lost_processes": [vars(lost) for lost in self.lost_processes],
             "elapsed_s": round(self.elapsed_s, 3),
             "exit_code": self.exit_code,
         }

@@ -61,7 +61,7 @@ LIBRARIES = {
 }
 """What is not ours, in rooms that are kept small; the standard library may always be imported."""
 
-ONLY_IN = {"click": {"cli"}, "tqdm": {"cli"}, "ray": {"batch"}, "pyarrow": {"batch"}}
+ONLY_IN = {"click": {"cli"}, "tqdm": {"cli"}, "ray": {"batch"}}
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,19 @@ class Task(Protocol):
         """Return the record of what would be done with a job, without doing it; None if not known."""
 
     def opened(self, placement: Placement) -> AbstractContextManager[Work]:
-        """Load what the work needs, above all the network, and return the work."""
+        """Load what the work needs, above all the network, and return the work.
+
+        Raises UsageError if the device is missing or cannot do the work.
+        """
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The process ``rank`` is ready to work on ``device``, of which ``model`` is the maker's name."""
+
+    rank: int
+    device: str
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +77,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Exited:
-    """The process ``rank`` does no more jobs; ``cause`` says why if it exited abnormally."""
+    """The process ``rank`` does no more jobs; ``cause`` says why if it exited abnormally.
+
+    ``device`` is the one it worked on, if that is known, ``index`` the job with which that failed.
+    """
 
     rank: int
     cause: str | None = None
+    device: str | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,7 @@ class Failed:
     error: BaseException
 
 
-Event = Started | Progressed | Finished | Exited | Failed
+Event = Opened | Started | Progressed | Finished | Exited | Failed
 
 
 class Backend(ABC):
@@ -208,7 +225,8 @@ def event_from_bytes(data: bytes) -> Event:
         return Finished(members["index"], record_from_json(members["record"]))
     if kind == "Failed":
         return Failed(ElsewhereError(**members))
-    plain: dict[str, type[Started | Progressed | Exited]] = {
+    plain: dict[str, type[Opened | Started | Progressed | Exited]] = {
+        "Opened": Opened,
         "Started": Started,
         "Progressed": Progressed,
         "Exited": Exited,

@@ -1,183 +1,47 @@
 """Processes that `accelerate launch` or torchrun has started, on one machine or several, as one run.
 
-They meet at the launcher's store (`torch.distributed.TCPStore`). A counter there assigns the jobs: a free
-process takes the next one, and no process waits for another. The process of rank 0 plans, works too, and
-keeps the record. The store holds only JSON, because any program that reaches its port can write to it.
+The process of rank 0 plans, works too, and keeps the record. If another one is lost, rank 0 assigns its
+jobs to those that are left. What they all know of each other is in `earzip.batch.rendezvous`.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 
+from earzip.batch.assignment import Assigned, Assignment
+from earzip.batch.devices import end_by, opened_at, ready
 from earzip.batch.events import (
     Backend,
     Event,
     Exited,
     Failed,
+    Finished,
     Progressed,
+    Started,
     Task,
-    event_from_bytes,
-    event_to_bytes,
-    jobs_from_json,
-    jobs_to_json,
+    Work,
 )
 from earzip.batch.plan import Job
-from earzip.batch.signals import STOP_SIGNALS, Stop, StopRequested
+from earzip.batch.rendezvous import RENDEZVOUS_TIMEOUT, Rendezvous
+from earzip.batch.signals import Stop, StopRequested
 from earzip.batch.threads import Workers
 from earzip.errors import EarzipError, RunEndedError
 from earzip.runtime import Placement
 
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
-
-_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
-_RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
-_JOBS_A_KEY = 128
 _HEARTBEAT_S = 0.5
 _TIMEOUT_S = 30.0
 """A process without a heartbeat for this long is considered dead."""
 _TIMEOUT_AT_STOP_S = 5.0
 """The same after a stop request: a scheduler does not wait long."""
-_FAREWELL_S = 10.0
+_UNOWNED_S = 2.0
+"""A job that went out this long ago, and that no process says it has, went to one that then died."""
 _POLL_S = 0.02
-
-
-@dataclass(frozen=True)
-class Launch:
-    """The place of this process among those of a launcher."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-    local_world_size: int
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launch | None:
-        """Return this process's launch; None without a launcher, or without other processes."""
-        values = [environment.get(name, "") for name in _NUMBERS]
-        if not environment.get("MASTER_ADDR") or not all(value.isdecimal() for value in values):
-            return None
-        launch = cls(*map(int, values[:4]))
-        return launch if launch.world_size > 1 else None
-
-
-class Rendezvous:
-    """Where the processes of a launcher meet: a context manager that all of them enter.
-
-    Entering raises RunEndedError if a process is missing. Rank 0 does its jobs with a `LaunchedBackend`;
-    if it just exits, the others have no jobs. The others call `run_worker`.
-    """
-
-    def __init__(self, launch: Launch) -> None:
-        self.launch = launch
-        self.n_lost_workers = 0
-        """Dead processes, which rank 0 does not wait for."""
-        self._chunk: tuple[int, list[Job]] = (-1, [])
-        self._claiming = threading.Lock()
-        # The store of torchrun, and so of accelerate, outlives the processes it starts.
-        self._is_of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-
-    def __enter__(self) -> Self:
-        # Runs of one process do not need them.
-        from torch.distributed.distributed_c10d import PrefixStore  # noqa: PLC0415
-        from torch.distributed.rendezvous import rendezvous  # noqa: PLC0415
-
-        with _killable():
-            try:
-                store, _, _ = next(iter(rendezvous("env://", timeout=_RENDEZVOUS_TIMEOUT)))
-            except RuntimeError as error:
-                raise RunEndedError(
-                    f"cannot connect to the other processes of this run: {error}"
-                ) from error
-        self._store: Store = PrefixStore("earzip", store)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        with suppress(RuntimeError):  # the store is gone, and so are its users
-            if self.launch.rank:
-                self._store.add("n_left", 1)
-                return
-            if not self._store.check(["n_jobs"]):
-                self._store.set("n_jobs", "0")
-            self._wait_for_workers()
-
-    def _wait_for_workers(self) -> None:
-        """Let the others exit first: this process may own the store they use."""
-        until = time.monotonic() + _FAREWELL_S
-        while not self._is_of_launcher and time.monotonic() < until:
-            if self._store.add("n_left", 0) >= self.launch.world_size - 1 - self.n_lost_workers:
-                return
-            time.sleep(_POLL_S)
-
-    def publish(self, jobs: Sequence[Job]) -> None:
-        """Store the jobs for all to claim."""
-        for start in range(0, len(jobs), _JOBS_A_KEY):
-            key = f"jobs/{start // _JOBS_A_KEY}"
-            self._store.set(key, jobs_to_json(jobs[start : start + _JOBS_A_KEY]))
-        self._store.set("n_jobs", str(len(jobs)))
-
-    def n_jobs(self) -> int | None:
-        """Return the number of published jobs; None if it is not known yet."""
-        return int(self._store.get("n_jobs")) if self._store.check(["n_jobs"]) else None
-
-    def claim(self) -> tuple[int, Job] | None:
-        """Return the next job and its number; None if there is none left."""
-        index = self._store.add("n_claimed", 1) - 1
-        if index >= (self.n_jobs() or 0):
-            return None
-        number, offset = divmod(index, _JOBS_A_KEY)
-        with self._claiming:
-            if self._chunk[0] != number:
-                self._chunk = number, jobs_from_json(self._store.get(f"jobs/{number}"))
-            return index, self._chunk[1][offset]
-
-    def send(self, event: Event) -> None:
-        """Send ``event`` to rank 0."""
-        self._store.queue_push("events", event_to_bytes(event))
-
-    def receive(self) -> Event | None:
-        """Return the next event; None if there is none now."""
-        if not self._store.queue_len("events"):
-            return None
-        return event_from_bytes(self._store.queue_pop("events"))
-
-    def heartbeat(self, count: int) -> None:
-        """Store this process's heartbeat number ``count``."""
-        self._store.set(f"heartbeats/{self.launch.rank}", str(count))
-
-    def heartbeats(self, rank: int) -> bytes:
-        """Return the last heartbeat of ``rank``, empty before its first."""
-        key = f"heartbeats/{rank}"
-        return self._store.get(key) if self._store.check([key]) else b""
-
-    def share_stop(self, stop: Stop) -> None:
-        """Send a requested stop to all processes, or receive one."""
-        if stop.requested:
-            self._store.set("stop", f"{stop.left_s:.3f}")
-        elif self._store.check(["stop"]):
-            stop.request(float(self._store.get("stop")))
-
-
-@contextmanager
-def _killable() -> Iterator[None]:
-    """Restore the default signal handlers: while torch waits, no Python handler runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+_POLL_AGAIN_S = 0.1
 
 
 class _WorkerLink:
@@ -189,6 +53,7 @@ class _WorkerLink:
         self._progressed_s = 0.0
         self._counting = threading.Lock()
         self._leaving = threading.Event()
+        self._has_lost_device = False
         self._parent = os.getppid()
         self.is_cut_off = False
         """The store or the parent process is gone."""
@@ -197,13 +62,43 @@ class _WorkerLink:
         self._thread = threading.Thread(target=self._keep_in_touch, daemon=True)
         self._thread.start()
 
-    def next_job(self) -> tuple[int, Job] | None:
-        """Return the next job and its number; None if there is none left."""
+    def workers(self, work: Work, placement: Placement, n_threads: int) -> Workers:
+        """Return threads that do the jobs of this link at ``placement``."""
+        return Workers(
+            work,
+            self._next_job,
+            self.send,
+            self._stop,
+            rank=placement.rank,
+            device=placement.runtime.device,
+            n_threads=n_threads,
+            next_again=self._next_again,
+            on_lost=self._lose_device,
+        )
+
+    def _next_job(self) -> Assigned | None:
         try:
             return self._rendezvous.claim()
         except RuntimeError:
             self._cut_off()
             return None
+
+    def _next_again(self) -> Assigned | None:
+        """Wait for a job of a lost process; None if none will come."""
+        try:
+            while not (self._stop.requested or self._has_lost_device):
+                assigned = self._rendezvous.claim_again()
+                if assigned is True:
+                    break
+                if assigned:
+                    return assigned
+                time.sleep(_POLL_AGAIN_S)
+        except RuntimeError:
+            self._cut_off()
+        return None
+
+    def _lose_device(self) -> None:
+        self._has_lost_device = True
 
     def send(self, event: Event) -> None:
         """Send ``event`` to rank 0; progress is summed and sent later. Raises StopRequested."""
@@ -236,12 +131,12 @@ class _WorkerLink:
             if os.getppid() != self._parent:  # a killed launcher does not kill its processes
                 self._cut_off()
 
-    def end(self) -> None:
-        """Share a stop with all processes, then tell rank 0 that this process does no more jobs."""
+    def end(self, event: Exited | Failed) -> None:
+        """Share a stop with all processes, then tell rank 0 of this one's end."""
         self.send_progress()
         try:
             self._rendezvous.share_stop(self._stop)
-            self._rendezvous.send(Exited(self._rendezvous.launch.rank))
+            self._rendezvous.send(event)
         except RuntimeError:
             self._cut_off()
 
@@ -281,8 +176,14 @@ class LaunchedBackend(Backend):
         self._n_threads = n_threads
         self._timeout_s = timeout_s
         self._at_work: set[int] = set()
+        self._n_assigned: Counter[int] = Counter()
         self._last_heartbeats: dict[int, tuple[bytes, float]] = {}
         self._looked_at = 0.0
+        self._received_at = 0.0
+        self._workers: Workers | None = None
+        self._exited = Exited(0)
+        self._given_up: deque[Finished] = deque()
+        self._are_let_go = False
         self._has_sent_own_exit = False
 
     @property
@@ -293,15 +194,23 @@ class LaunchedBackend(Backend):
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
         """Start ``jobs``."""
         self._stop = stop
-        work = self._opened.enter_context(self._task.opened(self._placement))
+        self._n_jobs = len(jobs)
+        self._assignment = Assignment(jobs)
+        try:
+            work = opened_at(self._placement, self._task, self._opened)
+        except EarzipError as error:
+            end = end_by(error, self._placement)
+            if isinstance(end, Failed):
+                raise
+            work, self._exited = None, end
         self._link = _WorkerLink(self._rendezvous, stop)
         self._opened.callback(self._link.leave)
-        self._workers = Workers(
-            work, self._link.next_job, self._link.send, stop, n_threads=self._n_threads
-        )
         self._rendezvous.publish(jobs)
-        self._workers.start()
-        self._opened.callback(self._workers.join)
+        if work:
+            self._link.send(ready(self._placement))
+            self._workers = self._link.workers(work, self._placement, self._n_threads)
+            self._workers.start()
+            self._opened.callback(self._workers.join)
         self._at_work = set(range(self.n_processes))
 
     def receive(self, timeout_s: float) -> Event | None:
@@ -310,12 +219,12 @@ class LaunchedBackend(Backend):
         while True:
             try:
                 self._send_own_exit()
-                event = self._rendezvous.receive() or self._lost_worker()
+                event = self._next_event()
+                self._note(event)
+                self._assign_again()
             except RuntimeError as error:
                 self._at_work.clear()
                 raise RunEndedError(f"lost the connection to the launcher: {error}") from error
-            if isinstance(event, Exited):
-                self._at_work.discard(event.rank)
             if event is not None or time.monotonic() >= until:
                 return event
             time.sleep(_POLL_S)
@@ -323,13 +232,54 @@ class LaunchedBackend(Backend):
     @property
     def is_done(self) -> bool:
         """Whether all processes have ended."""
-        return not self._at_work
+        return not self._at_work and not self._given_up
+
+    def _next_event(self) -> Event | None:
+        if self._given_up:
+            return self._given_up.popleft()
+        return self._rendezvous.receive() or self._lost_worker()
+
+    def _note(self, event: Event | None) -> None:
+        """Note who has which job after ``event``."""
+        if event is not None:
+            self._received_at = time.monotonic()
+        match event:
+            case Started(index, rank):
+                self._at_work.add(rank)  # it may have been silent for long
+                self._assignment.began(index, rank)
+            case Finished(index):
+                self._assignment.finished(index)
+            case Exited(rank):
+                self._at_work.discard(rank)
+                if not self._stop.requested:
+                    self._given_up.extend(self._assignment.lost(event))
+
+    def _assign_again(self) -> None:
+        """Give jobs of lost processes to those without a job, or let all go that wait for them."""
+        if self._assignment.is_settled:
+            if not self._are_let_go:
+                self._are_let_go = True
+                for rank in range(self.n_processes):
+                    self._rendezvous.assign(rank, self._n_assigned[rank], None)
+            return
+        is_quiet = time.monotonic() - self._received_at > _UNOWNED_S
+        if not (is_quiet or self._assignment.has_jobs_again) or not self._are_all_claimed():
+            return
+        if is_quiet:
+            self._assignment.take_back_unowned()
+        for rank in self._at_work:
+            if assigned := self._assignment.take_again(rank):
+                self._rendezvous.assign(rank, self._n_assigned[rank], assigned[0])
+                self._n_assigned[rank] += 1
+
+    def _are_all_claimed(self) -> bool:
+        return self._rendezvous.n_claimed() >= self._n_jobs
 
     def _send_own_exit(self) -> None:
         # Through the store, as the others do: after the records that are still in it.
-        if not self._has_sent_own_exit and not self._workers.are_at_work:
+        if not self._has_sent_own_exit and not (self._workers and self._workers.are_at_work):
             self._has_sent_own_exit = True
-            self._link.end()
+            self._link.end(self._workers.exited() if self._workers else self._exited)
 
     def _lost_worker(self) -> Event | None:
         now = time.monotonic()
@@ -350,7 +300,7 @@ class LaunchedBackend(Backend):
         if self._stop.requested:
             return _TIMEOUT_AT_STOP_S
         # A process without a first heartbeat is still loading.
-        return self._timeout_s if heartbeats else _RENDEZVOUS_TIMEOUT.total_seconds()
+        return self._timeout_s if heartbeats else RENDEZVOUS_TIMEOUT.total_seconds()
 
 
 def run_worker(
@@ -364,8 +314,9 @@ def run_worker(
     try:
         with suppress(StopRequested):  # raised by a link that is cut off
             if _wait_for_jobs(rendezvous, stop):
-                _do_jobs(link, task, placement, stop, n_threads)
-            link.end()
+                link.end(_do_jobs(link, task, placement, n_threads))
+            else:
+                link.end(Exited(placement.rank))
     finally:
         link.leave()
     if link.is_cut_off:
@@ -387,14 +338,18 @@ def _wait_for_jobs(rendezvous: Rendezvous, stop: Stop) -> int:
 
 
 def _do_jobs(
-    link: _WorkerLink, task: Task, placement: Placement, stop: Stop, n_threads: int
-) -> None:
+    link: _WorkerLink, task: Task, placement: Placement, n_threads: int
+) -> Exited | Failed:
+    """Do jobs until none is left; return the event of the end."""
     try:
-        with task.opened(placement) as work:
-            workers = Workers(
-                work, link.next_job, link.send, stop, rank=placement.rank, n_threads=n_threads
-            )
+        with ExitStack() as stack:
+            work = opened_at(placement, task, stack)
+            link.send(ready(placement))
+            workers = link.workers(work, placement, n_threads)
             workers.start()
             workers.join()
+            if workers.lost:
+                stack.pop_all()  # closing what is on the device may wait for it for ever
+            return workers.exited()
     except EarzipError as error:
-        link.send(Failed(error))
+        return end_by(error, placement)

@@ -124,6 +124,10 @@ def _gauges(
             report.n_below_floor,
         ),
         "warnings": ("Warnings about files.", report.n_warnings),
+        "lost_processes": (
+            "Worker processes that died or whose device failed.",
+            len(report.lost_processes),
+        ),
         "audio_seconds": ("Duration of the audio in the files.", totals["duration_s"]),
         "coded_audio_seconds": (
             "Duration of the audio that this run coded or checked.",

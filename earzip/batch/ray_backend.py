@@ -1,30 +1,31 @@
 """Actors of a Ray cluster that share the jobs of a run, for users whose scheduler is Ray.
 
-Ray Data assigns the jobs, one at a time, with `map_batches`: one actor a GPU. If the process or machine
-of an actor dies, Ray starts another, elsewhere if necessary, and retries the files in progress. Finished
-files are recorded or, at the latest in the next run, up to date. Ray is imported when a backend is made.
+If the process or machine of an actor dies, another one is started, elsewhere if necessary. An actor whose
+GPU fails gets no more jobs, and keeps the GPU from whoever would get it next. Others do the jobs of both.
+Ray is imported when a backend is made.
 """
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from earzip.batch.assignment import Assigned, Assignment
+from earzip.batch.devices import end_by, opened_at, ready
 from earzip.batch.events import (
     Backend,
     Event,
     Exited,
     Failed,
     Finished,
+    Opened,
     Progressed,
+    Started,
     Task,
     Work,
     event_from_bytes,
@@ -32,22 +33,16 @@ from earzip.batch.events import (
 )
 from earzip.batch.plan import Job
 from earzip.batch.signals import Stop
-from earzip.batch.threads import Workers
+from earzip.batch.threads import ABANDON_S, Workers
 from earzip.errors import EarzipError, UsageError
-from earzip.results import FileRecord, FileStatus
-from earzip.runtime import Placement, Runtime, tracks_at_once
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from earzip.runtime import MAX_DEFAULT_THREADS, Placement, Runtime, tracks_at_once
 
 DEVICES = ("auto", "cpu", "cuda")
 """Devices of a `RayBackend`; Ray assigns the GPUs."""
 
 _MAX_TRIES = 3
-"""A file fails after as many actors have died on it: Ray would retry it for ever."""
+"""A file fails after as many actors were lost on it, and the run after as many in a row on opening."""
 _POLL_S = 0.5
-_ABANDON_S = 10.0
-"""Time for actors to reach the next block of audio once files in progress are abandoned."""
 
 
 class RayBackend(Backend):
@@ -86,11 +81,10 @@ class RayBackend(Backend):
         if device == "auto":
             device = "cuda" if ray.cluster_resources().get("GPU") else "cpu"
         runtime = replace(runtime or Runtime(), device=device, threads=threads or 1)
-        placement = Placement(0, runtime)
-        (kind, amount), room = _needs(placement), 0
-        for node in ray.nodes():
-            if node["Alive"]:
-                room += int(node["Resources"].get(kind, 0)) // amount
+        kind, amount = _needs(runtime)
+        room = sum(
+            int(node["Resources"].get(kind, 0)) // amount for node in ray.nodes() if node["Alive"]
+        )
         if not room:
             raise UsageError(
                 f"no machine of the Ray cluster has the {amount} {kind} that an actor needs"
@@ -100,10 +94,10 @@ class RayBackend(Backend):
         self._n_actors = max(1, min(n_actors or room, room, n_jobs))
         if device == "cuda" and threads is None:
             n_cpus = int(ray.cluster_resources().get("CPU", 0))
-            runtime = replace(runtime, threads=max(1, n_cpus // self._n_actors))
-            placement = Placement(0, runtime)
-        self._placement = placement
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+            each = max(1, min(n_cpus // self._n_actors, MAX_DEFAULT_THREADS))
+            runtime = replace(runtime, threads=each)
+        self._runtime = runtime
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._is_done = True
 
     @property
@@ -113,28 +107,18 @@ class RayBackend(Backend):
 
     def start(self, jobs: Sequence[Job], stop: Stop) -> None:
         """Start ``jobs``."""
-        import ray  # noqa: PLC0415
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
-
         self._jobs = jobs
         self._stop = stop
-        self._stop_sent_for = float("inf")
-        # On this process's machine: the actors may die without it.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(_Coordinator).remote()
         self._is_done = False
-        threading.Thread(target=self._receive, daemon=True).start()
+        threading.Thread(target=self._run, daemon=True).start()
 
     def receive(self, timeout_s: float) -> Event | None:
         """Return the next event, or None if none comes in ``timeout_s``."""
-        self._pass_on_stop()
         try:
             event = self._events.get(timeout=timeout_s)
         except queue.Empty:
-            if time.monotonic() > self._stop_sent_for + _ABANDON_S:
-                self._is_done = True  # an actor hangs, or waits for room; it ends with this process
             return None
-        self._is_done = isinstance(event, Exited)
+        self._is_done = event is None
         return event
 
     @property
@@ -142,185 +126,211 @@ class RayBackend(Backend):
         """Whether every actor has exited and every event has been received."""
         return self._is_done
 
+    def _run(self) -> None:
+        """Queue the actors' events until all actors have exited."""
+        from ray.exceptions import RayError  # noqa: PLC0415
+
+        actors = _Actors(self._task, self._runtime, self._jobs, self._stop, self._events.put)
+        try:
+            actors.work(self._n_actors)
+        except RayError as error:
+            self._events.put(Failed(EarzipError(f"Ray stopped the run: {error}")))
+        except BaseException as error:  # or it would be lost
+            self._events.put(Failed(error))
+        finally:
+            actors.end()
+            self._events.put(None)
+
+
+def _needs(runtime: Runtime) -> tuple[str, int]:
+    """Return the resource that an actor takes, by Ray's name, and the amount."""
+    return ("GPU", 1) if runtime.device == "cuda" else ("CPU", runtime.threads or 1)
+
+
+@dataclass
+class _Remote:
+    """An actor, as the backend sees it."""
+
+    rank: int
+    handle: Any
+    is_open: bool = False
+    jobs: dict[Any, int] = field(default_factory=dict)
+    """The numbers of its jobs, by what Ray calls their results to come."""
+    exited: Exited | None = None
+    """What became of it; it gets no more jobs."""
+
+
+class _Actors:
+    """Starts actors, assigns them jobs, and sends their events."""
+
+    def __init__(
+        self, task: Task, runtime: Runtime, jobs: Sequence[Job], stop: Stop, send: Any
+    ) -> None:
+        self._task = task
+        self._runtime = runtime
+        self._jobs = jobs
+        self._stop = stop
+        self._send = send
+        self._assignment = Assignment(jobs, _MAX_TRIES)
+        self._tracks = tracks_at_once(runtime)
+        self._actors: list[_Remote] = []
+        self._opening: dict[Any, _Remote] = {}
+        self._n_died_opening = 0
+        self._stop_sent_for = float("inf")
+
+    def work(self, n_actors: int) -> None:
+        """Do the jobs with ``n_actors``; return when all are done, or nobody is left to do them."""
+        import ray  # noqa: PLC0415
+
+        for _ in range(n_actors):
+            self._start_actor()
+        while not self._assignment.is_settled:
+            self._pass_on_stop()
+            self._assign()
+            at_work = {ref: actor for actor in self._actors for ref in actor.jobs}
+            is_over = not at_work and (self._stop.requested or not self._opening)
+            if is_over or time.monotonic() > self._stop_sent_for + ABANDON_S:
+                return  # an actor that hangs ends with this process
+            refs = [*at_work, *self._opening]
+            for ref in ray.wait(refs, num_returns=1, timeout=_POLL_S)[0]:
+                actor = at_work.get(ref) or self._opening[ref]
+                self._take(actor, ref)
+
+    def end(self) -> None:
+        """End the actors, those too whose GPU was kept from others."""
+        import ray  # noqa: PLC0415
+
+        for actor in self._actors:
+            ray.kill(actor.handle)
+
+    def _start_actor(self) -> None:
+        import ray  # noqa: PLC0415
+
+        kind, amount = _needs(self._runtime)
+        rank = len(self._actors)
+        placement = Placement(rank, self._runtime, is_named=kind == "CPU")
+        options = {"num_cpus": amount} if kind == "CPU" else {"num_cpus": 0, "num_gpus": amount}
+        # One more than tracks, for a stop.
+        actor_class = ray.remote(
+            max_concurrency=self._tracks + 1, scheduling_strategy="SPREAD", **options
+        )(_Actor)
+        actor = _Remote(rank, actor_class.remote(self._task, placement))
+        self._actors.append(actor)
+        self._opening[actor.handle.open.remote()] = actor
+
+    def _assign(self) -> None:
+        for actor in self._actors:
+            while actor.is_open and not actor.exited and len(actor.jobs) < self._tracks:
+                assigned = None if self._stop.requested else self._next_job(actor.rank)
+                if assigned is None:
+                    break
+                index, job = assigned
+                self._send(Started(index, actor.rank))
+                actor.jobs[actor.handle.do.remote(index, _absolute(job))] = index
+
+    def _next_job(self, rank: int) -> Assigned | None:
+        return self._assignment.take_new(rank) or self._assignment.take_again(rank)
+
     def _pass_on_stop(self) -> None:
         if self._stop.requested:
             left_s = self._stop.left_s
             if time.monotonic() + left_s < self._stop_sent_for:
                 self._stop_sent_for = time.monotonic() + left_s
-                self._coordinator.end_in.remote(left_s)
+                for actor in self._actors:
+                    actor.handle.end_in.remote(left_s)
 
-    def _receive(self) -> None:
-        """Queue the actors' events until all actors have exited."""
-        from ray.exceptions import RayError  # noqa: PLC0415
+    def _take(self, actor: _Remote, ref: Any) -> None:
+        """Take what ``actor`` has returned for ``ref``, or that it has died."""
+        import ray  # noqa: PLC0415
+        from ray.exceptions import ActorDiedError, ActorUnavailableError  # noqa: PLC0415
 
         try:
-            for event in self._events_of_dataset():
-                self._events.put(self._as_planned(event))
-                if self._stop.is_due:
-                    break
-        except RayError as error:
-            self._events.put(Failed(EarzipError(f"Ray stopped the run: {error}")))
-        except BaseException as error:  # or it would be lost
-            self._events.put(Failed(error))
-        self._events.put(Exited(0))
+            events = [event_from_bytes(data) for data in ray.get(ref)]
+        except (ActorDiedError, ActorUnavailableError):
+            ray.kill(actor.handle)  # if it is only out of reach
+            if actor.exited is None:
+                actor.exited = Exited(actor.rank, "has exited", self._runtime.device)
+                self._replace(actor)
+            events = []
+        self._opening.pop(ref, None)
+        actor.jobs.pop(ref, None)
+        for event in events:
+            self._take_event(actor, event)
+        if actor.exited and not actor.jobs:  # not before: it may still finish one
+            for given_up in self._assignment.lost(actor.exited):
+                self._send(self._as_planned(given_up))
+            self._send(actor.exited)
 
-    def _as_planned(self, event: Event) -> Event:
+    def _take_event(self, actor: _Remote, event: Event) -> None:
+        match event:
+            case Opened():
+                actor.is_open = True
+                self._n_died_opening = 0
+                self._send(event)
+            case Exited():
+                actor.exited = actor.exited or event
+            case Finished(index):
+                self._assignment.finished(index)
+                self._send(self._as_planned(event))
+            case _:
+                self._send(event)
+
+    def _replace(self, actor: _Remote) -> None:
+        """Start another actor in the place of one whose process or machine has died."""
+        self._n_died_opening += not actor.is_open
+        if self._n_died_opening < _MAX_TRIES and not self._stop.requested:
+            self._start_actor()
+
+    def _as_planned(self, event: Finished) -> Finished:
         """Return ``event`` with the paths of the plan: actors have absolute ones."""
-        if not isinstance(event, Finished):
-            return event
         job = self._jobs[event.index]
         return replace(event, record=replace(event.record, source=job.source, target=job.target))
 
-    def _events_of_dataset(self) -> Iterator[Event]:
-        import ray  # noqa: PLC0415
-
-        # A row a block: Ray assigns, retries and loses whole blocks.
-        dataset = ray.data.from_items(
-            [_to_row(index, job) for index, job in enumerate(self._jobs)],
-            override_num_blocks=len(self._jobs),
-        )
-        tracks = tracks_at_once(self._placement.runtime)
-        kind, amount = _needs(self._placement)
-        dataset = dataset.map_batches(
-            _Actor,
-            fn_constructor_args=(self._task, self._placement, self._coordinator),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(
-                size=self._n_actors,
-                # No job waits behind another while an actor is idle.
-                max_tasks_in_flight_per_actor=tracks,
-                max_concurrent_calls_per_actor=tracks,
-                enable_true_multi_threading=True,
-            ),
-            **{f"num_{kind.lower()}s": amount},
-        )
-        dataset.context.enable_progress_bars = False
-        # iter_rows fetches ahead: an event would arrive only after the next one.
-        for rows in dataset.iter_batches(
-            prefetch_batches=0, batch_size=None, batch_format="pyarrow"
-        ):
-            yield from map(event_from_bytes, rows["event"].to_pylist())
-
-
-def _needs(placement: Placement) -> tuple[str, int]:
-    """Return the resource that an actor takes, by Ray's name, and the amount."""
-    return (
-        ("GPU", 1)
-        if placement.runtime.device == "cuda"
-        else ("CPU", placement.runtime.threads or 1)
-    )
-
-
-class _Coordinator:
-    """Gives actors their ranks, counts tries and passes on stops; itself a Ray actor."""
-
-    def __init__(self) -> None:
-        self._n_ranks = 0
-        self._n_tries: Counter[int] = Counter()
-        self._stop = Stop()
-
-    def next_rank(self) -> int:
-        """Return the rank of the next actor; a restarted actor has a new one."""
-        self._n_ranks += 1
-        return self._n_ranks - 1
-
-    def begin(self, index: int) -> int:
-        """Return how many times the job ``index`` has been started, this time included."""
-        self._n_tries[index] += 1
-        return self._n_tries[index]
-
-    def end_in(self, grace_s: float) -> None:
-        """Ask all to start no further file, and to abandon files in progress after ``grace_s``."""
-        self._stop.request(grace_s)
-
-    def left_s(self) -> float | None:
-        """Return the seconds that files in progress have left; None without a stop request."""
-        return self._stop.left_s if self._stop.requested else None
-
 
 class _Actor:
-    """Works on the jobs of the rows it is called with, in several threads of one process."""
+    """Works on jobs, each in a thread of this process."""
 
-    def __init__(self, task: Task, placement: Placement, coordinator: Any) -> None:
-        import ray  # noqa: PLC0415
-
-        self._coordinator = coordinator
+    def __init__(self, task: Task, placement: Placement) -> None:
         self._task = task
-        self._placement = replace(placement, rank=ray.get(coordinator.next_rank.remote()))
+        self._placement = placement
         self._stop = Stop()
         self._opened = ExitStack()
-        self._opening = threading.Lock()
         self._work: Work | None = None
-        threading.Thread(target=self._listen, daemon=True).start()
 
-    def __call__(self, jobs: pa.Table) -> pa.Table:
-        """Do ``jobs`` and return their events, as JSON."""
-        import pyarrow as pa  # noqa: PLC0415
-
-        events = [event for row in jobs.to_pylist() for event in self._do(*_from_row(row))]
-        return pa.table({"event": pa.array(map(event_to_bytes, events), pa.binary())})
-
-    def _do(self, index: int, job: Job) -> list[Event]:
-        import ray  # noqa: PLC0415
-
-        if ray.get(self._coordinator.begin.remote(index)) > _MAX_TRIES:
-            why = f"{_MAX_TRIES} worker processes exited while working on it; run again to retry"
-            return [Finished(index, FileRecord(FileStatus.FAILED, job.source, job.target, why))]
+    def open(self) -> list[bytes]:
+        """Load what the work needs; return the event of that, as JSON."""
         try:
-            work = self._opened_work()
+            self._work = opened_at(self._placement, self._task, self._opened)
         except EarzipError as error:
-            return [Failed(error)]
+            return [event_to_bytes(end_by(error, self._placement))]
+        return [event_to_bytes(ready(self._placement))]
+
+    def do(self, index: int, job: Job) -> list[bytes]:
+        """Do a job and return its events, as JSON."""
+        assert self._work
         events: list[Event] = []
         next_job = iter([(index, job), None])
         workers = Workers(
-            work, next_job.__next__, events.append, self._stop, rank=self._placement.rank
+            self._work,
+            next_job.__next__,
+            events.append,
+            self._stop,
+            rank=self._placement.rank,
+            device=self._placement.runtime.device,
         )
         workers.start()
         workers.join()
         progressed_s = sum(event.seconds for event in events if isinstance(event, Progressed))
-        return [
-            Progressed(progressed_s),
-            *(event for event in events if isinstance(event, Finished | Failed)),
-        ]
+        returned = [event for event in events if isinstance(event, Finished | Failed)]
+        ends = [workers.exited()] if workers.lost else []
+        return [event_to_bytes(event) for event in (Progressed(progressed_s), *returned, *ends)]
 
-    def _opened_work(self) -> Work:
-        with self._opening:
-            if self._work is None:
-                self._work = self._opened.enter_context(self._task.opened(self._placement))
-            return self._work
-
-    def _listen(self) -> None:
-        import ray  # noqa: PLC0415
-        from ray.exceptions import RayError  # noqa: PLC0415
-
-        with suppress(
-            RayError
-        ):  # the coordinator is lost: its machine, and in most cases the whole run
-            while not self._stop.requested:
-                left_s = ray.get(self._coordinator.left_s.remote())
-                if left_s is not None:
-                    self._stop.request(left_s)
-                time.sleep(_POLL_S)
+    def end_in(self, grace_s: float) -> None:
+        """Start no further file, and abandon files in progress after ``grace_s``."""
+        self._stop.request(grace_s)
 
 
-def _to_row(index: int, job: Job) -> dict[str, Any]:
-    """Return ``job`` as a row of Ray: paths as bytes, since file names need not be text."""
-    return {
-        "index": index,
-        # Actors have other working directories.
-        "source": os.fsencode(job.source.absolute()),
-        "target": None if job.target is None else os.fsencode(job.target.absolute()),
-        "found": None if job.found is None else os.fsencode(job.found.absolute()),
-        "n_bytes": job.n_bytes,
-        "source_name": job.source_name,
-    }
-
-
-def _from_row(row: dict[str, Any]) -> tuple[int, Job]:
-    source, target, found = (
-        None if row[key] is None else Path(os.fsdecode(row[key]))
-        for key in ("source", "target", "found")
-    )
-    assert source is not None
-    return row["index"], Job(source, target, row["n_bytes"], row["source_name"], found)
+def _absolute(job: Job) -> Job:
+    """Return ``job`` with paths for actors, which have other working directories."""
+    target, found = (path and path.absolute() for path in (job.target, job.found))
+    return replace(job, source=job.source.absolute(), target=target, found=found)

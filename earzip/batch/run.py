@@ -7,12 +7,21 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from earzip.batch.events import Backend, Event, Exited, Failed, Finished, Progressed, Started
+from earzip.batch.events import (
+    Backend,
+    Event,
+    Exited,
+    Failed,
+    Finished,
+    Opened,
+    Progressed,
+    Started,
+)
 from earzip.batch.locks import claim, reap_claims
 from earzip.batch.plan import Job, OtherFile, Plan, longest_first
 from earzip.batch.same_names import refuse_same_names
@@ -27,12 +36,15 @@ from earzip.formats.atomic import (
     reap_stale,
     set_mtime,
 )
-from earzip.results import FileRecord, FileStatus, Progress, Report
+from earzip.results import FileRecord, FileStatus, LostProcess, Progress, Report
 
 OnRecord = Callable[[FileRecord, Job | None], None]
 """Called with each record, and the job that it finishes, if any."""
 MakeBackend = Callable[[int], Backend]
 """Returns the backend for a number of jobs."""
+
+OnProcess = Callable[[Opened | LostProcess], None]
+"""Called with each process that is ready to work, and with each that is lost."""
 
 _TICK_S = 0.2
 _COPY_BYTES = 1 << 20
@@ -47,6 +59,7 @@ def run_batch(
     up_to_date: Callable[[Job], FileRecord | None] = lambda _job: None,
     on_progress: Progress | None = None,
     on_tick: Callable[[Report], None] = lambda _report: None,
+    on_process: OnProcess = lambda _process: None,
     max_failures: int | None = None,
     copy_others: bool = False,
     force: bool = False,
@@ -57,11 +70,12 @@ def run_batch(
     process takes jobs in the order of the plan, several take the longest first. Temporary files of killed
     runs beside the targets are removed. ``copy_others`` copies the other files beside the results;
     ``force`` lets the copies replace files that differ. The run gives up once ``max_failures`` files have
-    failed. ``on_tick`` is called at the start, and several times a second.
+    failed. ``on_tick`` is called at the start, and several times a second. The files of a process that is
+    lost are done by others; the run ends early once no process is left.
 
     Raises errors that stop every process: ModelNotFoundError, UsageError for the device, and the like.
     """
-    run = _Run(plan, on_record, stop, on_progress, on_tick, max_failures)
+    run = _Run(plan, on_record, stop, on_progress, on_tick, on_process, max_failures)
     started = time.monotonic()
     refuse_same_names(plan, copies=copy_others)
     run.report.n_undone = len(plan.jobs)
@@ -116,6 +130,7 @@ class _Run:
     stop: StopSignal
     on_progress: Progress | None
     on_tick: Callable[[Report], None]
+    on_process: OnProcess
     max_failures: int | None
     report: Report = field(default_factory=Report)
     n_failed: int = 0
@@ -148,12 +163,7 @@ class _Run:
                 self.on_tick(self.report)
                 if self.is_too_much:
                     self.stop.request(0)
-        if self.stop.requested:
-            return
-        # Every job was assigned, unless all processes had died.
-        for index in in_flight.unaccounted() if in_flight.any_exited_well else ():
-            self._mark_lost(jobs[index], "its worker process exited")
-        self.report.died = not in_flight.any_exited_well
+        self.report.died = in_flight.n_left > 0 and not self.stop.requested
 
     def handle_other_files(self, *, copy_others: bool, force: bool) -> None:
         """Copy the other files, or record that they are skipped."""
@@ -209,20 +219,17 @@ class _Run:
             case Finished(index, record):
                 # A process considered dead may still send a record.
                 if in_flight.done(index):
-                    self.put_on_record(record, in_flight.jobs[index])
-            case Exited(rank, cause):
-                in_flight.any_exited_well |= cause is None
+                    self.put_on_record(in_flight.with_history(index, record), in_flight.jobs[index])
+            case Opened():
+                self.on_process(event)
+            case Exited(rank, cause, device, _):
                 if cause:
-                    self.report.lost_ranks[rank] = cause
-                for index in in_flight.owned_by(rank) if cause and not self.stop.requested else ():
-                    if in_flight.done(index):
-                        self._mark_lost(in_flight.jobs[index], f"its worker process {cause}")
+                    in_flight.lost(rank)
+                    lost = LostProcess(rank, device, cause)
+                    self.report.lost_processes.append(lost)
+                    self.on_process(lost)
             case Failed(error):
                 raise error
-
-    def _mark_lost(self, job: Job, why: str) -> None:
-        message = f"{why}; run again to retry"
-        self.put_on_record(FileRecord(FileStatus.FAILED, job.source, job.target, message), job)
 
 
 class _InFlight:
@@ -232,8 +239,13 @@ class _InFlight:
         self.jobs = jobs
         self.owners: dict[int, int] = {}
         """The rank that works on a job."""
-        self.any_exited_well = False
+        self._lost_by: dict[int, int] = {}
         self._left = set(range(len(jobs)))
+
+    @property
+    def n_left(self) -> int:
+        """Jobs without a record."""
+        return len(self._left)
 
     def done(self, index: int) -> bool:
         """Remove a job; False if it was removed already."""
@@ -242,13 +254,18 @@ class _InFlight:
         self._left.discard(index)
         return was_left
 
-    def owned_by(self, rank: int) -> list[int]:
-        """Return the jobs that ``rank`` works on."""
-        return [index for index, owner in self.owners.items() if owner == rank]
+    def lost(self, rank: int) -> None:
+        """Note that ``rank`` finishes none of its jobs."""
+        for index in [index for index, owner in self.owners.items() if owner == rank]:
+            self._lost_by[index] = self.owners.pop(index)
 
-    def unaccounted(self) -> list[int]:
-        """Return the jobs without a record."""
-        return sorted(self._left)
+    def with_history(self, index: int, record: FileRecord) -> FileRecord:
+        """Return ``record`` of a job with a warning if another rank was lost while it worked on it."""
+        rank = self._lost_by.get(index)
+        if rank in (None, record.rank) or record.status is FileStatus.FAILED:
+            return record
+        note = f"done again, since rank {rank} was lost while it worked on it"
+        return replace(record, warnings=(*record.warnings, note))
 
 
 def _target_folders(plan: Plan, *, copies: bool) -> set[Path]:

@@ -15,31 +15,33 @@ in that type; windows, latents and sound are float32 all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from earzip.arrays import Audio, Latents
-from earzip.coding.windows import Network, window_engine
+from earzip.coding.gpu import arithmetic, fitting_batch, moved, set_arithmetic, wait_for_all
+from earzip.coding.waiting import Network
+from earzip.coding.windows import window_engine
 from earzip.errors import UsageError
 from earzip.formats.geometry import Geometry
 from earzip.network import native
 from earzip.network.ear import EarVae
 from earzip.network.packed import packed
 from earzip.network.vae import Vae
-from earzip.runtime import PRECISIONS, usable_cores
-
-_CUDA_BATCH = 16
+from earzip.runtime import PRECISIONS, TF32, usable_cores
 
 
 class Codec:
     """A network with its geometry, on one device, in one of `earzip.runtime.PRECISIONS`.
 
-    ``threads`` is the number of windows computed side by side on a CPU (default: the cores this
-    process may use, at most 16); ``batch_size`` the windows of one pass on a GPU, where the last
-    batch is padded to full size because results may depend on it. What a device cannot do
-    `earzip.coding.device.choose_device` tells.
+    ``vae`` is moved to the device. ``threads`` is the number of windows computed side by side on a CPU
+    (default: the cores this process may use, at most 16); ``batch_size`` the windows of one pass on a
+    GPU (default: 16, or what its memory holds), where the last batch is padded to full size because
+    results may depend on it. What a device cannot do `earzip.coding.device.choose_device` tells.
+    Raises DeviceError where a GPU's memory is too small.
     """
 
     def __init__(
@@ -60,12 +62,11 @@ class Codec:
         self.geometry = geometry
         self.n_latents = n_latents
         self.device = torch.device(device)
-        self._engine = window_engine(
-            self.device, threads=threads or usable_cores(), batch_size=batch_size or _CUDA_BATCH
-        )
         # Spares half a window a track. On a GPU windows of one size share batches, and what the published
         # network makes of a frame depends on how many there are.
         self._ends_with_track = self.device.type == "cpu" and not isinstance(vae, EarVae)
+        assert isinstance(vae, torch.nn.Module)
+        moved(vae, self.device)
         fast = self.vae
         if self.device.type == "cpu" and precision != "float16":
             fast = packed(self.vae, getattr(torch, precision))
@@ -76,6 +77,12 @@ class Codec:
         self._posterior = self._network(lambda audio: torch.stack(fast.encode(audio), 1), precision)
         self._decoder = self._network(fast.decode, precision)
         self._exact_decoder = self._network(self._decode_exactly, "float32")
+        if self.device.type != "cpu":
+            set_arithmetic(precision)
+            batch_size = fitting_batch(self._try_batch, batch_size)
+        self._engine = window_engine(
+            self.device, threads=threads or usable_cores(), batch_size=batch_size or 1
+        )
 
     def close(self) -> None:
         """End the worker threads, once no track is in progress."""
@@ -132,7 +139,10 @@ class Codec:
         g = self.geometry
         margin = g.decoder_context
         padded = [np.pad(latents, ((0, 0), (margin, margin))) for latents in pieces]
-        computed = [self._engine.submit(self._exact_decoder, window) for window in padded]
+        # In batches of their own size: they would be a small part of a full one.
+        computed = [
+            self._engine.submit(self._exact_decoder, window, len(pieces)) for window in padded
+        ]
         return [future.result()[:, margin * g.hop : -margin * g.hop or None] for future in computed]
 
     def _windows(self, blocks: Iterable[Audio]) -> Iterator[tuple[Audio, int]]:
@@ -201,7 +211,8 @@ class Codec:
             window[:, context : context + now.shape[1]] = now
             window[:, context + core : context + core + right.shape[1]] = right
             yield window, i
-            before, now = now, after
+            # A copy: a part would keep all of the segment.
+            before, now = now[:, max(0, now.shape[1] - context) :].copy(), after
 
     def _encode(self, network: Network, blocks: Iterable[Audio]) -> Iterator[Latents]:
         context = self.geometry.encoder_context
@@ -212,13 +223,26 @@ class Codec:
         with native.left_out():
             return self.vae.decode(latents)
 
+    def _try_batch(self, n: int) -> None:
+        """Encode and decode ``n`` windows of silence, with as much memory as ``n`` of sound take."""
+        g = self.geometry
+        audio = 2, (g.core + 2 * g.encoder_context) * g.hop
+        latents = self.n_latents, g.core + 2 * g.decoder_context
+        with torch.inference_mode():
+            for network, shape in ((self._posterior, audio), (self._decoder, latents)):
+                network(torch.zeros(n, *shape, device=self.device))
+                wait_for_all(self.device)
+
     def _network(self, network: Callable[[Tensor], Tensor], precision: str) -> Network:
         """Return ``network`` computing in ``precision``."""
-        dtype = getattr(torch, precision)
+        dtype = torch.float32 if precision == TF32 else getattr(torch, precision)
 
         def run(batch: Tensor) -> Tensor:
             # In the thread that computes: autocast is thread-local.
-            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            with (
+                arithmetic(precision) if self.device.type != "cpu" else nullcontext(),
+                torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32),
+            ):
                 return network(batch).float()
 
         return run

@@ -12,28 +12,36 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from queue import SimpleQueue
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from earzip.coding.gpu import is_memory_short, too_small_for_batch
+from earzip.coding.waiting import (
+    ANSWER_S,
+    Batch,
+    Kind,
+    Network,
+    NoAnswerError,
+    Submitted,
+    Window,
+    WindowQueue,
+    wait_for,
+)
 from earzip.errors import DeviceError
+from earzip.runtime import use_device
 
-Window = NDArray[np.float32]
-Network = Callable[[Tensor], Tensor]
-"""A way through a network: a batch, float32 ``[B, …]``, to float32 ``[B, …]``, on the batch's device."""
 _Tag = TypeVar("_Tag")
 
 LINGER_S = 0.05
 """How long a partial batch waits for another window of its kind after the last one. When tracks get
 results, they submit their next windows within a few milliseconds; a later window is still being read,
 and the device would be idle."""
+_LOOK_S = 0.2  # whether the device still answers
 _MAX_RUNNING = 2  # batches on the device: one computes, the next is copied already
 _LEAST_IN_FLIGHT = 2  # windows of a track: one is computed while it works on the one before
 
@@ -47,8 +55,13 @@ class WindowEngine(ABC):
         self._counting = threading.Lock()
 
     @abstractmethod
-    def submit(self, network: Network, window: Window) -> Future[Window]:
-        """Return the result to come of ``network`` on ``window`` alone; RuntimeError once closed."""
+    def submit(
+        self, network: Network, window: Window, batch_size: int | None = None
+    ) -> Future[Window]:
+        """Return the result to come of ``network`` on ``window`` alone; RuntimeError once closed.
+
+        ``batch_size``: how many such windows make a batch, where there are batches; None for the usual.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -106,9 +119,15 @@ class SingleWindows(WindowEngine):
         super().__init__(in_flight=threads + 1)
         self._pool = ThreadPoolExecutor(threads, initializer=use_one_thread)
 
-    def submit(self, network: Network, window: Window) -> Future[Window]:
+    def submit(
+        self,
+        network: Network,
+        window: Window,
+        batch_size: int | None = None,  # noqa: ARG002  # there are no batches
+    ) -> Future[Window]:
         """Return the result to come; see `WindowEngine.submit`."""
-        return self._pool.submit(_alone, network, window)
+        # A list, to be emptied: the pool keeps what it is given until the result is there.
+        return self._pool.submit(_alone, network, [window])
 
     def close(self) -> None:
         """End the threads; see `WindowEngine.close`."""
@@ -122,52 +141,12 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _alone(network: Network, window: Window) -> Window:
+def _alone(network: Network, windows: list[Window]) -> Window:
     # In the thread that computes: inference mode is thread-local. A copy, as kernels may round
     # differently on memory of other strides and alignment, as parts of larger arrays have.
     with torch.inference_mode():
-        result: Window = network(torch.tensor(window)[None])[0].numpy()
+        result: Window = network(torch.tensor(windows.pop())[None])[0].numpy()
     return result
-
-
-_Kind = tuple[Network, tuple[int, ...]]
-"""What the windows of a batch have in common: the network and their shape."""
-
-
-@dataclass
-class _Submitted:
-    window: Window
-    future: Future[Window]
-    at: float
-
-
-@dataclass
-class _Queue:
-    """The windows of one kind that wait for a batch."""
-
-    submitted: deque[_Submitted] = field(default_factory=deque)
-    n_running: int = 0
-    """Batches of this kind on the device."""
-    changed_at: float = 0.0
-    """When a window came, or a batch ended whose results may bring windows."""
-
-    def take(self, n_most: int) -> list[_Submitted]:
-        """Return the oldest windows, which can no longer be cancelled; none if all of them were."""
-        taken: list[_Submitted] = []
-        while self.submitted and len(taken) < n_most:
-            oldest = self.submitted.popleft()
-            if oldest.future.set_running_or_notify_cancel():
-                taken.append(oldest)
-        return taken
-
-
-@dataclass
-class _Batch:
-    """A batch on the device; ``results`` waits for it and returns ``[B, …]``, the futures' rows first."""
-
-    queue: _Queue
-    futures: list[Future[Window]]
-    results: Callable[[], Window]
 
 
 class WindowBatches(WindowEngine):
@@ -175,20 +154,31 @@ class WindowBatches(WindowEngine):
 
     A batch is computed at its full size, filled up with zeros, because results may depend on it. One
     thread gathers windows and starts batches, another waits for them and delivers the results: while
-    one batch computes, the next is gathered and copied to the device.
+    one batch computes, the next is gathered and copied to the device. A batch that takes longer than
+    ``answer_s`` breaks the engine: all windows, those to come too, fail with a DeviceError.
     """
 
-    def __init__(self, device: torch.device, batch_size: int, linger_s: float = LINGER_S) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        batch_size: int,
+        linger_s: float = LINGER_S,
+        answer_s: float = ANSWER_S,
+    ) -> None:
         super().__init__(in_flight=_MAX_RUNNING * batch_size)
+        self._answer_s = answer_s
         self._device = device
         self._batch_size = batch_size
         self._linger_s = linger_s
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._changed = threading.Condition()
-        self._queues: dict[_Kind, _Queue] = {}
+        self._queues: dict[Kind, WindowQueue] = {}
         self._n_running = 0
         self._is_closed = False
-        self._started: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._starting: tuple[float, list[Future[Window]]] | None = None
+        """Since when a batch is being started, and whose it is."""
+        self._broken: DeviceError | None = None
+        self._started: SimpleQueue[Batch | None] = SimpleQueue()
         # Daemons: a codec that is never closed must not block the interpreter's exit.
         self._threads = [
             threading.Thread(target=self._start_batches, name="earzip-start", daemon=True),
@@ -197,13 +187,18 @@ class WindowBatches(WindowEngine):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, network: Network, window: Window) -> Future[Window]:
+    def submit(
+        self, network: Network, window: Window, batch_size: int | None = None
+    ) -> Future[Window]:
         """Return the result to come; see `WindowEngine.submit`."""
-        submitted = _Submitted(window, Future(), time.monotonic())
+        submitted = Submitted(window, Future(), time.monotonic())
         with self._changed:
+            if self._broken:
+                raise self._broken
             if self._is_closed:
                 raise RuntimeError("a window was handed in after the end")
-            queue = self._queues.setdefault((network, window.shape), _Queue())
+            kind = network, window.shape, batch_size or self._batch_size
+            queue = self._queues.setdefault(kind, WindowQueue())
             queue.submitted.append(submitted)
             queue.changed_at = submitted.at
             self._changed.notify()
@@ -219,7 +214,9 @@ class WindowBatches(WindowEngine):
         for each in left:
             each.future.cancel()
         for thread in self._threads:
-            thread.join()
+            # Once broken, one may wait for the device for ever.
+            while thread.is_alive() and not self._broken:
+                thread.join(_LOOK_S)
 
     def _start_batches(self) -> None:
         while self._start_one():
@@ -231,33 +228,35 @@ class WindowBatches(WindowEngine):
         chosen = self._next_batch()
         if chosen is None:
             return False
-        (network, _), queue, taken = chosen
+        (network, _, batch_size), queue, taken = chosen
         futures = [each.future for each in taken]
+        self._starting = time.monotonic(), futures
         try:
-            results = self._start(network, [each.window for each in taken])
+            results = self._start(network, [each.window for each in taken], batch_size)
         except BaseException as error:  # any error is the windows' own
             self._end(queue)
-            self._fail(futures, error)
+            self._fail(futures, error, batch_size)
         else:
-            self._started.put(_Batch(queue, futures, results))
+            self._started.put(Batch(queue, futures, results, batch_size))
+        self._starting = None
         return True
 
-    def _next_batch(self) -> tuple[_Kind, _Queue, list[_Submitted]] | None:
+    def _next_batch(self) -> tuple[Kind, WindowQueue, list[Submitted]] | None:
         """Wait for windows that make a batch and take them, counted as running; None at the end."""
         with self._changed:
-            while not self._is_closed:
+            while not (self._is_closed or self._broken):
                 kind, wait_s = self._due()
                 if kind is None:
                     self._changed.wait(wait_s)
                     continue
                 queue = self._queues[kind]
-                if taken := queue.take(self._batch_size):
+                if taken := queue.take(kind[2]):
                     queue.n_running += 1
                     self._n_running += 1
                     return kind, queue, taken
             return None
 
-    def _due(self) -> tuple[_Kind | None, float | None]:
+    def _due(self) -> tuple[Kind | None, float | None]:
         """Return the kind whose batch is next, or how many seconds until one may be, if that is known.
 
         Full batches go at once. One that is not goes once it has lingered, but not while a batch of
@@ -267,12 +266,12 @@ class WindowBatches(WindowEngine):
         if self._n_running == _MAX_RUNNING:
             return None, None
         now = time.monotonic()
-        due: dict[float, _Kind] = {}
+        due: dict[float, Kind] = {}
         waits_s: list[float] = []
         for kind, queue in self._queues.items():
             if not queue.submitted:
                 continue
-            is_full = len(queue.submitted) >= self._batch_size
+            is_full = len(queue.submitted) >= kind[2]
             wait_s = 0.0 if is_full else queue.changed_at + self._linger_s - now
             if wait_s <= 0 and (is_full or not queue.n_running):
                 due[queue.submitted[0].at] = kind
@@ -280,12 +279,15 @@ class WindowBatches(WindowEngine):
                 waits_s.append(wait_s)
         return due[min(due)] if due else None, min(waits_s, default=None)
 
-    def _start(self, network: Network, windows: list[Window]) -> Callable[[], Window]:
+    def _start(
+        self, network: Network, windows: list[Window], batch_size: int
+    ) -> Callable[[], Window]:
         """Begin a batch; return what waits for its results."""
+        use_device(str(self._device))  # before anything is pinned
         # In the thread that computes: inference mode is thread-local.
         with torch.inference_mode():
             copies = self._copies
-            batch = torch.empty(self._batch_size, *windows[0].shape, pin_memory=copies is not None)
+            batch = torch.empty(batch_size, *windows[0].shape, pin_memory=copies is not None)
             for row, window in zip(batch, windows, strict=False):
                 row.copy_(torch.from_numpy(window))
             batch[len(windows) :] = 0
@@ -309,7 +311,7 @@ class WindowBatches(WindowEngine):
             done.record(compute)
 
         def results() -> Window:
-            done.synchronize()
+            wait_for(done.query, self._answer_s)
             found: Window = here.numpy()
             return found
 
@@ -321,22 +323,53 @@ class WindowBatches(WindowEngine):
 
     def _finish_one(self) -> bool:
         """Wait for the oldest batch on the device and deliver its results; False at the end."""
-        batch = self._started.get()
+        batch = self._next_started()
         if batch is None:
             return False
         try:
+            use_device(str(self._device))
             # Copies: a row of its batch would keep all of that in memory while one track is slow.
             rows = [row.copy() for row in batch.results()[: len(batch.futures)]]
+        except NoAnswerError:
+            self._break(batch.futures)
+            return False
         except BaseException as error:  # any error is the windows' own
             self._end(batch.queue)
-            self._fail(batch.futures, error)
+            self._fail(batch.futures, error, batch.size)
             return True
         self._end(batch.queue)
         for future, row in zip(batch.futures, rows, strict=True):
             future.set_result(row)
         return True
 
-    def _end(self, queue: _Queue) -> None:
+    def _next_started(self) -> Batch | None:
+        """Return the oldest batch on the device; None at the end, or if one takes too long to start."""
+        while True:
+            try:
+                return self._started.get(timeout=_LOOK_S)
+            except Empty:
+                starting = self._starting
+                if starting and time.monotonic() - starting[0] > self._answer_s:
+                    self._break(starting[1])
+                    return None
+
+    def _break(self, futures: list[Future[Window]]) -> None:
+        """Fail ``futures``, and all windows that wait, because the device gives no answer."""
+        error = DeviceError(f"the device has given no answer for {self._answer_s:g} s")
+        left = list(futures)
+        with self._changed:
+            self._broken = error
+            for queue in self._queues.values():
+                left += [each.future for each in queue.take(len(queue.submitted))]
+            self._changed.notify()
+        starting = self._starting
+        left += starting[1] if starting else []
+        while not self._started.empty():
+            batch = self._started.get()
+            left += batch.futures if batch else []
+        self._fail(list(dict.fromkeys(left)), error, self._batch_size)
+
+    def _end(self, queue: WindowQueue) -> None:
         """Note that a batch of ``queue`` is off the device."""
         with self._changed:
             self._n_running -= 1
@@ -344,18 +377,13 @@ class WindowBatches(WindowEngine):
             queue.changed_at = time.monotonic()
             self._changed.notify()
 
-    def _fail(self, futures: list[Future[Window]], error: BaseException) -> None:
-        """Fail ``futures`` with ``error``."""
+    def _fail(self, futures: list[Future[Window]], error: BaseException, batch_size: int) -> None:
+        """Fail ``futures``, of a batch of ``batch_size``, with ``error``."""
         for future in futures:
-            if isinstance(error, torch.OutOfMemoryError):
-                # Without it as a cause: its traceback holds tensors, and so the memory that is short.
-                message = (
-                    f"GPU memory is too small for a batch of {self._batch_size} windows; use a smaller "
-                    f"--batch-size or --precision bfloat16"
-                )
-                future.set_exception(DeviceError(message))
-            else:
-                future.set_exception(error)
+            # Without a cause: its traceback holds tensors, and so the memory that is short.
+            is_short = is_memory_short(error)
+            with suppress(InvalidStateError):  # the device answers after all, and too late
+                future.set_exception(too_small_for_batch(batch_size) if is_short else error)
 
 
 def window_engine(device: torch.device, *, threads: int, batch_size: int) -> WindowEngine:

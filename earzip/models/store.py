@@ -148,7 +148,8 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
     """Return the codec of ``spec``, its weights checked and in float32; on the CPU by default.
 
     ``runtime.device`` is a device by name, as `earzip.coding.device.choose_device` gives it. Raises
-    ModelNotFoundError or ModelDamagedError; see `earzip.coding.codec.Codec` for the options.
+    ModelNotFoundError, ModelDamagedError, or DeviceError where a GPU's memory is too small; see
+    `earzip.coding.codec.Codec` for the options.
     """
     runtime = runtime or Runtime("cpu")
     # Here, because they load torch, which listing and finding models does not need.
@@ -181,7 +182,7 @@ def load_codec(spec: ModelSpec, runtime: Runtime | None = None) -> Codec:
             f"weights do not fit the specification: {error}", spec.path
         ) from error
     return Codec(
-        network.to(runtime.device),
+        network,
         Geometry(SAMPLE_RATE, **spec.geometry),
         spec.n_latents,
         **asdict(runtime),

@@ -67,6 +67,17 @@ class _ArrayOf:
         return ctypes.c_void_p(address)
 
 
+def absence() -> str | None:
+    """Return why there is no `LIBRARY`, in words; None if there is one."""
+    if LIBRARY is not None:
+        return None
+    if os.environ.get("EARZIP_NATIVE") == "0":
+        return "EARZIP_NATIVE is 0"
+    if find_spec("earzip.native._loops") is None:
+        return "they were not compiled; install earzip again where there is a C compiler"
+    return "they were compiled for another version or machine; install earzip again"
+
+
 def array_of(dtype: DTypeLike) -> Any:
     """Return a type of arguments: arrays, or tensors on a CPU, of ``dtype`` and without gaps."""
     return _ArrayOf(dtype)

@@ -188,6 +188,7 @@ class LevelVae(nn.Module):
             rest = self._describe(audio, long, is_short)
             coefficients = self.mdct.choose(rotated, long, blocks, is_short)
         h = self.encoder_in_norm(self._listen(long, blocks, rest))
+        del rotated, long, blocks
         worth = self.worth_out(self.encoder_out_norm(self.encoder(h))).float()
         with float32_throughout(audio):
             weights = worth.clamp(*_WORTH_RANGE).exp()
@@ -214,19 +215,15 @@ class LevelVae(nn.Module):
         ``long``: coefficients ``[B, 2, F, hop]``; ``blocks``: of short frames, ``[B, 2, F', short_hop]``;
         ``rest``: latents beside coefficients, ``[B, F, …]``.
         """
-        c = self.config
-        n_blocks = c.hop // c.short_hop
-        with float32_throughout(long):
-            seen = self._seen(rest)
-            features = torch.cat(
-                [
-                    self._features(long[:, :, at], _of_frames(blocks, at, n_blocks), seen[:, at])
-                    for at in self._pieces(long)
-                ],
-                1,
-            )
-        heard: Tensor = self.encoder_in(features)
-        return heard
+        n_blocks = self.config.hop // self.config.short_hop
+        seen = self._seen(rest)
+        heard = []
+        for at in self._pieces(long):
+            with float32_throughout(long):
+                of_blocks = _of_frames(blocks, at, n_blocks)
+                features = self._features(long[:, :, at], of_blocks, seen[:, at])
+            heard.append(self.encoder_in(features))
+        return torch.cat(heard, 1)
 
     def _features(self, long: Tensor, blocks: Tensor, seen: Tensor) -> Tensor:
         """Return what `_listen` gives to its layer; ``seen``: as `_seen`."""
@@ -264,7 +261,7 @@ class LevelVae(nn.Module):
     @torch.no_grad()
     def _describe(self, audio: Tensor, long: Tensor, is_short: Tensor) -> Tensor:
         """Return the latents beside coefficients, ``[B, F, …]``."""
-        found = levels.measure(audio, self.config.n_blocks, self.transform)
+        found = levels.measure(audio, self.config.n_blocks, self.transform, self._piece(audio))
         tonal = levels.tonal_cells(long, self.tonal_edges) & ~found.course.is_attack[..., None]
         parts = {
             "levels": found.level_db - self.level_mean_db,
@@ -316,7 +313,8 @@ class LevelVae(nn.Module):
         with float32_throughout(latents):
             audio = mid_side(self.fine_mdct.inverse(restored))
             del restored
-            held = levels.hold(audio, told.targets(), told.is_tonal, told.course_db, self.transform)
+            targets, piece = told.targets(), self._piece(audio)
+            held = levels.hold(audio, targets, told.is_tonal, told.course_db, self.transform, piece)
             return onsets.hush_before(held, told.onset)
 
     def _restored(self, waveform: Tensor, rest: Tensor, told: Described) -> Tensor:
@@ -328,30 +326,34 @@ class LevelVae(nn.Module):
             sound = self.mdct.inverse(coded, told.is_short)
             pieces = self._pieces(coded)
             fine: Tensor = self.fine_mdct(sound) / self.fine_rms[:, None]
-            coded_levels = self._levels_of(sound)
+            coded_levels = levels.of_bands(sound, c.n_blocks, self.transform, self._piece(sound))
+        del in_steps, coded, sound  # a third of what a window needs
         seen = torch.cat([self._look(_of_frames(fine, at, c.n_fine)) for at in pieces], 1)
         described = self.described_in(self._seen(rest))
         h = seen + described.unflatten(-1, (c.n_trunk, c.width)).flatten(1, 2)
         h = self.decoder_out_norm(self.decoder(self.decoder_in_norm(h)))
-        restored = [
-            self._drawn(
+        for at in pieces:
+            drawn = self._drawn(
                 _of_frames(fine, at, c.n_fine),
                 h[:, at.start * c.n_trunk : at.stop * c.n_trunk],
                 told.of_frames(at),
                 coded_levels[:, :, at],
             )
-            for at in pieces
-        ]
-        return torch.cat(restored, 2)
+            if len(pieces) == 1:
+                return drawn
+            _of_frames(fine, at, c.n_fine).copy_(drawn)  # nothing else looks at these frames
+        return fine
 
     def _pieces(self, frames: Tensor) -> list[slice]:
-        """Return which of ``frames`` ``[B, 2, F, …]`` to work on together.
-
-        They are fewer than all where that saves memory and time.
-        """
+        """Return which of ``frames`` ``[B, 2, F, …]`` to work on together."""
         n_frames = frames.shape[2]
-        size = _PIECE if frames.device.type == "cpu" and not torch.is_grad_enabled() else n_frames
+        size = self._piece(frames) or n_frames
         return [slice(at, min(at + size, n_frames)) for at in range(0, n_frames, max(size, 1))]
+
+    @staticmethod
+    def _piece(x: Tensor) -> int | None:
+        """Return how many frames to work on together where that saves memory and time, else None."""
+        return _PIECE if x.device.type == "cpu" and not torch.is_grad_enabled() else None
 
     def _look(self, fine: Tensor) -> Tensor:
         """Return what the trunk gets of ``fine`` ``[B, 2, F', fine_hop]``: ``[B, F·n_trunk, width]``."""
@@ -363,7 +365,7 @@ class LevelVae(nn.Module):
     def _drawn(self, fine: Tensor, h: Tensor, told: Described, coded_levels: Tensor) -> Tensor:
         """Return the coefficients ``[B, 2, F', fine_hop]`` of frames, in which ``fine`` is coded.
 
-        ``h``: of the trunk, ``[B, F · n_trunk, width]``; ``coded_levels``: as `_levels_of`.
+        ``h``: of the trunk, ``[B, F · n_trunk, width]``; ``coded_levels``: of `levels.of_bands`.
         """
         c = self.config
         # By fine frames: ``[B, F', 2, …]``.
@@ -385,11 +387,6 @@ class LevelVae(nn.Module):
                 energies / self.bands.sum(1), gains.transpose(1, 2), lacking
             )
             return drawing.with_drawn(opened.coefficients, shapes, self.fine_rms, amplitudes, bands)
-
-    def _levels_of(self, sound: Tensor) -> Tensor:
-        """Return the energies of a bin ``[B, 2, F, n_levels]`` of mid and side ``[B, 2, F·hop]``."""
-        n_frames = sound.shape[-1] // self.config.hop
-        return short_transform.band_means(self.transform.forward(sound), n_frames)
 
     def _share_opened(self, opened: drawing.Opened) -> Tensor:
         """Return the share of the coded energy that gates leave, ``[B, 2, F, n_levels]``."""

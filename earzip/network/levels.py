@@ -11,6 +11,7 @@ strongest onset is; and where the sound is tonal, so that nothing is to be drawn
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -137,9 +138,59 @@ def _of_pairs(means: Tensor) -> Tensor:
     return result
 
 
-def measure(audio: Tensor, n_blocks: int, transform: ShortTransform) -> Measured:
-    """Return what is measured of ``audio`` ``[B, 2, F · n_blocks · 128]``, left and right."""
-    means, mid, attack = _energies(transform.forward(audio), n_blocks, transform)
+def in_pieces(n_frames: int, piece: int | None) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield for every ``piece`` frames, or all of them, three ranges.
+
+    They are the frames of the piece; those and the frame on either side, into which spectra reach; and
+    where among these the first ones are.
+    """
+    for start in range(0, n_frames, piece or max(n_frames, 1)):
+        stop = min(start + (piece or n_frames), n_frames)
+        first = max(start - 1, 0)
+        near = slice(first, min(stop + 1, n_frames))
+        yield slice(start, stop), near, slice(start - first, stop - first)
+
+
+def of_bands(
+    sound: Tensor, n_blocks: int, transform: ShortTransform, piece: int | None = None
+) -> Tensor:
+    """Return the mean energies of a bin, ``[B, 2, F, N_LEVELS]``, of ``sound``, mid and side.
+
+    ``sound``: ``[B, 2, F · n_blocks · 128]``; ``piece``: as `measure`.
+    """
+    size = n_blocks * HOP
+    found = []
+    for _, near, inside in in_pieces(sound.shape[-1] // size, piece):
+        spectra = transform.forward(sound[..., near.start * size : near.stop * size])
+        found.append(band_means(spectra, near.stop - near.start)[:, :, inside])
+    return torch.cat(found, 2)
+
+
+def _energies_in_pieces(
+    audio: Tensor, n_blocks: int, transform: ShortTransform, piece: int | None
+) -> tuple[Tensor, ...]:
+    """Return `_energies` of the spectra of ``audio`` ``[B, 2, F · n_blocks · 128]``."""
+    size = n_blocks * HOP
+    found = []
+    for _, near, inside in in_pieces(audio.shape[-1] // size, piece):
+        spectra = transform.forward(audio[..., near.start * size : near.stop * size])
+        means, mid, attack = _energies(spectra, n_blocks, transform)
+        blocks = slice(inside.start * n_blocks, inside.stop * n_blocks)
+        found.append((means[:, :, inside], mid[:, inside], attack[:, blocks]))
+    return tuple(
+        torch.cat(each, axis)
+        for each, axis in zip(zip(*found, strict=True), (2, 1, 1), strict=True)
+    )
+
+
+def measure(
+    audio: Tensor, n_blocks: int, transform: ShortTransform, piece: int | None = None
+) -> Measured:
+    """Return what is measured of ``audio`` ``[B, 2, F · n_blocks · 128]``, left and right.
+
+    ``piece``: frames to work on together, which changes nothing but the memory that is needed.
+    """
+    means, mid, attack = _energies_in_pieces(audio, n_blocks, transform, piece)
     left, right = to_db(means.mean(3)).unbind(1)
     both = means.sum(1)
     early, late = to_db(both).unbind(2)
@@ -161,13 +212,35 @@ def hold(
     is_tonal: Tensor,
     course_db: Tensor,
     transform: ShortTransform,
+    piece: int | None = None,
 ) -> Tensor:
     """Return ``audio`` ``[B, 2, F · n_blocks · 128]`` held to levels, and to the course of attacks.
 
     ``targets``: energies ``[B, 2, F, parts, N_LEVELS]`` of a bin, of left and right, in equal parts of
     a frame. ``is_tonal``: bool ``[B, F, N_LEVELS]``, where levels are raised less. ``course_db``:
-    as `Course.course_db`; frames where it is 0 throughout have none.
+    as `Course.course_db`; frames where it is 0 throughout have none. ``piece``: as `measure`.
     """
+    n_frames = targets.shape[2]
+    size = course_db.shape[2] * HOP
+    if piece is None:
+        return _hold(audio, targets, is_tonal, course_db, transform)
+    held = torch.empty_like(audio)
+    for at, near, inside in in_pieces(n_frames, piece):
+        sound = audio[..., near.start * size : near.stop * size]
+        part = _hold(sound, targets[:, :, near], is_tonal[:, near], course_db[:, near], transform)
+        held[..., at.start * size : at.stop * size] = part[
+            ..., inside.start * size : inside.stop * size
+        ]
+    return held
+
+
+def _hold(
+    audio: Tensor,
+    targets: Tensor,
+    is_tonal: Tensor,
+    course_db: Tensor,
+    transform: ShortTransform,
+) -> Tensor:
     spectra = transform.forward(audio)
     n_blocks = course_db.shape[2]
     n_parts = targets.shape[3]

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from earzip.network.config import LevelConfig, SpectralConfig, TransformConfig, network_config
 from earzip.network.ear import EarVae
 from earzip.network.level_vae import LevelVae
-from earzip.network.oobleck import fold_weight_norm
+from earzip.network.oobleck import fold_for_inference
 from earzip.network.spectral import SpectralVae
 from earzip.network.transform import TransformVae
 
@@ -67,5 +67,5 @@ def ready_to_run(network: Network, weights: dict[str, Tensor]) -> Network:
     own = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.items()}
     network.load_state_dict(own, assign=True)
     if isinstance(network, EarVae):
-        fold_weight_norm(network)
+        fold_for_inference(network)
     return network.eval().requires_grad_(False)

@@ -83,25 +83,49 @@ def strided_conv1d(
     return F.linear(pieces.flatten(2), weight.flatten(1), bias).transpose(1, 2)
 
 
-def fold_weight_norm(network: nn.Module) -> None:
-    """Fold every normalised weight of ``network``; it can then no longer be trained or saved."""
+def fold_for_inference(network: nn.Module) -> None:
+    """Fold normalised weights and Snakes of ``network``; it can then no longer be trained or saved."""
     for module in network.modules():
-        if isinstance(module, WeightNormConv):
+        if isinstance(module, WeightNormConv | Snake):
             module.fold()
 
 
 class Snake(nn.Module):
-    """``x + sin²(αx) / β`` (Ziyin et al., 2020), α and β a channel, kept as logarithms."""
+    """``x + sin²(αx) / β`` (Ziyin et al., 2020), α and β a channel, kept as logarithms.
+
+    ``fold`` replaces these by what the formula needs, for inference.
+    """
+
+    scale: Tensor | None
+    """α, float32 ``[n_channels, 1]``, once folded."""
+    inverse: Tensor | None
+    """1 / β, likewise."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.zeros(n_channels))
         self.beta = nn.Parameter(torch.zeros(n_channels))
+        self.register_buffer("scale", None, persistent=False)
+        self.register_buffer("inverse", None, persistent=False)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Keep α and 1 / β themselves from here on: no exponentials and no division a pass."""
+        if self.scale is None:  # residual units have one Snake twice
+            self.scale = self.alpha.exp()[:, None]
+            self.inverse = 1 / (self.beta.exp()[:, None] + 1e-9)
+            del self.alpha, self.beta
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activation of ``x`` ``[B, n_channels, T]``."""
-        alpha, beta = self.alpha.exp()[:, None], self.beta.exp()[:, None]
-        return x + torch.sin(x * alpha).square() / (beta + 1e-9)
+        """Return the activation of ``x`` ``[B, n_channels, T]``, in the type of ``x``."""
+        if self.scale is None or self.inverse is None:
+            alpha, beta = self.alpha.exp()[:, None], self.beta.exp()[:, None]
+            return (x + torch.sin(x * alpha).square() / (beta + 1e-9)).to(x.dtype)
+        # Half of what the network reads and writes is here. Four passes over memory, all of them in the
+        # type of x: α in float32 would make the rest float32 too, of twice the bytes.
+        bent = torch.mul(x, self.scale, out=torch.empty_like(x))
+        bent.sin_().square_()
+        return torch.addcmul(x, bent, self.inverse.to(x.dtype), out=bent)
 
 
 class _Layers(nn.Module):
@@ -130,7 +154,7 @@ class ResidualUnit(_Layers):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` ``[B, n_channels, T]`` plus the unit's residual."""
-        return x + super().forward(x)
+        return super().forward(x).add_(x)
 
 
 def _resampling(n_in: int, n_out: int, stride: int, *, up: bool) -> WeightNormConv:

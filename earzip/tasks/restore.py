@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
@@ -17,6 +17,9 @@ from earzip.options import Container, RestoreOptions
 from earzip.results import FileRecord, FileStatus, Progress, RestoreResult
 from earzip.runtime import Placement
 from earzip.tasks.messages import first_few
+
+if TYPE_CHECKING:
+    from earzip.formats.audio.flac_stream import Stream
 
 
 def archives_to_restore(container: Container | None = "flac") -> Selection:
@@ -43,11 +46,17 @@ def _restored_name(archive: Path, container: Container | None) -> str:
     return restored_name(archive.name, container or "flac")
 
 
+MakeStream = Callable[[Callable[[], None]], "Stream"]
+"""Returns a stream that calls what it is given while it waits for its reader."""
+
+
 @dataclass(frozen=True)
 class RestoreTask:
     """Restores the archive of a job. Raises as `earzip.transcode.restore.restore_file` does."""
 
     options: RestoreOptions
+    make_stream: MakeStream | None = None
+    """Gives a stream for the result, in place of the job's target."""
     name: ClassVar[str] = "restore"
 
     def up_to_date(self, job: Job) -> FileRecord | None:
@@ -71,7 +80,15 @@ class RestoreTask:
 
     def _restore(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
         from earzip.transcode.restore import restore_file  # noqa: PLC0415
+        from earzip.transcode.restore_stream import restore_to_stream  # noqa: PLC0415
 
+        if self.make_stream is not None:
+            stream = self.make_stream(partial(on_progress, 0))
+            return _restore_record(
+                restore_to_stream(
+                    job.source, stream, self.options, codecs=codecs, on_progress=on_progress
+                )
+            )
         assert job.target is not None
         result = restore_file(
             job.source, job.target, self.options, codecs=codecs, on_progress=on_progress

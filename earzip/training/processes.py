@@ -8,6 +8,8 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import GradientAccumulationPlugin
 
+from earzip.errors import UsageError
+
 
 class Place(NamedTuple):
     """This process among those of a run."""
@@ -26,14 +28,22 @@ def join_processes(threads: int) -> Place:
 
 
 def make_accelerator(precision: str) -> Accelerator:
-    """Return what shares a run's work among its processes; ``precision``: ``float32`` or ``bfloat16``."""
-    # The environment of `accelerate launch` must not change the configuration.
-    return Accelerator(
-        mixed_precision="bf16" if precision == "bfloat16" else "no",
-        cpu=_on_cpu(),
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        dynamo_backend="no",
-    )
+    """Return what shares a run's work among its processes; ``precision``: ``float32`` or ``bfloat16``.
+
+    Raises UsageError where the device lacks the precision, as GPUs older than Ampere do.
+    """
+    try:
+        # The environment of `accelerate launch` must not change the configuration.
+        return Accelerator(
+            mixed_precision="bf16" if precision == "bfloat16" else "no",
+            cpu=_on_cpu(),
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_backend="no",
+        )
+    except ValueError as error:
+        if precision != "bfloat16":
+            raise
+        raise UsageError(f"this device cannot train in bfloat16: {error}") from error
 
 
 def _on_cpu() -> bool:

@@ -16,12 +16,15 @@ from earzip.formats.atomic import (
     set_mtime,
     sha256_of,
 )
+from earzip.formats.audio.flac_stream import Stream
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import AUDIO_EXTENSIONS, container_suffix, sound_suffix, usual_suffix
 from earzip.formats.tags.provenance import read_provenance
 from earzip.options import RestoreOptions
 from earzip.results import Progress, RestoreResult
 
+STREAM = Path("-")
+"""Stands for the target in the results of what was sent as a stream."""
 _BLOCK_BYTES = 1 << 20
 _OURS = {".wav", ".flac"}  # extensions of restored sound
 
@@ -96,18 +99,43 @@ def restore_source_file(
         if read_provenance(target, TargetError) is None:  # a file of earzip is not a source
             require_replaceable(target, reader.path, source)
     make_folder(target)
+    with (
+        _source_file(reader, on_progress) as copy,
+        atomic_write(target, replace=options.force, mode=private_as(reader.status)) as file,
+    ):
+        _copy_all(copy, file, reader.path, on_progress)
+        file.flush()
+        set_mtime(file.fileno(), source.mtime_ns, target)
+    return _written(reader, target, on_progress)
+
+
+def send_source_file(
+    reader: ArchiveReader, stream: Stream, on_progress: Progress | None
+) -> RestoreResult:
+    """Send the source file that ``reader`` holds; return what was done. Raises DamagedArchiveError."""
+    with _source_file(reader, on_progress) as copy:
+        _copy_all(copy, stream, reader.path, on_progress)
+    return _written(reader, STREAM, on_progress)
+
+
+def _source_file(reader: ArchiveReader, on_progress: Progress | None) -> BinaryIO:
     try:
-        copy = reader.exact_copy(on_progress)
+        return reader.exact_copy(on_progress)
     except DamagedArchiveError as error:
         message = f"{error.message}; --keep-going without --as-source restores the coded sound"
         raise DamagedArchiveError(message, reader.path) from error
-    with copy, atomic_write(target, replace=options.force, mode=private_as(reader.status)) as file:
-        while block := _read_block(copy, reader.path):
-            file.write(block)
-            if on_progress:
-                on_progress(0)
-        file.flush()
-        set_mtime(file.fileno(), source.mtime_ns, target)
+
+
+def _copy_all(copy: BinaryIO, target: Stream, archive: Path, on_progress: Progress | None) -> None:
+    while block := _read_block(copy, archive):
+        target.write(block)
+        if on_progress:
+            on_progress(0)
+
+
+def _written(reader: ArchiveReader, target: Path, on_progress: Progress | None) -> RestoreResult:
+    source = reader.header.source
+    duration_s = source.n_frames / source.sample_rate
     if on_progress:
         on_progress(duration_s)
     return RestoreResult(

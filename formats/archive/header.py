@@ -65,7 +65,7 @@ class EncoderRecord(Checked):
     version: _Facts
     torch: _Facts
     device: _Facts  # the type only: "cpu", "cuda"
-    dtype: _Facts  # of the network's arithmetic: "float32", "bfloat16", "float16"
+    dtype: _Facts  # of the network's arithmetic: "float32", "bfloat16", "float16", "tf32"
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from earzip.formats.audio.write import ErrorKeeper, flac_holds_rate
+from earzip.formats.audio.write import ErrorKeeper, LibrarysFile, flac_holds_rate
 
 Audio = npt.NDArray[np.float32]
 
@@ -56,7 +56,7 @@ def exact_flac_bits(facts: Facts) -> int | None:
 
 
 def write_exact_flac(
-    file: BinaryIO, blocks: Iterable[Audio], sample_rate: int, channels: int, bits: int
+    file: LibrarysFile, blocks: Iterable[Audio], sample_rate: int, channels: int, bits: int
 ) -> None:
     """Write ``blocks``, float32 ``[C, T]`` of whole ``bits``, as FLAC without tags to an empty file.
 

@@ -60,5 +60,10 @@ class SampleDigest:
         return "right" if self._is_right or self._is_right_so_far else "wrong"
 
     @property
+    def hex(self) -> str:
+        """The MD5 of all samples that were taken, 32 hexadecimal digits."""
+        return self._md5.hexdigest()
+
+    @property
     def _is_right(self) -> bool:
         return self._md5.digest() == self._expected

@@ -71,6 +71,7 @@ class SndfileSource(SourceReader):
         """Open the first stream; ``soundfile.LibsndfileError`` if libsndfile cannot."""
         self._file = file
         self._found = found
+        self._keeps_md5 = False
         self._inputs = [DecoderFile(file, link.spans) for link in found.links]
         self._sound = _open_sound(self._inputs[0])
         try:
@@ -106,6 +107,12 @@ class SndfileSource(SourceReader):
         reader.take_findings_of(self)
         return reader
 
+    def keep_digest(self) -> None:
+        """Work out ``digest`` while the blocks are read: the MD5, where that is worked out already."""
+        self._keeps_md5 = self._found.digest is not None
+        if not self._keeps_md5:
+            super().keep_digest()
+
     def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
         for index, source in enumerate(self._inputs):
             if index:
@@ -130,6 +137,7 @@ class SndfileSource(SourceReader):
                 f"is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )
         if self._found.digest is not None:
+            self.digest = self._found.digest.hex if self._keeps_md5 else None
             self.checksums = self._found.digest.verdict
             if self.checksums == "wrong":
                 self.notes += (WRONG_MD5,)

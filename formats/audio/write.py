@@ -6,13 +6,14 @@ import contextlib
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from earzip.errors import TargetError, UsageError
+from earzip.formats.audio.flac_stream import FlacStream, Stream
 
 Container = Literal["wav", "flac"]
 Bits = Literal[16, 24, "float"]
@@ -38,19 +39,21 @@ def flac_holds_rate(sample_rate: int) -> bool:
 
 
 class AudioWriter:
-    """A WAV or FLAC file of exactly ``n_samples`` samples per channel, written in blocks.
+    """A WAV or FLAC file or stream of exactly ``n_samples`` samples per channel, written in blocks.
 
     Samples beyond ±1 are counted in ``n_overs`` as they are written; integer formats saturate them
     and float keeps them. ``dither`` adds triangular noise of ±1 LSB at 16 bit, always the same, and
     whatever the block sizes. One channel is the mean of left and right.
 
-    The file at ``path`` is overwritten, nothing is synced: see ``atomic.py``. Leaving the ``with``
-    block without an exception finishes the file; it must then have all its samples.
+    A file that ``target`` names is overwritten, nothing is synced: see ``atomic.py``. A stream is written
+    front to back, each block at once, and stays open; ``ahead`` are chunks of WAV or metadata blocks of
+    FLAC, the last one marked, to be sent before its sound. Leaving the ``with`` block without an
+    exception finishes the file; it must then have all its samples.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        target: str | os.PathLike[str] | Stream,
         *,
         container: Container,
         sample_rate: int,
@@ -58,9 +61,10 @@ class AudioWriter:
         bits: Bits,
         dither: bool,
         n_samples: int,
+        ahead: bytes = b"",
     ) -> None:
         """Open the file. UsageError for a FLAC of float samples or of a rate it cannot hold."""
-        self._path = os.fspath(path)
+        self._path = os.fspath(target) if isinstance(target, str | os.PathLike) else None
         if container == "flac" and bits == "float":
             raise UsageError(
                 "FLAC cannot store float samples: use WAV, or 16 or 24 bits", self._path
@@ -75,16 +79,27 @@ class AudioWriter:
         self._n_written = 0
         self.n_overs = 0
         self._dither = np.random.PCG64(_DITHER_SEED) if dither and bits == 16 else None
+        self._file: BinaryIO | None = None
         try:
-            self._file = Path(self._path).open("wb")  # noqa: SIM115
+            self._sink = self._open_sink(
+                target, ahead, container, sample_rate, channels, bits, n_samples
+            )
         except OSError as error:
+            self._close_file()
             raise self._target_error(error) from error
-        sink = _WavSink if container == "wav" else _FlacSink
-        try:
-            self._sink = sink(self._file, sample_rate, channels, bits, n_samples)
-        except OSError as error:
-            self._file.close()
-            raise self._target_error(error) from error
+
+    def _open_sink(
+        self,
+        target: str | os.PathLike[str] | Stream,
+        ahead: bytes,
+        container: Container,
+        *facts: *tuple[int, int, Bits, int],
+    ) -> _WavSink | _FlacSink:
+        if not isinstance(target, str | os.PathLike):
+            streamed = _WavSink if container == "wav" else _StreamedFlacSink
+            return streamed(target, *facts, ahead)
+        self._file = Path(target).open("wb")  # noqa: SIM115
+        return (_WavSink if container == "wav" else _FlacSink)(self._file, *facts)
 
     def write(self, block: npt.NDArray[np.float32]) -> None:
         """Append float32 ``[2, T]``. TargetError if the disk is full or fails."""
@@ -110,15 +125,19 @@ class AudioWriter:
     def __exit__(self, *exc: object) -> None:
         try:
             self._sink.close()
-            self._file.close()
+            self._close_file()
         except OSError as failure:
             with contextlib.suppress(OSError):  # writing the buffer fails again
-                self._file.close()
+                self._close_file()
             if exc[0] is None:
                 raise self._target_error(failure) from failure
         if exc[0] is None:
             missing = self._n_samples - self._n_written
             assert missing == 0, f"{missing} of {self._n_samples} samples were not written"
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def _to_stored(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
         """Return ``[T, C]`` as float32, int16, or int32 with 24 bits in the upper bytes."""
@@ -141,7 +160,13 @@ class _WavSink:
     """The samples as they are, between header and padding."""
 
     def __init__(
-        self, file: BinaryIO, sample_rate: int, channels: int, bits: Bits, n_samples: int
+        self,
+        file: Stream,
+        sample_rate: int,
+        channels: int,
+        bits: Bits,
+        n_samples: int,
+        ahead: bytes = b"",
     ) -> None:
         self._file = file
         self._is_24_bit = bits == 24
@@ -154,6 +179,7 @@ class _WavSink:
                 bits=width,
                 is_float=bits == "float",
                 n_frames=n_samples,
+                ahead=ahead,
             )
         )
 
@@ -173,7 +199,7 @@ class _FlacSink:
     """libFLAC through soundfile, with the file's errors kept."""
 
     def __init__(
-        self, file: BinaryIO, sample_rate: int, channels: int, bits: Bits, n_samples: int
+        self, file: LibrarysFile, sample_rate: int, channels: int, bits: Bits, n_samples: int
     ) -> None:
         self._sound = None
         if n_samples == 0:  # libsndfile leaves the file empty where nothing is written
@@ -198,13 +224,50 @@ class _FlacSink:
                 self._sound.close()
 
 
+class _StreamedFlacSink(_FlacSink):
+    """FLAC that goes to a stream with each block."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        sample_rate: int,
+        channels: int,
+        bits: Bits,
+        n_samples: int,
+        ahead: bytes,
+    ) -> None:
+        self._stream = FlacStream(stream, n_samples, ahead)
+        super().__init__(self._stream, sample_rate, channels, bits, n_samples)
+
+    def write(self, frames: npt.NDArray[np.generic]) -> None:
+        super().write(frames)
+        self._stream.flush()
+
+    def close(self) -> None:
+        super().close()
+        self._stream.flush()
+
+
+class LibrarysFile(Protocol):
+    """What libsndfile needs of a file that it writes."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write, and return how many bytes."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int:
+        """Move, and return the position."""
+
+    def tell(self) -> int:
+        """Return the position."""
+
+
 class ErrorKeeper:
     """A file for soundfile, whose C callbacks print exceptions and lose them.
 
     As a context it raises the first OSError of the file in place of what soundfile made of it.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: LibrarysFile) -> None:
         self._file = file
         self._error: OSError | None = None
 
@@ -252,9 +315,18 @@ def _empty_flac(sample_rate: int, channels: int, bits: int) -> bytes:
 
 
 def wav_header(
-    *, sample_rate: int, channels: int, bits: int, is_float: bool, n_frames: int
+    *,
+    sample_rate: int,
+    channels: int,
+    bits: int,
+    is_float: bool,
+    n_frames: int,
+    ahead: bytes = b"",
 ) -> bytes:
-    """Return the bytes before the samples; ``wav_padding`` must follow the samples."""
+    """Return the bytes before the samples, the chunks ``ahead`` among them.
+
+    ``wav_padding`` must follow the samples.
+    """
     frame_bytes = channels * bits // 8
     data_bytes = n_frames * frame_bytes
     fmt = struct.pack(
@@ -270,12 +342,13 @@ def wav_header(
     if is_float:  # formats other than PCM carry the size of an extension, and their length
         chunks = _chunk(b"fmt ", fmt + bytes(2))
         chunks += _chunk(b"fact", struct.pack("<I", min(n_frames, _UNKNOWN_32)))
+    chunks += ahead
     padded = data_bytes + data_bytes % 2
-    if data_bytes <= RF64_LIMIT:
-        size = 4 + len(chunks) + 8 + padded
+    size = 4 + len(chunks) + 8 + padded
+    if data_bytes <= RF64_LIMIT and size < _UNKNOWN_32:
         return _head(b"RIFF", size) + chunks + _head(b"data", data_bytes)
     ds64_bytes = 36
-    size = 4 + ds64_bytes + len(chunks) + 8 + padded
+    size += ds64_bytes
     ds64 = _chunk(b"ds64", struct.pack("<QQQI", size, data_bytes, n_frames, 0))
     return _head(b"RF64", _UNKNOWN_32) + ds64 + chunks + _head(b"data", _UNKNOWN_32)
 

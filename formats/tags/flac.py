@@ -13,7 +13,7 @@ from mutagen.flac import error as FLACError
 from earzip.errors import TagError, TargetError
 from earzip.formats.containers.walk import flac_blocks
 from earzip.formats.tag_payload import MAX_PICTURES
-from earzip.formats.tags.model import BlockView, Found
+from earzip.formats.tags.model import BlockView, Found, SoundFacts
 from earzip.formats.tags.unread import note_blocks
 
 STREAMINFO, APPLICATION, COMMENT, CUESHEET, PICTURE = 0, 2, 4, 5, 6
@@ -21,6 +21,7 @@ STREAMINFO_SIZE = 34
 MAX_BLOCK = 2**24 - 1
 _MAX_CUESHEET = 1 << 20  # 100 tracks of 100 indices take an eighth of it
 _PADDING_CODE = 1
+_LAST = 0x80  # added to the code of the last block
 _PADDING = 4096  # room for a tagger to add a field without moving the audio
 _SOUND_BLOCKS = (STREAMINFO, 1, 3)  # and padding, and the seek table
 OUR_APPLICATION = b"earz"  # of a file that was restored by earzip
@@ -106,6 +107,12 @@ def _block(code: int, body: bytes) -> MetadataBlock:
     return block
 
 
+def pack_flac_blocks(blocks: list[tuple[int, bytes]]) -> bytes:
+    """Blocks, (code, body), and room for a tagger, as the end of a FLAC file's metadata."""
+    blocks = [*blocks, (_PADDING_CODE | _LAST, bytes(_PADDING))]
+    return b"".join(bytes([code]) + len(body).to_bytes(3, "big") + body for code, body in blocks)
+
+
 def parse_cuesheet(block: bytes) -> BlockView:
     """A cue sheet (STREAMINFO body, then CUESHEET body) as one ``cuesheet`` field.
 
@@ -134,19 +141,19 @@ def parse_cuesheet(block: bytes) -> BlockView:
     return view
 
 
-def cuesheet_for(block: bytes, target: StreamInfo) -> bytes | None:
+def cuesheet_for(block: bytes, target: SoundFacts) -> bytes | None:
     """The CUESHEET body for a file of another rate; None if it does not span that file.
 
     Offsets are scaled and rounded. An unchanged rate and length give the source's bytes.
     """
     info, sheet = _load(block)
-    if (info.sample_rate, info.total_samples) == (target.sample_rate, target.total_samples):
+    if (info.sample_rate, info.total_samples) == (target.sample_rate, target.n_samples):
         return block[STREAMINFO_SIZE:]
 
     def scaled(offset: int) -> int:
         return (2 * offset * target.sample_rate + info.sample_rate) // (2 * info.sample_rate)
 
-    if abs(scaled(info.total_samples) - target.total_samples) > 1:
+    if abs(scaled(info.total_samples) - target.n_samples) > 1:
         return None
     for track in sheet.tracks:
         start = scaled(track.start_offset)
@@ -156,7 +163,7 @@ def cuesheet_for(block: bytes, target: StreamInfo) -> bytes | None:
             )
             for index in track.indexes
         ]
-        track.start_offset = target.total_samples if track.track_number in _LEAD_OUT else start
+        track.start_offset = target.n_samples if track.track_number in _LEAD_OUT else start
     # A CD's offsets are multiples of 588 samples at 44.1 kHz; these no longer are.
     sheet.compact_disc = False
     sheet.lead_in_samples = 0

@@ -54,6 +54,20 @@ def quoted(values: Sequence[str]) -> str:
     return text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…"
 
 
+@dataclass(frozen=True)
+class SoundFacts:
+    """What tags have to know of the sound that they go to."""
+
+    sample_rate: int
+    channels: int
+    n_samples: int
+
+    @property
+    def duration_ms(self) -> int:
+        """The track's length, rounded."""
+        return round(self.n_samples * 1000 / self.sample_rate)
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """An embedded picture; ``type`` is the number ID3 and FLAC share, 0 sizes are unknown ones."""

@@ -2,7 +2,8 @@
 
 FLAC holds them in an APPLICATION metadata block of id ``earz``, and with them how many bytes of sound
 follow its metadata, for a file that is cut later still has its beginning; WAV and RF64 in a chunk
-``earz`` behind the sound. ``write_provenance`` and ``read_provenance`` are a pair.
+``earz`` behind the sound. ``write_provenance`` and ``read_provenance`` are a pair. What was sent as a
+stream says only that it comes from earzip: nobody knew before the sound whether it would come whole.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from earzip.formats.tags.flac import APPLICATION, OUR_APPLICATION, add_flac_bloc
 from earzip.formats.tags.riff import append_wav_chunks, read_wav_facts
 
 DIGEST_BYTES = 16
+STREAMED = bytes(DIGEST_BYTES)
+"""Stands for the digest of a file that was sent as a stream."""
 _ID = OUR_APPLICATION
 _LENGTH_BYTES = 8
 
@@ -36,11 +39,21 @@ def write_provenance(path: Path, digest: bytes) -> None:
     add_flac_block(path, APPLICATION, _ID + digest + n_sound.to_bytes(_LENGTH_BYTES, "little"))
 
 
+def flac_provenance_of_stream() -> tuple[int, bytes]:
+    """Return the metadata block, (code, body), that a FLAC stream has ahead of its sound."""
+    return APPLICATION, _ID + STREAMED + bytes(_LENGTH_BYTES)
+
+
+def wav_provenance_of_stream() -> tuple[bytes, bytes]:
+    """Return the chunk, (name, data), that a WAV stream has ahead of its sound."""
+    return _ID, STREAMED
+
+
 def read_provenance(path: Path, error: type[EarzipError] = SourceError) -> bytes | None:
     """Return the digest that ``write_provenance`` put into ``path``; None in any other file.
 
-    None also where sound was cut off or added since; other tags do no harm. Raises ``error`` if the
-    file cannot be read.
+    `STREAMED` if it was sent as a stream. None also where sound was cut off or added since; other tags
+    do no harm. Raises ``error`` if the file cannot be read.
     """
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
@@ -62,9 +75,10 @@ def _in_flac(file: BinaryIO) -> bytes | None:
             file.seek(start)
             body = file.read(size)
             if body.startswith(_ID) and len(body) == size:
+                digest = body[len(_ID) : -_LENGTH_BYTES]
                 n_sound = int.from_bytes(body[-_LENGTH_BYTES:], "little")
-                whole = _flac_sound_bytes(file) == n_sound
-                return body[len(_ID) : -_LENGTH_BYTES] if whole else None
+                whole = digest == STREAMED or _flac_sound_bytes(file) == n_sound
+                return digest if whole else None
     return None
 
 

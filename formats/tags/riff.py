@@ -14,7 +14,7 @@ from earzip.errors import TagError, count
 from earzip.formats.containers.sound_chunk import find_sound_chunk
 from earzip.formats.containers.walk import iff_chunks, iff_padding
 from earzip.formats.tags.large import take_block
-from earzip.formats.tags.model import MAX_ENTRIES, BlockView, Found
+from earzip.formats.tags.model import MAX_ENTRIES, BlockView, Found, SoundFacts
 from earzip.formats.tags.names import AIFF_TEXT_IDS, RIFF_INFO_IDS, RIFF_INFO_TRACK_IDS, split_pair
 from earzip.formats.tags.unread import AIFF_SOUND_CHUNKS, WAV_SOUND_CHUNKS, note_chunks
 
@@ -226,17 +226,11 @@ def unmarked_text(value: bytes) -> str:
 
 @dataclass(frozen=True)
 class WavFacts:
-    """What a WAV file's chunks say: frames, rate and the place of its RIFF size."""
+    """What a WAV file's chunks say."""
 
-    n_frames: int
-    sample_rate: int
+    sound: SoundFacts
     is_rf64: bool
     has_tags: bool
-
-    @property
-    def duration_ms(self) -> int:
-        """The track's length, rounded."""
-        return round(self.n_frames * 1000 / self.sample_rate)
 
 
 def read_wav_facts(file: BinaryIO) -> WavFacts:
@@ -244,18 +238,26 @@ def read_wav_facts(file: BinaryIO) -> WavFacts:
     form = file.read(12)
     if form[:4] not in (b"RIFF", b"RF64") or form[8:] != b"WAVE":
         raise TagError("it is not a WAV file")
-    sample_rate = align = data_size = 0
+    channels = sample_rate = align = data_size = 0
     has_tags = False
     for chunk, start, size in iff_chunks(file, _end(file), "little"):
         if chunk == b"fmt " and size >= 16:
             file.seek(start)
-            sample_rate, align = struct.unpack("<4xI4xH", file.read(14))
+            channels, sample_rate, align = struct.unpack("<2xHI4xH", file.read(14))
         elif chunk == b"data":
             data_size = size
         has_tags |= chunk in _ID3_IDS or chunk == b"LIST"
     if not sample_rate or not align:
         raise TagError("its format chunk is missing")
-    return WavFacts(data_size // align, sample_rate, form[:4] == b"RF64", has_tags)
+    sound = SoundFacts(sample_rate, channels, data_size // align)
+    return WavFacts(sound, form[:4] == b"RF64", has_tags)
+
+
+def pack_wav_chunks(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """Chunks, (name, data), as they stand in a WAV file."""
+    return b"".join(
+        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
+    )
 
 
 def append_wav_chunks(file: BinaryIO, facts: WavFacts, chunks: list[tuple[bytes, bytes]]) -> None:
@@ -263,9 +265,7 @@ def append_wav_chunks(file: BinaryIO, facts: WavFacts, chunks: list[tuple[bytes,
 
     A plain RIFF file that would pass 4 GiB is refused before anything is written.
     """
-    tail = b"".join(
-        name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) for name, data in chunks
-    )
+    tail = pack_wav_chunks(chunks)
     if not tail:
         return
     end = _end(file)

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
-from mutagen.flac import StreamInfo
 from mutagen.id3 import ID3
 
 from earzip.errors import TagError, TargetError, count
@@ -24,7 +23,15 @@ from earzip.formats.tags.flac import (
 from earzip.formats.tags.id3 import load_id3, parse_id3v2, save_id3
 from earzip.formats.tags.id3_build import add_view
 from earzip.formats.tags.lyrics import sync_from_lrc
-from earzip.formats.tags.model import MAX_ENTRIES, Picture, TagSet, TagView, kind_name, quoted
+from earzip.formats.tags.model import (
+    MAX_ENTRIES,
+    Picture,
+    SoundFacts,
+    TagSet,
+    TagView,
+    kind_name,
+    quoted,
+)
 from earzip.formats.tags.names import ID3_PAIR_FRAMES, SYNONYMS, split_pair
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags.read import PARSERS
@@ -80,12 +87,26 @@ def _readable(tags: TagSet, *kinds: str) -> list[tuple[str, bytes]]:
 
 def _write_flac(path: Path, tags: TagSet) -> list[str]:
     file = open_flac(path)
+    info = file.info
+    sound = SoundFacts(info.sample_rate, info.channels, info.total_samples)
     # The vendor string names the library that encoded this file, not the source.
     vendor = getattr(file.tags, "vendor", "earzip").encode()
+    blocks, losses = flac_blocks(tags, sound, vendor)
+    save_flac(file, path, blocks)
+    return losses
+
+
+def flac_blocks(
+    tags: TagSet, sound: SoundFacts, vendor: bytes
+) -> tuple[list[tuple[int, bytes]], list[str]]:
+    """The metadata blocks of ``tags``, (code, body), for a FLAC file; a sentence for each loss.
+
+    ``vendor``: the library that encodes the file.
+    """
     native = _readable(tags, "flac-comment", "ogg-comment")[:1]
-    comments = [c for _, block in native for c in _native_comments(block, file.info)]
+    comments = [c for _, block in native for c in _native_comments(block, sound.channels)]
     sheets = _readable(tags, "flac-cuesheet")[:1]
-    bodies = [body for _, sheet in sheets if (body := cuesheet_for(sheet, file.info))]
+    bodies = [body for _, sheet in sheets if (body := cuesheet_for(sheet, sound))]
     sheet_view = parse_cuesheet(sheets[0][1]) if bodies else TagView()
     known: TagView = parse_comments(join_comments(vendor, comments))
     known.merge(sheet_view, same_family=True)
@@ -97,7 +118,7 @@ def _write_flac(path: Path, tags: TagSet) -> list[str]:
         (picture, body) for picture, body in _picture_blocks(tags) if len(body) <= MAX_BLOCK
     ]
     blocks = [(COMMENT, comment_block), *((CUESHEET, body) for body in bodies)]
-    save_flac(file, path, blocks + [(PICTURE, body) for _, body in pictures])
+    blocks += [(PICTURE, body) for _, body in pictures]
     got.pictures += [picture for picture, _ in pictures]
     got.merge(sheet_view, same_family=True)
     losses = losses_between(tags, got, _FLAC)
@@ -115,7 +136,7 @@ def _write_flac(path: Path, tags: TagSet) -> list[str]:
         for kind, _ in native
     }
     losses += raw_only_losses(unreadable, (), _FLAC)
-    return losses + raw_only_losses(tags.raw_only, kinds, _FLAC)
+    return blocks, losses + raw_only_losses(tags.raw_only, kinds, _FLAC)
 
 
 def _further_blocks(tags: TagSet, written: Collection[str]) -> list[str]:
@@ -141,7 +162,7 @@ def _fitting(comments: list[bytes], room: int) -> list[bytes]:
     return [comment for index, comment in enumerate(comments) if index not in dropped]
 
 
-def _native_comments(block: bytes, info: StreamInfo) -> list[bytes]:
+def _native_comments(block: bytes, channels: int) -> list[bytes]:
     """The source's own comments, less those that do not belong into this FLAC file.
 
     Pictures in base64 become FLAC picture blocks. A channel mask of another number of channels than
@@ -154,7 +175,7 @@ def _native_comments(block: bytes, info: StreamInfo) -> list[bytes]:
         key = comment_key(comment)
         if start + len(key) + 1 in pictures or is_picture_text(key, comment[len(key) + 1 :]):
             continue
-        if key != CHANNEL_MASK_KEY or _n_channels(comment) == info.channels:
+        if key != CHANNEL_MASK_KEY or _n_channels(comment) == channels:
             comments.append(comment)
     return comments
 
@@ -182,25 +203,38 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
     facts = read_wav_facts(file)
     if facts.has_tags:
         raise TagError("the file has tags already")
+    chunks, losses = wav_chunks(tags, facts.sound)
+    try:
+        append_wav_chunks(file, facts, chunks)
+    except TagError as error:
+        return [_refused(error)]
+    return losses
+
+
+def wav_chunks(tags: TagSet, sound: SoundFacts) -> tuple[list[tuple[bytes, bytes]], list[str]]:
+    """The chunks of ``tags``, (name, data), for a WAV file; a sentence for each loss."""
     native = _native_wav_blocks(tags)
     info = native.get("riff-info")
     chunks = []
     got = TagView()
     try:
-        id3, losses = _id3_tag(tags, native, facts.duration_ms)
+        id3, losses = _id3_tag(tags, native, sound.duration_ms)
         if id3 is not None:
             chunks.append((b"id3 ", id3))
             got.merge(parse_id3v2(id3), same_family=True)
         if info is not None:
             chunks.append((b"LIST", info))
             got.merge(PARSERS["riff-info"](info), same_family=True)
-        append_wav_chunks(file, facts, chunks)
     except TagError as error:
-        return [f"{_WAV} cannot store the tags: {error.message}; they stay in the archive"]
+        return [], [_refused(error)]
     losses += losses_between(tags, got, _WAV)
     written = native.keys() - {"id3v1"}  # whose frames go into the ID3v2 tag
     losses += _further_blocks(tags, native.keys())
-    return losses + raw_only_losses(tags.raw_only, written, _WAV)
+    return chunks, losses + raw_only_losses(tags.raw_only, written, _WAV)
+
+
+def _refused(error: TagError) -> str:
+    return f"{_WAV} cannot store the tags: {error.message}; they stay in the archive"
 
 
 def _native_wav_blocks(tags: TagSet) -> dict[str, bytes]:

@@ -109,6 +109,18 @@ def test_json_has_the_figures_of_every_clip() -> None:
     assert found[0]["share_of_opus"] == {}
 
 
+def test_the_newest_opus_that_was_measured_is_the_one_to_beat() -> None:
+    newer = [
+        row("opus-av", "12", 12, *by_distance(0.008, 0.012)),
+        row("opus-av", "48", 48, *by_distance(0.001, 0.002)),
+    ]
+    found = json.loads(perceptual_report.to_json([replace(TIER, rows=[*newer, *TIER.rows])]))["T1"]
+    shares = {(one["codec"], one["setting"]): one["share_of_opus"] for one in found}
+    assert shares["earzip", "medium"]["zimtohrli"]["geometric_mean"] != pytest.approx(0.5)
+    assert shares["earzip", "medium"]["zimtohrli"]["n_clips"] == 2
+    assert [key for key, share in shares.items() if share] == [("earzip", "medium")]
+
+
 def test_without_perceptual_measures_there_is_no_section() -> None:
     assert perceptual_report.to_markdown([replace(TIER, rows=TIER.rows[2:3])]) == ""
 

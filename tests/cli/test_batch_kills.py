@@ -107,12 +107,8 @@ def _torture(
         ended = job.wait()
         assert_whole(out, expected)
         if killed == "rank":
-            # Nothing is lost where it had no file in hand; nobody goes on where it was the last.
-            assert ended.exit_code in (0, 3), ended.stderr
-            lost = [r["message"] for r in ended.records if r["status"] == "failed"]
-            assert all("SIGKILL" in message or "ended" in message for message in lost), lost
-            assert (ended.exit_code == 3) is bool(lost)
-            assert len(ended.records) == N_FILES
+            assert (ended.exit_code, len(ended.names("written"))) == (0, N_FILES), ended.stderr
+            assert all("SIGKILL" in lost["cause"] for lost in ended.summary["lost_processes"])
         elif killed == "over":
             assert ended.exit_code == 0
         else:

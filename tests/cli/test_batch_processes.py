@@ -103,3 +103,38 @@ def test_weights_that_are_damaged_end_the_run_of_several_processes(music, tmp_pa
     assert "tiny.safetensors" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "n_files", "devices", "is_told"),
+    [
+        (True, 2, "auto", True),
+        (True, 1, "auto", False),
+        (True, 2, "cpu", False),
+        (False, 2, "auto", False),
+    ],
+)
+def test_a_gpu_that_this_pytorch_cannot_use_is_told_of(
+    earzip, tmp_path, monkeypatch, tiny_model, has_gpu, n_files, devices, is_told
+):
+    music = write_music(tmp_path / "music", [0.1] * n_files)
+    monkeypatch.setattr("earzip.runtime._has_nvidia_driver", lambda: has_gpu)
+    monkeypatch.setattr("torch.version.cuda", None)
+    arguments = ("--model", tiny_model, music, "-o", tmp_path / "a", "--devices", devices)
+    outcome = earzip("compress", *arguments)
+    assert outcome.exit_code == 0
+    assert ("this PyTorch is built without CUDA" in outcome.stderr) is is_told
+
+
+def test_a_process_has_the_threads_of_its_share(tmp_path):
+    """Torch's own default is a thread for each core of the machine, in every process."""
+    program = (
+        "from earzip.batch.processes import _share_cores\n"
+        "from earzip.runtime import Placement, Runtime\n"
+        "_share_cores(Placement(0, Runtime('cpu', threads=1)))\n"
+        "import torch; print(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

@@ -184,37 +184,42 @@ def _signals(pid: int, which: str) -> set[int]:
     return {number for number in range(1, 64) if int(mask, 16) >> (number - 1) & 1}
 
 
-def test_a_killed_process_costs_the_file_in_its_hand_and_no_other(music, tmp_path):
+def test_when_all_processes_are_killed_what_is_left_is_not_done_and_has_not_failed(music, tmp_path):
     long = _add_two(music, VERY_LONG_S)
     job = _start(music, tmp_path, *TWO, "--grace", 0)
     with _both_in_hand(job, long) as (first, second):
         os.kill(first, signal.SIGKILL)
-    wait_for(lambda: job.n_records == 1)
+    wait_for(lambda: first not in job.survivors())
     os.kill(second, signal.SIGKILL)
     ended = job.wait()
-    lost = {Path(record["source"]).name: record for record in ended.records}
-    assert sorted(lost) == ["long a.wav", "long b.wav"]
-    assert {record["status"] for record in lost.values()} == {"failed"}
-    assert all("SIGKILL" in record["message"] for record in lost.values())
-    # Nobody was left to do the others.
-    assert (ended.exit_code, ended.summary["undone"]) == (1, N_SHORT)
-    assert f"all worker processes have died; {N_SHORT} files left" in ended.stderr
+    assert ended.records == []
+    assert (ended.exit_code, ended.summary["undone"]) == (1, N_SHORT + 2)
+    assert f"no worker process is left; {N_SHORT + 2} files not done" in ended.stderr
+    killed = [{"rank": rank, "device": "cpu", "cause": "was killed by SIGKILL"} for rank in (0, 1)]
+    assert sorted(ended.summary["lost_processes"], key=lambda lost: lost["rank"]) == killed
     _add_two(music, 1.0)
     _run_again(music, tmp_path, N_SHORT + 2)
 
 
 def test_when_one_of_two_is_killed_the_other_does_the_rest(music, tmp_path):
-    long = write_silence(music / "long.wav", VERY_LONG_S)
+    long = write_silence(music / "long.wav", LONG_S)
     job = _start(music, tmp_path, *TWO)
     (holder,) = wait_for(lambda: job.holders(long))
     os.kill(holder, signal.SIGKILL)
     ended = job.wait()
-    assert ended.exit_code == 3
-    (lost,) = (record for record in ended.records if record["status"] == "failed")
-    assert lost["source"] == str(long)
-    assert lost["message"] == ("its worker process was killed by SIGKILL; run again to retry")
-    assert (ended.summary["written"], ended.summary["undone"]) == (N_SHORT, 0)
-    write_silence(long, 1.0)
+    assert ended.exit_code == 0
+    assert (ended.summary["written"], ended.summary["undone"]) == (N_SHORT + 1, 0)
+    (again,) = (record for record in ended.records if record["warnings"])
+    rank = 1 - again["rank"]
+    assert again["source"] == str(long)
+    assert again["warnings"] == [f"done again, since rank {rank} was lost while it worked on it"]
+    assert (
+        ended.stderr.count(
+            f"earzip: rank {rank}: warning: the worker process was killed by SIGKILL"
+        )
+        == 1
+    )
+    assert [lost["rank"] for lost in ended.summary["lost_processes"]] == [rank]
     _run_again(music, tmp_path, N_SHORT + 1)
 
 

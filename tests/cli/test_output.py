@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from earzip.batch.events import Opened
 from earzip.cli.output import Printer, Table, printable, size
 from earzip.errors import count
 from earzip.formats.geometry import clock
-from earzip.results import FileRecord, FileStatus, Report
+from earzip.results import FileRecord, FileStatus, LostProcess, Report
 
 
 @pytest.mark.parametrize(
@@ -183,3 +184,38 @@ def test_evaluated_files_are_rows_of_a_table_that_ends_with_their_mean(capsys):
     printed = capsys.readouterr()
     assert printed.out == "0.5 mean of 2 files\n"
     assert printed.err.endswith("2 evaluated\n")
+
+
+def test_a_gpu_is_named_once_and_a_lost_process_with_its_device_and_cause(capsys):
+    printer = Printer(as_json=False, how_on_gpu="in float32")
+    for event in (
+        Opened(0, "cuda:0", "NVIDIA H100"),
+        Opened(1, "cuda:1", "NVIDIA H100"),
+        Opened(2, "cpu"),
+        LostProcess(1, "cuda:1", "cannot use its device: CUDA error: uncorrectable ECC error"),
+        LostProcess(2, "cpu", "was killed by SIGKILL"),
+    ):
+        printer.process(event)
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()) == (
+        "",
+        [
+            "earzip: info: the network runs on NVIDIA H100 in float32",
+            "earzip: rank 1: warning: the worker process on cuda:1 cannot use its device: CUDA error: "
+            "uncorrectable ECC error",
+            "earzip: rank 2: warning: the worker process was killed by SIGKILL",
+        ],
+    )
+
+
+def test_lost_processes_of_a_long_run_are_told_again_at_its_end(capsys):
+    report = Report(lost_processes=[LostProcess(1, "cuda:1", "was killed by SIGKILL")])
+    told = "earzip: rank 1: warning: the worker process on cuda:1 was killed by SIGKILL"
+    for n_files, is_told in ((20, False), (21, True)):
+        report.counts[FileStatus.WRITTEN] = n_files
+        Printer(as_json=False).summary(report)
+        assert (told in capsys.readouterr().err.splitlines()) is is_told
+    assert report.to_json()["lost_processes"] == [
+        {"rank": 1, "device": "cuda:1", "cause": "was killed by SIGKILL"}
+    ]
+    assert report.exit_code == 0

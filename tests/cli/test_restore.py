@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -203,12 +202,6 @@ def test_overs_and_lost_tags_are_listed_with_their_file(earzip, archives, tmp_pa
 
 
 # ---- pipes
-
-
-def test_a_sound_goes_to_standard_output(earzip, archives):
-    outcome = earzip("restore", archives / "one.flac.earz", "--format", "wav", "-o", "-")
-    assert outcome.exit_code == 0
-    assert soundfile.info(io.BytesIO(outcome.stdout_bytes)).frames == 22_050
 
 
 def test_a_full_disk_behind_standard_output_is_named(archives):

@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from earzip.batch.events import Work
-from earzip.batch.launched import Launch, Rendezvous, run_worker
+from earzip.batch.launched import run_worker
 from earzip.batch.plan import Job, Plan
+from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
 from earzip.errors import SourceError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement, Runtime
+
+NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
+ECC = "CUDA error: uncorrectable ECC error encountered"
 
 
 def plan_of(folder: Path, names: str) -> Plan:
@@ -57,11 +61,13 @@ class StandInTask:
     """Work whose files are named for what becomes of them.
 
     ``k`` kills the process, ``t`` asks it to stop, ``x`` kills every process but rank 0, which takes its
-    time, ``e`` fails, ``b`` is a bug, ``l`` takes as long as it may, all others are written. ``opening``
-    is what goes wrong with the whole process.
+    time, ``e`` fails, ``b`` is a bug, ``l`` takes as long as it may, ``u`` ruins the GPU, all others are
+    written. ``opening`` is what goes wrong with the whole process. ``broken`` are the ranks whose GPU is;
+    they notice it with the first file, or on opening if that is ``gpu``.
     """
 
     opening: str = ""
+    broken: tuple[int, ...] = ()
     name: ClassVar[str] = "stand-in"
 
     def planned(self, _job: Job) -> FileRecord | None:
@@ -76,6 +82,8 @@ class StandInTask:
             raise UsageError(f"device {placement.runtime.device!r} cannot be used")
         if self.opening == "dies":
             _die()
+        if self.opening == "gpu" and placement.rank in self.broken:
+            raise RuntimeError(NO_KERNEL)
         yield partial(self._work, placement.rank)
 
     def _work(self, rank: int, job: Job, on_progress: Progress) -> FileRecord:
@@ -84,16 +92,24 @@ class StandInTask:
             "t": _ask_to_stop,
             "x": lambda: _linger(on_progress, 4) if rank == 0 else _die(),
             "e": lambda: _fail(job),
+            "u": _break,
             "b": lambda: 1 // 0,  # type: ignore[dict-item]
             "l": lambda: _linger(on_progress),
         }
         assert job.target is not None
         with atomic_write(job.target) as file:
             file.write(b"half")
+            if rank in self.broken:
+                _break()
             deeds.get(job.source.name, lambda: None)()
             on_progress(1.0)
             file.write(b"whole")
         return FileRecord(FileStatus.WRITTEN, job.source, job.target, figures={"duration_s": 1.0})
+
+
+def _break() -> None:
+    # What torch raises is one of these, without the time that it takes to load it.
+    raise RuntimeError(f"{ECC}\nCUDA kernel errors might be asynchronously reported.")
 
 
 def _fail(job: Job) -> None:
@@ -128,14 +144,14 @@ def environment_of(rank: int, world_size: int, port: int) -> dict[str, str]:
     }
 
 
-def run_worker_as(opening: str = "") -> None:
+def run_worker_as(opening: str = "", broken: tuple[int, ...] = ()) -> None:
     """Take part in the run of a launcher, as the process that the environment says."""
     launch = Launch.from_environment()
     assert launch
     with StopSignal() as stop, Rendezvous(launch) as rendezvous:
         run_worker(
             rendezvous,
-            StandInTask(opening),
-            Placement(launch.rank, Runtime("cpu", threads=1)),
+            StandInTask(opening, broken),
+            Placement(launch.rank, Runtime("cpu", threads=1), is_named=not broken),
             stop,
         )

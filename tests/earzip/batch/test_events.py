@@ -11,6 +11,7 @@ from earzip.batch.events import (
     Exited,
     Failed,
     Finished,
+    Opened,
     Progressed,
     Started,
     event_from_bytes,
@@ -45,6 +46,8 @@ RECORD = FileRecord(
         Finished(0, FileRecord(FileStatus.INTACT, ODD)),
         Exited(2),
         Exited(2, "was killed by SIGKILL"),
+        Exited(2, "cannot use its device", "cuda:2"),
+        Opened(1, "cuda:1", "NVIDIA H100 80GB HBM3"),
     ],
 )
 def test_events_come_back_as_they_were(event):

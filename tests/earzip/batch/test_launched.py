@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.launched import Launch, LaunchedBackend, Rendezvous
+from earzip.batch.launched import LaunchedBackend
 from earzip.batch.plan import Plan
+from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.errors import EarzipError
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Placement, Runtime
-from tests.earzip.batch.backends import StandInTask, environment_of, plan_of
+from tests.earzip.batch.backends import ECC, NO_KERNEL, StandInTask, environment_of, plan_of
 
 ROOT = Path(__file__).parents[3]
 Start = Callable[..., subprocess.Popen[str]]
@@ -43,9 +44,10 @@ def start(port, monkeypatch) -> Iterator[Start]:
         monkeypatch.setenv(name, value)
     started = []
 
-    def start_other(opening: str = "") -> subprocess.Popen[str]:
+    def start_other(opening: str = "", broken: tuple[int, ...] = ()) -> subprocess.Popen[str]:
+        arguments = f"{opening!r}, {broken!r}"
         program = (
-            f"from tests.earzip.batch.backends import run_worker_as; run_worker_as({opening!r})"
+            f"from tests.earzip.batch.backends import run_worker_as; run_worker_as({arguments})"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", program],
@@ -77,14 +79,15 @@ def _run(
     stop: StopSignal | None = None,
     n_threads: int = 1,
     timeout_s: float = 30.0,
+    task: StandInTask | None = None,
 ) -> Report:
     launch = Launch.from_environment()
     assert launch
     with Rendezvous(launch) as rendezvous:
         backend = LaunchedBackend(
             rendezvous,
-            StandInTask(),
-            Placement(0, Runtime("cpu", threads=1)),
+            task or StandInTask(),
+            Placement(0, Runtime("cpu", threads=1), is_named=not (task and task.broken)),
             n_threads,
             timeout_s,
         )
@@ -124,18 +127,17 @@ def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path):
     assert report.exit_code == 0
 
 
-def test_files_in_the_hands_of_a_dead_process_are_on_record(start, tmp_path):
+def test_files_in_the_hands_of_a_dead_process_are_done_by_another(start, tmp_path):
     start()
     records = []
     report = _run(_plan(tmp_path, "xxac"), records.append, timeout_s=3.0)
-    (lost,) = (record for record in records if record.status is FileStatus.FAILED)
-    assert lost.source.name == "x"
-    assert re.fullmatch(
-        r"its worker process sent no heartbeat for \d+ s; run again to retry",
-        lost.message,
-    )
-    assert [record.rank for record in records if record is not lost] == [0, 0, 0]
-    assert (report.exit_code, report.n_undone) == (3, 0)
+    assert [(record.status, record.rank) for record in records] == [(FileStatus.WRITTEN, 0)] * 4
+    (again,) = (record for record in records if record.warnings)
+    assert (again.source.name, again) == ("x", records[-1])
+    assert again.warnings == ("done again, since rank 1 was lost while it worked on it",)
+    (lost,) = report.lost_processes
+    assert (lost.rank, report.exit_code, report.n_undone) == (1, 0, 0)
+    assert re.fullmatch(r"the worker process sent no heartbeat for \d+ s", str(lost))
 
 
 @pytest.mark.parametrize("who", ["other", "this"])
@@ -209,6 +211,49 @@ def test_others_end_when_rank_0_is_gone(port, tmp_path):
     first.wait()
     _, errors = other.communicate(timeout=25)
     assert "RunEndedError: the launcher or the process of rank 0 has exited" in errors
+
+
+@pytest.mark.parametrize("opening", ["", "gpu"])
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_process_without_its_gpu_leaves_its_files_to_the_others(start, tmp_path, opening, broken):
+    start(opening, (broken,))
+    records = []
+    report = _run(
+        _plan(tmp_path, 12 * "acdfh"),
+        records.append,
+        task=StandInTask(opening, (broken,)),
+        n_threads=2,
+    )
+    assert report.counts == {FileStatus.WRITTEN: 60}
+    assert {record.rank for record in records} == {1 - broken}
+    assert (report.exit_code, report.died) == (0, False)
+    (lost,) = report.lost_processes
+    assert (lost.rank, lost.device) == (broken, "cpu")
+    assert lost.cause == f"cannot use its device: {NO_KERNEL if opening else ECC}"
+
+
+@pytest.mark.parametrize("opening", ["", "gpu"])
+def test_a_run_in_which_no_gpu_is_left_has_not_done_its_files(start, tmp_path, opening):
+    other = start(opening, (0, 1))
+    records = []
+    report = _run(_plan(tmp_path, 12 * "a"), records.append, task=StandInTask(opening, (0, 1)))
+    assert (records, report.died, report.exit_code, report.n_undone) == ([], True, 1, 12)
+    assert {lost.rank for lost in report.lost_processes} == {0, 1}
+    assert other.wait(timeout=30) == 0
+
+
+def test_a_job_that_nobody_has_is_assigned_again(start, tmp_path):
+    """One that a process has taken from the counter, and died before it said so."""
+    launch = Launch.from_environment()
+    assert launch
+    start()
+    with Rendezvous(launch) as rendezvous:
+        rendezvous.claim()
+        backend = LaunchedBackend(rendezvous, StandInTask(), Placement(0, Runtime("cpu")))
+        report = run_batch(
+            _plan(tmp_path, "acd"), lambda _n: backend, lambda _r, _j: None, stop=StopSignal()
+        )
+    assert (report.counts, report.exit_code) == ({FileStatus.WRITTEN: 3}, 0)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_prometheus_reads_every_figure_of_a_run():
             "files_undone": 4,
             "files_below_floor": 1,
             "warnings": 2,
+            "lost_processes": 0,
             "audio_seconds": 240.25,
             "coded_audio_seconds": 12.5,
             "source_bytes": 4e10,

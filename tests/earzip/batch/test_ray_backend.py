@@ -170,7 +170,8 @@ def test_a_file_that_kills_its_process_is_tried_again_and_given_up(
         "three": "written",
     }
     assert records["deadly"].message == (
-        "3 worker processes exited while working on it; run again to retry"
+        "3 worker processes were lost while they worked on it, the last one has exited; the file may be "
+        "the reason; run again to retry"
     )
     assert report.exit_code == 3
     tried = log.read_text().split()
@@ -195,6 +196,54 @@ def test_every_actor_has_a_gpu_of_its_own(cluster: str, tmp_path: Path) -> None:
     gpu_of_rank = {record.rank: record.figures["gpu"] for record in records.values()}
     assert sorted(gpu_of_rank.values()) == ["0", "1"]
     assert all(record.figures["gpu"] == gpu_of_rank[record.rank] for record in records.values())
+
+
+@pytest.mark.parametrize("opening", [False, True])
+def test_an_actor_without_its_gpu_leaves_its_files_to_the_others(
+    cluster: str, tmp_path: Path, opening: bool
+) -> None:
+    @contextmanager
+    def open_work(placement: Placement) -> Iterator[Work]:
+        is_broken = os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+        if is_broken and opening:
+            raise RuntimeError(
+                "CUDA error: no kernel image is available for execution on the device"
+            )
+
+        def work(job: Job, _on_progress: Progress) -> FileRecord:
+            if is_broken:
+                raise RuntimeError("CUDA error: uncorrectable ECC error encountered\nadvice")
+            time.sleep(0.02)
+            return FileRecord(FileStatus.WRITTEN, job.source, job.target)
+
+        yield work
+
+    report, records = records_of(jobs(tmp_path, *map(str, range(60))), TaskOf(open_work))
+    assert report.counts == {FileStatus.WRITTEN: 60}
+    assert (report.exit_code, report.died) == (0, False)
+    (lost,) = report.lost_processes
+    assert str(lost) == (
+        "the worker process on cuda cannot use its device: CUDA error: "
+        + (
+            "no kernel image is available for execution on the device"
+            if opening
+            else "uncorrectable ECC error encountered"
+        )
+    )
+    assert {record.rank for record in records.values()} == {1 - lost.rank}
+
+
+def test_files_are_not_done_and_have_not_failed_where_every_gpu_fails(
+    cluster: str, tmp_path: Path
+) -> None:
+    @contextmanager
+    def open_work(_placement: Placement) -> Iterator[Work]:
+        raise UsageError("device 'cuda' cannot be used")
+        yield
+
+    report, records = records_of(jobs(tmp_path, *"abcd"), TaskOf(open_work))
+    assert (records, report.n_undone, report.died, report.exit_code) == ({}, 4, True, 1)
+    assert len(report.lost_processes) == 2
 
 
 def test_a_stop_abandons_what_is_in_hand_and_begins_no_more(cluster: str, tmp_path: Path) -> None:
@@ -286,6 +335,6 @@ def test_without_the_extra_what_is_missing_is_said(monkeypatch: pytest.MonkeyPat
 def test_ray_is_loaded_by_crews_alone() -> None:
     code = (
         "import sys, earzip.batch.ray_backend, earzip.cli.main, earzip.tasks\n"
-        "sys.exit(bool({'ray', 'pyarrow', 'torch'} & set(sys.modules)))"
+        "sys.exit(bool({'ray', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

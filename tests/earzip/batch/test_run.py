@@ -400,4 +400,5 @@ def test_a_file_is_put_on_record_once_though_a_process_taken_for_dead_comes_back
         plan, lambda _n: backend, lambda record, _job: records.append(record), stop=StopSignal()
     )
     assert [record.source.name for record in records] == ["a", "b", "c", "d"]
-    assert (report.counts[FileStatus.FAILED], report.n_files, report.n_undone) == (1, 4, 0)
+    assert (report.counts[FileStatus.WRITTEN], report.n_files, report.n_undone) == (4, 4, 0)
+    assert str(report.lost_processes[0]) == "the worker process has not been received of for 30 s"

@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from earzip.coding.waiting import wait_for
 from earzip.coding.windows import LINGER_S, Network, SingleWindows, WindowBatches, WindowEngine
 from earzip.errors import DeviceError
 from earzip.models.store import find_model, load_codec
 from earzip.runtime import Runtime
 from tests.conftest import tones
+from tests.earzip.conftest import TorchCuda
 
 Window = NDArray[np.float32]
 NEVER = 1000.0
@@ -203,6 +205,61 @@ def test_closing_cancels_what_waits(engine: WindowBatches) -> None:
     with pytest.raises(RuntimeError, match="after the end"):
         engine.submit(network, window(2))
     assert not any(thread.is_alive() for thread in engine._threads)
+
+
+def _never_done(answer_s: float) -> Callable[..., Callable[[], Window]]:
+    """Return a stand-in for starting a batch on a GPU that never comes to its event."""
+
+    def start(_network: Network, _windows: list[Window], _size: int) -> Callable[[], Window]:
+        def results() -> Window:
+            wait_for(lambda: False, answer_s)
+            raise AssertionError
+
+        return results
+
+    return start
+
+
+@pytest.mark.parametrize("hangs", ["as it starts a batch", "with a batch"])
+def test_a_device_that_hangs_fails_all_windows_and_blocks_nobody(
+    hangs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = WindowBatches(torch.device("cpu"), BATCH, answer_s=0.3)
+    network = Doubling()
+    if hangs == "with a batch":
+        monkeypatch.setattr(engine, "_start", _never_done(0.3))
+    network.gate.clear()
+    futures = [engine.submit(network, window(value)) for value in range(1, 4 * BATCH)]
+    for future in futures:
+        with pytest.raises(DeviceError, match=r"no answer for 0\.3 s"):
+            future.result(TIMEOUT)
+    with pytest.raises(DeviceError, match="no answer"):
+        list(engine.computed(network, track(1)))
+    engine.close()
+    network.gate.set()  # too late, and no harm
+    for thread in engine._threads:
+        thread.join(TIMEOUT)
+
+
+def test_waiting_for_a_batch_ends_with_it() -> None:
+    asked: list[bool] = []
+    wait_for(lambda: bool(asked.append(True)) or len(asked) == 3, at_most_s=TIMEOUT)
+    assert len(asked) == 3
+
+
+def test_both_threads_of_a_gpu_work_on_it(torch_cuda: TorchCuda) -> None:
+    on_device: list[int | None] = []
+
+    def network(batch: Tensor) -> Tensor:
+        on_device.append(torch_cuda.current())
+        return 2 * batch
+
+    engine = WindowBatches(torch.device("cpu"), BATCH)
+    engine._device = torch.device("cuda:3")
+    assert engine.submit(network, window(1)).result(TIMEOUT)[0] == 2
+    engine.close()
+    assert on_device == [3]
+    assert torch_cuda.calls == [("earzip-start", 3), ("earzip-finish", 3)]
 
 
 @pytest.mark.parametrize("n_tracks", [1, 2, 16])

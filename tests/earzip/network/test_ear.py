@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from earzip.models.trained import published_dimensions
 from earzip.network.config import EarConfig
 from earzip.network.ear import EarVae
-from earzip.network.oobleck import Snake, fold_weight_norm, strided_conv1d
+from earzip.network.oobleck import Snake, fold_for_inference, strided_conv1d
 from earzip.network.transformer import RotaryEmbedding, rotate
 
 PUBLISHED = Path(__file__).parents[2] / "data" / "published"
@@ -48,7 +48,7 @@ def test_outputs_are_those_of_the_authors(
     vae: EarVae, vectors: dict[str, Tensor], folded: bool
 ) -> None:
     if folded:
-        fold_weight_norm(vae)
+        fold_for_inference(vae)
     posterior = vae.encode(vectors["audio"])
     assert_near(posterior.mean, vectors["latent_mean"])
     variance = torch.nn.functional.softplus(vectors["latent_scale"]) ** 2 + 1e-6
@@ -96,6 +96,49 @@ def test_a_snake_bends_as_its_formula_says() -> None:
         torch.testing.assert_close(snake(x), x + torch.sin(2 * x) ** 2 / 4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_snake_keeps_the_type_of_its_input(dtype: torch.dtype, folded: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    snake = Snake(6)
+    with torch.no_grad():
+        snake.alpha.normal_(0, 0.5, generator=generator)
+        snake.beta.normal_(0, 0.5, generator=generator)
+        x = torch.randn(2, 6, 500, generator=generator).to(dtype)
+        before = x.clone()
+        wanted = snake(x.double())
+        if folded:
+            fold_for_inference(snake)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            got = snake(x)
+    assert got.dtype == dtype
+    assert torch.equal(x, before)
+    assert (got - wanted).norm() < 4 * torch.finfo(dtype).eps * wanted.norm()
+
+
+def test_a_snake_that_is_not_folded_learns() -> None:
+    snake = Snake(3)
+    x = torch.randn(1, 3, 50, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        snake(x).square().sum().backward()
+    for gradient in (x.grad, snake.alpha.grad, snake.beta.grad):
+        assert gradient is not None
+        assert (gradient != 0).all()
+
+
+def test_every_activation_of_a_folded_network_is_in_the_type_of_autocast(
+    vae: EarVae, vectors: dict[str, Tensor]
+) -> None:
+    fold_for_inference(vae)
+    types: set[torch.dtype] = set()
+    for module in vae.modules():
+        if isinstance(module, Snake):
+            module.register_forward_hook(lambda _, __, y: types.add(y.dtype))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        vae.decode(vae.encode(vectors["audio"]).mean)
+    assert types == {torch.bfloat16}
+
+
 def test_rotation_depends_on_the_distance_of_frames_alone() -> None:
     cos, sin = RotaryEmbedding(32)(40)
     generator = torch.Generator().manual_seed(0)
@@ -134,7 +177,7 @@ def test_the_configuration_of_another_network_is_refused(
 def test_reduced_precision_gives_float32_near_its_own(
     vae: EarVae, vectors: dict[str, Tensor], dtype: torch.dtype, least_db: float
 ) -> None:
-    fold_weight_norm(vae)
+    fold_for_inference(vae)
     with torch.inference_mode(), torch.autocast("cpu", dtype):
         posterior, sound = vae.encode(vectors["audio"]), vae.decode(vectors["latent_mean"])
     for got, wanted in ((posterior.mean, vectors["latent_mean"]), (sound, vectors["decoded"])):

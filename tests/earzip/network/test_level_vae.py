@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earzip.network import levels, short_transform
+from earzip.network import level_vae, levels, short_transform
 from earzip.network.config import LevelConfig, latent_layout
 from earzip.network.level_vae import LevelStatistics, LevelVae
 from tests.earzip.network.reach import assert_decoder_reach, assert_encoder_reach
@@ -44,6 +44,20 @@ def test_shapes_and_layout(vae: LevelVae) -> None:
     assert sum(SMALL.layout.values()) == SMALL.n_latents
     assert latent_layout("levels", SMALL.to_json()).n_sparse == 3200
     assert vae.decode(posterior.mean).shape == (1, 2, 8 * HOP)
+
+
+def test_a_long_window_is_coded_in_pieces_as_in_one(
+    vae: LevelVae, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = noise(11)
+    with torch.inference_mode():
+        coded = []
+        for piece in (100, 3):
+            monkeypatch.setattr(level_vae, "_PIECE", piece)
+            latents = vae.encode(audio).mean
+            coded.append((latents, vae.decode(latents)))
+    for one, other in zip(*coded, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_noise_of_which_no_coefficient_is_coded_comes_back_at_its_levels(vae: LevelVae) -> None:

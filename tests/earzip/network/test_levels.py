@@ -93,6 +93,28 @@ def held(sound: torch.Tensor, original: torch.Tensor, is_tonal: bool = False) ->
     return levels.hold(sound, targets, tonal, found.course.course_db, transform)
 
 
+@pytest.mark.parametrize("piece", [1, 3, 8, 20])
+def test_work_in_pieces_changes_nothing(piece: int) -> None:
+    transform = short_transform.ShortTransform()
+    n = 8
+    sound = noise(n)
+    sound[..., 3 * FRAME : 3 * FRAME + FRAME // 2] *= 0.01  # an attack
+    whole, parts = (levels.measure(sound, N_BLOCKS, transform, size) for size in (None, piece))
+    for one, other in zip(whole[:4] + whole.course, parts[:4] + parts.course, strict=True):
+        assert torch.equal(one, other)
+    assert whole.course.is_attack.any()
+    own = levels.of_bands(sound, N_BLOCKS, transform)
+    assert torch.equal(own, levels.of_bands(sound, N_BLOCKS, transform, piece))
+    tonal = torch.zeros(1, n, own.shape[-1], dtype=torch.bool)
+    targets = levels.of_bands(noise(n, 2), N_BLOCKS, transform)[:, :, :, None]
+    held = [
+        levels.hold(sound, targets, tonal, whole.course.course_db, transform, size)
+        for size in (None, piece)
+    ]
+    assert torch.equal(*held)
+    assert not torch.equal(held[0], sound)
+
+
 def test_noise_is_held_to_the_level_balance_and_rise_of_another() -> None:
     n = 20
     rise = torch.linspace(0.5, 1.5, n * FRAME)

@@ -9,6 +9,7 @@ import mutagen.flac
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from earzip.errors import TargetError
 from earzip.formats.archive.reader import ArchiveReader
@@ -233,11 +234,21 @@ def test_what_is_no_archive_of_a_moved_source_is_not_taken(
     assert archive.read_bytes() == before
 
 
-def test_the_digest_does_not_depend_on_what_the_samples_are_stored_in(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_samples_alone(tmp_path: Path) -> None:
     sound = (music(20_000) * 30_000).astype(np.int16)
-    digests = set()
-    for name in ("a.wav", "a.flac", "b.aiff"):
+
+    def digest_of(name: str, sound: NDArray[np.int16]) -> str | None:
         soundfile.write(tmp_path / name, sound.T, 44_100, subtype="PCM_16")
-        archive = compress_file(tmp_path / name, tmp_path / f"{name}.earz", TINY).target
-        digests.add(read_info(archive).header.source.sound)
-    assert len(digests) == 1
+        archive = compress_file(tmp_path / name, tmp_path / f"{name}.{len(sound.T)}", TINY).target
+        return read_info(archive).header.source.sound
+
+    flac = digest_of("a.flac", sound)
+    assert flac == md5_in_header(tmp_path / "a.flac")
+    assert (
+        digest_of("a.wav", sound) == digest_of("b.aiff", sound) != digest_of("c.wav", sound[::-1])
+    )
+
+
+def md5_in_header(flac: Path) -> str:
+    """Return the MD5 in the header of a FLAC, 32 hexadecimal digits."""
+    return f"{mutagen.flac.FLAC(flac).info.md5_signature:032x}"

@@ -205,6 +205,20 @@ def test_rf64_begins_before_32_bit_sizes_end():
     assert write_module.wav_header(n_frames=n_frames + 1, **facts)[:4] == b"RF64"
 
 
+def test_chunks_ahead_of_the_sound_count_in_the_size_of_the_whole():
+    facts = {"sample_rate": 44_100, "channels": 2, "bits": 16, "is_float": False}
+    n_frames, chunk = write_module.RF64_LIMIT // 4, b"LIST\4\0\0\0INFO"
+    plain = write_module.wav_header(n_frames=n_frames, **facts)
+    header = write_module.wav_header(n_frames=n_frames, ahead=chunk, **facts)
+    assert header[8:] == plain[8:-8] + chunk + plain[-8:]
+    assert int.from_bytes(header[4:8], "little") == len(header) - 8 + 4 * n_frames
+    room = (1 << 32) - 4 * n_frames - len(plain)
+    for n_bytes, form in ((room, b"RIFF"), (room + 8, b"RF64")):
+        header = write_module.wav_header(n_frames=n_frames, ahead=bytes(n_bytes), **facts)
+        assert header[:4] == form
+    assert int.from_bytes(header[20:28], "little") == len(header) - 8 + 4 * n_frames
+
+
 @pytest.mark.slow
 def test_a_real_file_past_4_gib_is_read_to_its_last_sample(tmp_path):
     if shutil.disk_usage(tmp_path).free < 6 << 30:

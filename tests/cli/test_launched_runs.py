@@ -1,0 +1,74 @@
+"""Runs under torchrun, whole: what a launcher's restart finds, and where its processes work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from earzip.batch.rendezvous import Launch
+from earzip.cli.run import _Workers
+from earzip.runtime import Runtime
+from tests.cli.batch_runs import wait_for, write_music
+from tests.conftest import MODELS
+from tests.earzip.batch.backends import StandInTask
+
+N_FILES = 10
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for the processes")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_restart_after_a_killed_process_does_all_the_rest(tmp_path, victim):
+    music = write_music(tmp_path / "music", [20.0] * N_FILES)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments: list[object] = [sys.executable, "-m", "torch.distributed.run"]
+    arguments += ["--nproc-per-node", 2, "--max-restarts", 1, "--monitor-interval", 0.2]
+    arguments += ["--master-port", port, "-m", "earzip", "compress", "--model", "tiny", music]
+    arguments += ["-o", tmp_path / "out", "--devices", "cpu", "--json"]
+    log = tmp_path / "log"
+    with log.open("wb") as stdout:
+        launcher = subprocess.Popen(
+            list(map(str, arguments)),
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"EARZIP_MODELS": str(MODELS), "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: len(list(tmp_path.glob("out/*/*.earz"))) >= 2)
+        ranks = sorted(_children(launcher.pid))
+        assert len(ranks) == 2
+        os.kill(ranks[victim], signal.SIGKILL)
+        assert launcher.wait(timeout=120) == 0
+    finally:
+        if launcher.poll() is None:
+            os.killpg(launcher.pid, signal.SIGKILL)
+            launcher.wait()
+    assert len(list(tmp_path.glob("out/*/*.earz"))) == N_FILES
+    summary = json.loads(log.read_text().splitlines()[-1])
+    assert (summary["exit_code"], summary["undone"]) == (0, 0)
+    assert summary["written"] + summary["up_to_date"] == N_FILES
+    assert summary["up_to_date"] >= 2
+
+
+@pytest.mark.parametrize(("devices", "is_named"), [("auto", False), ("cuda:0,cuda:1", True)])
+def test_a_launched_process_can_be_done_without_unless_its_gpu_is_named(
+    monkeypatch, devices, is_named
+):
+    monkeypatch.setattr("earzip.runtime.n_gpus", lambda: 4)
+    workers = _Workers(StandInTask(), Runtime(devices, threads=1), None, one_by_one=False)
+    placement = workers._placement(Launch(rank=5, world_size=8, local_rank=1, local_world_size=4))
+    assert (placement.rank, placement.runtime.device) == (5, "cuda:1")
+    assert placement.is_named is is_named
