@@ -127,7 +127,9 @@ class Printer:
         with self.aside():
             if isinstance(process, LostProcess):
                 log("warning", str(process), process.rank)
-            elif self.how_on_gpu and process.model and process.model not in self._models:
+            elif self.quiet or not (self.how_on_gpu and process.model):
+                return
+            elif process.model not in self._models:
                 self._models.add(process.model)
                 log("info", f"the network runs on {process.model} {self.how_on_gpu}")
 

@@ -64,6 +64,9 @@ class Glob:
         return self._fits((*parts[:-1], name_without_archive_suffix(name)))
 
     def _fits(self, parts: Parts) -> bool:
+        if len(self.segments) == len(parts) == 1:
+            only = self.segments[0]
+            return only is None or only.match(parts[0]) is not None
         # The segments that may come next, after each part: no pattern takes long.
         at = self._over_any({0})
         for part in parts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,4 +69,4 @@ class ListTask(AlwaysToDo):
 
 
 def _read(job: Job, _on_progress: Progress) -> FileRecord:
-    return FileRecord(FileStatus.READ, job.source, figures=asdict(read_track(job.source)))
+    return FileRecord(FileStatus.READ, job.source, figures=dict(vars(read_track(job.source))))
