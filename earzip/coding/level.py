@@ -9,15 +9,20 @@ the gain. The level is a root mean square over blocks of 400 ms with the two gat
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from earzip.arrays import Audio
 
 REFERENCE_LEVEL_DB = -20.0
 """Level in dBFS RMS that the models work at."""
 GAIN_RANGE_DB = (-120.0, 60.0)
 """Downwards all that an archive holds, which floats need that are scaled like 24-bit integers. Upwards
 less: dither is no music, and not worth music's bits."""
+_LOUDEST = np.float32(1e30)
+"""Far below the end of float32: still finite after gain, resampling and mixing."""
 _BLOCK = 17_640  # samples: 400 ms at 44.1 kHz
 _ABSOLUTE_GATE = 10 ** (-70 / 10)
 _RELATIVE_GATE = 10 ** (-10 / 10)
@@ -62,6 +67,14 @@ class LevelMeter:
         return 10 * math.log10(float(np.average(powers[is_loud], weights=weights[is_loud])))
 
 
+def measure_level_db(blocks: Iterable[Audio]) -> float:
+    """Return the level of a whole track that comes in blocks ``[2, T]``, as `LevelMeter.level_db`."""
+    meter = LevelMeter()
+    for block in blocks:
+        meter.add(block)
+    return meter.level_db()
+
+
 def gain_to_reference_db(level_db: float) -> float:
     """Return the gain in dB, in steps of 0.1 and within `GAIN_RANGE_DB`, to the reference level.
 
@@ -72,3 +85,17 @@ def gain_to_reference_db(level_db: float) -> float:
     gain_db = REFERENCE_LEVEL_DB - level_db
     least, most = GAIN_RANGE_DB
     return round(10 * min(max(gain_db, least), most)) / 10
+
+
+def without_gain(audio: Audio, gain_centibels: float) -> Audio:
+    """Return decoded ``audio`` at the level that it had before a gain, in tenths of a decibel.
+
+    What passes the end of float32 becomes infinite: see `is_sound`.
+    """
+    with np.errstate(over="ignore"):
+        return audio * np.float32(10 ** (-gain_centibels / 200))
+
+
+def is_sound(audio: Audio) -> bool:
+    """Return whether no sample is infinite, NaN or so large that mixing could make it infinite."""
+    return bool((np.abs(audio) < _LOUDEST).all())

@@ -45,7 +45,7 @@ def _check_structure(job: Job, on_progress: Progress) -> FileRecord:
 
 
 def _check_by_decoding(codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
-    from earzip.transcode.sound import decode_check  # noqa: PLC0415
+    from earzip.transcode.decode_check import decode_check  # noqa: PLC0415
 
     record = _check_structure(job, on_progress)
     if record.status is not FileStatus.INTACT:

@@ -5,30 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from earzip.arrays import Audio, Latents
-from earzip.coding.level import LevelMeter, gain_to_reference_db
+from earzip.coding.level import gain_to_reference_db, measure_level_db
 from earzip.errors import TargetError
-from earzip.formats.archive.header import (
-    Edges,
-    EncoderRecord,
-    Header,
-    ModelRecord,
-    QuantizerRecord,
-)
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import look_again, make_folder, private_as
-from earzip.formats.audio.reader import SourceFacts, SourceReader
+from earzip.formats.audio.reader import SourceFacts
 from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import SAMPLE_RATE
-from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
@@ -37,7 +29,8 @@ from earzip.results import CompressResult, Progress, Status
 from earzip.transcode.kept_segments import have_same_segments, taken_from, with_new_tags
 from earzip.transcode.kept_sound import KeptSound
 from earzip.transcode.quality import QualityCheck
-from earzip.transcode.segments import LatentSpool, SegmentEncoder, quality_for
+from earzip.transcode.saved_tags import write_with_tags
+from earzip.transcode.segments import Coded, LatentSpool, SegmentEncoder, header_of, quality_for
 from earzip.transcode.source_state import (
     hash_source,
     require_unchanged,
@@ -61,8 +54,8 @@ _RATE_ERROR = 0.03  # of a bitrate, that is not worth a word
 
 
 def compress_file(
-    source: Path,
-    target: Path,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
     options: CompressOptions | None = None,
     *,
     codecs: CodecPool | None = None,
@@ -157,15 +150,6 @@ def _refuse_same_file(source: Path, target: Path) -> None:
         raise TargetError("is the source itself, which is never overwritten", target)
 
 
-class _Coded(NamedTuple):
-    """What was found out about a track's sound as it was coded."""
-
-    gain_db: float
-    n_samples: int
-    edges: Edges
-    quality: str
-
-
 @dataclass
 class _Encoding:
     """The encoding of one file."""
@@ -195,11 +179,10 @@ class _Encoding:
             writer = stack.enter_context(writing)
             first_pass.keep_digest()
             sound = KeptSound(first_pass)
-            gain_db = gain_to_reference_db(self._level_db(sound.first_pass()))
+            gain_db = gain_to_reference_db(measure_level_db(self._stoppable(sound.first_pass())))
             tags = read_tags(self.source)
             warnings = list(tags.problems)
             encoder = SegmentEncoder(self.codec, self.settings.spec, self.source)
-            payload, blocks = tags.to_payload()
 
             def code(segments: Iterable[Latents], quality: str) -> Header:
                 preset = self.settings.spec.preset_at(quality)
@@ -207,17 +190,12 @@ class _Encoding:
                 for pieces in encoder.code(segments, preset):
                     writer.add_segment(*pieces)
                 edges = encoder.edges(preset)
-                coded = _Coded(gain_db, encoder.n_samples, edges, quality)
-                return self._header(reader, coded, sha256, before)
+                coded = Coded(gain_db, encoder.n_samples, edges, quality)
+                record = source_record(self.source, reader, sha256, before, self.piped_name)
+                return header_of(coded, self.codec, self.settings, record)
 
             def write(header: Header, exact: BinaryIO | None = None) -> ArchiveSizes:
-                return writer.write(
-                    header,
-                    tags=None if tags == TagSet() else payload,
-                    blocks=blocks,
-                    pictures=[picture.data for picture in tags.pictures],
-                    exact=exact,
-                )
+                return write_with_tags(writer, header, tags, exact)
 
             with sound.second_pass() as (reader, samples):
                 segments: Iterable[Latents]
@@ -255,49 +233,17 @@ class _Encoding:
         )
         return dataclasses.replace(result, source_checksums=reader.checksums)
 
-    def _level_db(self, sound: Iterable[Audio]) -> float:
-        """Return the level of the whole track; the first of two passes over it."""
-        meter = LevelMeter()
+    def _stoppable(self, sound: Iterable[Audio]) -> Iterator[Audio]:
+        """Yield the blocks of the first pass, which a stop request ends too."""
         for block in sound:
-            meter.add(block)
-            self._report(0)  # raises on a stop request in this pass too
-        return meter.level_db()
+            yield block
+            self._report(0)
 
     @property
     def _may_code_again(self) -> bool:
         """Whether the quality follows from what the sound takes, or what it comes to."""
         floor = self.options.floor
         return self.settings.bitrate_kbps is not None or bool(floor and floor.below == "raise")
-
-    def _header(
-        self,
-        reader: SourceReader,
-        coded: _Coded,
-        sha256: str,
-        before: os.stat_result,
-    ) -> Header:
-        import torch  # noqa: PLC0415  # only what is encoded needs it, not what is up to date
-
-        spec = self.settings.spec
-        exponents = spec.exponents_at(spec.preset_at(coded.quality))
-        return Header(
-            encoder=EncoderRecord(
-                name="earzip",
-                version=version("earzip"),
-                torch=str(torch.__version__),
-                device=self.codec.device.type,
-                dtype=self.codec.precision,
-            ),
-            model=ModelRecord(spec.name, spec.sha256, self.codec.n_latents),
-            geometry=self.codec.geometry,
-            quantizer=QuantizerRecord(coded.quality, tuple(exponents.tolist())),
-            symbols=spec.layout.coding,
-            gain_centibels=round(10 * coded.gain_db),
-            n_samples=coded.n_samples,
-            edges=coded.edges,
-            source=source_record(self.source, reader, sha256, before, self.piped_name),
-            settings=self.settings.digest,
-        )
 
     def _quality_check(self, facts: SourceFacts) -> QualityCheck:
         report = self.on_progress or (lambda _seconds: None)

@@ -113,14 +113,19 @@ def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
             tags = reader.tags
         except DamagedArchiveError as error:
             raise DamagedArchiveError(f"{error.message}; {SAVES_REST}", error.path) from error
-        return ArchiveInfo(
-            path=reader.path,
-            format_version=f"{reader.prefix.major}.{reader.prefix.minor}",
-            header=reader.header,
-            sizes=reader.sizes,
-            tags=tags,
-            picture_bytes=tuple(reader.picture_sizes()),
-        )
+        return info_of(reader, tags)
+
+
+def info_of(reader: ArchiveReader, tags: TagPart | None) -> ArchiveInfo:
+    """Return what an open archive says of itself; ``tags`` are the reader's."""
+    return ArchiveInfo(
+        path=reader.path,
+        format_version=f"{reader.prefix.major}.{reader.prefix.minor}",
+        header=reader.header,
+        sizes=reader.sizes,
+        tags=tags,
+        picture_bytes=tuple(reader.picture_sizes()),
+    )
 
 
 def verify_archive(

@@ -13,10 +13,10 @@ from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import make_folder, private_as
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import portable_name
-from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
+from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.source_state import require_unchanged, source_record, source_warnings
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
@@ -56,13 +56,7 @@ def with_new_tags(
         mode = private_as(before)
         with ArchiveWriter(target, replace=True, mode=mode) as writer:
             _take_segments(writer, old, on_progress)
-            payload, blocks = tags.to_payload()
-            sizes = writer.write(
-                header,
-                tags=None if tags == TagSet() else payload,
-                blocks=blocks,
-                pictures=[picture.data for picture in tags.pictures],
-            )
+            sizes = write_with_tags(writer, header, tags)
             require_unchanged(source, before)
             writer.commit(record.mtime_ns)
         warnings = (*tags.problems, *source_warnings(source, sound, before))

@@ -85,10 +85,11 @@ def plan_restore(
     return plan
 
 
-def _plan_coded(
-    header: Header, options: RestoreOptions, container: Container, path: Path
-) -> RestorePlan:
-    """Return the plan for 44.1 kHz stereo."""
+def coded_range(header: Header, options: RestoreOptions, path: Path) -> tuple[int, int]:
+    """Return which samples of the coded sound the options request, as a start and an end.
+
+    Raises UsageError for a range that begins beyond the end.
+    """
     rate = header.geometry.sample_rate
     start = min(round((options.start_s or 0.0) * rate), header.n_samples)
     end = header.n_samples
@@ -98,6 +99,15 @@ def _plan_coded(
         raise UsageError(
             f"is {header.duration_s:.3f} s long, the range begins at {options.start_s} s", path
         )
+    return start, end
+
+
+def _plan_coded(
+    header: Header, options: RestoreOptions, container: Container, path: Path
+) -> RestorePlan:
+    """Return the plan for 44.1 kHz stereo."""
+    rate = header.geometry.sample_rate
+    start, end = coded_range(header, options, path)
     bits = options.bits or (24 if header.source.lossless else 16)
     return RestorePlan(
         start=start,

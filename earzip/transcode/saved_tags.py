@@ -1,17 +1,34 @@
-"""The tags of an archive as they go into a restored file."""
+"""The tags of an archive: as they go into it, and from there into a restored file."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 from earzip.errors import DamagedArchiveError
 from earzip.formats.archive.header import Header
+from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.raw import RawBlock
 from earzip.formats.tags.timed import cut_tags
 from earzip.transcode.restore_plan import RestorePlan
+
+
+def write_with_tags(
+    writer: ArchiveWriter, header: Header, tags: TagSet, exact: BinaryIO | None = None
+) -> ArchiveSizes:
+    """Write an archive whose segments ``writer`` has, as `ArchiveWriter.write` does; raises as that."""
+    payload, blocks = tags.to_payload()
+    return writer.write(
+        header,
+        tags=None if tags == TagSet() else payload,
+        blocks=blocks,
+        pictures=[picture.data for picture in tags.pictures],
+        exact=exact,
+    )
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,24 +16,73 @@ from earzip.coding.edges import TrackEnds, edge_errors
 from earzip.coding.quantizer import dequantize
 from earzip.errors import SourceError, TargetError
 from earzip.formats.archive.frames import compress_frames
-from earzip.formats.archive.header import Edges
+from earzip.formats.archive.header import (
+    Edges,
+    EncoderRecord,
+    Header,
+    ModelRecord,
+    QuantizerRecord,
+    SourceRecord,
+)
 from earzip.formats.geometry import max_segment_bytes
 from earzip.formats.symbols.coding import pack
 from earzip.formats.symbols.packed import MAX_SYMBOL
 from earzip.models.spec import ModelSpec, Preset
+from earzip.transcode.up_to_date import ArchiveSettings
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
 
+_TOO_LARGE = "its samples are too large, expected about ±1 at the loudest"
 _SAMPLED_SEGMENTS = 3
 _CLOSE = 0.004  # of a rate: an exponent of all steps moves it by 2 to 3 %
 _QUALITIES = [q / 10 for q in range(101)]
 
 
-class SegmentEncoder:
-    """Encodes the sound of ``source`` once, and codes it at any quality of ``spec``."""
+class Coded(NamedTuple):
+    """What was found out about a track's sound as it was coded."""
 
-    def __init__(self, codec: Codec, spec: ModelSpec, source: Path) -> None:
+    gain_db: float
+    n_samples: int
+    edges: Edges
+    quality: str
+
+
+def header_of(
+    coded: Coded, codec: Codec, settings: ArchiveSettings, source: SourceRecord
+) -> Header:
+    """Return the header of a track that ``codec`` has coded with ``settings``."""
+    import torch  # noqa: PLC0415  # only what is encoded needs it, not what is up to date
+
+    spec = settings.spec
+    exponents = spec.exponents_at(spec.preset_at(coded.quality))
+    return Header(
+        encoder=EncoderRecord(
+            name="earzip",
+            version=version("earzip"),
+            torch=str(torch.__version__),
+            device=codec.device.type,
+            dtype=codec.precision,
+        ),
+        model=ModelRecord(spec.name, spec.sha256, codec.n_latents),
+        geometry=codec.geometry,
+        quantizer=QuantizerRecord(coded.quality, tuple(exponents.tolist())),
+        symbols=spec.layout.coding,
+        gain_centibels=round(10 * coded.gain_db),
+        n_samples=coded.n_samples,
+        edges=coded.edges,
+        source=source,
+        settings=settings.digest,
+    )
+
+
+class SegmentEncoder:
+    """Encodes the sound of ``source`` once, and codes it at any quality of ``spec``.
+
+    ``source`` is None for sound that is in no file.
+    """
+
+    def __init__(self, codec: Codec, spec: ModelSpec, source: Path | None) -> None:
         self._codec, self._spec, self._source = codec, spec, source
         self._ends = TrackEnds(codec.n_latents, codec.end_frames)
         self._gain = np.float32(1)
@@ -58,11 +108,21 @@ class SegmentEncoder:
 
     def code(self, segments: Iterable[Latents], preset: Preset) -> Iterator[list[bytes]]:
         """Yield the pieces of each segment; SourceError where an archive cannot hold one."""
+        for symbols in self.quantized(segments, preset):
+            yield pack_segment(symbols, self._spec, self._source)
+
+    def quantized(self, segments: Iterable[Latents], preset: Preset) -> Iterator[Symbols]:
+        """Yield the integers ``[D, F]`` of each segment; SourceError where they are too large."""
         self._ends.forget_symbols()
         for latents in segments:
             symbols = self._spec.quantize(latents, preset)
+            if np.abs(symbols).max() == MAX_SYMBOL:  # where the quantiser cuts off
+                raise SourceError(
+                    f"{_TOO_LARGE}: its latents pass ±{MAX_SYMBOL} steps, the limit of an archive",
+                    self._source,
+                )
             self._ends.add_symbols(symbols)
-            yield self._packed(symbols)
+            yield symbols
 
     def edges(self, preset: Preset) -> Edges:
         """Return the errors of the track's ends as they were coded last, at ``preset``."""
@@ -73,26 +133,22 @@ class SegmentEncoder:
         decoded = self._codec.decode_ends(first, last, self.n_samples) / self._gain
         return edge_errors(self._ends.samples, decoded, self.n_samples)
 
-    def _packed(self, symbols: Symbols) -> list[bytes]:
-        too_large = "its samples are too large, expected about ±1 at the loudest"
-        if np.abs(symbols).max() == MAX_SYMBOL:  # where the quantiser cuts off
-            raise SourceError(
-                f"{too_large}: its latents pass ±{MAX_SYMBOL} steps, the limit of an archive",
-                self._source,
-            )
-        pieces = pack(symbols, self._spec.layout)
-        n_bytes = sum(map(len, pieces))
-        most = max_segment_bytes(self._codec.n_latents, self._codec.geometry.core)
-        if n_bytes > most:
-            raise SourceError(
-                f"{too_large}: a segment has {n_bytes} bytes, the limit is {most}", self._source
-            )
-        return pieces
-
     def _why_not_finite(self) -> str:
         if self._codec.precision == "float16":
             return "overflows in float16; --precision float32 or bfloat16 has a greater range"
         return "its samples are too large for the model"
+
+
+def pack_segment(symbols: Symbols, spec: ModelSpec, source: Path | None) -> list[bytes]:
+    """Return the pieces of a segment of ``source``; SourceError where they are too large."""
+    pieces = pack(symbols, spec.layout)
+    n_bytes = sum(map(len, pieces))
+    most = max_segment_bytes(spec.n_latents, spec.geometry["core"])
+    if n_bytes > most:
+        raise SourceError(
+            f"{_TOO_LARGE}: a segment has {n_bytes} bytes, the limit is {most}", source
+        )
+    return pieces
 
 
 class LatentSpool(AbstractContextManager["LatentSpool"]):

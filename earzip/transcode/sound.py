@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 
-from earzip.arrays import Audio, Latents
+from earzip.arrays import Audio, Latents, Symbols
 from earzip.coding.edges import mend_edges
+from earzip.coding.level import is_sound, without_gain
 from earzip.coding.quantizer import dequantize
 from earzip.errors import (
     ArchiveError,
@@ -32,15 +33,12 @@ from earzip.formats.geometry import n_samples_at
 from earzip.formats.names import is_archive_name
 from earzip.models.pool import CodecPool
 from earzip.models.store import models_of_archive
-from earzip.results import Progress
 from earzip.transcode.exact import open_copy
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
 
 
-# Far below the end of float32: still finite after gain, resampling and mixing.
-_LOUDEST = np.float32(1e30)
 _DECODER_SLACK = 8192
 """Samples by which decoders of a lossy file disagree at the most: some frames of its padding."""
 
@@ -86,15 +84,26 @@ def open_sound(
             yield FileSound(stack.enter_context(open_source(path)))
             return
         archive = stack.enter_context(ArchiveReader(path, salvage=keep_going))
-        n_samples = archive.header.n_samples
-        if archive.header.exact is None or coded:
-            archive.require_work()
-            pool = codecs or stack.enter_context(CodecPool())
-            codec = codec_of(archive, pool)
-            yield CodedSound(archive, codec, 0, n_samples, keep_going=keep_going)
-        else:
-            copy = archive.exact_copy()
-            yield ExactSound(archive, copy, 0, n_samples, at_source_rate=False)
+        pool = codecs or stack.enter_context(CodecPool())
+        whole = 0, archive.header.n_samples
+        yield archive_sound(archive, pool, *whole, coded=coded, keep_going=keep_going)
+
+
+def archive_sound(
+    archive: ArchiveReader,
+    codecs: CodecPool,
+    start: int,
+    end: int,
+    *,
+    coded: bool = False,
+    keep_going: bool = False,
+) -> CodedSound | ExactSound:
+    """Return samples ``[start, end)`` of an open archive's track, with all else as in `open_sound`."""
+    if archive.header.exact is None or coded:
+        archive.require_work()
+        codec = codec_of(archive, codecs)
+        return CodedSound(archive, codec, start, end, keep_going=keep_going)
+    return ExactSound(archive, archive.exact_copy(), start, end, at_source_rate=False)
 
 
 class FileSound:
@@ -174,14 +183,12 @@ class CodedSound:
     def blocks(self) -> Iterator[Audio]:
         """Yield the samples, ``[2, T]``, at the source's level; silence for lost segments."""
         header, g = self.reader.header, self.codec.geometry
-        gain = np.float32(10 ** (-header.gain_centibels / 200))
         cores = self.codec.decode(self._latents, header.n_samples, self.segments)
         for i, block in zip(self.segments, cores, strict=True):
             first = max(0, i * g.core * g.hop - g.lead)
             cut = block[:, max(0, self.start - first) : max(0, self.end - first)]
-            with np.errstate(over="ignore"):
-                cut = cut * gain
-            if not (np.abs(cut) < _LOUDEST).all():  # infinite and NaN ones too
+            cut = without_gain(cut, header.gain_centibels)
+            if not is_sound(cut):
                 if self.codec.precision == "float16":  # which is no damage
                     raise ArchiveError(
                         "overflows in float16; --precision float32 or bfloat16 has a greater range",
@@ -340,58 +347,20 @@ def _loaded(reader: ArchiveReader, pool: CodecPool) -> Codec:
     raise problem
 
 
-def decode_check(
-    archive: Path, *, codecs: CodecPool | None = None, on_progress: Progress | None = None
-) -> list[str]:
-    """Decode ``archive`` without output; return a sentence for each thing that is wrong.
-
-    Raises ArchiveError for a file that cannot be opened as an archive, ModelNotFoundError or
-    ModelDamagedError.
-    """
-    problems: list[str] = []
-    with ArchiveReader(archive) as reader, ExitStack() as stack:
-        pool = codecs or stack.enter_context(CodecPool())
-        n_expected = reader.header.n_samples
-        sound = CodedSound(reader, codec_of(reader, pool), 0, n_expected, keep_going=True)
-        n_samples = 0
-        for block in sound.blocks():
-            n_samples += block.shape[1]
-            if on_progress:
-                on_progress(block.shape[1] / reader.header.geometry.sample_rate)
-        problems += sound.problems
-        if n_samples != n_expected:
-            problems.append(f"{n_samples} samples decode, the header says {n_expected}")
-        problems += _exact_problems(reader, on_progress)
-    return problems
-
-
-def _exact_problems(reader: ArchiveReader, on_progress: Progress | None) -> list[str]:
-    """Return what is wrong with the exact copy, if there is one."""
-    if reader.header.exact is None:
-        return []
-    n_frames = reader.header.source.n_frames
-    try:
-        with reader.exact_copy() as copy:
-            if reader.header.exact == "file":  # whose SHA-256 says all
-                return []
-            track = ExactSound(reader, copy, 0, n_frames, at_source_rate=True)
-            for _block in track.channel_blocks():
-                if on_progress:
-                    on_progress(0)
-    except DamagedArchiveError as error:
-        return [error.message]
-    return []
-
-
 def read_segment(reader: ArchiveReader, i: int) -> Latents:
     """Return the latents of segment ``i``: float32 ``[D, F]``. Raises DamagedArchiveError."""
+    exponents = np.array(reader.header.quantizer.step_exponents, np.int32)
+    return dequantize(read_symbols(reader, i), exponents)
+
+
+def read_symbols(reader: ArchiveReader, i: int) -> Symbols:
+    """Return the integers of segment ``i``: int32 ``[D, F]``. Raises DamagedArchiveError."""
     header = reader.header
     try:
-        symbols = header.unpack_segment(reader.segment(i), i)
+        return header.unpack_segment(reader.segment(i), i)
     except DamagedArchiveError as error:
         if error.path is not None:
             raise
         raise DamagedArchiveError(
             f"{header.segment_name(i)}: {error.message}", reader.path
         ) from error
-    return dequantize(symbols, np.array(header.quantizer.step_exponents, np.int32))

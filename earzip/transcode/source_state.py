@@ -74,13 +74,22 @@ def source_record(
 
     ``piped_name``: the name of one that came through a pipe and has no time of its own.
     """
+    if piped_name is not None:
+        return record_of(reader, piped_name, sha256, before.st_size, None)
+    mtime_ns = storable_mtime_ns(before.st_mtime_ns)
+    return record_of(reader, portable_name(source), sha256, before.st_size, mtime_ns)
+
+
+def record_of(
+    reader: SourceReader, name: str, sha256: str, n_bytes: int, mtime_ns: int | None
+) -> SourceRecord:
+    """Return the record of sound that ``reader`` has read to its end, and of the file it came in."""
     facts = reader.facts
-    is_file = piped_name is None
     return SourceRecord(
-        name=portable_name(source) if piped_name is None else piped_name,
+        name=name,
         sha256=sha256,
-        n_bytes=before.st_size,
-        mtime_ns=storable_mtime_ns(before.st_mtime_ns) if is_file else None,
+        n_bytes=n_bytes,
+        mtime_ns=mtime_ns,
         container=facts.container,
         codec=facts.codec,
         sample_rate=facts.sample_rate,

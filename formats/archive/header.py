@@ -202,6 +202,7 @@ class CheckRecord(Checked):
 
 
 MAX_SAMPLES = 2**36  # 18 days at 44.1 kHz
+MAX_GAIN_CENTIBELS = 1200
 MAX_EDGE = 2**24
 MIN_EDGED_SAMPLES = 64  # the edges of a shorter track would overlap
 _Edge = Annotated[int, Range(-MAX_EDGE, MAX_EDGE)]
@@ -220,7 +221,9 @@ class Header(Checked):
     geometry: Geometry
     quantizer: QuantizerRecord
     symbols: Annotated[str, OneOf(SYMBOL_CODINGS)]
-    gain_centibels: Annotated[int, Range(-1200, 1200), Key("gain")]  # before encoding, 0.1 dB
+    gain_centibels: Annotated[
+        int, Range(-MAX_GAIN_CENTIBELS, MAX_GAIN_CENTIBELS), Key("gain")
+    ]  # before encoding, 0.1 dB
     n_samples: Annotated[int, Range(0, MAX_SAMPLES), Key("samples")]  # at geometry.sample_rate
     edges: Edges  # errors of the first and the last sample, 2 ** -16
     source: SourceRecord

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import soundfile
 
 from earzip.errors import SourceError
+from earzip.formats.audio.array import ArraySource
 from earzip.formats.audio.mpeg_search import why_no_mpeg
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.audio.sndfile import SndfileSource, open_with_sndfile
@@ -43,6 +44,8 @@ def reopen_source(first: SourceReader) -> SourceReader:
 
     The file must not have changed since. SourceError if it cannot be read.
     """
+    if isinstance(first, ArraySource):
+        return first.again()
     if not isinstance(first, SndfileSource):
         return open_source(first.path)
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from earzip.errors import TagError
-from earzip.formats.tag_payload import MAX_PICTURES, Chapter, read_payload
+from earzip.formats.tag_payload import MAX_PICTURES, Chapter, PictureFacts, read_payload
 from earzip.formats.tags.raw import RawBlock
 
 MAX_TAG_BYTES = 64 << 20  # of all tag blocks of a file, pictures included
@@ -80,6 +80,11 @@ class Picture:
     height: int = 0
     depth: int = 0  # bits per pixel
     colors: int = 0  # palette entries
+
+    @classmethod
+    def of(cls, facts: PictureFacts, data: bytes) -> Picture:
+        """The picture that an archive says this of, with its bytes."""
+        return cls(data=data, **{name: getattr(facts, name) for name in _PICTURE_FACTS})
 
 
 @dataclass
@@ -186,8 +191,7 @@ class TagSet(TagView):
         return cls(
             fields=read.fields,
             pictures=[
-                Picture(data=data, **{name: getattr(facts, name) for name in _PICTURE_FACTS})
-                for facts, data in zip(read.pictures, pictures, strict=True)
+                Picture.of(facts, data) for facts, data in zip(read.pictures, pictures, strict=True)
             ],
             chapters=read.chapters,
             family=read.family if read.family in FAMILIES else "none",

@@ -17,9 +17,9 @@ from earzip.formats.audio.source import open_source
 from earzip.options import RestoreOptions
 from earzip.transcode import exact as exact_room
 from earzip.transcode.compress import compress_file
+from earzip.transcode.decode_check import decode_check
 from earzip.transcode.inspect import read_info
 from earzip.transcode.restore import restore_file
-from earzip.transcode.sound import decode_check
 from earzip.transcode.source_file import source_file_name
 from tests.earzip.tiny_archives import AS_SOURCE, TINY, exact, pcm, put_copy, with_floor
 from tests.formats.audio.audio_files import encode, music, needs_ffmpeg, write_wav

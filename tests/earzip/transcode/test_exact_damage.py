@@ -15,8 +15,8 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.options import RestoreOptions
 from earzip.transcode.compress import compress_file
+from earzip.transcode.decode_check import decode_check
 from earzip.transcode.restore import restore_file
-from earzip.transcode.sound import decode_check
 from tests.earzip.tiny_archives import (
     AS_SOURCE,
     TINY,

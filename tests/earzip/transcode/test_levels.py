@@ -19,10 +19,10 @@ from earzip.formats.symbols.layout import Told
 from earzip.models.store import find_model
 from earzip.options import CompressOptions, RestoreOptions
 from earzip.transcode.compress import compress_file
+from earzip.transcode.decode_check import decode_check
 from earzip.transcode.inspect import read_info
 from earzip.transcode.latents import extract_latents
 from earzip.transcode.restore import restore_file
-from earzip.transcode.sound import decode_check
 from tests.conftest import strokes, tones
 from tests.earzip.tiny_archives import damage_segment
 

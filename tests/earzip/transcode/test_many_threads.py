@@ -20,9 +20,9 @@ from earzip.models.store import find_model
 from earzip.options import RestoreOptions
 from earzip.runtime import Runtime
 from earzip.transcode.compress import compress_file
+from earzip.transcode.decode_check import decode_check
 from earzip.transcode.latents import extract_latents
 from earzip.transcode.restore import restore_file
-from earzip.transcode.sound import decode_check
 from tests.conftest import tones
 from tests.earzip.tiny_archives import TINY
 
