@@ -10,15 +10,17 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from earzip.batch.filters import Choice
 from earzip.batch.plan import is_folder, is_output_file
+from earzip.cli.choice import choice_options
 from earzip.cli.mirror import Mirror
 from earzip.cli.options import (
+    AMOUNT,
     EXIT_CODES,
     SCHEDULING,
     RunOptions,
     SectionedCommand,
     output_option,
-    paths_argument,
     quality_from_text,
     run_options,
     runtime_options,
@@ -39,7 +41,7 @@ from earzip.tasks import CompressTask, sources_to_compress
 
 
 @click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Compress audio files.")
-@paths_argument
+@choice_options
 @output_option(
     "Directory for the archives, which mirrors the tree of the sources; for one source also a file "
     "ending in .earz, or - for standard output.  [default: beside each source]"
@@ -112,11 +114,14 @@ from earzip.tasks import CompressTask, sources_to_compress
     "must name all sources of the archives there.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before --prune.")
-@run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
+@run_options(
+    "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
+)
 @runtime_options
 def compress(
     *,
     paths: tuple[Path, ...],
+    choice: Choice,
     output: Path | None,
     quality: str,
     bitrate: float | None,
@@ -163,10 +168,10 @@ def compress(
 
     selection, name = sources_to_compress(), _name_of_stdin(output)
     mirror = Mirror(prune, not yes, run.dry_run)
-    planning = mirror.watched(plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, stdin_name=name))
+    planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, choice, stdin_name=name)
     keep = partial(_keep_model, spec) if with_model else None
     return run_task(
-        planning,
+        mirror.watched(planning),
         CompressTask(options),
         run,
         runtime,

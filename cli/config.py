@@ -119,6 +119,8 @@ def _value(ctx: click.Context, option: click.Option, value: Any, path: Path, key
         if not isinstance(value, bool):
             raise UsageError(f"{key} is {value!r}, expected true or false", path)
         return value
+    if isinstance(value, list) and option.multiple:
+        return [text for each in value for text in _value(ctx, option, each, path, key)]
     if isinstance(value, bool | dict | list):
         raise UsageError(f"{key} is {value!r}, expected a string or a number", path)
     text = str(value)

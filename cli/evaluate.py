@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from earzip.batch.filters import Filters
 from earzip.batch.pairing import pair
+from earzip.cli.choice import filter_options
 from earzip.cli.options import (
     EXIT_CODES,
     PATH,
@@ -46,6 +48,7 @@ from earzip.tasks import EvaluateTask
     help="Add measures that follow listeners: Zimtohrli, the 2f-model, noise-to-mask ratio, tonality and "
     "pre-echo. Takes one core about 7 s per minute of sound.",
 )
+@filter_options
 @run_options("max_failures", "as_json", *SCHEDULING)
 @decoding_options
 def evaluate(
@@ -54,6 +57,7 @@ def evaluate(
     restored: Path,
     align: bool,
     perceptual: bool,
+    filters: Filters,
     run: RunOptions,
     runtime: Runtime,
 ) -> int:
@@ -75,12 +79,13 @@ def evaluate(
         require_zimtohrli()
     task = EvaluateTask(original, restored, align, perceptual)
     table = Table(_MEASURES + (_PERCEPTUAL if perceptual else "") + _LOUDNESS, _row)
-    return run_task(_planned(original, restored), task, run, runtime, one_by_one=True, table=table)
+    planning = _planned(original, restored, filters)
+    return run_task(planning, task, run, runtime, one_by_one=True, table=table)
 
 
 @contextmanager
-def _planned(original: Path, restored: Path) -> Iterator[PlannedRun]:
-    yield PlannedRun(pair(original, restored).plan, (restored, original))
+def _planned(original: Path, restored: Path, filters: Filters) -> Iterator[PlannedRun]:
+    yield PlannedRun(pair(original, restored, filters).plan, (restored, original))
 
 
 _MEASURES = " SI-SDR    mel   STFT  ICPC %  CCPC %   dBTP"

@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
-from earzip.cli.options import EXIT_CODES, RunOptions, paths_argument, run_options
+from earzip.batch.filters import Choice
+from earzip.cli.choice import choice_options
+from earzip.cli.options import EXIT_CODES, RunOptions, run_options
 from earzip.cli.output import measures_text, rate, size
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.where import Query, matching, where_option
 from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.formats.names import MODEL_FOLDER
@@ -20,14 +23,21 @@ from earzip.tasks import InfoTask
 
 
 @click.command(epilog=EXIT_CODES, short_help="Show the contents of archives.")
-@paths_argument
+@choice_options
+@where_option
 @run_options("as_json")
-def info(*, paths: tuple[Path, ...], run: RunOptions) -> int:
+def info(*, paths: tuple[Path, ...], choice: Choice, where: Query | None, run: RunOptions) -> int:
     """Show the contents of archives: audio, source, model, tags and pictures.
 
     PATH is an archive or a directory (searched recursively). Needs no model.
     """
-    return run_task(plan_reading(paths), InfoTask(), run, one_by_one=True, describe=_describe)
+    return run_task(
+        matching(plan_reading(paths, choice), where),
+        InfoTask(),
+        run,
+        one_by_one=True,
+        describe=_describe,
+    )
 
 
 def _describe(record: FileRecord) -> Iterator[str]:

@@ -25,6 +25,7 @@ _COMMANDS = {  # in the order of a user's work; as the commands say it, so that 
     "status": "Compare sources with their archives.",
     "verify": "Check archives for damage.",
     "info": "Show the contents of archives.",
+    "list": "List archived tracks, a line each.",
     "latents": "Extract latents as safetensors.",
     "evaluate": "Measure restored files against their originals.",
     "report": "One HTML page about archives.",

@@ -22,6 +22,14 @@ _FEW = 10
 """So many archives may be pruned unasked, whatever part of all they are."""
 
 
+def planned_orphans(planned: PlannedRun) -> list[Path]:
+    """Return the archives without a source; none if only a part of the sources is in the plan."""
+    if planned.choice.is_from_list:
+        return []
+    filters = planned.choice.filters
+    return orphans(planned.plan, planned.folders, planned.paths, filters)
+
+
 @dataclass
 class Mirror:
     """The archives without a source of a run over directories.
@@ -38,8 +46,10 @@ class Mirror:
     def watched(self, planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
         """Give the plan, in which jobs know of archives that may be theirs. Raises UsageError."""
         with planning as planned:
+            if self.prunes and planned.choice.is_from_list:
+                raise UsageError("--prune and --files-from exclude each other")
             if planned.folders and (self.prunes or any(map(lacks_archive, planned.plan.jobs))):
-                self._orphaned = orphans(planned.plan, planned.folders)
+                self._orphaned = planned_orphans(planned)
                 find_moved(planned.plan, self._orphaned)
             if self.prunes:
                 self._require_sources(planned)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from earzip.batch.shard import Shard
 from earzip.cli.piping import STDIO
@@ -109,6 +110,8 @@ class RunOptions:
     dry_run: bool = False
     max_failures: int | None = None
     as_json: bool = False
+    verbose: bool = False
+    quiet: bool = False
     processes: int | None = 1
     shard: Shard | None = None
     no_lock: bool = True
@@ -116,8 +119,27 @@ class RunOptions:
     metrics: Path | None = None
 
 
+AMOUNT = ("verbose", "quiet")
+"""Names of `run_options` that say how much is printed."""
+
 SCHEDULING = ("processes", "shard", "grace_s", "metrics")
 """Names of `run_options` for commands that share their files among processes."""
+
+
+def _unless(other: str) -> Callable[[click.Context, click.Parameter, bool], bool]:
+    """Return the callback of a flag that contradicts the flag ``other``; the command line is right."""
+
+    def callback(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+        if not (value and ctx.params.get(other)):
+            return value
+        assert parameter.name is not None
+        sources = [ctx.get_parameter_source(name) for name in (parameter.name, other)]
+        if sources == [ParameterSource.DEFAULT_MAP, ParameterSource.COMMANDLINE]:
+            return False
+        raise UsageError(f"--{parameter.name} and --{other} exclude each other")
+
+    return callback
+
 
 _RUN_OPTIONS = {
     "force": click.option(
@@ -145,6 +167,21 @@ _RUN_OPTIONS = {
         "as_json",
         is_flag=True,
         help="Print JSON Lines on stdout: one record a file, then a summary.",
+    ),
+    "verbose": click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        callback=_unless("quiet"),
+        help="Name every file of a directory. Those that are up to date, intact or skipped are only "
+        "counted otherwise.",
+    ),
+    "quiet": click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        callback=_unless("verbose"),
+        help="Print nothing but failures and warnings: no results, summary or progress.",
     ),
     "processes": click.option(
         "--processes",
@@ -283,10 +320,10 @@ def one_device_options(*names: str, decodes: bool = False) -> Callable[[Function
 _SECTIONS = {
     "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
-        "output", "container", "bits", "no_dither", "start", "end", "as_source", "copy_other",
-        "with_model", "verify_sources", "decode", "align", "as_json",
+        "output", "exclude", "include", "files_from", "where", "container", "bits", "no_dither", "start",
+        "end", "as_source", "copy_other", "with_model", "verify_sources", "decode", "align", "as_json",
     ),
-    "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures"),
+    "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),
     "Scheduling": ("shard", "no_lock", "grace_s", "metrics"),
 }  # fmt: skip
@@ -311,9 +348,12 @@ class SectionedCommand(click.Command):
 
 
 def parse_time(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    """Return the seconds of a time in a track: ``90.5`` or ``[h:]m:s``; an option's callback."""
-    if value is None:
-        return None
+    """Return the seconds of a time in a track; an option's callback."""
+    return None if value is None else seconds_from_text(value)
+
+
+def seconds_from_text(value: str) -> float:
+    """Return the seconds of a time: ``90.5`` or ``[h:]m:s``; BadParameter for what is none."""
     if len(value) > _MAX_TIME_LENGTH:
         raise click.BadParameter(f"a time has at most {_MAX_TIME_LENGTH} characters")
     found = _TIME.fullmatch(value)

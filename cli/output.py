@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ _TELLING_S = 10  # of audio: with less, loading the network takes longer than th
 _REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
 _REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
-_QUIET = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
+_ON_STDERR = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
 
 
 _TERMINALS = {number for number in (1, 2) if os.isatty(number)}
@@ -80,11 +80,13 @@ def size(n_bytes: float) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows for evaluated files, in place of a line each, and one for their means."""
+    """Rows for evaluated files, and those that are listed, in place of a line each."""
 
     heading: str
     row: Callable[[Mapping[str, Any], str], str]
     """Gives the row of a file's figures, or of the means, under what it is called."""
+    counted: str = ""
+    """What listed files are called in the summary; without it the last row has the means."""
 
 
 @dataclass
@@ -96,8 +98,10 @@ class Printer:
     table: Table | None = None
     results_to_stderr: bool = False
     """stdout carries the result itself."""
-    hidden: frozenset[FileStatus] = frozenset()
-    """Files of these statuses have no line of their own."""
+    counts_only: Callable[[FileRecord], bool] = lambda _record: False
+    """Tells of a result whether it has no line of its own; see `usual_in`."""
+    quiet: bool = False
+    """Only problems and warnings are printed; JSON is complete all the same."""
     aside: Callable[[], AbstractContextManager[object]] = nullcontext
     """Entered around each print: takes the progress bar out of the way."""
     names_ranks: bool = False
@@ -123,7 +127,9 @@ class Printer:
         with self.aside():
             if isinstance(process, LostProcess):
                 log("warning", str(process), process.rank)
-            elif self.how_on_gpu and process.model and process.model not in self._models:
+            elif self.quiet or not (self.how_on_gpu and process.model):
+                return
+            elif process.model not in self._models:
                 self._models.add(process.model)
                 log("info", f"the network runs on {process.model} {self.how_on_gpu}")
 
@@ -131,18 +137,20 @@ class Printer:
         """Print the counts; and in a long run the problems once more."""
         if self.as_json:
             echo(json.dumps(report.to_json()))
-        elif self.table and self._n_rows > 1:
+        elif self.table and not self.table.counted and self._n_rows > 1:  # none if quiet
             echo(self.table.row(report.means, self._mean_of_what(report)))
-        if report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
+        if not self.quiet and report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
             echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
             for record in report.problems[:_REPEATED_PROBLEMS]:
                 self._problem(record)
             if (left_out := len(report.problems) - _REPEATED_PROBLEMS) > 0:
                 _to_stderr(f"and {left_out} more, listed above")
         unbegun = not report.counts and report.n_undone  # the reason is printed below
-        if set(report.counts) != {FileStatus.READ} and not unbegun:
-            echo(_summary(report), err=True)
-        if report.n_files > _REPEAT_PROBLEMS_AFTER:
+        counted = self.table.counted if self.table else ""
+        is_told = counted or set(report.counts) != {FileStatus.READ}
+        if is_told and not (unbegun or self.quiet):
+            echo(_summary(report, counted), err=True)
+        if not self.quiet and report.n_files > _REPEAT_PROBLEMS_AFTER:
             for lost in report.lost_processes:
                 log("warning", str(lost), lost.rank)
         if report.stopped:
@@ -169,12 +177,14 @@ class Printer:
     def _result(self, record: FileRecord) -> None:
         if self.as_json:
             echo(json.dumps(record.to_json()))
-        elif self.table and record.status is FileStatus.EVALUATED:
+        elif self.quiet:
+            return
+        elif self.table and record.status in (FileStatus.EVALUATED, FileStatus.READ):
             if not self._n_rows:
                 echo(self.table.heading)
             self._n_rows += 1
             echo(printable(self.table.row(record.figures, str(record.source))))
-        elif record.status not in _QUIET | self.hidden:
+        elif record.status not in _ON_STDERR and not self.counts_only(record):
             shown: Path | str = record.source if record.target is None else record.target
             if self.results_to_stderr and record.target is not None:
                 shown = "standard output"
@@ -187,6 +197,17 @@ class Printer:
             for detail in self.describe(record) if self.describe else ():
                 indent = " " * (len(word) or 2)
                 echo(indent + printable(detail), err=self.results_to_stderr)
+
+
+def usual_in(named: Collection[Path]) -> Callable[[FileRecord], bool]:
+    """Return what tells whether a file is one of many in a directory with which nothing had to be done.
+
+    Of the files ``named`` one by one people want to know what became of each.
+    """
+    return lambda record: record.status in _USUAL and record.source not in named
+
+
+_USUAL = {FileStatus.UP_TO_DATE, FileStatus.INTACT, FileStatus.SKIPPED}
 
 
 def rate(kbps: float, duration_s: float, decimals: int = 1) -> list[str]:
@@ -219,8 +240,10 @@ def _note(figures: Mapping[str, object]) -> str:
     return f" ({', '.join(notes)})" if notes else ""
 
 
-def _summary(report: Report) -> str:
+def _summary(report: Report, counted: str = "") -> str:
     counts = [f"{report.counts[s]} {_STATUS_WORDS[s]}" for s in FileStatus if report.counts[s]]
+    if counted and (n_read := report.counts[FileStatus.READ]):
+        counts[counts.index(f"{n_read} read")] = count(n_read, counted)
     if report.n_unread_sound:
         skipped = f"{report.counts[FileStatus.SKIPPED]} {_STATUS_WORDS[FileStatus.SKIPPED]}"
         told = f"{skipped} ({report.n_unread_sound} of them {UNREAD_SOUND})"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from earzip.batch.filters import ALL, EXCLUDED, NOT_INCLUDED, Choice
 from earzip.batch.plan import Job, Plan, Selection, is_folder, is_output_file, plan_batch
 from earzip.errors import TargetError, UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, AUDIO_EXTENSIONS, is_archive_name
@@ -67,6 +68,7 @@ class PlannedRun:
     plan: Plan
     paths: Sequence[Path] = ()
     output: Path | None = None
+    choice: Choice = ALL
     piped: Mapping[Path, Path] = field(default_factory=dict)
     """Temporary files in the plan, and the names that the user knows them by."""
 
@@ -75,6 +77,11 @@ class PlannedRun:
         """The directories that a run locks: none if it is not over a directory."""
         folders = [path for path in self.paths if is_folder(path)]
         return [self.output] if folders and self.output is not None else folders
+
+    @property
+    def named(self) -> frozenset[Path]:
+        """The files and directories that the user gave one by one."""
+        return frozenset() if self.choice.is_from_list else frozenset(self.paths)
 
     @property
     def to_stdout(self) -> bool:
@@ -89,21 +96,23 @@ class PlannedRun:
 
 
 @contextmanager
-def plan_reading(paths: Sequence[Path]) -> Iterator[PlannedRun]:
+def plan_reading(paths: Sequence[Path], choice: Choice = ALL) -> Iterator[PlannedRun]:
     """Give the plan of a command that reads the archives of ``paths`` and writes nothing.
 
     Without an archive each path fails.
     """
-    plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
-    plan.other_files.clear()
+    selection = Selection(takes=is_archive_name, otherwise="not an archive")
+    plan = plan_batch(paths, selection, choice=choice)
     _require_some(plan, paths, NO_ARCHIVES)
-    yield PlannedRun(plan, paths)
+    plan.other_files.clear()
+    yield PlannedRun(plan, paths, choice=choice)
 
 
 def _require_some(plan: Plan, paths: Sequence[Path], if_empty: str) -> None:
     if not (plan.jobs or plan.refused):
+        chosen = {other.reason for other in plan.other_files} & {EXCLUDED, NOT_INCLUDED}
         for path in paths:
-            plan.refuse(path, if_empty)
+            plan.refuse(path, if_empty + (", or none that you include" if chosen else ""))
 
 
 @contextmanager
@@ -112,6 +121,7 @@ def plan_run(
     output: Path | None,
     selection: Selection,
     output_suffixes: Collection[str],
+    choice: Choice = ALL,
     *,
     stdin_name: str = "",
     with_others: bool = True,
@@ -125,12 +135,12 @@ def plan_run(
     path fails with ``if_empty``, unless it is None. Raises `UsageError`.
     """
     if STDIO not in (*paths, output):
-        plan = _plan_files(paths, output, selection, output_suffixes)
-        if not with_others:
-            plan.other_files.clear()
+        plan = _plan_files(paths, output, selection, output_suffixes, choice)
         if if_empty:
             _require_some(plan, paths, if_empty)
-        yield PlannedRun(plan, paths, output)
+        if not with_others:
+            plan.other_files.clear()
+        yield PlannedRun(plan, paths, output, choice)
         return
     _require_one_of_one(paths, output, output_suffixes)
     assert output is not None
@@ -148,7 +158,7 @@ def plan_run(
             plan = plan_batch([source], selection, target.parent)
             plan.jobs = [Job(job.source, target, job.n_bytes) for job in plan.jobs]
         try:
-            yield PlannedRun(plan, paths, output, piped)
+            yield PlannedRun(plan, paths, output, choice, piped)
         except StdoutError as error:
             raise _stdout_error(error.cause) from error
         if output == STDIO and target.exists():
@@ -156,7 +166,11 @@ def plan_run(
 
 
 def _plan_files(
-    paths: Sequence[Path], output: Path | None, selection: Selection, suffixes: Collection[str]
+    paths: Sequence[Path],
+    output: Path | None,
+    selection: Selection,
+    suffixes: Collection[str],
+    choice: Choice,
 ) -> Plan:
     if output is None or not is_output_file(paths, output, suffixes):
         if output is not None and is_output_file(paths, output, _sound_suffixes()):
@@ -165,8 +179,8 @@ def _plan_files(
                 f"an output file must end in {endings}; there is no directory of this name",
                 output,
             )
-        return plan_batch(paths, selection, output)
-    plan = plan_batch(paths, selection, output.parent)
+        return plan_batch(paths, selection, output, choice)
+    plan = plan_batch(paths, selection, output.parent, choice)
     plan.jobs = [Job(job.source, output, job.n_bytes) for job in plan.jobs]
     return plan
 

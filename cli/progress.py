@@ -22,9 +22,13 @@ class ProgressBar:
     as many seconds a byte as the files that are done; those that took no work count as none. Until the
     first one is done it is ``expected_s`` long, if that is given. Where no audio goes through at all,
     files are counted. The bar never goes back: it waits where more is to come than was thought.
+    Without ``shown`` there is none.
     """
 
-    def __init__(self, n_files: int, n_bytes: int, expected_s: float = 0.0) -> None:
+    def __init__(
+        self, n_files: int, n_bytes: int, expected_s: float = 0.0, *, shown: bool = True
+    ) -> None:
+        self._shown = shown
         self._n_files = n_files
         self._n_bytes = n_bytes  # of the files that are, or may be, work
         self._expected_s = expected_s
@@ -38,7 +42,7 @@ class ProgressBar:
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if sys.stderr is not None and sys.stderr.isatty():
+        if self._shown and sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm  # noqa: PLC0415  # most runs of most commands show no bar
 
             self._bar = tqdm(

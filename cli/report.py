@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from earzip.batch.events import Work
+from earzip.batch.filters import Choice
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
+from earzip.cli.choice import choice_options
 from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
     one_device_options,
-    paths_argument,
     run_options,
 )
 from earzip.cli.output import echo, printable, size
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.where import Query, matching, where_option
 from earzip.errors import EarzipError, TargetError, UsageError, count
 from earzip.formats.names import is_archive_name
 from earzip.metrics import require_eval
@@ -43,7 +45,8 @@ _SUFFIXES = (".html", ".htm")
 
 
 @click.command(epilog=EXIT_CODES, short_help="One HTML page about archives.")
-@paths_argument
+@choice_options
+@where_option
 @click.option(
     "-o",
     "--output",
@@ -68,6 +71,8 @@ _SUFFIXES = (".html", ".htm")
 def report(
     *,
     paths: tuple[Path, ...],
+    choice: Choice,
+    where: Query | None,
     output: Path,
     originals: Path | None,
     audio: bool,
@@ -81,10 +86,16 @@ def report(
     decoded. Needs the extra report: pip install '.[report]' in the clone of earzip.
     """
     _require_extra()
-    plan = plan_batch(paths, Selection(takes=is_archive_name, otherwise="not an archive"))
+    plan = plan_batch(
+        paths, Selection(takes=is_archive_name, otherwise="not an archive"), choice=choice
+    )
     plan.other_files.clear()
+    if where:
+        where.keep_matching(plan)
     if not plan.jobs and not plan.refused:
-        return run_task(plan_reading(paths), InfoTask(), run, one_by_one=True)
+        return run_task(
+            matching(plan_reading(paths, choice), where), InfoTask(), run, one_by_one=True
+        )
     _require_replaceable(output, plan, force=run.force)
     return _write_page(paths, plan, output, originals, audio, run, runtime)
 

@@ -10,8 +10,11 @@ from typing import cast
 import click
 from click.core import ParameterSource
 
+from earzip.batch.filters import Choice
 from earzip.batch.plan import is_output_file
+from earzip.cli.choice import choice_options
 from earzip.cli.options import (
+    AMOUNT,
     EXIT_CODES,
     SCHEDULING,
     RunOptions,
@@ -19,11 +22,11 @@ from earzip.cli.options import (
     decoding_options,
     output_option,
     parse_time,
-    paths_argument,
     run_options,
 )
 from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
 from earzip.options import Bits, Container, RestoreOptions
@@ -38,7 +41,8 @@ _SUFFIXES = {".flac", ".wav"}
 @click.command(
     cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to FLAC or WAV files."
 )
-@paths_argument
+@choice_options
+@where_option
 @output_option(
     "Directory for the restored files, which mirrors the tree of the archives; for one archive also a "
     "file ending in .flac or .wav, or - for standard output, as it is decoded.  [default: beside each "
@@ -71,11 +75,15 @@ _SUFFIXES = {".flac", ".wav"}
     is_flag=True,
     help="Replace damaged audio with silence, drop damaged tags, and exit with 3.",
 )
-@run_options("force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *SCHEDULING)
+@run_options(
+    "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
+)
 @decoding_options
 def restore(
     *,
     paths: tuple[Path, ...],
+    choice: Choice,
+    where: Query | None,
     output: Path | None,
     container: str | None,
     bits: str | None,
@@ -111,8 +119,10 @@ def restore(
         force=run.force,
     )
 
+    selection = archives_to_restore(chosen)
+    planning = plan_run(paths, output, selection, suffixes, choice, if_empty=NO_ARCHIVES)
     return run_task(
-        plan_run(paths, output, archives_to_restore(chosen), suffixes, if_empty=NO_ARCHIVES),
+        matching(planning, where),
         RestoreTask(options, StandardOutput if output == STDIO else None),
         run,
         runtime,

@@ -19,7 +19,7 @@ from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
 from earzip.cli.options import RunOptions
-from earzip.cli.output import Describe, Printer, Table, log
+from earzip.cli.output import Describe, Printer, Table, log, usual_in
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.errors import ExitCode, UsageError, count
@@ -52,7 +52,6 @@ def run(
     beforehand: Beforehand | None = None,
     afterwards: Afterwards = lambda _planned: (),
     exit_code: Callable[[Report], int] = lambda report: report.exit_code,
-    hidden: frozenset[FileStatus] = frozenset(),
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
@@ -60,12 +59,13 @@ def run(
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
-    ``afterwards`` what follows them unless the run ends early; files of a status in ``hidden`` are
-    only counted. Under `accelerate launch` and torchrun
+    ``afterwards`` what follows them unless the run ends early. Under `accelerate launch` and torchrun
     the process of rank 0 plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
-    workers = _Workers(task, runtime or Runtime("cpu"), options.processes, one_by_one)
+    workers = _Workers(
+        task, runtime or Runtime("cpu"), options.processes, one_by_one, options.quiet
+    )
     launch = Launch.from_environment() if runtime else None
     stop = StopSignal(lambda: _say_stopping(options.grace_s), grace_s=options.grace_s)
     with ExitStack() as stack:
@@ -99,7 +99,9 @@ def run(
             # Not before: while no file is in progress a signal ends planning, or standard input, at once.
             stack.enter_context(stop)
         stack.enter_context(metrics)  # now that no other run holds the file
-        printer = Printer(options.as_json, describe, table, planned.to_stdout, hidden)
+        printer = Printer(options.as_json, describe, table, planned.to_stdout, quiet=options.quiet)
+        if not options.verbose:
+            printer.counts_only = usual_in(planned.named)
         report = _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
         return exit_code(report)
 
@@ -112,6 +114,7 @@ class _Workers:
     runtime: Runtime
     n_processes: int | None
     one_by_one: bool
+    quiet: bool
 
     def join_run(self, rendezvous: Rendezvous, stop: StopSignal) -> None:
         """Work as another rank than 0 of a launcher."""
@@ -131,7 +134,8 @@ class _Workers:
             return ThreadBackend(self.task, places[0], n_threads)
         devices = ", ".join(dict.fromkeys(_device_name(each.runtime.device) for each in places))
         threads = count(places[0].runtime.threads or 0, "thread")
-        log("info", f"{len(places)} processes on {devices}, {threads} each")
+        if not self.quiet:
+            log("info", f"{len(places)} processes on {devices}, {threads} each")
         backend = ProcessBackend(self.task, places, n_threads)
         stop.at_once = backend.kill
         return backend
@@ -176,7 +180,8 @@ def _run(
 ) -> Report:
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
-    with ProgressBar(len(plan.jobs), n_bytes, sum(map(estimated_s, plan.jobs))) as bar:
+    expected_s = sum(map(estimated_s, plan.jobs))
+    with ProgressBar(len(plan.jobs), n_bytes, expected_s, shown=not options.quiet) as bar:
         printer.aside = bar.aside
 
         def on_record(record: FileRecord, job: Job | None) -> None:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from earzip.batch.mirror import orphans
-from earzip.cli.mirror import Mirror
+from earzip.batch.filters import Choice
+from earzip.cli.choice import choice_options
+from earzip.cli.mirror import Mirror, planned_orphans
 from earzip.cli.options import (
+    AMOUNT,
     EXIT_CODES,
     RunOptions,
     SectionedCommand,
     output_option,
-    paths_argument,
     quality_from_text,
     run_options,
 )
@@ -30,7 +31,7 @@ from earzip.tasks import StatusTask, sources_to_compress
 @click.command(
     cls=SectionedCommand, epilog=EXIT_CODES, short_help="Compare sources with their archives."
 )
-@paths_argument
+@choice_options
 @output_option("Directory of the archives.  [default: beside each source]")
 @click.option(
     "--quality",
@@ -47,9 +48,15 @@ from earzip.tasks import StatusTask, sources_to_compress
     show_default=True,
     help="Model that the archives should be made with.",
 )
-@run_options("as_json")
+@run_options("as_json", *AMOUNT)
 def status(
-    *, paths: tuple[Path, ...], output: Path | None, quality: str, model: str, run: RunOptions
+    *,
+    paths: tuple[Path, ...],
+    choice: Choice,
+    output: Path | None,
+    quality: str,
+    model: str,
+    run: RunOptions,
 ) -> int:
     """Tell how archives stand to their sources, and what `earzip compress` would do.
 
@@ -62,7 +69,9 @@ def status(
         raise UsageError("status needs files, not standard input or output")
     options = CompressOptions(model=model, quality=quality)
     mirror = Mirror(prunes=False, asks=False, dry_run=True)
-    planning = mirror.watched(plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}))
+    planning = mirror.watched(
+        plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}, choice)
+    )
     return run_task(
         planning,
         StatusTask(options),
@@ -70,12 +79,11 @@ def status(
         one_by_one=True,
         afterwards=_orphaned,
         exit_code=_exit_code,
-        hidden=frozenset({FileStatus.UP_TO_DATE, FileStatus.SKIPPED}),
     )
 
 
 def _orphaned(planned: PlannedRun) -> Iterable[FileRecord]:
-    for path in orphans(planned.plan, planned.folders):
+    for path in planned_orphans(planned):
         yield FileRecord(FileStatus.ORPHANED, path, None, "its source is gone")
 
 

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from earzip.batch.filters import Filters, Parts
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import ArchiveError
-from earzip.formats.names import MODEL_FOLDER, is_archive_name
+from earzip.formats.names import MODEL_FOLDER, is_archive_name, name_without_archive_suffix
 from earzip.results import FileRecord, FileStatus
 
 TRASH = "trash"
@@ -21,15 +22,37 @@ TRASH = "trash"
 _ARCHIVES = Selection(takes=is_archive_name, otherwise="not an archive")
 
 
-def orphans(plan: Plan, folders: Iterable[Path]) -> list[Path]:
+def orphans(
+    plan: Plan, folders: Iterable[Path], sources: Iterable[Path], filters: Filters
+) -> list[Path]:
     """Return the archives in ``folders`` that no source of ``plan`` has as its target.
 
-    What the plan could not look at may have sources: its ``refused`` tell.
+    What the plan could not look at may have sources: its ``refused`` tell. An archive of what the
+    ``filters`` leave out of ``sources`` is none, whether its source is there or not: the run does not
+    look at it.
     """
     targets = {_real(job.target) for job in plan.jobs if job.target}
     targets |= {_real(record.target) for record in plan.refused if record.target}
-    found = plan_batch([folder for folder in folders if is_folder(folder)], _ARCHIVES)
-    return [job.source for job in found.jobs if _real(job.source) not in targets]
+    folders = [folder for folder in folders if is_folder(folder)]
+    found = plan_batch(folders, _ARCHIVES)
+    roots = [path for path in sources if is_folder(path)]
+    filters = replace(filters, heeds_ignore_files=True)
+
+    def is_left_out(path: Path) -> bool:
+        folder = next(each for each in folders if path.is_relative_to(each))
+        inner = path.relative_to(folder)
+        parts = inner.with_name(name_without_archive_suffix(inner.name)).parts
+        return any(_leaves_out(filters, root, parts) for root in roots)
+
+    without = (job.source for job in found.jobs if _real(job.source) not in targets)
+    return [path for path in without if not is_left_out(path)]
+
+
+def _leaves_out(filters: Filters, root: Path, parts: Parts) -> bool:
+    try:
+        return isinstance(filters.down_to(root, parts, is_folder=False), str)
+    except OSError:  # its ignore file cannot be read: it may name the file
+        return True
 
 
 def lacks_archive(job: Job) -> bool:

@@ -11,9 +11,10 @@ Like all planning, pairing only looks at names and file types.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from earzip.batch.filters import ALL, Filters
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import (
@@ -34,11 +35,11 @@ class Pairing:
     originals: dict[Path, Path] = field(default_factory=dict)
 
 
-def pair(original: Path, restored: Path) -> Pairing:
+def pair(original: Path, restored: Path, filters: Filters = ALL.filters) -> Pairing:
     """Return the pairs of two files, or of the sound files and archives in two mirrored folders.
 
-    A file on either side without a counterpart is refused in the plan. Raises `UsageError` for a folder
-    and a file.
+    A file on either side without a counterpart is refused in the plan. Those of originals that
+    ``filters`` leave out are left out. Raises `UsageError` for a folder and a file.
     """
     folders = [path for path in (original, restored) if is_folder(path)]
     if not folders:
@@ -49,7 +50,28 @@ def pair(original: Path, restored: Path) -> Pairing:
         raise UsageError(
             f"is a directory and {other} is not; give two files or two directories", folders[0]
         )
-    return _pair_folders(original, restored)
+    pairing = _pair_folders(original, restored)
+    _keep_chosen(pairing, original, restored, filters)
+    plan = pairing.plan
+    if not plan.jobs and not plan.refused:  # a wrong folder, or a disk that is not mounted
+        plan.refuse(restored, f"has nothing to compare, nor does {original}")
+    return pairing
+
+
+def _keep_chosen(pairing: Pairing, original: Path, restored: Path, filters: Filters) -> None:
+    """Leave out what ``filters`` and ignore files leave out of ``original``."""
+    filters = replace(filters, heeds_ignore_files=True)
+
+    def is_chosen(path: Path) -> bool:
+        root = original if path.is_relative_to(original) else restored
+        parts = path.relative_to(root).parts
+        with suppress(OSError):  # an ignore file that cannot be read: what it names is not known
+            return not isinstance(filters.down_to(original, parts, is_folder=False), str)
+        return True
+
+    plan = pairing.plan
+    plan.jobs = [job for job in plan.jobs if is_chosen(pairing.originals[job.source])]
+    plan.refused = [record for record in plan.refused if is_chosen(record.source)]
 
 
 def _pair_folders(original: Path, restored: Path) -> Pairing:
@@ -67,8 +89,6 @@ def _pair_folders(original: Path, restored: Path) -> Pairing:
             plan.refuse(job.source, reason)
     _refuse_unpaired(original, restored, pairing)
     plan.other_files.clear()
-    if not plan.jobs and not plan.refused:  # a wrong folder, or a disk that is not mounted
-        plan.refuse(restored, f"has nothing to compare, nor does {original}")
     return pairing
 
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
+from earzip.batch.places import FolderId, Places, folder_id, status_of
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
 from earzip.formats.names import ARCHIVE_SUFFIX, MODEL_FOLDER, archive_name, is_junk
@@ -28,7 +30,6 @@ CLAIM_SUFFIX = ".earzip-claim"
 RUN_LOCK_SUFFIX = ".earzip-lock"
 """Ends the names of the files that hold a run's lock on a folder; see `earzip.batch.locks`."""
 
-_FolderId = tuple[int, int]
 _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _JUNK = "made by a system for itself"
 
@@ -69,6 +70,8 @@ class Selection:
     target_name: Callable[[Path], str] | None = None
     """Returns the name of a file's result."""
     refuses: Callable[[str], str | None] = lambda _name: None
+    heeds_ignore_files: bool = False
+    """Whether it passes over what the `IGNORE_FILE` of a directory names."""
 
 
 @dataclass
@@ -86,21 +89,29 @@ class Plan:
         self.refused.append(FileRecord(FileStatus.FAILED, source, target, message))
 
 
-def plan_batch(paths: Iterable[Path], selection: Selection, output: Path | None = None) -> Plan:
+def plan_batch(
+    paths: Iterable[Path], selection: Selection, output: Path | None = None, choice: Choice = ALL
+) -> Plan:
     """Return the plan for ``paths``: files and folders, which are walked recursively.
 
     Results go under the folder ``output``, in the same tree as their sources, or beside each source
-    if it is None. Unusable files are refused in the plan; raises only `UsageError` if ``output`` is
-    a file.
+    if it is None. What ``choice`` leaves out is an other file. Unusable files are refused in the plan;
+    raises only `UsageError` if ``output`` is a file.
     """
-    if output is not None and _status(output) and not is_folder(output):
+    if output is not None and status_of(output) and not is_folder(output):
         raise UsageError("is a file; expected a directory for the results", output)
     plan = Plan()
+    filters = replace(choice.filters, heeds_ignore_files=selection.heeds_ignore_files)
+    if choice.listed is not None:
+        paths = tuple(paths)
+        for path in choice.listed:
+            _take_listed(path, paths, selection, output, plan, filters)
+        paths = ()
     for path in paths:
         if is_folder(path):
-            _Walk(selection, path, output, plan).run()
+            _Walk(selection, output, plan).run(path, filters)
         else:
-            _take_named(path, selection, output, plan)
+            _take_named(path, selection, output, plan, filters)
     _refuse_shared_targets(plan)
     return plan
 
@@ -134,23 +145,58 @@ def is_output_file(paths: Sequence[Path], output: Path, suffixes: Iterable[str])
 
 def is_folder(path: Path) -> bool:
     """Return whether ``path`` is an accessible folder. Raises nothing."""
-    status = _status(path)
+    status = status_of(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
-def _status(path: Path) -> os.stat_result | None:
+def _take_listed(
+    path: Path,
+    roots: Sequence[Path],
+    selection: Selection,
+    output: Path | None,
+    plan: Plan,
+    filters: Filters,
+) -> None:
+    """Plan a file or folder that a list names, at its place in that of ``roots`` which it is below."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100  # a link is a name in the tree
+    tops = {root: Path(os.path.abspath(root)) for root in roots}  # noqa: PTH100
+    root = next((root for root, top in tops.items() if whole.is_relative_to(top)), None)
+    if root is None:
+        return plan.refuse(path, "is in none of the directories that are named")
+    parts = whole.relative_to(tops[root]).parts
+    path = root.joinpath(*parts)
+    goes_on = is_folder(path)
     try:
-        return path.stat()
-    except OSError:  # Path.exists and Path.is_dir let some of these through
+        found = filters.down_to(root, parts, is_folder=goes_on)
+    except OSError as error:
+        return plan.refuse(path.parent, _unreadable(error))
+    if isinstance(found, str):
+        plan.other_files.append(OtherFile(path, None, found))
+    elif goes_on:
+        target = output and output.joinpath(*parts)
+        _Walk(selection, target, plan, output).run(path, found, parts)
+    else:
+        folder = output and output.joinpath(*parts[:-1])
+        _take_named(path, selection, folder, plan, Filters())
+    return None
+
+
+def _unreadable(error: OSError) -> str:
+    return f"{IGNORE_FILE} cannot be read: {error.strerror or error}"
+
+
+def _take_named(
+    path: Path, selection: Selection, output: Path | None, plan: Plan, filters: Filters
+) -> None:
+    found = filters.met((path.name,), is_folder=False)
+    if isinstance(found, str):
+        plan.other_files.append(OtherFile(path, None, found))
         return None
-
-
-def _take_named(path: Path, selection: Selection, output: Path | None, plan: Plan) -> None:
     try:
         status = path.stat()
     except OSError as error:
         archive = path.with_name(archive_name(path.name)) if path.name else path
-        meant = selection.takes(archive.name) and _status(archive) is not None
+        meant = selection.takes(archive.name) and status_of(archive) is not None
         hint = f"; did you mean {archive}?" if meant else ""
         return plan.refuse(path, f"{error.strerror or error}{hint}")
     if not stat.S_ISREG(status.st_mode):
@@ -173,9 +219,12 @@ class _Folder:
 
     path: Path
     target: Path
-    id: _FolderId
-    above: frozenset[_FolderId]
+    id: FolderId
+    above: frozenset[FolderId]
     hidden: bool
+    filters: Filters
+    parts: Parts
+    """Its path below the one that the user named."""
 
 
 class _Walk:
@@ -185,23 +234,26 @@ class _Walk:
     has one here. Otherwise folders that link to each other would be walked in every order.
     """
 
-    def __init__(self, selection: Selection, root: Path, output: Path | None, plan: Plan) -> None:
+    def __init__(
+        self, selection: Selection, output: Path | None, plan: Plan, top: Path | None = None
+    ) -> None:
         self._selection = selection
-        self._root = root
         self._output = output
-        self._output_id = None if output is None else _folder_id(output)
+        self._output_id = None if output is None else folder_id(top or output)
         self._plan = plan
         # Hidden folders apart: a folder skipped there is visited under a visible name.
-        self._visited: dict[tuple[_FolderId, bool], Path] = {}
+        self._visited: dict[tuple[FolderId, bool], Path] = {}
 
-    def run(self) -> None:
-        target = self._root if self._output is None else self._output
-        root_id = _folder_id(self._root)
+    def run(self, root: Path, filters: Filters, parts: Parts = ()) -> None:
+        """Plan what is in ``root``, which is at ``parts`` below the folder that was named."""
+        target = root if self._output is None else self._output
+        root_id = folder_id(root)
         if root_id is None:
-            self._plan.refuse(self._root, "cannot be found any more")
+            self._plan.refuse(root, "cannot be found any more")
             return
         # A stack, because folders may be nested deeper than Python calls can be.
-        stack = deque([_Folder(self._root, target, root_id, frozenset(), False)])
+        first = _Folder(root, target, root_id, frozenset(), False, filters, parts)
+        stack = deque([first])
         while stack:
             folder = stack.pop()
             known_as = self._visited.setdefault((folder.id, folder.hidden), folder.path)
@@ -216,6 +268,13 @@ class _Walk:
                 reason = error.strerror or str(error)
                 self._plan.refuse(folder.path, f"cannot list the directory: {reason}")
                 continue
+            if any(entry.name == IGNORE_FILE for entry in entries):
+                try:
+                    filters = folder.filters.entered(folder.path, len(folder.parts))
+                except OSError as error:
+                    self._plan.refuse(folder.path, _unreadable(error))
+                    continue
+                folder = replace(folder, filters=filters)
             links: list[_Folder] = []
             own: list[_Folder] = []
             for entry in entries:
@@ -227,9 +286,8 @@ class _Walk:
     def _visit(self, folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
         """Plan ``entry``; return it if it is a folder to visit."""
         path = folder.path / entry.name
-        if entry.name.endswith((TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)):
-            return None  # of a run in progress, or a killed one
-        if entry.name == MODEL_FOLDER:
+        of_run = (TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)  # in progress, or killed
+        if entry.name == MODEL_FOLDER or entry.name.endswith(of_run):
             return None
         hidden = folder.hidden or entry.name.startswith(".")
         if is_junk(entry.name):
@@ -244,8 +302,15 @@ class _Walk:
             else:
                 self._plan.refuse(path, error.strerror or str(error))
             return None
-        if stat.S_ISDIR(status.st_mode):
-            return self._enter(folder, path, (status.st_dev, status.st_ino), hidden)
+        goes_on = stat.S_ISDIR(status.st_mode)
+        parts = (*folder.parts, entry.name)
+        filters = folder.filters.met(parts, is_folder=goes_on)
+        if isinstance(filters, str):
+            self._plan.other_files.append(OtherFile(path, None, filters))
+            return None
+        if goes_on:
+            inner = self._enter(folder, path, (status.st_dev, status.st_ino), hidden)
+            return inner and replace(inner, filters=filters, parts=parts)
         regular = stat.S_ISREG(status.st_mode)
         if hidden or not self._selection.takes(entry.name):
             self._leave_aside(folder, path, hidden, copyable=regular)
@@ -257,7 +322,7 @@ class _Walk:
         return None
 
     def _enter(
-        self, folder: _Folder, path: Path, folder_id: _FolderId, hidden: bool
+        self, folder: _Folder, path: Path, folder_id: FolderId, hidden: bool
     ) -> _Folder | None:
         if folder_id == self._output_id:
             self._plan.other_files.append(OtherFile(path, None, "the output directory"))
@@ -266,7 +331,8 @@ class _Walk:
         if folder_id in above:
             self._plan.other_files.append(OtherFile(path, None, "a link to a parent directory"))
             return None
-        return _Folder(path, folder.target / path.name, folder_id, above, hidden)
+        target = folder.target / path.name
+        return replace(folder, path=path, target=target, id=folder_id, above=above, hidden=hidden)
 
     def _leave_aside(self, folder: _Folder, path: Path, hidden: bool, *, copyable: bool) -> None:
         refused = self._selection.refuses(path.name)
@@ -275,15 +341,9 @@ class _Walk:
         self._plan.other_files.append(OtherFile(path, target, reason))
 
 
-def _folder_id(folder: Path) -> _FolderId | None:
-    """Return what tells a folder from others; None if it cannot be found."""
-    status = _status(folder)
-    return None if status is None else (status.st_dev, status.st_ino)
-
-
 def _refuse_shared_targets(plan: Plan) -> None:
     """Keep one of equal jobs; refuse all different jobs that share a target."""
-    places = _Places()
+    places = Places()
     by_target: dict[str, list[Job]] = {}
     free: list[Job] = []
     for job in plan.jobs:
@@ -309,25 +369,9 @@ def _refuse_shared_targets(plan: Plan) -> None:
     ]
 
 
-def _without_taken_target(
-    other: OtherFile, places: _Places, by_target: Container[str]
-) -> OtherFile:
+def _without_taken_target(other: OtherFile, places: Places, by_target: Container[str]) -> OtherFile:
     """Drop the target of a copy if a result has the same one, such as a new archive."""
     if other.target is None or places.of(other.target) not in by_target:
         return other
     reason = f"{other.reason}; it has the name of a file to be written"
     return replace(other, target=None, reason=reason)
-
-
-class _Places:
-    """File paths with the links to their folders resolved."""
-
-    def __init__(self) -> None:
-        self._folders: dict[Path, str] = {}
-
-    def of(self, path: Path) -> str:
-        """Return the path of ``path`` with the links before its last part resolved."""
-        folder = self._folders.get(path.parent)
-        if folder is None:
-            folder = self._folders[path.parent] = os.path.realpath(path.parent)
-        return f"{folder}/{path.name}"

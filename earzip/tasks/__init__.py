@@ -11,6 +11,7 @@ from earzip.tasks.info import InfoTask
 from earzip.tasks.latents import LATENTS_SUFFIX, LatentsTask, latents_to_extract
 from earzip.tasks.restore import RestoreTask, archives_to_restore
 from earzip.tasks.status import StatusTask
+from earzip.tasks.track import ListTask, Track, read_track
 from earzip.tasks.verify import VerifyTask
 
 __all__ = [
@@ -19,10 +20,13 @@ __all__ = [
     "EvaluateTask",
     "InfoTask",
     "LatentsTask",
+    "ListTask",
     "RestoreTask",
     "StatusTask",
+    "Track",
     "VerifyTask",
     "archives_to_restore",
     "latents_to_extract",
+    "read_track",
     "sources_to_compress",
 ]

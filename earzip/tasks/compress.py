@@ -45,6 +45,7 @@ def sources_to_compress() -> Selection:
         otherwise="not sound",
         target_name=lambda path: archive_name(path.name),
         refuses=_why_not_compressed,
+        heeds_ignore_files=True,
     )
 
 

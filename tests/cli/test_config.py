@@ -56,6 +56,17 @@ def test_an_option_that_may_be_repeated_takes_one_value(earzip, config, tmp_path
     assert f"{tmp_path}/nowhere: cannot be read: there is no such file" in outcome.stderr
 
 
+def test_an_option_that_may_be_repeated_takes_a_list(earzip, config, tmp_path, tiny_model):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        write_sound(tmp_path / "music" / name)
+    config.write_text('[compress]\nexclude = ["a.*", "b.*"]\n')
+    outcome = earzip("--config", config, "compress", "--dry-run", tmp_path / "music", "--json")
+    assert outcome.statuses() == {"a.wav": "skipped", "b.wav": "skipped", "c.wav": "planned"}
+    config.write_text("[compress]\nexclude = [true]\n")
+    outcome = earzip("--config", config, "compress", tmp_path / "music")
+    assert "compress.exclude is True, expected a string or a number" in outcome.stderr
+
+
 def test_sub_commands_have_tables_in_tables(earzip, config, tiny_model):
     config.write_text("[models.list]\njson = true\n")
     names = [model["name"] for model in earzip("--config", config, "models", "list").records]

@@ -11,7 +11,7 @@ from earzip.results import FileStatus
 from tests.cli.conftest import write_sound
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
-TABLES = "record", "statuses", "compress", "restore", "summary"
+TABLES = "record", "statuses", "compress", "planned", "restore", "list", "summary"
 
 
 def _described() -> dict[str, set[str]]:

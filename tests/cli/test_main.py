@@ -19,7 +19,8 @@ from tests.cli.conftest import write_sound
 from tests.formats.archive.samples import sample_header, write_sample
 
 COMMANDS = [
-    "compress", "restore", "verify", "info", "latents", "evaluate", "report", "models", "completion",
+    "compress", "restore", "verify", "info", "list", "latents", "evaluate", "report", "models",
+    "completion",
 ]  # fmt: skip
 
 
@@ -34,6 +35,7 @@ COMMANDS = [
         (["compress", "--dry-run", "."], ["torch", "tqdm"]),
         (["info", "."], ["torch", "tqdm"]),
         (["verify", "."], ["torch", "tqdm"]),
+        (["list", "."], ["torch", "tqdm"]),
     ],
 )
 def test_commands_load_only_what_they_need(tmp_path, arguments, modules):
@@ -109,7 +111,7 @@ def test_the_help_says_of_each_command_what_it_says_itself():
         assert command.get_short_help_str(limit=100) == told
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS[:7], "models verify"])
+@pytest.mark.parametrize("command", ["", *COMMANDS[:8], "models verify"])
 def test_help_states_the_exit_codes(earzip, command):
     help_text = earzip(*command.split(), "--help").stdout
     for code in (0, 1, 2, 3, 4, 75, 130):

@@ -248,9 +248,9 @@ def test_status_tells_of_damage_and_of_other_settings(earzip, library):
 def test_a_dry_run_tells_what_is_done_from_what_is_to_do(earzip, library):
     compress(earzip, library)
     soundfile.write(library / "A/3.flac", tones(200_000).T, 44_100, subtype="PCM_16")
-    outcome = earzip(
-        "compress", "--model", "tiny", library, "-o", library.parent / "Archive", "--dry-run"
-    )
+    command = ["compress", "--model", "tiny", library, "-o", library.parent / "Archive"]
+    assert "up to date" not in earzip(*command, "--dry-run").stdout
+    outcome = earzip(*command, "--dry-run", "--verbose")
     assert outcome.exit_code == 0
     assert outcome.stdout.count("up to date") == 4
     assert outcome.stdout.count("planned") == 1

@@ -208,6 +208,14 @@ def test_a_gpu_is_named_once_and_a_lost_process_with_its_device_and_cause(capsys
     )
 
 
+def test_quiet_says_nothing_of_gpus_but_of_lost_processes(capsys):
+    printer = Printer(as_json=False, how_on_gpu="in float32", quiet=True)
+    printer.process(Opened(0, "cuda:0", "NVIDIA H100"))
+    assert capsys.readouterr() == ("", "")
+    printer.process(LostProcess(2, "cpu", "was killed by SIGKILL"))
+    assert "was killed" in capsys.readouterr().err
+
+
 def test_lost_processes_of_a_long_run_are_told_again_at_its_end(capsys):
     report = Report(lost_processes=[LostProcess(1, "cuda:1", "was killed by SIGKILL")])
     told = "earzip: rank 1: warning: the worker process on cuda:1 was killed by SIGKILL"

@@ -270,7 +270,7 @@ def test_a_link_to_nowhere_that_is_not_named_like_sound_is_no_failure(music):
 def test_a_named_folder_that_goes_while_it_is_looked_at_is_refused(music, monkeypatch):
     from earzip.batch import plan as planning  # noqa: PLC0415
 
-    monkeypatch.setattr(planning, "_folder_id", lambda _folder: None)
+    monkeypatch.setattr(planning, "folder_id", lambda _folder: None)
     plan = planning.plan_batch([music], COMPRESS)
     assert [r.source for r in plan.refused] == [music]
 
