@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from earzip.cli.config import apply_config
-from earzip.cli.options import EXIT_CODES
+from earzip.cli.options import EXIT_CODES, NamedPath
 from earzip.cli.output import echo, open_null, printable
 from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import keep_what_is_loaded, what_is_lacking
@@ -113,11 +113,16 @@ def _discard_what_cannot_be_written() -> None:
             os.dup2(open_null(), stream.fileno())
 
 
-@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    epilog=EXIT_CODES,
+    # Of the commands below it too.
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="earzip", prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.option(
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NamedPath(dir_okay=False, path_type=Path),
     help="Read defaults of options from this TOML file.  "
     "[default: $XDG_CONFIG_HOME/earzip/config.toml]",
 )

@@ -32,7 +32,22 @@ Exit codes (the most severe wins):
 """
 
 
-class PathOrDash(click.Path):
+class NamedPath(click.Path):
+    """A path that is not empty: a variable that a script has not set is not the working directory."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path. Raises BadParameter."""
+        if not os.fspath(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class PathOrDash(NamedPath):
     """A path; only ``-`` as it stands is `STDIO`: ``./-`` is a file of that name."""
 
     def __init__(self) -> None:
@@ -45,12 +60,14 @@ class PathOrDash(click.Path):
         ctx: click.Context | None,
     ) -> Path:
         """Return the path; an absolute one where it would be taken for `STDIO`."""
-        path = Path(value)
         super().convert(value, param, ctx)
+        path = Path(value)
         return path.absolute() if path == STDIO and value not in ("-", STDIO) else path
 
 
 PATH = PathOrDash()
+PLAIN_PATH = NamedPath(path_type=Path)
+"""For a path that may not be `STDIO`, or is a file of that name."""
 
 
 def quality_from_text(text: str) -> str:
@@ -177,7 +194,7 @@ _RUN_OPTIONS = {
     "metrics": click.option(
         "--metrics",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=PLAIN_PATH,
         help="Write Prometheus metrics to FILE every 15 seconds and at the end.",
     ),
 }

@@ -18,6 +18,8 @@ from earzip.batch.events import Work
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.options import (
     EXIT_CODES,
+    PLAIN_PATH,
+    NamedPath,
     RunOptions,
     one_device_options,
     paths_argument,
@@ -49,13 +51,13 @@ _SUFFIXES = (".html", ".htm")
     "--output",
     metavar="FILE",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="The page to write, ending in .html.",
 )
 @click.option(
     "--originals",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=NamedPath(exists=True, file_okay=False, path_type=Path),
     help="Directory of the sources, with the same tree as the archives, to compare with.",
 )
 @click.option(
