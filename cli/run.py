@@ -180,6 +180,7 @@ def _run(
         printer.aside = bar.aside
 
         def on_record(record: FileRecord, job: Job | None) -> None:
+            planned.deliver(record.target)  # first: what says that it is written must be true
             if piped:
                 source = piped.get(record.source, record.source)
                 target = record.target and piped.get(record.target, record.target)

@@ -78,9 +78,9 @@ def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):
 def test_another_quality_writes_the_archives_anew(earzip, music, tmp_path):
     song, archive = music / "one.flac", tmp_path / "one.flac.earz"
     _compress(earzip, song, "-o", tmp_path)
-    outcome = _compress(earzip, song, "-o", tmp_path, "--quality", "low", "--json")
+    outcome = _compress(earzip, song, "-o", tmp_path, "--quality", "high", "--json")
     assert outcome.records[0]["status"] == "written"
-    assert read_info(archive).header.quantizer.quality == "low"
+    assert read_info(archive).header.quantizer.quality == "high"
 
 
 def test_a_foreign_file_is_not_replaced_without_force(earzip, music, tmp_path):
@@ -181,6 +181,20 @@ def test_an_archive_goes_to_standard_output_and_the_results_aside(earzip, music,
     assert outcome.stderr.startswith("written     standard output (0:00, ")
 
 
+def test_a_full_disk_behind_standard_output_is_no_archive(music):
+    command = [sys.executable, "-m", "earzip", "compress", "--model", "tiny", "-o", "-"]
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            [*command, music / "one.flac"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr == "earzip: cannot write to standard output: No space left on device\n"
+
+
 def test_a_pipe_that_brings_no_sound_is_a_failed_file(earzip, tmp_path):
     outcome = _compress(earzip, "-", "-o", "-", stdin=b"text")
     assert (outcome.exit_code, outcome.stdout_bytes) == (3, b"")
@@ -247,6 +261,42 @@ def test_an_output_named_as_another_kind_of_file_is_a_usage_error(earzip, music,
     (tmp_path / name).mkdir()
     assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
     assert (tmp_path / name / "one.flac.earz").is_file()
+
+
+@pytest.mark.parametrize("name", ["both.earz", "song.WAV", "x.npy", "y.safetensors", "z.dsf"])
+@pytest.mark.parametrize("sources", [("one.flac", "album/two.wav"), ("album",)])
+def test_no_directory_is_made_of_a_name_that_a_file_has(earzip, music, tmp_path, name, sources):
+    target = tmp_path / name
+    paths = [music / source for source in sources]
+    outcome = _compress(earzip, *paths, "-o", target)
+    assert (outcome.exit_code, target.exists()) == (2, False)
+    assert outcome.stderr == (
+        f"earzip: {target}: is named like a file, which holds the result of one source; "
+        "there is no directory of this name\n"
+    )
+    target.mkdir()
+    _compress(earzip, *paths, "-o", target)
+    assert (target / "two.wav.earz").is_file()
+
+
+def test_a_dot_in_the_name_of_a_directory_makes_no_file_of_it(earzip, music, tmp_path):
+    for name in ("Vol. 2", "St.Anger", "2024.11"):
+        assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
+        assert (tmp_path / name / "one.flac.earz").is_file()
+
+
+def test_two_directories_of_one_name_do_not_become_one_in_silence(earzip, tmp_path):
+    one, two = tmp_path / "A" / "Music", tmp_path / "B" / "Music"
+    write_sound(one / "x" / "a.wav", seconds=0.1)
+    write_sound(two / "x" / "b.wav", seconds=0.1)
+    outcome = _compress(earzip, one, two, "-o", tmp_path / "Out")
+    assert outcome.exit_code == 0
+    assert outcome.stderr.startswith(
+        f"earzip: warning: {one} and {two} become one tree, {tmp_path / 'Out'}: "
+    )
+    assert _files_below(tmp_path / "Out") == ["x/a.wav.earz", "x/b.wav.earz"]
+    for paths in ([one, one], [one, one / ".." / "Music"], [one, tmp_path / "B"], [one]):
+        assert "one tree" not in _compress(earzip, *paths, "-o", tmp_path / "Out").stderr
 
 
 def test_a_bug_in_one_file_does_not_end_the_run(earzip, music, tmp_path, monkeypatch):
