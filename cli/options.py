@@ -138,7 +138,9 @@ SCHEDULING = ("processes", "shard", "grace_s", "metrics")
 
 _RUN_OPTIONS = {
     "force": click.option(
-        "--force", is_flag=True, help="Replace files that are in the way, but never a source."
+        "--force",
+        is_flag=True,
+        help="Do again what is up to date, and replace files that are in the way, but never a source.",
     ),
     "copy_other": click.option(
         "--copy-other",

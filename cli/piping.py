@@ -84,7 +84,7 @@ class PlannedRun:
 
     def deliver(self, target: Path | None) -> None:
         """Send ``target``, which is complete, to standard output if it goes there. Raises TargetError."""
-        if target in self.piped and target.exists():
+        if target is not None and target in self.piped and target.exists():
             _write_stdout(target)
 
     def fetch(self) -> None:

@@ -210,8 +210,9 @@ def test_force_replaces_what_earzip_wrote_but_never_a_source(tmp_path: Path) -> 
     assert sha256(target) == sha256(source)
     edited = tmp_path / "edited.wav"
     edited.write_bytes(source.read_bytes() + b"LIST\x0c\0\0\0INFOISFT\0\0\0\0")
-    with pytest.raises(TargetError, match="may be the source of this archive with other tags"):
-        restore_file(archive, edited, replace(AS_SOURCE, force=True))
+    for options in (AS_SOURCE, replace(AS_SOURCE, force=True)):
+        with pytest.raises(TargetError, match="may be the source of this archive with other tags"):
+            restore_file(archive, edited, options)
 
 
 def test_a_source_that_changes_behind_its_time_and_size_makes_no_archive(
