@@ -75,7 +75,15 @@ def evaluate(
         require_zimtohrli()
     task = EvaluateTask(original, restored, align, perceptual)
     table = Table(_MEASURES + (_PERCEPTUAL if perceptual else "") + _LOUDNESS, _row)
-    return run_task(_planned(original, restored), task, run, runtime, one_by_one=True, table=table)
+    return run_task(
+        _planned(original, restored),
+        task,
+        run,
+        runtime,
+        one_by_one=True,
+        keeps_results=False,
+        table=table,
+    )
 
 
 @contextmanager

@@ -27,7 +27,14 @@ def info(*, paths: tuple[Path, ...], run: RunOptions) -> int:
 
     PATH is an archive or a directory (searched recursively). Needs no model.
     """
-    return run_task(plan_reading(paths), InfoTask(), run, one_by_one=True, describe=_describe)
+    return run_task(
+        plan_reading(paths),
+        InfoTask(),
+        run,
+        one_by_one=True,
+        keeps_results=False,
+        describe=_describe,
+    )
 
 
 def _describe(record: FileRecord) -> Iterator[str]:

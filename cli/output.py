@@ -29,6 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TELLING_S = 10  # of audio: with less, loading the network takes longer than the work
 _REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
 _REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
+_NOTHING_KEPT = "only what is printed is kept: another run begins anew"
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
 _QUIET = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
 
@@ -102,6 +103,8 @@ class Printer:
     """Entered around each print: takes the progress bar out of the way."""
     names_ranks: bool = False
     """Several processes share the work: lines on stderr say which of them they are about."""
+    keeps_results: bool = True
+    """A run that was stopped has done a part of the work, and the next one does the rest."""
     how_on_gpu: str = ""
     """How the network runs on a GPU, after the GPU's name; empty if nobody wants to know."""
     _n_rows: int = field(default=0, init=False)
@@ -146,7 +149,8 @@ class Printer:
             for lost in report.lost_processes:
                 log("warning", str(lost), lost.rank)
         if report.stopped:
-            _to_stderr(f"stopped with {count(report.n_undone, 'file')} left; run again to continue")
+            kept = "run again to continue" if self.keeps_results else _NOTHING_KEPT
+            _to_stderr(f"stopped with {count(report.n_undone, 'file')} left; {kept}")
         if report.died:
             log("error", f"no worker process is left; {count(report.n_undone, 'file')} not done")
         if report.gave_up:

@@ -88,7 +88,16 @@ def report(
     if not plan.jobs and not plan.refused:
         return run_task(plan_reading(paths), InfoTask(), run, one_by_one=True)
     _require_replaceable(output, plan, force=run.force)
-    return _write_page(paths, plan, output, originals, audio, run, runtime)
+    try:
+        return _write_page(paths, plan, output, originals, audio, run, runtime)
+    except KeyboardInterrupt:  # before the first sound, or after the last
+        _say_not_written(output)
+        raise
+
+
+def _say_not_written(output: Path) -> None:
+    stays = "; the one that was there stays" if output.exists() else ""
+    echo(f"earzip: {printable(str(output))}: was not written{stays}", err=True)
 
 
 def _require_extra() -> None:
@@ -162,7 +171,7 @@ def _write_page(
         else:
             file.discard()
     if not is_complete:
-        echo(f"earzip: {printable(str(output))} was not written", err=True)
+        _say_not_written(output)
         return exit_code
     echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)
     return exit_code
@@ -224,7 +233,9 @@ def _look_at_all(
     jobs = plan.jobs
     plan.jobs = [jobs[i] for i in builder.by_need()]
     task = _PageTask(builder, entries)
-    exit_code = run_task(nullcontext(PlannedRun(plan)), task, run, one_by_one=True)
+    exit_code = run_task(
+        nullcontext(PlannedRun(plan)), task, run, one_by_one=True, keeps_results=False
+    )
     return exit_code, task.n_done == len(jobs)
 
 

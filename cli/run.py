@@ -53,6 +53,7 @@ def run(
     afterwards: Afterwards = lambda _planned: (),
     exit_code: Callable[[Report], int] = lambda report: report.exit_code,
     hidden: frozenset[FileStatus] = frozenset(),
+    keeps_results: bool = True,
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
@@ -61,8 +62,9 @@ def run(
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
     ``afterwards`` what follows them unless the run ends early; files of a status in ``hidden`` are
-    only counted. Under `accelerate launch` and torchrun
-    the process of rank 0 plans and prints; what it returns is the exit code of the run.
+    only counted; without ``keeps_results`` a run that is stopped leaves nothing to go on from. Under
+    `accelerate launch` and torchrun the process of rank 0 plans and prints; what it returns is the exit
+    code of the run.
     """
     keep_freed_memory()
     workers = _Workers(task, runtime or Runtime("cpu"), options.processes, one_by_one)
@@ -100,6 +102,7 @@ def run(
             stack.enter_context(stop)
         stack.enter_context(metrics)  # now that no other run holds the file
         printer = Printer(options.as_json, describe, table, planned.to_stdout, hidden)
+        printer.keeps_results = keeps_results
         report = _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
         return exit_code(report)
 

@@ -68,6 +68,7 @@ def status(
         StatusTask(options),
         run,
         one_by_one=True,
+        keeps_results=False,
         afterwards=_orphaned,
         exit_code=_exit_code,
         hidden=frozenset({FileStatus.UP_TO_DATE, FileStatus.SKIPPED}),

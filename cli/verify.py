@@ -37,4 +37,5 @@ def verify(*, paths: tuple[Path, ...], decode: bool, run: RunOptions, runtime: R
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
     planning = plan_reading(paths)
-    return run_task(planning, VerifyTask(decode), run, runtime, one_by_one=not decode)
+    task = VerifyTask(decode)
+    return run_task(planning, task, run, runtime, one_by_one=not decode, keeps_results=False)
