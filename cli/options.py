@@ -299,7 +299,7 @@ _SECTIONS = {
     "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
         "output", "container", "bits", "no_dither", "start", "end", "as_source", "copy_other",
-        "with_model", "verify_sources", "decode", "align", "as_json",
+        "with_model", "truncated", "verify_sources", "decode", "align", "as_json",
     ),
     "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),

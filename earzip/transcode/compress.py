@@ -188,7 +188,7 @@ class _Encoding:
 
     def run(self, sha256: str, before: os.stat_result) -> CompressResult:
         with ExitStack() as stack:
-            first_pass = stack.enter_context(open_source(self.source))
+            first_pass = stack.enter_context(open_source(self.source, self.options.truncated))
             make_folder(self.target)
             # Before the work: a target that cannot be written is refused at once.
             mode = private_as(before)

@@ -88,7 +88,7 @@ def _of_archive(
         return Standing("replaced", existing.replaces or "an archive that is up to date")
     if existing.earlier.sound is None:
         return Standing("changed", "(or its tags alone: the archive is too old to tell)")
-    with open_source(source) as reader:
+    with open_source(source, options.truncated) as reader:
         reader.keep_digest()
         for _ in reader.blocks():
             if on_progress:

@@ -284,3 +284,16 @@ def test_a_source_file_is_not_given_the_name_of_another_kind(tmp_path: Path) -> 
     archive = exact(source, tmp_path / "a.ogg.earz")
     with pytest.raises(TargetError, match=r"x\.mp3: would be FLAC"):
         restore_file(archive, tmp_path / "x.mp3", AS_SOURCE)
+
+
+def test_a_flac_that_is_cut_short_has_an_exact_copy_of_what_is_left(
+    song: Path, tmp_path: Path
+) -> None:
+    song.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
+    options = replace(with_floor("lossless", 200), truncated="keep")
+    archive = compress_file(song, tmp_path / "a.earz", options).target
+    target = tmp_path / "back.flac"
+    assert restore_file(archive, target, replace(AS_SOURCE, container="flac")).exact
+    with open_source(song, "keep") as left:
+        expected = np.concatenate(list(left.blocks()), axis=1)
+    np.testing.assert_array_equal(soundfile.read(target, dtype="float32")[0].T, expected)
