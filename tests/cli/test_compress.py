@@ -279,6 +279,26 @@ def test_no_directory_is_made_of_a_name_that_a_file_has(earzip, music, tmp_path,
     assert (target / "two.wav.earz").is_file()
 
 
+@pytest.mark.parametrize("others", [(), ("one.flac",), ("one.flac", "album/cover.jpg")])
+def test_a_path_that_is_not_there_is_fatal_and_the_others_are_done(earzip, music, tmp_path, others):
+    """For a nightly job: a whole disk may be missing, which is more than some files that failed."""
+    out = tmp_path / "out"
+    paths = [music / name for name in others]
+    for command in (("--model", "tiny"), ("--model", "tiny", "--dry-run")):
+        outcome = earzip("compress", *command, *paths, music / "usb", "-o", out, "--json")
+        assert outcome.exit_code == 1
+        assert outcome.records[-1]["exit_code"] == 1
+        assert f"earzip: failed: {music / 'usb'}: No such file or directory\n" in outcome.stderr
+    assert [path.name for path in out.glob("*")] == ["one.flac.earz"][: len(others)]
+
+
+@pytest.mark.parametrize("command", ["restore", "verify", "info", "latents", "status"])
+def test_a_path_that_is_not_there_is_fatal_for_every_command(earzip, tmp_path, command):
+    outcome = earzip(command, tmp_path / "gone")
+    assert outcome.exit_code == 1
+    assert "No such file or directory" in outcome.stderr
+
+
 def test_a_dot_in_the_name_of_a_directory_makes_no_file_of_it(earzip, music, tmp_path):
     for name in ("Vol. 2", "St.Anger", "2024.11"):
         assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
