@@ -14,7 +14,7 @@ import click
 
 from earzip.cli.config import apply_config
 from earzip.cli.options import EXIT_CODES, NamedPath
-from earzip.cli.output import echo, open_null, printable
+from earzip.cli.output import complain, echo, open_null, printable
 from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import keep_what_is_loaded, what_is_lacking
 
@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
             echo(f"{PROGRAM}: stopped", err=True)
             return ExitCode.STOPPED
         except EarzipError as error:
-            echo(f"{PROGRAM}: {printable(str(error))}", err=True)
+            complain(error)
             # An error of one file among others is worth 3; one that ends the command is fatal.
             some_failed = error.exit_code == ExitCode.SOME_FAILED
             return ExitCode.FATAL if some_failed else error.exit_code

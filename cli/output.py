@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from earzip.batch.events import Opened
-from earzip.errors import count
+from earzip.cli.lines import fitted
+from earzip.errors import EarzipError, count
 from earzip.formats.geometry import clock
 from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, LostProcess, Report
 
@@ -119,7 +120,7 @@ class Printer:
             for line in (record.traceback or "").splitlines():
                 echo(printable(line), err=True)
             for warning in record.warnings:
-                log("warning", f"{record.source}: {warning}", self._rank_of(record))
+                log("warning", warning, self._rank_of(record), record.source)
 
     def process(self, process: Opened | LostProcess) -> None:
         """Print which GPU a process works on, once of each kind, and that one is lost."""
@@ -144,7 +145,7 @@ class Printer:
                 _to_stderr(f"and {left_out} more, listed above")
         unbegun = not report.counts and report.n_undone  # the reason is printed below
         if set(report.counts) != {FileStatus.READ} and not unbegun:
-            echo(_summary(report), err=True)
+            echo(fitted("", _summary(report)), err=True)
         if report.n_files > _REPEAT_PROBLEMS_AFTER:
             for lost in report.lost_processes:
                 log("warning", str(lost), lost.rank)
@@ -158,7 +159,7 @@ class Printer:
 
     def _problem(self, record: FileRecord) -> None:
         word = _STATUS_WORDS[record.status]
-        log(word, f"{record.source}: {record.message}", self._rank_of(record))
+        log(word, record.message or "", self._rank_of(record), record.source)
 
     def _rank_of(self, record: FileRecord) -> int | None:
         # Without elapsed time no process of the run has worked on the file.
@@ -272,11 +273,17 @@ def _sizes(totals: dict[str, float]) -> str:
     return text
 
 
-def log(level: str, text: str, rank: int | None = None) -> None:
-    """Print a line on stderr: ``earzip: rank 1: warning: …``, without a rank if it is None."""
+def log(level: str, text: str, rank: int | None = None, path: Path | None = None) -> None:
+    """Print on stderr: ``earzip: rank 1: warning: path: …``, without a rank or a path if it is None."""
     who = "" if rank is None else f"rank {rank}: "
-    _to_stderr(f"{who}{level}: {text}")
+    what = "" if path is None else f"{path}: "
+    _to_stderr(text, f"{who}{level}: {what}")
 
 
-def _to_stderr(text: str) -> None:
-    echo(f"earzip: {printable(text)}", err=True)
+def complain(error: EarzipError) -> None:
+    """Print an error on stderr: ``earzip: path: …``."""
+    _to_stderr(error.message, "" if error.path is None else f"{error.path}: ")
+
+
+def _to_stderr(text: str, head: str = "") -> None:
+    echo(fitted(f"earzip: {printable(head)}", printable(text)), err=True)

@@ -256,7 +256,7 @@ def _warn(text: str) -> None:
 
 
 def _say_stopping(grace_s: float) -> None:
-    more = f"files in progress have {grace_s:g} s to finish; " if grace_s else ""
+    more = f"files in progress have {grace_s:g} s; " if grace_s else ""
     # Not through sys.stderr: a signal may interrupt a print, which is not reentrant.
     with suppress(OSError):
         os.write(2, f"\nearzip: stopping; {more}press Ctrl-C again to exit at once\n".encode())

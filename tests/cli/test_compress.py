@@ -352,9 +352,7 @@ def test_an_interrupt_stops_a_run_without_half_files_and_a_second_run_ends_it(ea
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75
-    stopping = (
-        "earzip: stopping; files in progress have 5 s to finish; press Ctrl-C again to exit at once"
-    )
+    stopping = "earzip: stopping; files in progress have 5 s; press Ctrl-C again to exit at once"
     stopped = "earzip: stopped with 1 file left; run again to continue"
     assert -1 < errors.find(stopping) < errors.find(stopped)
     assert _files_below(tmp_path / "out") == ["1.wav.earz"]
