@@ -34,7 +34,15 @@ from earzip.metrics import require_eval
 from earzip.models.beside import is_kept, keep_model, kept_weights
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
-from earzip.options import BELOW_FLOOR, DEFAULT_MODEL, BelowFloor, CompressOptions, Floor
+from earzip.options import (
+    BELOW_FLOOR,
+    DEFAULT_MODEL,
+    TRUNCATED,
+    BelowFloor,
+    CompressOptions,
+    Floor,
+    Truncated,
+)
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
 from earzip.tasks import CompressTask, sources_to_compress
@@ -96,6 +104,12 @@ from earzip.tasks import CompressTask, sources_to_compress
     "that no quality brings above the floor is stored losslessly too.",
 )
 @click.option(
+    "--truncated",
+    type=click.Choice(TRUNCATED),
+    help="What to do with a source that is cut short or damaged: keep archives it as far as it can be "
+    "read, with a warning, fail writes no archive.  [default: fail for FLAC, keep for others]",
+)
+@click.option(
     "--verify-sources",
     is_flag=True,
     help="Compare sources with their archives by SHA-256 and read archives in full, instead of comparing "
@@ -130,6 +144,7 @@ def compress(
     min_si_sdr: float | None,
     max_mel: float | None,
     below_floor: BelowFloor,
+    truncated: Truncated | None,
     verify_sources: bool,
     with_model: bool,
     prune: bool,
@@ -161,6 +176,7 @@ def compress(
         check=check,
         floor=floor,
         verify_sources=verify_sources,
+        truncated=truncated,
     )
     if options.checks:
         require_eval()

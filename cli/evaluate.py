@@ -79,8 +79,15 @@ def evaluate(
         require_zimtohrli()
     task = EvaluateTask(original, restored, align, perceptual)
     table = Table(_MEASURES + (_PERCEPTUAL if perceptual else "") + _LOUDNESS, _row)
-    planning = _planned(original, restored, filters)
-    return run_task(planning, task, run, runtime, one_by_one=True, table=table)
+    return run_task(
+        _planned(original, restored, filters),
+        task,
+        run,
+        runtime,
+        one_by_one=True,
+        keeps_results=False,
+        table=table,
+    )
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def info(*, paths: tuple[Path, ...], choice: Choice, where: Query | None, run: R
         InfoTask(),
         run,
         one_by_one=True,
+        keeps_results=False,
         describe=_describe,
     )
 

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import click
 
 from earzip.cli.config import apply_config
-from earzip.cli.options import EXIT_CODES
-from earzip.cli.output import echo, open_null, printable
+from earzip.cli.options import EXIT_CODES, NamedPath
+from earzip.cli.output import complain, echo, open_null, printable
 from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import keep_what_is_loaded, what_is_lacking
 
@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
             echo(f"{PROGRAM}: stopped", err=True)
             return ExitCode.STOPPED
         except EarzipError as error:
-            echo(f"{PROGRAM}: {printable(str(error))}", err=True)
+            complain(error)
             # An error of one file among others is worth 3; one that ends the command is fatal.
             some_failed = error.exit_code == ExitCode.SOME_FAILED
             return ExitCode.FATAL if some_failed else error.exit_code
@@ -115,11 +115,16 @@ def _discard_what_cannot_be_written() -> None:
             os.dup2(open_null(), stream.fileno())
 
 
-@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    epilog=EXIT_CODES,
+    # Of the commands below it too.
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="earzip", prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.option(
     "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NamedPath(dir_okay=False, path_type=Path),
     help="Read defaults of options from this TOML file.  "
     "[default: $XDG_CONFIG_HOME/earzip/config.toml]",
 )

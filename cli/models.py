@@ -11,6 +11,7 @@ import click
 from earzip.batch.plan import is_folder
 from earzip.cli.options import (
     EXIT_CODES,
+    PLAIN_PATH,
     RunOptions,
     one_device_options,
     run_options,
@@ -76,13 +77,13 @@ _music_option = click.option(
     metavar="PATH",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="Music to calibrate with: a file, or a directory (20 tracks are used). Repeatable.",
 )
 
 
 @models.command("import", epilog=EXIT_CODES, short_help="Install a trained or a published model.")
-@click.argument("checkpoint", metavar="RUN|FILE", type=click.Path(path_type=Path))
+@click.argument("checkpoint", metavar="RUN|FILE", type=PLAIN_PATH)
 @_music_option
 @click.option(
     "--name", metavar="NAME", help="Name of the model.  [default: the file's name, with - for _]"
@@ -90,7 +91,7 @@ _music_option = click.option(
 @click.option(
     "--config",
     metavar="JSON",
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="Published configuration of the network.  [default: that of ear_vae_44k]",
 )
 @click.option(
@@ -200,7 +201,7 @@ def calibrate(*, name: str, music: tuple[Path, ...], runtime: Runtime) -> int:
 
 @models.command("export", epilog=EXIT_CODES, short_help="Copy what archives need to a directory.")
 @click.argument("name", metavar="NAME")
-@click.option("-o", "--output", metavar="DIR", required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", metavar="DIR", required=True, type=PLAIN_PATH)
 @run_options("force")
 def export(*, name: str, output: Path, run: RunOptions) -> int:
     """Copy a model and the archive format's specification to a directory, to keep with archives.
@@ -220,7 +221,7 @@ def export(*, name: str, output: Path, run: RunOptions) -> int:
     "-o",
     "--output",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="Also draw the spectra to this .png file.",
 )
 @run_options("force", "as_json")

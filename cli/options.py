@@ -33,7 +33,22 @@ Exit codes (the most severe wins):
 """
 
 
-class PathOrDash(click.Path):
+class NamedPath(click.Path):
+    """A path that is not empty: a variable that a script has not set is not the working directory."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the path. Raises BadParameter."""
+        if not os.fspath(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class PathOrDash(NamedPath):
     """A path; only ``-`` as it stands is `STDIO`: ``./-`` is a file of that name."""
 
     def __init__(self) -> None:
@@ -46,12 +61,14 @@ class PathOrDash(click.Path):
         ctx: click.Context | None,
     ) -> Path:
         """Return the path; an absolute one where it would be taken for `STDIO`."""
-        path = Path(value)
         super().convert(value, param, ctx)
+        path = Path(value)
         return path.absolute() if path == STDIO and value not in ("-", STDIO) else path
 
 
 PATH = PathOrDash()
+PLAIN_PATH = NamedPath(path_type=Path)
+"""For a path that may not be `STDIO`, or is a file of that name."""
 
 
 def quality_from_text(text: str) -> str:
@@ -143,7 +160,9 @@ def _unless(other: str) -> Callable[[click.Context, click.Parameter, bool], bool
 
 _RUN_OPTIONS = {
     "force": click.option(
-        "--force", is_flag=True, help="Replace files that are in the way, but never a source."
+        "--force",
+        is_flag=True,
+        help="Do again what is up to date, and replace files that are in the way, but never a source.",
     ),
     "copy_other": click.option(
         "--copy-other",
@@ -214,7 +233,7 @@ _RUN_OPTIONS = {
     "metrics": click.option(
         "--metrics",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=PLAIN_PATH,
         help="Write Prometheus metrics to FILE every 15 seconds and at the end.",
     ),
 }
@@ -321,7 +340,8 @@ _SECTIONS = {
     "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
         "output", "exclude", "include", "files_from", "where", "container", "bits", "no_dither", "start",
-        "end", "as_source", "copy_other", "with_model", "verify_sources", "decode", "align", "as_json",
+        "end", "as_source", "copy_other", "with_model", "truncated", "verify_sources", "decode", "align",
+        "as_json",
     ),
     "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),

@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from earzip.batch.events import Opened
-from earzip.errors import count
+from earzip.cli.lines import fitted
+from earzip.errors import EarzipError, count
 from earzip.formats.geometry import clock
 from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, LostProcess, Report
 
@@ -29,6 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TELLING_S = 10  # of audio: with less, loading the network takes longer than the work
 _REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
 _REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
+_NOTHING_KEPT = "only what is printed is kept: another run begins anew"
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
 _ON_STDERR = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
 
@@ -106,6 +108,8 @@ class Printer:
     """Entered around each print: takes the progress bar out of the way."""
     names_ranks: bool = False
     """Several processes share the work: lines on stderr say which of them they are about."""
+    keeps_results: bool = True
+    """A run that was stopped has done a part of the work, and the next one does the rest."""
     how_on_gpu: str = ""
     """How the network runs on a GPU, after the GPU's name; empty if nobody wants to know."""
     _n_rows: int = field(default=0, init=False)
@@ -120,7 +124,7 @@ class Printer:
             for line in (record.traceback or "").splitlines():
                 echo(printable(line), err=True)
             for warning in record.warnings:
-                log("warning", f"{record.source}: {warning}", self._rank_of(record))
+                log("warning", warning, self._rank_of(record), record.source)
 
     def process(self, process: Opened | LostProcess) -> None:
         """Print which GPU a process works on, once of each kind, and that one is lost."""
@@ -149,12 +153,13 @@ class Printer:
         counted = self.table.counted if self.table else ""
         is_told = counted or set(report.counts) != {FileStatus.READ}
         if is_told and not (unbegun or self.quiet):
-            echo(_summary(report, counted), err=True)
+            echo(fitted("", _summary(report, counted)), err=True)
         if not self.quiet and report.n_files > _REPEAT_PROBLEMS_AFTER:
             for lost in report.lost_processes:
                 log("warning", str(lost), lost.rank)
         if report.stopped:
-            _to_stderr(f"stopped with {count(report.n_undone, 'file')} left; run again to continue")
+            kept = "run again to continue" if self.keeps_results else _NOTHING_KEPT
+            _to_stderr(f"stopped with {count(report.n_undone, 'file')} left; {kept}")
         if report.died:
             log("error", f"no worker process is left; {count(report.n_undone, 'file')} not done")
         if report.gave_up:
@@ -162,7 +167,7 @@ class Printer:
 
     def _problem(self, record: FileRecord) -> None:
         word = _STATUS_WORDS[record.status]
-        log(word, f"{record.source}: {record.message}", self._rank_of(record))
+        log(word, record.message or "", self._rank_of(record), record.source)
 
     def _rank_of(self, record: FileRecord) -> int | None:
         # Without elapsed time no process of the run has worked on the file.
@@ -291,11 +296,17 @@ def _sizes(totals: dict[str, float]) -> str:
     return text
 
 
-def log(level: str, text: str, rank: int | None = None) -> None:
-    """Print a line on stderr: ``earzip: rank 1: warning: …``, without a rank if it is None."""
+def log(level: str, text: str, rank: int | None = None, path: Path | None = None) -> None:
+    """Print on stderr: ``earzip: rank 1: warning: path: …``, without a rank or a path if it is None."""
     who = "" if rank is None else f"rank {rank}: "
-    _to_stderr(f"{who}{level}: {text}")
+    what = "" if path is None else f"{path}: "
+    _to_stderr(text, f"{who}{level}: {what}")
 
 
-def _to_stderr(text: str) -> None:
-    echo(f"earzip: {printable(text)}", err=True)
+def complain(error: EarzipError) -> None:
+    """Print an error on stderr: ``earzip: path: …``."""
+    _to_stderr(error.message, "" if error.path is None else f"{error.path}: ")
+
+
+def _to_stderr(text: str, head: str = "") -> None:
+    echo(fitted(f"earzip: {printable(head)}", printable(text)), err=True)

@@ -18,8 +18,9 @@ from tempfile import TemporaryDirectory
 
 from earzip.batch.filters import ALL, EXCLUDED, NOT_INCLUDED, Choice
 from earzip.batch.plan import Job, Plan, Selection, is_folder, is_output_file, plan_batch
+from earzip.cli.output import log
 from earzip.errors import TargetError, UsageError
-from earzip.formats.names import ARCHIVE_SUFFIX, AUDIO_EXTENSIONS, is_archive_name
+from earzip.formats.names import is_archive_name, is_file_name
 
 STDIO = Path("-")
 NO_ARCHIVES = "contains no archives"
@@ -88,6 +89,11 @@ class PlannedRun:
         """Whether a result goes to standard output."""
         return any(job.target in self.piped for job in self.plan.jobs)
 
+    def deliver(self, target: Path | None) -> None:
+        """Send ``target``, which is complete, to standard output if it goes there. Raises TargetError."""
+        if target is not None and target in self.piped and target.exists():
+            _write_stdout(target)
+
     def fetch(self) -> None:
         """Read standard input to its end, if it is a source. Only for a run that does its work."""
         for job in self.plan.jobs:
@@ -127,7 +133,7 @@ def plan_run(
     with_others: bool = True,
     if_empty: str | None = None,
 ) -> Iterator[PlannedRun]:
-    """Give the plan for ``paths``, and when the block is done write to stdout what goes there.
+    """Give the plan for ``paths``.
 
     ``output`` is the directory of the results; or the only result, if there is one source and
     ``output`` ends in one of ``output_suffixes`` or is ``-``. ``stdin_name``: what standard input is
@@ -161,8 +167,6 @@ def plan_run(
             yield PlannedRun(plan, paths, output, choice, piped)
         except StdoutError as error:
             raise _stdout_error(error.cause) from error
-        if output == STDIO and target.exists():
-            _write_stdout(target)
 
 
 def _plan_files(
@@ -173,20 +177,37 @@ def _plan_files(
     choice: Choice,
 ) -> Plan:
     if output is None or not is_output_file(paths, output, suffixes):
-        if output is not None and is_output_file(paths, output, _sound_suffixes()):
-            endings = " or ".join(sorted(suffixes))
-            raise UsageError(
-                f"an output file must end in {endings}; there is no directory of this name",
-                output,
-            )
+        if output is not None:
+            _refuse_file_name(paths, output, suffixes)
+            _warn_of_merging(paths, output)
         return plan_batch(paths, selection, output, choice)
     plan = plan_batch(paths, selection, output.parent, choice)
     plan.jobs = [Job(job.source, output, job.n_bytes) for job in plan.jobs]
     return plan
 
 
-def _sound_suffixes() -> Collection[str]:
-    return {*AUDIO_EXTENSIONS, ARCHIVE_SUFFIX}
+def _refuse_file_name(paths: Sequence[Path], output: Path, suffixes: Collection[str]) -> None:
+    """Refuse to make a directory of a name that a file has: the user expects a file there."""
+    if is_folder(output) or not is_file_name(output.name):
+        return
+    if len(paths) == 1 and not is_folder(paths[0]):
+        reason = f"an output file must end in {' or '.join(sorted(suffixes))}"
+    else:
+        reason = "is named like a file, which holds the result of one source"
+    raise UsageError(f"{reason}; there is no directory of this name", output)
+
+
+def _warn_of_merging(paths: Sequence[Path], output: Path) -> None:
+    """Say that directories of one name, which look like two trees to come, become one."""
+    named: dict[str, Path] = {}
+    for path in filter(is_folder, paths):
+        before = named.setdefault(path.resolve().name, path)
+        if before.resolve() != path.resolve():
+            log(
+                "warning",
+                f"{before} and {path} become one tree, {output}: the contents of a directory go "
+                "there, not the directory; run once for each, with an -o of its own, to keep them apart",
+            )
 
 
 def _require_one_of_one(

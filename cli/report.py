@@ -20,6 +20,8 @@ from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.choice import choice_options
 from earzip.cli.options import (
     EXIT_CODES,
+    PLAIN_PATH,
+    NamedPath,
     RunOptions,
     one_device_options,
     run_options,
@@ -52,13 +54,13 @@ _SUFFIXES = (".html", ".htm")
     "--output",
     metavar="FILE",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="The page to write, ending in .html.",
 )
 @click.option(
     "--originals",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=NamedPath(exists=True, file_okay=False, path_type=Path),
     help="Directory of the sources, with the same tree as the archives, to compare with.",
 )
 @click.option(
@@ -97,7 +99,16 @@ def report(
             matching(plan_reading(paths, choice), where), InfoTask(), run, one_by_one=True
         )
     _require_replaceable(output, plan, force=run.force)
-    return _write_page(paths, plan, output, originals, audio, run, runtime)
+    try:
+        return _write_page(paths, plan, output, originals, audio, run, runtime)
+    except KeyboardInterrupt:  # before the first sound, or after the last
+        _say_not_written(output)
+        raise
+
+
+def _say_not_written(output: Path) -> None:
+    stays = "; the one that was there stays" if output.exists() else ""
+    echo(f"earzip: {printable(str(output))}: was not written{stays}", err=True)
 
 
 def _require_extra() -> None:
@@ -171,7 +182,7 @@ def _write_page(
         else:
             file.discard()
     if not is_complete:
-        echo(f"earzip: {printable(str(output))} was not written", err=True)
+        _say_not_written(output)
         return exit_code
     echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)
     return exit_code
@@ -233,7 +244,9 @@ def _look_at_all(
     jobs = plan.jobs
     plan.jobs = [jobs[i] for i in builder.by_need()]
     task = _PageTask(builder, entries)
-    exit_code = run_task(nullcontext(PlannedRun(plan)), task, run, one_by_one=True)
+    exit_code = run_task(
+        nullcontext(PlannedRun(plan)), task, run, one_by_one=True, keeps_results=False
+    )
     return exit_code, task.n_done == len(jobs)
 
 

@@ -52,6 +52,7 @@ def run(
     beforehand: Beforehand | None = None,
     afterwards: Afterwards = lambda _planned: (),
     exit_code: Callable[[Report], int] = lambda report: report.exit_code,
+    keeps_results: bool = True,
     describe: Describe | None = None,
     table: Table | None = None,
 ) -> int:
@@ -59,8 +60,9 @@ def run(
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
-    ``afterwards`` what follows them unless the run ends early. Under `accelerate launch` and torchrun
-    the process of rank 0 plans and prints; what it returns is the exit code of the run.
+    ``afterwards`` what follows them unless the run ends early; without ``keeps_results`` a run that is
+    stopped leaves nothing to go on from. Under `accelerate launch` and torchrun the process of rank 0
+    plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
     workers = _Workers(
@@ -102,6 +104,7 @@ def run(
         printer = Printer(options.as_json, describe, table, planned.to_stdout, quiet=options.quiet)
         if not options.verbose:
             printer.counts_only = usual_in(planned.named)
+        printer.keeps_results = keeps_results
         report = _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
         return exit_code(report)
 
@@ -185,6 +188,7 @@ def _run(
         printer.aside = bar.aside
 
         def on_record(record: FileRecord, job: Job | None) -> None:
+            planned.deliver(record.target)  # first: what says that it is written must be true
             if piped:
                 source = piped.get(record.source, record.source)
                 target = record.target and piped.get(record.target, record.target)
@@ -257,7 +261,7 @@ def _warn(text: str) -> None:
 
 
 def _say_stopping(grace_s: float) -> None:
-    more = f"files in progress have {grace_s:g} s to finish; " if grace_s else ""
+    more = f"files in progress have {grace_s:g} s; " if grace_s else ""
     # Not through sys.stderr: a signal may interrupt a print, which is not reentrant.
     with suppress(OSError):
         os.write(2, f"\nearzip: stopping; {more}press Ctrl-C again to exit at once\n".encode())

@@ -77,6 +77,7 @@ def status(
         StatusTask(options),
         run,
         one_by_one=True,
+        keeps_results=False,
         afterwards=_orphaned,
         exit_code=_exit_code,
     )

@@ -13,7 +13,7 @@ import click
 
 from earzip.batch.plan import Job, is_folder
 from earzip.batch.signals import StopRequested, StopSignal
-from earzip.cli.options import EXIT_CODES, Count, RunOptions, run_options
+from earzip.cli.options import EXIT_CODES, PLAIN_PATH, Count, RunOptions, run_options
 from earzip.cli.output import printable
 from earzip.cli.progress import ProgressBar
 from earzip.errors import ExitCode, SourceError, UsageError, count
@@ -51,15 +51,13 @@ def _limit(
 
 
 @click.command(epilog=EXIT_CODES, short_help="Select and convert music for training.")
-@click.argument(
-    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PLAIN_PATH)
 @click.option(
     "-o",
     "--output",
     metavar="DIR/NAME",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="The pool: NAME.s16, NAME.json and NAME.report.jsonl in DIR.",
 )
 @_limit("--min-length", "SECONDS", 10, 0, 1e6, "Minimum duration.")

@@ -15,7 +15,7 @@ import click
 
 from earzip.batch.locks import claim
 from earzip.batch.signals import StopSignal
-from earzip.cli.options import EXIT_CODES, Count
+from earzip.cli.options import EXIT_CODES, PLAIN_PATH, Count
 from earzip.cli.output import printable
 from earzip.errors import ExitCode, UsageError
 from earzip.formats.atomic import make_folder, reap_stale
@@ -35,7 +35,7 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     "--music",
     metavar="DIR",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="Directory of the music pools that CONFIG names, made by `earzip train prepare`.",
 )
 @click.option(
@@ -43,13 +43,13 @@ _SHOWN = ("log_magnitude", "kbps", "norm")
     "--output",
     metavar="RUN",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="Directory of the run. A run with a checkpoint is resumed.",
 )
 @click.option(
     "--start",
     metavar="RUN|WEIGHTS",
-    type=click.Path(path_type=Path),
+    type=PLAIN_PATH,
     help="Start from an earlier run, as a second stage does, or from weights (.safetensors).",
 )
 @click.option(

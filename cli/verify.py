@@ -49,4 +49,5 @@ def verify(
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
     planning = matching(plan_reading(paths, choice), where)
-    return run_task(planning, VerifyTask(decode), run, runtime, one_by_one=not decode)
+    task = VerifyTask(decode)
+    return run_task(planning, task, run, runtime, one_by_one=not decode, keeps_results=False)

@@ -18,6 +18,8 @@ Container = Literal["flac", "wav"]
 Bits = Literal[16, 24, "float"]
 BelowFloor = Literal["keep", "fail", "raise", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
+Truncated = Literal["keep", "fail"]
+TRUNCATED = get_args(Truncated)
 _LATEST_S = 1e9
 """The latest time that a user can give, in seconds: 31 years, far beyond any archive's end."""
 QUALITIES = ("low", "medium", "high")
@@ -115,7 +117,7 @@ class CompressOptions:
     bitrate_kbps: float | None = None
     """The rate of each track, of everything but its pictures; takes the place of ``quality``."""
     force: bool = False
-    """Replace a target that is not an archive of the same source."""
+    """Encode again what is up to date, and replace a target that is not an archive of the source."""
     check: bool = False
     """Decode what was written and store its measures against the source; needs the extra ``eval``."""
     floor: Floor | None = None
@@ -123,9 +125,14 @@ class CompressOptions:
     verify_sources: bool = False
     """Compare a source with its archive by SHA-256 and read the archive whole, instead of comparing size
     and time of modification (`earzip.transcode.up_to_date.compressed_already`)."""
+    truncated: Truncated | None = None
+    """"keep" archives a source that is cut short or damaged as far as it decodes, "fail" refuses it;
+    None: FLAC, whose frames have checksums and whose length is known, fails, and all else is kept."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quality", quality_name(self.quality))
+        if self.truncated not in (None, *TRUNCATED):
+            raise UsageError(f"truncated is {self.truncated!r}, expected {' or '.join(TRUNCATED)}")
         lowest, highest = _BITRATES
         if self.bitrate_kbps is not None and not lowest <= self.bitrate_kbps <= highest:
             raise UsageError(

@@ -102,11 +102,15 @@ class FileRecord:
     """How long it worked on it; 0 if it was not."""
     traceback: str | None = None
     """Where earzip itself went wrong, for a bug report."""
+    is_absent: bool = False
+    """It is a path that the user named and that is not there: perhaps a whole library is missing."""
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a run of this file alone; 1 for a bug."""
-        return ExitCode.FATAL if self.traceback else _EXIT_CODES.get(self.status, ExitCode.OK)
+        """The exit code of a run of this file alone; 1 for a bug, and for a path that is not there."""
+        if self.traceback or self.is_absent:
+            return ExitCode.FATAL
+        return _EXIT_CODES.get(self.status, ExitCode.OK)
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object of this record."""
@@ -216,7 +220,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The most severe of: 1 gave up, died or a bug, 75 stopped or locked, 4 damage, 3 failed, 0."""
+        """The most severe of: 1 gave up, died, a bug or no such path, 75 stopped or locked, 4, 3, 0."""
         codes = {record.exit_code for record in self.problems}
         codes |= {ExitCode.FATAL} if self.gave_up or self.died else set()
         codes |= {ExitCode.STOPPED} if self.stopped else set()

@@ -230,17 +230,25 @@ def _temporary(target: Path, replace: bool, mode: int) -> Iterator[Path]:
             os.close(lock)
 
 
-def _refuse_early(target: Path, *, replace: bool) -> None:
-    """Say before hours of work what the final rename would say after them."""
+def is_taken(target: Path) -> bool:
+    """Return whether there is a file at ``target``, which a new one would replace.
+
+    Raises TargetError for a directory, which none replaces, and where that cannot be told.
+    """
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise _target_error(error, target) from error
     if stat.S_ISDIR(mode):
         raise TargetError("cannot be written: it is a directory", target)
-    if not replace:
+    return True
+
+
+def _refuse_early(target: Path, *, replace: bool) -> None:
+    """Say before hours of work what the final rename would say after them."""
+    if is_taken(target) and not replace:
         raise _TakenError("already exists", target)
 
 

@@ -27,6 +27,9 @@ _UNREAD_EXTENSIONS = frozenset({
     ".qcp", ".ra", ".shn", ".thd", ".vqf", ".wsd",
 })
 # fmt: on
+_OTHER_EXTENSIONS = frozenset(
+    {ARCHIVE_SUFFIX, ".html", ".json", ".npy", ".npz", ".pt", ".safetensors"}
+)
 # Of the containers in headers; other extensions are called like their containers.
 _CONTAINER_SUFFIXES = {
     "ADTS": ".aac",
@@ -106,6 +109,12 @@ def restored_name(archive: str, container: str) -> str:
     """
     name = name_without_archive_suffix(archive)
     return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether ``name`` is one that a file has and hardly a folder: of sound, latents or a page."""
+    suffix = PurePath(name).suffix.lower()
+    return suffix in AUDIO_EXTENSIONS | _UNREAD_EXTENSIONS | _OTHER_EXTENSIONS
 
 
 def is_unread_sound_name(name: str) -> bool:

@@ -198,7 +198,9 @@ def _take_named(
         archive = path.with_name(archive_name(path.name)) if path.name else path
         meant = selection.takes(archive.name) and status_of(archive) is not None
         hint = f"; did you mean {archive}?" if meant else ""
-        return plan.refuse(path, f"{error.strerror or error}{hint}")
+        message = f"{error.strerror or error}{hint}"
+        plan.refused.append(FileRecord(FileStatus.FAILED, path, None, message, is_absent=True))
+        return None
     if not stat.S_ISREG(status.st_mode):
         return plan.refuse(path, "is not a regular file")
     reason = selection.refuses(path.name)

@@ -66,11 +66,12 @@ def compress_file(
     """Archive ``source`` as ``target``; return what was done.
 
     A target that is `compressed_already` is left as it is, and neither is read. Else the source's bytes
-    decide: an archive of the same bytes, made with the same model and settings, is left as it is if it
-    is whole; one of the same bytes that is damaged or was made with others is replaced; one of a source
-    whose tags alone have changed gets the new ones; any other file is refused without
-    ``options.force``. The archive gets the source's time of modification, and is as private as the
-    source. A source that changes until the archive is complete is refused.
+    decide: an archive of the same bytes, made with the same model and settings, is left as it is if it is
+    whole; one of the same bytes that is damaged or was made with others is replaced; one of a source
+    whose tags alone have changed gets the new ones; any other file is refused. With ``options.force`` the
+    source is encoded whatever the target is, and replaces it. The archive gets the source's time of
+    modification, and is as private as the source. A source that changes until the archive is complete is
+    refused.
 
     ``source_name`` is for a source that came through a pipe and has neither name nor time of its own:
     the archive stores it instead of the source's own name ("" for none). ``found``: an archive elsewhere
@@ -118,7 +119,7 @@ def _compress(
         return existing.result
     if existing.earlier and existing.earlier.sound:
         return with_new_tags(source, target, digest, before, options, on_progress)
-    if found and not replace:
+    if found and not replace and not options.force:
         taken = taken_from(found, source, target, digest, before, settings, options, on_progress)
         if taken:
             return taken
@@ -171,7 +172,7 @@ class _Encoding:
 
     def run(self, sha256: str, before: os.stat_result) -> CompressResult:
         with ExitStack() as stack:
-            first_pass = stack.enter_context(open_source(self.source))
+            first_pass = stack.enter_context(open_source(self.source, self.options.truncated))
             make_folder(self.target)
             # Before the work: a target that cannot be written is refused at once.
             mode = private_as(before)

@@ -15,7 +15,7 @@ from earzip.errors import DamagedArchiveError, SourceError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import sha256_of
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
-from earzip.formats.audio.reader import SourceFacts, SourceReader
+from earzip.formats.audio.reader import OnTruncated, SourceFacts, SourceReader
 from earzip.formats.audio.source import open_source, open_source_file
 from earzip.results import Progress
 
@@ -26,10 +26,17 @@ def exact_forms(facts: SourceFacts) -> tuple[str, ...]:
 
 
 @contextmanager
-def open_exact(form: str, source: Path, facts: SourceFacts, folder: Path) -> Iterator[BinaryIO]:
+def open_exact(
+    form: str,
+    source: Path,
+    facts: SourceFacts,
+    folder: Path,
+    on_truncated: OnTruncated = None,
+) -> Iterator[BinaryIO]:
     """Open the exact copy of ``source`` in that form; a FLAC is an unnamed file in ``folder``.
 
-    Raises SourceError, and TargetError where the folder has no room.
+    ``on_truncated``: see `SourceReader`. Raises SourceError, and TargetError where the folder has no
+    room.
     """
     if form == "file":
         try:
@@ -43,7 +50,7 @@ def open_exact(form: str, source: Path, facts: SourceFacts, folder: Path) -> Ite
     assert bits is not None
     try:
         with TemporaryFile(dir=folder) as flac:
-            with open_source(source) as reader:
+            with open_source(source, on_truncated) as reader:
                 rate, channels = reader.facts.sample_rate, reader.facts.channels
                 write_exact_flac(flac, reader.blocks(), rate, channels, bits)
             yield flac
@@ -51,7 +58,9 @@ def open_exact(form: str, source: Path, facts: SourceFacts, folder: Path) -> Ite
         raise TargetError(f"cannot store an exact copy here: {error.strerror}", folder) from error
 
 
-def is_exact(archive: Path, source: Path, on_progress: Progress) -> bool:
+def is_exact(
+    archive: Path, source: Path, on_progress: Progress, on_truncated: OnTruncated = None
+) -> bool:
     """Return whether the exact copy in ``archive`` is one of ``source``, read from what was written.
 
     Of the file's own bytes, or of every sample, their rate, and the speakers they belong to.
@@ -64,7 +73,7 @@ def is_exact(archive: Path, source: Path, on_progress: Progress) -> bool:
         if reader.header.exact == "file":
             copy.close()
             return True
-        with open_copy(reader, copy) as ours, open_source(source) as original:
+        with open_copy(reader, copy) as ours, open_source(source, on_truncated) as original:
             same = _same_sound(ours, original, on_progress)
         # A file may change and keep its size and time: the bytes read must be the bytes hashed.
         return same and sha256_of(source) == reader.header.source.sha256

@@ -39,7 +39,7 @@ def with_new_tags(
     ``sha256`` and ``before`` are the source's, as it is now; the archive knows the digest of its sound.
     Raises TargetError if the source's sound is another now, SourceError if it cannot be read.
     """
-    with open_source(source) as sound, ArchiveReader(target) as old:
+    with open_source(source, options.truncated) as sound, ArchiveReader(target) as old:
         sound.keep_digest()
         for _ in sound.blocks():
             if on_progress:

@@ -90,8 +90,8 @@ class QualityCheck:
     def _measure(self, archive: Path) -> Measures | None:
         from earzip.metrics.measures import QualityMeter  # noqa: PLC0415  # of the extra eval
 
-        meter = QualityMeter()
-        with ArchiveReader(archive) as reader, open_source(self.source) as source:
+        meter, on_truncated = QualityMeter(), self.options.truncated
+        with ArchiveReader(archive) as reader, open_source(self.source, on_truncated) as source:
             n_samples = reader.header.n_samples
             decoded = CodedSound(reader, self.codec, 0, n_samples, keep_going=False)
             for estimate, original in zip_blocks(decoded.blocks(), stereo_44k(source)):
@@ -103,10 +103,12 @@ class QualityCheck:
         self, writer: ArchiveWriter, header: Header, write: Write
     ) -> tuple[Header, ArchiveSizes]:
         """Write the archive with an exact copy, and prove that from what was written."""
+        on_truncated = self.options.truncated
         for form in exact_forms(self.facts):
             header = replace(header, exact=form)
-            with open_exact(form, self.source, self.facts, writer.path.parent) as copy:
+            folder = writer.path.parent
+            with open_exact(form, self.source, self.facts, folder, on_truncated) as copy:
                 sizes = write(header, exact=copy)
-            if is_exact(writer.temporary, self.source, self.on_progress):
+            if is_exact(writer.temporary, self.source, self.on_progress, on_truncated):
                 return header, sizes
         raise SourceError("changed while earzip read it", self.source)

@@ -11,7 +11,14 @@ from typing import BinaryIO
 
 from earzip.errors import ArchiveError, EarzipError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.atomic import atomic_path, look_again, make_folder, private_as, set_mtime
+from earzip.formats.atomic import (
+    atomic_path,
+    is_taken,
+    look_again,
+    make_folder,
+    private_as,
+    set_mtime,
+)
 from earzip.formats.tags.provenance import read_provenance, write_provenance
 from earzip.formats.tags.write import write_tags
 from earzip.models.pool import CodecPool
@@ -22,7 +29,7 @@ from earzip.transcode.restore_plan import RestorePlan
 from earzip.transcode.saved_tags import SavedTags, tags_of_range
 from earzip.transcode.source_file import (
     is_source_file_wanted,
-    require_replaceable,
+    require_no_source,
     restore_source_file,
 )
 
@@ -64,14 +71,14 @@ def _restore(
             return restore_source_file(reader, target, options, on_progress)
         options, plan = planned(reader, target, options)
         may_replace = options.force
-        if os.path.lexists(target):
+        if is_taken(target):
             origin = read_provenance(target, TargetError)
             if not options.force and origin == plan.digest(reader, whole=True):
                 return _up_to_date(archive, target, plan)
             # Files that an earlier run could not restore whole are retried.
             may_replace = options.force or origin == plan.digest(reader, whole=False)
             if origin is None:  # first, so that nobody is told to use --force in vain
-                require_replaceable(target, archive, reader.header.source)
+                require_no_source(target, reader)
             if not may_replace:
                 raise TargetError(
                     "already exists with other content; use --force to replace it", target

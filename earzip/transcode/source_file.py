@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import (
     atomic_write,
+    is_taken,
     make_folder,
     private_as,
     set_mtime,
@@ -18,7 +20,13 @@ from earzip.formats.atomic import (
 )
 from earzip.formats.audio.flac_stream import Stream
 from earzip.formats.audio.source import open_source
-from earzip.formats.names import AUDIO_EXTENSIONS, container_suffix, sound_suffix, usual_suffix
+from earzip.formats.names import (
+    AUDIO_EXTENSIONS,
+    archive_name,
+    container_suffix,
+    sound_suffix,
+    usual_suffix,
+)
 from earzip.formats.tags.provenance import read_provenance
 from earzip.options import RestoreOptions
 from earzip.results import Progress, RestoreResult
@@ -87,17 +95,18 @@ def restore_source_file(
     """
     source = reader.header.source
     duration_s = source.n_frames / source.sample_rate
-    if os.path.lexists(target):
+    if is_taken(target):
         if os.path.isfile(target) and sha256_of(target, TargetError) == source.sha256:  # noqa: PTH113  # raises nothing
             return RestoreResult(
                 "up_to_date", reader.path, target, duration_s, source.n_frames, exact=True
             )
+        # First, so that nobody is told to use --force in vain. A file of earzip is not a source.
+        if read_provenance(target, TargetError) is None:
+            require_no_source(target, reader)
         if not options.force:
             raise TargetError(
                 "already exists and is not the source; use --force to replace it", target
             )
-        if read_provenance(target, TargetError) is None:  # a file of earzip is not a source
-            require_replaceable(target, reader.path, source)
     make_folder(target)
     with (
         _source_file(reader, on_progress) as copy,
@@ -156,8 +165,24 @@ def _read_block(copy: BinaryIO, archive: Path) -> bytes:
         raise ArchiveError(f"cannot be read: {error.strerror or error}", archive) from error
 
 
-def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> None:
-    """Refuse to replace, even with ``force``, the archive itself and its source.
+def require_no_source(target: Path, reader: ArchiveReader) -> None:
+    """Refuse to replace, even with ``force``, the archive itself, its source, and that of another.
+
+    A name may be that of a restored file and of another source: ``song.mp3.flac`` comes of the archive
+    of song.mp3. The archive of that other source is sought beside both. Raises TargetError.
+    """
+    _require_replaceable(target, reader.path, reader.header.source, "this archive")
+    for folder in dict.fromkeys((target.parent, reader.path.parent)):
+        other = folder / archive_name(target.name)
+        if other == reader.path:
+            continue
+        with suppress(ArchiveError), ArchiveReader(other) as found:
+            source = found.header.source
+            _require_replaceable(target, other, source, str(other))
+
+
+def _require_replaceable(target: Path, archive: Path, source: SourceRecord, whose: str) -> None:
+    """Refuse to replace ``archive`` and its ``source``. Raises TargetError.
 
     People edit the tags of a source after it was archived, so sound of the source's own format, rate,
     channels and length that earzip has not written may be it.
@@ -176,12 +201,12 @@ def require_replaceable(target: Path, archive: Path, source: SourceRecord) -> No
         status.st_mtime_ns == source.mtime_ns or sha256_of(target, TargetError) == source.sha256
     ):
         raise TargetError(
-            "is the source of this archive and is never overwritten; name another place with -o",
+            f"is the source of {whose} and is never overwritten; name another place with -o",
             target,
         )
     if _is_sound_like(target, source):
         raise TargetError(
-            "may be the source of this archive with other tags and is never overwritten; "
+            f"may be the source of {whose} with other tags and is never overwritten; "
             "move it away, or name another place with -o",
             target,
         )

@@ -59,7 +59,11 @@ def standing_of(
             return Standing("up_to_date", result=done)
         if os.path.lexists(target):
             return _of_archive(source, target, options, settings, on_progress)
-        if found is not None and _sha256_in(found) == hash_source(source, on_progress)[0]:
+        if (
+            found is not None
+            and not options.force
+            and _sha256_in(found) == hash_source(source, on_progress)[0]
+        ):
             return Standing("moved", f"from {found}")
         return Standing("new")
     except EarzipError as error:
@@ -81,10 +85,10 @@ def _of_archive(
     if existing.result:
         return Standing("up_to_date", result=existing.result)
     if existing.earlier is None:
-        return Standing("replaced", existing.replaces)
+        return Standing("replaced", existing.replaces or "an archive that is up to date")
     if existing.earlier.sound is None:
         return Standing("changed", "(or its tags alone: the archive is too old to tell)")
-    with open_source(source) as reader:
+    with open_source(source, options.truncated) as reader:
         reader.keep_digest()
         for _ in reader.blocks():
             if on_progress:

@@ -16,6 +16,7 @@ from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
+from earzip.formats.atomic import is_taken
 from earzip.formats.names import portable_name
 from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model
@@ -57,7 +58,7 @@ def compressed_already(
     the archive was written; was made with the same model and settings, has what ``options`` ask for,
     and is as long as its index says. Neither the source nor the sound in the archive is read: what has
     rotted is only seen with ``options.verify_sources``, which makes this None. So does
-    ``options.force``: a user who replaces archives of other bytes wants the bytes compared.
+    ``options.force``, with which nothing is up to date.
 
     ``settings`` are those of ``options``, for a caller with many files; None: they are looked up, which
     takes longer than all the rest. None is also for files that are odd or not there, and for an archive
@@ -155,11 +156,11 @@ def inspect_target(
 ) -> TargetState:
     """Return the state of ``target``, with a note if ``options.force`` replaces another's.
 
-    ``sha256`` is that of the source; ``on_progress`` is called with 0 as the archive is read. Raises
-    TargetError for a target that only ``options.force`` replaces, BelowFloorError for an archive below a
-    floor that fails.
+    With ``options.force`` nothing is up to date. ``sha256`` is that of the source; ``on_progress`` is
+    called with 0 as the archive is read. Raises TargetError for a target that only ``options.force``
+    replaces, and for a directory, BelowFloorError for an archive below a floor that fails.
     """
-    if not os.path.lexists(target):
+    if not is_taken(target):
         return TargetState()
     try:
         header, sizes = _read_archive_of(source, target, sha256)
@@ -179,7 +180,7 @@ def inspect_target(
             raise made_from_an_earlier_version(target)
         return TargetState(earlier=header.source)
     _require_no_lower(target, header, sizes, options, settings)
-    if reason is not None:
+    if reason is not None or options.force:
         return TargetState(None, reason, header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:

@@ -223,10 +223,11 @@ class AvSource(SourceReader):
             raise self._error(f"cannot be read: {error.strerror or error}") from error
         if self._stop is not None:
             stop = f"decoding stops after {count(self.n_frames_read, 'frame')}: {self._stop}"
-            if self.facts.container == "FLAC":
+            if self.facts.container == "FLAC" and self.on_truncated != "keep":
                 raise self._error(stop)
             self.truncated = self.truncated or stop
-        if self.facts.container == "FLAC" and self._missing():
+        is_kept = self.facts.container != "FLAC" or self.on_truncated == "keep"
+        if self._missing() and not is_kept:
             raise self._error(
                 f"is cut short: it declares {self._n_declared} frames, {self.n_frames_read} are there"
             )

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 768_000
 BLOCK_FRAMES = 1 << 16
 SOUND_DIGITS = 32
 """Hexadecimal digits of the digest of a source's sound."""
+OnTruncated = Literal["keep", "fail"] | None
+"""What becomes of a file that is cut short or damaged: its sound is read as far as it goes, or it is an
+error; None: an error if it is a FLAC, or another lossless file that is damaged."""
 ONLY_SOUND = "it is a film; only its sound is archived"
 """A note."""
 
@@ -57,8 +60,11 @@ class SourceReader(ABC):
     it should, None if all is there. ``layout`` names the channels' speaker positions. ``notes`` are
     sentences on what of the file is left out, or not as it says; some are there only after the end.
     ``checksums`` says after the end whether those are right that the file has of its sound, None if it
-    has none. ``digest`` is there after the end if `keep_digest` was called before.
+    has none. ``digest`` is there after the end if `keep_digest` was called before. ``on_truncated`` may
+    be set before the sound is read.
     """
+
+    on_truncated: OnTruncated = None
 
     def __init__(
         self, path: str, facts: SourceFacts, n_declared: int | None, layout: Layout
@@ -89,8 +95,9 @@ class SourceReader(ABC):
     def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
         """Yield float32 ``[C, T]`` at the source's rate; can be called once.
 
-        SourceError if the file cannot be decoded: a lossless file that is damaged, any file of
-        which nothing can be decoded, NaN or infinite samples, samples that are another codec's bytes.
+        SourceError if the file cannot be decoded: one that is damaged where ``on_truncated`` says so, any
+        file of which nothing can be decoded, NaN or infinite samples, samples that are another codec's
+        bytes.
         """
         assert not self._started, "a source is read once"
         self._started = True
@@ -112,7 +119,7 @@ class SourceReader(ABC):
     def take_findings_of(self, other: SourceReader) -> None:
         """Take over what ``other``, a reader of the same sound, found out by reading it to its end."""
         self.truncated, self.notes, self.checksums = other.truncated, other.notes, other.checksums
-        self.digest = other.digest
+        self.digest, self.on_truncated = other.digest, other.on_truncated
         self._is_known = True
 
     @abstractmethod
@@ -160,6 +167,8 @@ class SourceReader(ABC):
         if self._missing():
             reason = f"it declares {self._n_declared} frames, {self.n_frames_read} can be decoded"
             self.truncated = self.truncated or reason
+        if self.truncated and self.on_truncated == "fail":
+            raise self._error(f"is cut short: {self.truncated}")
         if self.truncated and self.n_frames_read == 0:
             raise self._error(f"nothing in it can be decoded: {self.truncated}")
         self.facts = dataclasses.replace(self.facts, n_frames=self.n_frames_read)

@@ -32,6 +32,7 @@ from earzip.formats.containers.walk import flac_blocks
 
 _FLAC_COMMENTS = 4  # type of a metadata block
 _FLAC_MASK = re.compile(rb"WAVEFORMATEXTENSIBLE_CHANNEL_MASK=0x([0-9A-F]{1,8})", re.IGNORECASE)
+_SMALL_BLOCK_FRAMES = 1 << 10
 _UNKNOWN_LENGTH = 1 << 62  # libsndfile says 2**63 - 1 for a FLAC that does not know its length
 
 
@@ -121,7 +122,7 @@ class SndfileSource(SourceReader):
                 yield from self._decode_one(source, self._found.links[index].n_samples)
             except soundfile.LibsndfileError as error:
                 self._require_readable(source)
-                if self.facts.lossless:
+                if self.facts.lossless and self.on_truncated != "keep":
                     raise self._error(
                         f"is damaged after {count(self.n_frames_read, 'frame')}: {_reason(error)}"
                     ) from error
@@ -129,8 +130,8 @@ class SndfileSource(SourceReader):
                     f"decoding stops after {count(self.n_frames_read, 'frame')}: {_reason(error)}"
                 )
                 self.truncated = self.truncated or stop
-                return
-        if self.facts.container == "FLAC" and self._missing():
+                break
+        if self.facts.container == "FLAC" and self._missing() and self.on_truncated != "keep":
             # A FLAC knows its length exactly and each frame has its checksum, so one that is short
             # is refused like one with a broken frame.
             raise self._error(
@@ -139,15 +140,17 @@ class SndfileSource(SourceReader):
         if self._found.digest is not None:
             self.digest = self._found.digest.hex if self._keeps_md5 else None
             self.checksums = self._found.digest.verdict
-            if self.checksums == "wrong":
+            if self.checksums == "wrong" and not (self.truncated or self._missing()):
                 self.notes += (WRONG_MD5,)
 
     def _decode_one(
         self, source: DecoderFile, n_wanted: int | None
     ) -> Iterator[npt.NDArray[np.float32]]:
         n_left = n_wanted if n_wanted is not None else _UNKNOWN_LENGTH
+        # Of a block with a bad frame in it nothing comes out.
+        n_block = _SMALL_BLOCK_FRAMES if self.on_truncated == "keep" else BLOCK_FRAMES
         while n_left:
-            buffer = np.empty((min(BLOCK_FRAMES, n_left), self._sound.channels), np.float32)
+            buffer = np.empty((min(n_block, n_left), self._sound.channels), np.float32)
             n_read = self._sound.buffer_read_into(buffer, "float32")
             self._require_readable(source)
             if not n_read:

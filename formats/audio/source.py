@@ -12,14 +12,14 @@ import soundfile
 from earzip.errors import SourceError
 from earzip.formats.audio.array import ArraySource
 from earzip.formats.audio.mpeg_search import why_no_mpeg
-from earzip.formats.audio.reader import SourceReader
+from earzip.formats.audio.reader import OnTruncated, SourceReader
 from earzip.formats.audio.sndfile import SndfileSource, open_with_sndfile
 from earzip.formats.containers.outer import inner_range
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.names import AUDIO_EXTENSIONS, SNDFILE_EXTENSIONS
 
 
-def open_source(path: str | os.PathLike[str]) -> SourceReader:
+def open_source(path: str | os.PathLike[str], on_truncated: OnTruncated = None) -> SourceReader:
     """Return the opened sound file, a context manager.
 
     Its content says what it is. The name matters in one case: MPEG audio behind bytes that mean nothing
@@ -36,7 +36,9 @@ def open_source(path: str | os.PathLike[str]) -> SourceReader:
     except BaseException:
         file.close()
         raise
-    return open_source_file(file, n_bytes, path)
+    reader = open_source_file(file, n_bytes, path)
+    reader.on_truncated = on_truncated
+    return reader
 
 
 def reopen_source(first: SourceReader) -> SourceReader:
@@ -47,7 +49,7 @@ def reopen_source(first: SourceReader) -> SourceReader:
     if isinstance(first, ArraySource):
         return first.again()
     if not isinstance(first, SndfileSource):
-        return open_source(first.path)
+        return open_source(first.path, first.on_truncated)
     try:
         file = open(first.path, "rb", opener=_open_without_waiting)  # noqa: SIM115
     except OSError as error:

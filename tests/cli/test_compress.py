@@ -78,9 +78,9 @@ def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):
 def test_another_quality_writes_the_archives_anew(earzip, music, tmp_path):
     song, archive = music / "one.flac", tmp_path / "one.flac.earz"
     _compress(earzip, song, "-o", tmp_path)
-    outcome = _compress(earzip, song, "-o", tmp_path, "--quality", "low", "--json")
+    outcome = _compress(earzip, song, "-o", tmp_path, "--quality", "high", "--json")
     assert outcome.records[0]["status"] == "written"
-    assert read_info(archive).header.quantizer.quality == "low"
+    assert read_info(archive).header.quantizer.quality == "high"
 
 
 def test_a_foreign_file_is_not_replaced_without_force(earzip, music, tmp_path):
@@ -181,6 +181,20 @@ def test_an_archive_goes_to_standard_output_and_the_results_aside(earzip, music,
     assert outcome.stderr.startswith("written     standard output (0:00, ")
 
 
+def test_a_full_disk_behind_standard_output_is_no_archive(music):
+    command = [sys.executable, "-m", "earzip", "compress", "--model", "tiny", "-o", "-"]
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            [*command, music / "one.flac"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr == "earzip: cannot write to standard output: No space left on device\n"
+
+
 def test_a_pipe_that_brings_no_sound_is_a_failed_file(earzip, tmp_path):
     outcome = _compress(earzip, "-", "-o", "-", stdin=b"text")
     assert (outcome.exit_code, outcome.stdout_bytes) == (3, b"")
@@ -249,6 +263,62 @@ def test_an_output_named_as_another_kind_of_file_is_a_usage_error(earzip, music,
     assert (tmp_path / name / "one.flac.earz").is_file()
 
 
+@pytest.mark.parametrize("name", ["both.earz", "song.WAV", "x.npy", "y.safetensors", "z.dsf"])
+@pytest.mark.parametrize("sources", [("one.flac", "album/two.wav"), ("album",)])
+def test_no_directory_is_made_of_a_name_that_a_file_has(earzip, music, tmp_path, name, sources):
+    target = tmp_path / name
+    paths = [music / source for source in sources]
+    outcome = _compress(earzip, *paths, "-o", target)
+    assert (outcome.exit_code, target.exists()) == (2, False)
+    assert outcome.stderr == (
+        f"earzip: {target}: is named like a file, which holds the result of one source; "
+        "there is no directory of this name\n"
+    )
+    target.mkdir()
+    _compress(earzip, *paths, "-o", target)
+    assert (target / "two.wav.earz").is_file()
+
+
+@pytest.mark.parametrize("others", [(), ("one.flac",), ("one.flac", "album/cover.jpg")])
+def test_a_path_that_is_not_there_is_fatal_and_the_others_are_done(earzip, music, tmp_path, others):
+    """For a nightly job: a whole disk may be missing, which is more than some files that failed."""
+    out = tmp_path / "out"
+    paths = [music / name for name in others]
+    for command in (("--model", "tiny"), ("--model", "tiny", "--dry-run")):
+        outcome = earzip("compress", *command, *paths, music / "usb", "-o", out, "--json")
+        assert outcome.exit_code == 1
+        assert outcome.records[-1]["exit_code"] == 1
+        assert f"earzip: failed: {music / 'usb'}: No such file or directory\n" in outcome.stderr
+    assert [path.name for path in out.glob("*")] == ["one.flac.earz"][: len(others)]
+
+
+@pytest.mark.parametrize("command", ["restore", "verify", "info", "latents", "status"])
+def test_a_path_that_is_not_there_is_fatal_for_every_command(earzip, tmp_path, command):
+    outcome = earzip(command, tmp_path / "gone")
+    assert outcome.exit_code == 1
+    assert "No such file or directory" in outcome.stderr
+
+
+def test_a_dot_in_the_name_of_a_directory_makes_no_file_of_it(earzip, music, tmp_path):
+    for name in ("Vol. 2", "St.Anger", "2024.11"):
+        assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
+        assert (tmp_path / name / "one.flac.earz").is_file()
+
+
+def test_two_directories_of_one_name_do_not_become_one_in_silence(earzip, tmp_path):
+    one, two = tmp_path / "A" / "Music", tmp_path / "B" / "Music"
+    write_sound(one / "x" / "a.wav", seconds=0.1)
+    write_sound(two / "x" / "b.wav", seconds=0.1)
+    outcome = _compress(earzip, one, two, "-o", tmp_path / "Out")
+    assert outcome.exit_code == 0
+    assert outcome.stderr.startswith(
+        f"earzip: warning: {one} and {two} become one tree, {tmp_path / 'Out'}: "
+    )
+    assert _files_below(tmp_path / "Out") == ["x/a.wav.earz", "x/b.wav.earz"]
+    for paths in ([one, one], [one, one / ".." / "Music"], [one, tmp_path / "B"], [one]):
+        assert "one tree" not in _compress(earzip, *paths, "-o", tmp_path / "Out").stderr
+
+
 def test_a_bug_in_one_file_does_not_end_the_run(earzip, music, tmp_path, monkeypatch):
     def compress_file(source: Path, *_: object, **__: object) -> None:
         raise ValueError(f"\x1b{source.name}")
@@ -282,9 +352,7 @@ def test_an_interrupt_stops_a_run_without_half_files_and_a_second_run_ends_it(ea
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75
-    stopping = (
-        "earzip: stopping; files in progress have 5 s to finish; press Ctrl-C again to exit at once"
-    )
+    stopping = "earzip: stopping; files in progress have 5 s; press Ctrl-C again to exit at once"
     stopped = "earzip: stopped with 1 file left; run again to continue"
     assert -1 < errors.find(stopping) < errors.find(stopped)
     assert _files_below(tmp_path / "out") == ["1.wav.earz"]

@@ -95,6 +95,36 @@ def test_the_checksums_of_a_source_are_on_record(earzip, tmp_path):
     assert _compress(earzip, wav).records[0]["source_checksums"] is None
 
 
+def test_a_flac_that_is_cut_short_is_archived_on_request(earzip, tmp_path):
+    source = write_sound(tmp_path / "a.flac", seconds=4)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    archive = tmp_path / "a.flac.earz"
+    run = ("compress", "--model", "tiny", source, "--json")
+    for options in ((), ("--truncated", "fail")):
+        refused = earzip(*run, *options)
+        assert (refused.exit_code, archive.exists()) == (3, False)
+    kept = earzip(*run, "--truncated", "keep")
+    assert kept.exit_code == 0
+    (record, _summary) = kept.records
+    (warning,) = record["warnings"]
+    assert warning == f"cut short, archived as far as it decodes: {record['truncated']}"
+    header = read_info(archive).header
+    assert header.source.truncated == record["truncated"]
+    assert 1 < header.duration_s < 3
+    assert header.source.n_frames == header.n_samples
+    assert earzip(*run).records[0]["status"] == "up_to_date"
+    assert earzip("restore", archive, "-o", tmp_path / "out").exit_code == 0
+
+
+def test_a_wav_that_is_cut_short_is_refused_on_request(earzip, tmp_path):
+    source = write_sound(tmp_path / "a.wav")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    refused = earzip("compress", "--model", "tiny", source, "--truncated", "fail")
+    assert refused.exit_code == 3
+    assert f"{source}: is cut short: " in refused.stderr
+    assert not (tmp_path / "a.wav.earz").exists()
+
+
 def test_a_header_that_promises_too_little_is_a_warning(earzip, tmp_path):
     path = write_sound(tmp_path / "a.wav")
     data = bytearray(path.read_bytes())

@@ -84,7 +84,7 @@ def test_the_default_file_is_read_if_it_is_there(earzip, song, monkeypatch, tmp_
 
 def test_numbers_and_times_may_be_toml_values(earzip, config):
     config.write_text("[restore]\nbits = 16\nstart = 90.5\nthreads = 2\n")
-    assert earzip("--config", config, "restore", "missing.earz").exit_code == 3
+    assert earzip("--config", config, "restore", "missing.earz").exit_code == 1
 
 
 @pytest.mark.parametrize(

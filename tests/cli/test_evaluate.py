@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -234,3 +235,28 @@ def test_shards_measure_every_file_once(earzip, original, archives):
 @pytest.mark.parametrize("arguments", [[], ["a"], ["a", "b", "c"], ["a", "b", "-o", "c.png"]])
 def test_two_paths_are_wanted(earzip, arguments):
     assert earzip("evaluate", *arguments).exit_code == 2
+
+
+def test_an_interrupt_says_that_another_run_begins_anew(original, archives):
+    program = (
+        "import os, signal\n"
+        "from earzip.evaluate import files\n"
+        "add = files.LoudnessMeter.add\n"
+        "def stop(self, block):\n"
+        "    files.LoudnessMeter.add = add\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    add(self, block)\n"
+        "files.LoudnessMeter.add = stop\n"
+        "from earzip.cli.main import main; main()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, "evaluate", original, archives],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert run.returncode == 75, run.stderr
+    assert run.stderr.splitlines()[-1] == (
+        "earzip: stopped with 1 file left; only what is printed is kept: another run begins anew"
+    )

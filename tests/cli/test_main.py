@@ -125,6 +125,13 @@ def test_help_fits_a_terminal_of_80_columns(earzip, command):
     assert [line for line in lines if len(line) > 80 and ".fish" not in line] == []
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS, "status", "models import", "train run"])
+def test_help_has_a_short_name(earzip, command):
+    short = earzip(*command.split(), "-h")
+    assert (short.exit_code, short.stdout) == (0, earzip(*command.split(), "--help").stdout)
+    assert "-h, --help" in short.stdout
+
+
 def test_the_version_is_told(earzip):
     assert re.fullmatch(r"earzip \d+\.\d+\.\d+\S*\n", earzip("--version").stdout)
 

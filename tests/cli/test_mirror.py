@@ -75,6 +75,16 @@ def test_new_tags_a_moved_album_and_a_track_that_is_gone(earzip, library):
     assert again.records[-1]["up_to_date"] == 3
 
 
+def test_force_encodes_what_is_up_to_date_and_what_was_moved(earzip, library):
+    compress(earzip, library)
+    (library / "B").rename(library / "C")
+    planned = compress(earzip, library, "--force", "--dry-run").records[:-1]
+    assert [record["state"] for record in planned] == ["replaced"] * 2 + ["new"] * 2
+    outcome = compress(earzip, library, "--force")
+    assert outcome.records[-1]["written"] == 4
+    assert all(record["warnings"] == [] for record in outcome.records[:-1])
+
+
 def test_prune_moves_what_has_no_source_to_the_trash(earzip, library):
     compress(earzip, library)
     (library / "B").rename(library / "C")

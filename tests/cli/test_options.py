@@ -44,6 +44,29 @@ def test_a_time_without_end_is_refused(text):
         parse_time(_CONTEXT, _PARAMETER, text)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress", ""],
+        ["compress", "x.wav", ""],
+        ["compress", "x.wav", "-o", ""],
+        ["compress", "x.wav", "--metrics="],
+        ["restore", "x.earz", "-o", ""],
+        ["evaluate", "", "y.wav"],
+        ["report", "x.earz", "-o", "x.html", "--originals", ""],
+        ["models", "export", "mini", "-o", ""],
+        ["models", "import", "", "--music", "x.wav"],
+        ["train", "prepare", "x.wav", "-o", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_working_directory(earzip, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    outcome = earzip(*arguments)
+    assert outcome.exit_code == 2
+    assert "the path is empty" in outcome.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_the_dash_itself_is_a_pipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     converted = {text: PATH(text) for text in ("-", "./-", "././-", "a/-", "./a")}

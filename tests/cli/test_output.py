@@ -161,6 +161,14 @@ def test_an_early_end_says_what_is_left(capsys, report, message):
     assert capsys.readouterr().err == f"earzip: {message}\n"
 
 
+def test_a_command_that_keeps_nothing_does_not_promise_to_continue(capsys):
+    printer = Printer(as_json=False, keeps_results=False)
+    printer.summary(Report(stopped=True, n_undone=3))
+    assert capsys.readouterr().err == (
+        "earzip: stopped with 3 files left; only what is printed is kept: another run begins anew\n"
+    )
+
+
 def test_a_few_seconds_of_sound_say_nothing_of_speed(capsys):
     report = Report(coded_s=2.0, elapsed_s=4.0)
     report.add(_compressed("a"))

@@ -252,8 +252,30 @@ def test_an_interrupt_leaves_no_page_and_ends_with_75(tiny_model, tmp_path, earz
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert run.returncode == 75, run.stderr
-    assert "was not written" in run.stderr
+    assert run.stderr.splitlines()[-2:] == [
+        "earzip: stopped with 1 file left; only what is printed is kept: another run begins anew",
+        f"earzip: {tmp_path / 'r.html'}: was not written",
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.wav", "long.wav.earz"]
+
+
+def test_an_interrupt_before_the_first_sound_says_so_too(earzip, archives, tmp_path, monkeypatch):
+    def stop(_plan: object) -> None:
+        raise KeyboardInterrupt
+
+    page = tmp_path / "r.html"
+    assert earzip("report", archives, "-o", page).exit_code == 0
+    before = page.read_bytes()
+    monkeypatch.setattr("earzip.cli.report._read_all_facts", stop)
+    outcome = earzip("report", archives, "-o", page)
+    assert outcome.exit_code == 75
+    assert outcome.stderr.split("\n") == [
+        f"earzip: {page}: was not written; the one that was there stays",
+        "",  # click ends the line that has ^C
+        "earzip: stopped",
+        "",
+    ]
+    assert page.read_bytes() == before
 
 
 def test_what_a_killed_run_has_left_of_a_page_is_removed(earzip, archives, tmp_path):

@@ -109,7 +109,7 @@ def test_something_else_is_a_failure_not_damage(earzip, archives):
 
 
 def test_a_missing_file_is_a_failure_not_damage(earzip, archives):
-    assert earzip("verify", archives, archives / "gone.earz").exit_code == 3
+    assert earzip("verify", archives, archives / "gone.earz").exit_code == 1
 
 
 def test_decoding_needs_the_model_and_structure_does_not(earzip, archives, monkeypatch):

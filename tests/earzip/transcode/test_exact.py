@@ -210,8 +210,9 @@ def test_force_replaces_what_earzip_wrote_but_never_a_source(tmp_path: Path) -> 
     assert sha256(target) == sha256(source)
     edited = tmp_path / "edited.wav"
     edited.write_bytes(source.read_bytes() + b"LIST\x0c\0\0\0INFOISFT\0\0\0\0")
-    with pytest.raises(TargetError, match="may be the source of this archive with other tags"):
-        restore_file(archive, edited, replace(AS_SOURCE, force=True))
+    for options in (AS_SOURCE, replace(AS_SOURCE, force=True)):
+        with pytest.raises(TargetError, match="may be the source of this archive with other tags"):
+            restore_file(archive, edited, options)
 
 
 def test_a_source_that_changes_behind_its_time_and_size_makes_no_archive(
@@ -283,3 +284,16 @@ def test_a_source_file_is_not_given_the_name_of_another_kind(tmp_path: Path) -> 
     archive = exact(source, tmp_path / "a.ogg.earz")
     with pytest.raises(TargetError, match=r"x\.mp3: would be FLAC"):
         restore_file(archive, tmp_path / "x.mp3", AS_SOURCE)
+
+
+def test_a_flac_that_is_cut_short_has_an_exact_copy_of_what_is_left(
+    song: Path, tmp_path: Path
+) -> None:
+    song.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
+    options = replace(with_floor("lossless", 200), truncated="keep")
+    archive = compress_file(song, tmp_path / "a.earz", options).target
+    target = tmp_path / "back.flac"
+    assert restore_file(archive, target, replace(AS_SOURCE, container="flac")).exact
+    with open_source(song, "keep") as left:
+        expected = np.concatenate(list(left.blocks()), axis=1)
+    np.testing.assert_array_equal(soundfile.read(target, dtype="float32")[0].T, expected)

@@ -70,6 +70,38 @@ def test_a_source_whose_tags_were_edited_is_not_replaced_even_by_force(
     assert song.read_bytes() == before
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_source_of_another_archive_is_not_replaced_even_by_force(
+    song: Path, tmp_path: Path, force: bool, elsewhere: bool
+) -> None:
+    """The restored file of song.mp3 has the name of another source, song.mp3.flac."""
+    archives = tmp_path / "archives" if elsewhere else tmp_path
+    mp3 = tmp_path / "song.mp3"
+    soundfile.write(mp3, tones(20_000).T, 44_100)
+    source = song.rename(tmp_path / "song.mp3.flac")
+    before = source.read_bytes()
+    of_flac = compress_file(source, archives / "song.mp3.flac.earz", TINY).target
+    of_mp3 = compress_file(mp3, archives / "song.mp3.earz", TINY).target
+    with pytest.raises(TargetError, match=r"is the source of .* and is never over") as refused:
+        restore_file(of_mp3, source, RestoreOptions(force=force))
+    assert str(of_flac) in refused.value.message
+    assert "--force" not in refused.value.message
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nobody_is_told_to_replace_a_directory_by_force(
+    archive: Path, song: Path, tmp_path: Path, force: bool
+) -> None:
+    folder = tmp_path / "taken.flac"
+    folder.mkdir()
+    with pytest.raises(TargetError, match="cannot be written: it is a directory"):
+        restore_file(archive, folder, RestoreOptions(force=force))
+    with pytest.raises(TargetError, match="cannot be written: it is a directory"):
+        compress_file(song, folder, replace(TINY, force=force))
+
+
 def test_what_cannot_be_the_source_is_replaced_by_force(archive: Path, song: Path) -> None:
     n_bytes = song.stat().st_size
     song.write_bytes(bytes(n_bytes))  # no sound, of the same size

@@ -17,6 +17,7 @@ from earzip.models.store import find_model
 from earzip.options import CompressOptions, Floor
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file
+from earzip.transcode.state import standing_of
 from earzip.transcode.up_to_date import ArchiveSettings, _changed_since, compressed_already
 from tests.conftest import MODELS
 from tests.earzip.tiny_archives import (
@@ -102,14 +103,19 @@ def test_a_file_system_without_times_of_change_costs_no_reading() -> None:
     assert not _changed_since(without, times(changed=1, modified=0))
 
 
-def test_force_looks_at_the_bytes(tmp_path: Path) -> None:
-    """So that "use --force to replace it" is true of what only the bytes tell."""
+def test_with_force_nothing_is_up_to_date(tmp_path: Path) -> None:
     source = write_wav(tmp_path / "a.wav", music(20_000), subtype="PCM_16")
     archive = compress_file(source, tmp_path / "a.earz", TINY).target
+    before, data = archive.stat().st_ino, archive.read_bytes()
     forced = replace(TINY, force=True)
-    assert compress_file(source, archive, forced).status == "up_to_date"
-    change_behind_its_time(source)
     assert compressed_already(source, archive, forced) is None
+    result = compress_file(source, archive, forced)
+    assert (result.status, result.warnings) == ("written", ())
+    assert archive.stat().st_ino != before
+    assert archive.read_bytes() == data
+    standing = standing_of(source, archive, forced, ArchiveSettings.of(forced))
+    assert (standing.state, standing.message) == ("replaced", "an archive that is up to date")
+    change_behind_its_time(source)
     assert compress_file(source, archive, forced).status == "written"
 
 
