@@ -78,9 +78,12 @@ def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):
 def test_another_quality_writes_the_archives_anew(earzip, music, tmp_path):
     song, archive = music / "one.flac", tmp_path / "one.flac.earz"
     _compress(earzip, song, "-o", tmp_path)
-    outcome = _compress(earzip, song, "-o", tmp_path, "--quality", "high", "--json")
-    assert outcome.records[0]["status"] == "written"
+    command = (earzip, song, "-o", tmp_path, "--json", "--quality")
+    assert _compress(*command, "high").records[0]["status"] == "written"
     assert read_info(archive).header.quantizer.quality == "high"
+    assert _compress(*command, "low").records[0]["status"] == "failed"
+    assert _compress(*command, "low", "--force").records[0]["status"] == "written"
+    assert read_info(archive).header.quantizer.quality == "low"
 
 
 def test_a_foreign_file_is_not_replaced_without_force(earzip, music, tmp_path):
