@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +184,17 @@ def compress(
     selection, name = sources_to_compress(), _name_of_stdin(output)
     mirror = Mirror(prune, not yes, run.dry_run)
     planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, choice, stdin_name=name)
-    keep = partial(_keep_model, spec) if with_model else None
+
+    def beforehand(planned: PlannedRun, dry_run: bool) -> list[FileRecord]:
+        mirror.ask()
+        return _keep_model(spec, planned, dry_run) if with_model else []
+
     return run_task(
         mirror.watched(planning),
         CompressTask(options),
         run,
         runtime,
-        beforehand=keep,
+        beforehand=beforehand,
         afterwards=mirror.pruned,
         describe=_describe,
     )

@@ -6,15 +6,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
 
-from earzip.batch.mirror import find_moved, lacks_archive, orphans, prune
+from earzip.batch.mirror import Orphans, find_moved, lacks_archive, orphans, prune
 from earzip.cli.output import log, printable
 from earzip.cli.piping import PlannedRun
 from earzip.errors import UsageError, count
-from earzip.results import FileRecord
+from earzip.results import FileRecord, Report
 
 _NAMED = 10
 """Archives that the question names."""
@@ -22,10 +21,10 @@ _FEW = 10
 """So many archives may be pruned unasked, whatever part of all they are."""
 
 
-def planned_orphans(planned: PlannedRun) -> list[Path]:
+def planned_orphans(planned: PlannedRun) -> Orphans:
     """Return the archives without a source; none if only a part of the sources is in the plan."""
     if planned.choice.is_from_list:
-        return []
+        return Orphans([], [])
     filters = planned.choice.filters
     return orphans(planned.plan, planned.folders, planned.paths, filters)
 
@@ -40,7 +39,9 @@ class Mirror:
     prunes: bool
     asks: bool
     dry_run: bool
-    _orphaned: list[Path] = field(default_factory=list)
+    _orphaned: Orphans = field(default_factory=lambda: Orphans([], []))
+    _n_staying: int = 0
+    """Archives that have a source, when the run was planned."""
 
     @contextmanager
     def watched(self, planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
@@ -48,46 +49,54 @@ class Mirror:
         with planning as planned:
             if self.prunes and planned.choice.is_from_list:
                 raise UsageError("--prune and --files-from exclude each other")
-            if planned.folders and (self.prunes or any(map(lacks_archive, planned.plan.jobs))):
+            n_missing = sum(map(lacks_archive, planned.plan.jobs))
+            self._n_staying = len(planned.plan.jobs) - n_missing
+            if planned.folders and (self.prunes or n_missing):
                 self._orphaned = planned_orphans(planned)
-                find_moved(planned.plan, self._orphaned)
+                find_moved(planned.plan, self._orphaned.found)
             if self.prunes:
                 self._require_sources(planned)
             yield planned
 
     def _require_sources(self, planned: PlannedRun) -> None:
-        """Refuse to prune where sources may only be out of sight; ask."""
+        """Refuse to prune where sources may only be out of sight, or nobody can be asked."""
         if not planned.folders:
             raise UsageError("--prune needs a directory of sources")
-        n, n_sources = len(self._orphaned), len(planned.plan.jobs)
-        if not n_sources:
+        if not planned.plan.jobs:
             raise UsageError("no source was found, so nothing is pruned; is a disk not mounted?")
-        if not n or self.dry_run:
+        if not self._orphaned.found or self.dry_run:
             return
-        if not self.asks:
-            if n > max(_FEW, n_sources):
-                raise UsageError(
-                    f"{n} archives have no source, and only {n_sources} have one; is a disk not "
-                    "mounted? Run without --yes to be asked"
-                )
-            return
-        if not (sys.stdin and sys.stdin.isatty()):
+        if self.asks and not (sys.stdin and sys.stdin.isatty()):
             raise UsageError("--prune asks first, and there is no terminal; add --yes")
-        for path in self._orphaned[:_NAMED]:
-            click.echo(f"  {printable(str(path))}", err=True)
+        moved = {path for job in planned.plan.jobs for path in job.found}
+        n = sum(each.path not in moved for each in self._orphaned.found)
+        if not self.asks and n > max(_FEW, self._n_staying):
+            raise UsageError(
+                f"{n} archives have no source, and only {self._n_staying} have one; is a disk not "
+                "mounted? Run without --yes to be asked"
+            )
+
+    def ask(self) -> None:
+        """Ask whether to prune, if that is to be asked. Call it when no other run can come between."""
+        n = len(self._orphaned.found)
+        if not (self.prunes and self.asks and n) or self.dry_run:
+            return
+        for orphan in self._orphaned.found[:_NAMED]:
+            click.echo(f"  {printable(str(orphan.path))}", err=True)
         if n > _NAMED:
             click.echo(f"  and {n - _NAMED} more", err=True)
         question = f"{count(n, 'archive')} without a source. Move to the trash?"
         self.prunes = click.confirm(question, err=True)
 
-    def pruned(self, planned: PlannedRun) -> Iterable[FileRecord]:
-        """Move what has no source into the trash; yield a record of each."""
-        if not self.prunes:
+    def pruned(self, planned: PlannedRun, report: Report) -> Iterable[FileRecord]:
+        """Move what has no source into the trash, if nothing has failed; yield a record of each."""
+        if not (self.prunes and self._orphaned.found):
             return
-        if planned.plan.refused:
-            n = count(len(planned.plan.refused), "path")
-            log("warning", f"nothing is pruned: {n} could not be looked at")
-            return
-        waiting = {job.found for job in planned.plan.jobs if lacks_archive(job)}
-        gone = (path for path in self._orphaned if self.dry_run or path not in waiting)
-        yield from prune(gone, planned.folders, dry_run=self.dry_run)
+        n_unseen = len(planned.plan.refused) + len(self._orphaned.unseen)
+        if n_unseen:
+            log("warning", f"nothing is pruned: {count(n_unseen, 'path')} could not be looked at")
+        elif report.problems:
+            log("warning", f"nothing is pruned: {count(len(report.problems), 'file')} failed")
+        else:
+            roots = [path for path in planned.paths if path.is_dir()]
+            yield from prune(self._orphaned.found, planned.folders, roots, dry_run=self.dry_run)

@@ -38,8 +38,8 @@ from earzip.runtime import (
 Beforehand = Callable[[PlannedRun, bool], list[FileRecord]]
 """Called with a plan and whether the run is a dry one; returns records of what it has done."""
 
-Afterwards = Callable[[PlannedRun], Iterable[FileRecord]]
-"""Called with a plan when nothing of it is left to do; yields records of what it does."""
+Afterwards = Callable[[PlannedRun, Report], Iterable[FileRecord]]
+"""Called with a plan of which nothing is left to do, and what came of it; yields further records."""
 
 
 def run(
@@ -50,8 +50,8 @@ def run(
     *,
     one_by_one: bool = False,
     beforehand: Beforehand | None = None,
-    afterwards: Afterwards = lambda _planned: (),
-    exit_code: Callable[[Report], int] = lambda report: report.exit_code,
+    afterwards: Afterwards = lambda _planned, _report: (),
+    failing: frozenset[FileStatus] = frozenset(),
     keeps_results: bool = True,
     describe: Describe | None = None,
     table: Table | None = None,
@@ -60,9 +60,10 @@ def run(
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
-    ``afterwards`` what follows them unless the run ends early; without ``keeps_results`` a run that is
-    stopped leaves nothing to go on from. Under `accelerate launch` and torchrun the process of rank 0
-    plans and prints; what it returns is the exit code of the run.
+    ``afterwards`` what follows them unless the run ends early; a file of a status in ``failing`` counts
+    as failed; without ``keeps_results`` a run that is stopped leaves nothing to go on from. Under
+    `accelerate launch` and torchrun the process of rank 0 plans and prints; what it returns is the exit
+    code of the run.
     """
     keep_freed_memory()
     workers = _Workers(
@@ -105,8 +106,10 @@ def run(
         if not options.verbose:
             printer.counts_only = usual_in(planned.named)
         printer.keeps_results = keeps_results
-        report = _run(planned, workers, options, stop, printer, metrics, rendezvous, afterwards)
-        return exit_code(report)
+        report = _run(
+            planned, workers, options, stop, printer, metrics, rendezvous, afterwards, failing
+        )
+        return report.exit_code
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,7 @@ def _run(
     metrics: MetricsWriter,
     rendezvous: Rendezvous | None,
     afterwards: Afterwards,
+    failing: frozenset[FileStatus],
 ) -> Report:
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
@@ -213,7 +217,7 @@ def _run(
 
         if options.dry_run:
             report = plan_only(
-                plan, on_record, workers.task.planned, copy_others=options.copy_other
+                plan, on_record, workers.task.planned, stop=stop, copy_others=options.copy_other
             )
         else:
             report = run_batch(
@@ -230,9 +234,10 @@ def _run(
                 force=options.force,
             )
         if not (report.stopped or report.gave_up or report.died):
-            for record in afterwards(planned):
+            for record in afterwards(planned, report):
                 report.add(record)
                 on_record(record, None)
+    report.failing = failing
     if not options.dry_run:
         metrics.finish(report)
     printer.summary(report)

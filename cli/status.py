@@ -21,7 +21,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
-from earzip.errors import ExitCode, UsageError
+from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX
 from earzip.options import DEFAULT_MODEL, CompressOptions
 from earzip.results import FileRecord, FileStatus, Report
@@ -79,15 +79,12 @@ def status(
         one_by_one=True,
         keeps_results=False,
         afterwards=_orphaned,
-        exit_code=_exit_code,
+        failing=frozenset({FileStatus.PLANNED, FileStatus.ORPHANED}),
     )
 
 
-def _orphaned(planned: PlannedRun) -> Iterable[FileRecord]:
-    for path in planned_orphans(planned):
-        yield FileRecord(FileStatus.ORPHANED, path, None, "its source is gone")
-
-
-def _exit_code(report: Report) -> int:
-    n_wrong = report.counts[FileStatus.PLANNED] + report.counts[FileStatus.ORPHANED]
-    return report.exit_code or (ExitCode.SOME_FAILED if n_wrong else ExitCode.OK)
+def _orphaned(planned: PlannedRun, _report: Report) -> Iterable[FileRecord]:
+    found = planned_orphans(planned)
+    yield from found.unseen
+    for orphan in found.found:
+        yield FileRecord(FileStatus.ORPHANED, orphan.path, None, "its source is gone")

@@ -174,6 +174,8 @@ class Report:
     """Those that did not work to the end; others did their files."""
     n_processes: int = 1
     """Processes that shared the work."""
+    failing: frozenset[FileStatus] = frozenset()
+    """Statuses that count as failed, beside those that always do."""
     coded_s: float = 0.0
     """Seconds of audio that went through the network or were checked in this run."""
     elapsed_s: float = 0.0
@@ -224,6 +226,7 @@ class Report:
         codes = {record.exit_code for record in self.problems}
         codes |= {ExitCode.FATAL} if self.gave_up or self.died else set()
         codes |= {ExitCode.STOPPED} if self.stopped else set()
+        codes |= {ExitCode.SOME_FAILED for status in self.failing if self.counts[status]}
         return next((code for code in _SEVERITY if code in codes), ExitCode.OK)
 
     def to_json(self) -> dict[str, object]:

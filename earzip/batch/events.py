@@ -33,8 +33,11 @@ class Task(Protocol):
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return the record of a job that a quick check finds done already; None for others."""
 
-    def planned(self, job: Job) -> FileRecord | None:
-        """Return the record of what would be done with a job, without doing it; None if not known."""
+    def planned(self, job: Job, on_progress: Progress) -> FileRecord | None:
+        """Return the record of what would be done with a job, without doing it; None if not known.
+
+        ``on_progress`` is called with 0 as files are read, and may raise to end it.
+        """
 
     def opened(self, placement: Placement) -> AbstractContextManager[Work]:
         """Load what the work needs, above all the network, and return the work.
@@ -151,7 +154,8 @@ class ElsewhereError(EarzipError):
 def jobs_to_json(jobs: Sequence[Job]) -> str:
     """Return ``jobs`` as JSON."""
     rows = [
-        [str(j.source), _text(j.target), j.n_bytes, j.source_name, _text(j.found)] for j in jobs
+        [str(j.source), _text(j.target), j.n_bytes, j.source_name, list(map(str, j.found))]
+        for j in jobs
     ]
     return json.dumps(rows)
 
@@ -159,7 +163,7 @@ def jobs_to_json(jobs: Sequence[Job]) -> str:
 def jobs_from_json(data: str | bytes) -> list[Job]:
     """Return the jobs of `jobs_to_json`."""
     return [
-        Job(Path(source), _path(target), n_bytes, source_name, _path(found))
+        Job(Path(source), _path(target), n_bytes, source_name, tuple(map(Path, found)))
         for source, target, n_bytes, source_name, found in json.loads(data)
     ]
 

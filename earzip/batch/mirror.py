@@ -7,13 +7,19 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from earzip.batch.filters import Filters, Parts
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import ArchiveError
-from earzip.formats.names import MODEL_FOLDER, is_archive_name, name_without_archive_suffix
+from earzip.formats.names import (
+    MODEL_FOLDER,
+    archive_name,
+    is_archive_name,
+    name_without_archive_suffix,
+)
 from earzip.results import FileRecord, FileStatus
 
 TRASH = "trash"
@@ -22,9 +28,27 @@ TRASH = "trash"
 _ARCHIVES = Selection(takes=is_archive_name, otherwise="not an archive")
 
 
+@dataclass(frozen=True)
+class Orphan:
+    """An archive without a source, as it was found."""
+
+    path: Path
+    state: tuple[int, ...]
+    """Changes with the file and its content."""
+
+
+@dataclass
+class Orphans:
+    """The archives without a source in some folders."""
+
+    found: list[Orphan]
+    unseen: list[FileRecord]
+    """What could not be looked at."""
+
+
 def orphans(
     plan: Plan, folders: Iterable[Path], sources: Iterable[Path], filters: Filters
-) -> list[Path]:
+) -> Orphans:
     """Return the archives in ``folders`` that no source of ``plan`` has as its target.
 
     What the plan could not look at may have sources: its ``refused`` tell. An archive of what the
@@ -33,8 +57,11 @@ def orphans(
     """
     targets = {_real(job.target) for job in plan.jobs if job.target}
     targets |= {_real(record.target) for record in plan.refused if record.target}
+    for other in plan.other_files:  # which may have been named, and archived, in another run
+        path = other.target or other.source
+        targets.add(_real(path.with_name(archive_name(path.name))))
     folders = [folder for folder in folders if is_folder(folder)]
-    found = plan_batch(folders, _ARCHIVES)
+    archives = plan_batch(folders, _ARCHIVES)
     roots = [path for path in sources if is_folder(path)]
     filters = replace(filters, heeds_ignore_files=True)
 
@@ -44,8 +71,29 @@ def orphans(
         parts = inner.with_name(name_without_archive_suffix(inner.name)).parts
         return any(_leaves_out(filters, root, parts) for root in roots)
 
-    without = (job.source for job in found.jobs if _real(job.source) not in targets)
-    return [path for path in without if not is_left_out(path)]
+    without = {_real(job.source): job.source for job in archives.jobs}
+    paths = [path for real, path in without.items() if real not in targets]
+    if paths:  # a name in other letters, or composed otherwise, may be the same file
+        identities = {_identity(job.target) for job in plan.jobs if job.target} - {None}
+        paths = [path for path in paths if _identity(path) not in identities]
+    found = [Orphan(path, _state(path)) for path in paths if not is_left_out(path)]
+    return Orphans(found, archives.refused)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.lstat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _leaves_out(filters: Filters, root: Path, parts: Parts) -> bool:
@@ -64,7 +112,7 @@ def _real(path: Path) -> str:
     return os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
 
 
-def find_moved(plan: Plan, orphaned: Sequence[Path]) -> None:
+def find_moved(plan: Plan, orphaned: Sequence[Orphan]) -> None:
     """Tell the jobs without an archive which of ``orphaned`` may be theirs under an earlier name.
 
     Size and time of modification say so; whoever does the job compares the bytes.
@@ -74,7 +122,7 @@ def find_moved(plan: Plan, orphaned: Sequence[Path]) -> None:
     from earzip.formats.archive.reader import ArchiveReader  # noqa: PLC0415  # loads numpy
 
     known = defaultdict(list)
-    for path in orphaned:
+    for path in (each.path for each in orphaned):
         with suppress(ArchiveError), ArchiveReader(path) as reader:
             source = reader.header.source
             known[source.n_bytes, source.mtime_ns].append((source.name, path))
@@ -84,20 +132,37 @@ def find_moved(plan: Plan, orphaned: Sequence[Path]) -> None:
         with suppress(OSError):
             candidates = known.get((job.n_bytes, job.source.stat().st_mtime_ns), [])
             same_name = [path for name, path in candidates if name == job.source.name]
-            others = [path for _, path in candidates]
-            plan.jobs[i] = replace(job, found=next(iter(same_name + others), None))
+            others = [path for name, path in candidates if name != job.source.name]
+            plan.jobs[i] = replace(job, found=(*same_name, *others))
 
 
 def prune(
-    orphaned: Iterable[Path], folders: Sequence[Path], *, dry_run: bool
+    orphaned: Iterable[Orphan],
+    folders: Sequence[Path],
+    sources: Sequence[Path],
+    *,
+    dry_run: bool,
 ) -> Iterator[FileRecord]:
-    """Move archives into the trash of that of ``folders`` which they are in; yield a record of each."""
-    now = time.strftime("%Y-%m-%dT%H%M%S")
-    for path in orphaned:
+    """Move archives into the trash of that of ``folders`` which they are in; yield a record of each.
+
+    One that has changed since it was found, or whose source is in one of ``sources`` now, stays.
+    """
+    trashes: dict[Path, Path] = {}
+    for orphan in orphaned:
+        path = orphan.path
         folder = next(each for each in folders if path.is_relative_to(each))
-        target = folder / MODEL_FOLDER / TRASH / now / path.relative_to(folder)
+        inner = path.relative_to(folder)
+        trash = trashes.get(folder) or _unused_trash(folder)
+        target = trash / inner
         if dry_run:
             yield FileRecord(FileStatus.PLANNED, path, target, "its source is gone")
+            continue
+        source_name = name_without_archive_suffix(path.name)
+        is_back = any(os.path.lexists(root / inner.with_name(source_name)) for root in sources)
+        if is_back or _state(path) != orphan.state:
+            yield FileRecord(
+                FileStatus.SKIPPED, path, None, "it or its source has changed meanwhile"
+            )
             continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +171,17 @@ def prune(
             message = f"cannot be moved to the trash: {error.strerror or error}"
             yield FileRecord(FileStatus.FAILED, path, target, message)
             continue
+        trashes[folder] = trash
         _remove_if_empty(path.parent, folder)
         yield FileRecord(FileStatus.PRUNED, path, target)
+
+
+def _unused_trash(folder: Path) -> Path:
+    """Return a directory for one run, which is not there yet."""
+    name = time.strftime("%Y-%m-%dT%H%M%S")
+    trash = folder / MODEL_FOLDER / TRASH
+    names = chain([name], (f"{name}-{i}" for i in count(2)))
+    return next(trash / each for each in names if not os.path.lexists(trash / each))
 
 
 def _remove_if_empty(folder: Path, top: Path) -> None:

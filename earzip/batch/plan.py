@@ -43,8 +43,8 @@ class Job:
     n_bytes: int
     source_name: str | None = None
     """The source's name if its file has another: standard input is a temporary file."""
-    found: Path | None = None
-    """An archive elsewhere that may be of this source, which was moved."""
+    found: tuple[Path, ...] = ()
+    """Archives elsewhere that may be of this source, if it was moved."""
 
 
 @dataclass(frozen=True)

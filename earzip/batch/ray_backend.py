@@ -332,5 +332,6 @@ class _Actor:
 
 def _absolute(job: Job) -> Job:
     """Return ``job`` with paths for actors, which have other working directories."""
-    target, found = (path and path.absolute() for path in (job.target, job.found))
+    target = None if job.target is None else job.target.absolute()
+    found = tuple(path.absolute() for path in job.found)
     return replace(job, source=job.source.absolute(), target=target, found=found)

@@ -97,27 +97,39 @@ def run_batch(
 def plan_only(
     plan: Plan,
     on_record: OnRecord,
-    planned: Callable[[Job], FileRecord | None] = lambda _job: None,
+    planned: Callable[[Job, Progress], FileRecord | None] = lambda _job, _on_progress: None,
     *,
+    stop: Stop,
     copy_others: bool = False,
 ) -> Report:
     """Return the report of a dry run: the files of `run_batch`. Nothing is written.
 
-    ``planned`` returns the record of a job, or None.
+    ``planned`` returns the record of a job, or None; it calls what it is given as it reads.
     """
-    report = Report()
+    report = Report(n_undone=len(plan.jobs))
+
+    def record_of(job: Job) -> FileRecord:
+        if stop.requested:
+            raise StopRequested
+        record = planned(job, lambda _seconds: stop.check())
+        report.n_undone -= 1
+        return record or _planned(job.source, job.target)
+
     records = chain(
         plan.beforehand,
         plan.refused,
-        (planned(job) or _planned(job.source, job.target) for job in plan.jobs),
+        map(record_of, plan.jobs),
         (
             _planned(b.source, b.target) if copy_others and b.target else _skipped(b)
             for b in plan.other_files
         ),
     )
-    for record in records:
-        report.add(record)
-        on_record(record, None)
+    try:
+        for record in records:
+            report.add(record)
+            on_record(record, None)
+    except StopRequested:
+        report.stopped = True
     return report
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from earzip.batch.plan import Job
-from earzip.results import FileRecord
+from earzip.results import FileRecord, Progress
 
 
 class AlwaysToDo:
@@ -13,6 +13,6 @@ class AlwaysToDo:
         """Return None."""
         return None
 
-    def planned(self, _job: Job) -> FileRecord | None:
+    def planned(self, _job: Job, _on_progress: Progress) -> FileRecord | None:
         """Return None."""
         return None

@@ -72,11 +72,11 @@ class CompressTask:
         result = compressed_already(job.source, job.target, self.options, settings=self._settings)
         return None if result is None else compress_record(result)
 
-    def planned(self, job: Job) -> FileRecord | None:
+    def planned(self, job: Job, on_progress: Progress) -> FileRecord | None:
         """Return what would be done with a job; None where its source comes through a pipe."""
         if job.target is None or job.source_name is not None:
             return None
-        return planned_record(self.options, self._settings, job, lambda _seconds: None)
+        return planned_record(self.options, self._settings, job, on_progress)
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
@@ -163,7 +163,7 @@ def planned_record(
     status = FileStatus.PLANNED
     if standing.state in ("changed", "refused"):
         status = FileStatus.FAILED
-    elif standing.message == DAMAGED:
+    elif standing.state == "damaged" or standing.message == DAMAGED:
         status = FileStatus.DAMAGED
     figures: dict[str, object] = {"state": standing.state}
     if standing.state in ("new", "replaced"):

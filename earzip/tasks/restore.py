@@ -68,7 +68,7 @@ class RestoreTask:
         result = restored_already(job.source, job.target, self.options)
         return None if result is None else _restore_record(result)
 
-    def planned(self, job: Job) -> FileRecord | None:
+    def planned(self, job: Job, _on_progress: Progress) -> FileRecord | None:
         """Return the record of a job whose result is there."""
         return self.up_to_date(job)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,12 @@ from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.options import MAX_QUALITY, CompressOptions, quality_name, quality_number
 from earzip.results import CompressResult, Progress, Status
-from earzip.transcode.kept_segments import have_same_segments, taken_from, with_new_tags
+from earzip.transcode.kept_segments import (
+    archive_of,
+    require_other_tags_alone,
+    taken_from,
+    with_new_tags,
+)
 from earzip.transcode.kept_sound import KeptSound
 from earzip.transcode.quality import QualityCheck
 from earzip.transcode.saved_tags import write_with_tags
@@ -41,7 +46,6 @@ from earzip.transcode.up_to_date import (
     ArchiveSettings,
     compressed_already,
     inspect_target,
-    made_from_an_earlier_version,
     note_as_seen,
     result_of,
 )
@@ -60,7 +64,7 @@ def compress_file(
     *,
     codecs: CodecPool | None = None,
     source_name: str | None = None,
-    found: Path | None = None,
+    found: Sequence[Path] = (),
     on_progress: Progress | None = None,
 ) -> CompressResult:
     """Archive ``source`` as ``target``; return what was done.
@@ -74,11 +78,11 @@ def compress_file(
     refused.
 
     ``source_name`` is for a source that came through a pipe and has neither name nor time of its own:
-    the archive stores it instead of the source's own name ("" for none). ``found``: an archive elsewhere
-    that may be of the same bytes, because its source was moved. If it is, and there is no target, its
-    sound is taken over. Raises SourceError, TargetError, ModelNotFoundError, ModelDamagedError,
-    BelowFloorError where ``options.floor`` says so, or UsageError for a check without the packages of
-    the extra ``eval``.
+    the archive stores it instead of the source's own name ("" for none). ``found``: archives elsewhere
+    that may be of the same bytes, because their source was moved. If there is no target, such a one
+    counts as if it stood there, and its sound is taken over. Raises SourceError, TargetError,
+    ModelNotFoundError, ModelDamagedError, BelowFloorError where ``options.floor`` says so, or UsageError
+    for a check without the packages of the extra ``eval``.
     """
     source, target = Path(source), Path(target)
     options = options or CompressOptions()
@@ -104,7 +108,7 @@ def _compress(
     settings: ArchiveSettings,
     pool: CodecPool,
     source_name: str | None,
-    found: Path | None,
+    found: Sequence[Path],
     on_progress: Progress | None,
 ) -> CompressResult:
     done = compressed_already(source, target, options, settings=settings)
@@ -119,10 +123,10 @@ def _compress(
         return existing.result
     if existing.earlier and existing.earlier.sound:
         return with_new_tags(source, target, digest, before, options, on_progress)
-    if found and not replace and not options.force:
-        taken = taken_from(found, source, target, digest, before, settings, options, on_progress)
-        if taken:
-            return taken
+    if not replace and (moved := archive_of(found, digest)):
+        existing = inspect_target(source, moved, digest, settings, options, on_progress)
+        if existing.result:
+            return taken_from(moved, source, target, before, options, on_progress)
     codec = pool.of_model(settings.spec)
     encoding = _Encoding(
         source=source,
@@ -225,8 +229,8 @@ class _Encoding:
             is_piped = self.piped_name is not None
             warnings += source_warnings(self.source, reader, before, is_piped=is_piped)
             require_unchanged(self.source, before)  # after the last byte of it was read
-            if self.keeps_sound and not have_same_segments(writer.temporary, self.target):
-                raise made_from_an_earlier_version(self.target)
+            if self.keeps_sound:
+                require_other_tags_alone(writer.temporary, self.target, tags)
             writer.commit(header.source.mtime_ns)
         status: Status = "retagged" if self.keeps_sound else "written"
         result = result_of(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from earzip.errors import ArchiveError, TargetError
 from earzip.formats.archive.header import Header, SourceRecord, storable_mtime_ns
@@ -13,17 +16,13 @@ from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import make_folder, private_as
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import portable_name
+from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.source_state import require_unchanged, source_record, source_warnings
-from earzip.transcode.up_to_date import (
-    ArchiveSettings,
-    made_from_an_earlier_version,
-    result_of,
-    why_replace,
-)
+from earzip.transcode.up_to_date import made_from_an_earlier_version, result_of
 
 
 def with_new_tags(
@@ -48,11 +47,10 @@ def with_new_tags(
         if not is_same_sound(record, old.header.source):
             raise made_from_an_earlier_version(target)
         tags = read_tags(source)
-        if old.tags and old.tags.payload.get("fields") and not tags.fields:
-            raise TargetError(
-                "has tags that its source has lost; use --force to replace it", target
-            )
+        require_no_loss(old, tags)
         header = replace(old.header, source=record)
+        if options.floor and header.check:
+            options.floor.require(header.check.measures, "; the archive stays")
         mode = private_as(before)
         with ArchiveWriter(target, replace=True, mode=mode) as writer:
             _take_segments(writer, old, on_progress)
@@ -64,16 +62,46 @@ def with_new_tags(
 
 
 def is_same_sound(record: SourceRecord, other: SourceRecord) -> bool:
-    """Return whether two sources have the same samples at the same rate."""
-    digests = record.sound, other.sound
-    rates = record.sample_rate, other.sample_rate
-    return None not in digests and len({*digests}) == len({*rates}) == 1
+    """Return whether two sources have the same samples, at the same rate, for the same loudspeakers."""
+
+    def sound_of(one: SourceRecord) -> tuple[object, ...]:
+        return one.sound, one.sample_rate, one.channels, one.n_frames, one.downmix
+
+    return record.sound is not None and sound_of(record) == sound_of(other)
 
 
-def have_same_segments(one: Path, other: Path) -> bool:
-    """Return whether two archives decode to the same sound. Raises ArchiveError."""
-    with ArchiveReader(one) as first, ArchiveReader(other) as second:
-        return _sound_of(first) == _sound_of(second)
+def require_no_loss(old: ArchiveReader, tags: TagSet) -> None:
+    """Raise TargetError for ``tags`` that are damaged, or lack all that an archive has of a kind."""
+    before = old.tags.payload if old.tags else {}
+    kinds: Any = before.get("raw", [])
+    had_id3v2 = any(block["kind"] == "id3v2" for block in kinds)
+    lost = [
+        what
+        for what, is_lost in (
+            ("tags", before.get("fields") and not tags.fields),
+            ("pictures", before.get("pictures") and not tags.pictures),
+            ("an ID3v2 tag", had_id3v2 and not tags.raw_bytes("id3v2")),
+        )
+        if is_lost
+    ]
+    if lost:
+        message = f"has {' and '.join(lost)} that its source has lost; use --force to replace it"
+        raise TargetError(message, old.path)
+    if tags.is_damaged:
+        problems = "; ".join(tags.problems)
+        message = f"stays, because the tags of its source are damaged ({problems}); use --force"
+        raise TargetError(message, old.path)
+
+
+def require_other_tags_alone(new: Path, target: Path, tags: TagSet) -> None:
+    """Refuse to replace ``target`` by ``new`` if that has other sound, or ``tags`` are less than its own.
+
+    Raises TargetError.
+    """
+    with ArchiveReader(new) as archive, ArchiveReader(target) as old:
+        if _sound_of(archive) != _sound_of(old):
+            raise made_from_an_earlier_version(target)
+        require_no_loss(old, tags)
 
 
 def _sound_of(reader: ArchiveReader) -> tuple[object, ...]:
@@ -82,29 +110,30 @@ def _sound_of(reader: ArchiveReader) -> tuple[object, ...]:
     return *coded, reader.segment_checksums()
 
 
+def archive_of(found: Iterable[Path], sha256: str) -> Path | None:
+    """Return the first archive in ``found`` of a source of these bytes, None if there is none."""
+    for path in found:
+        with suppress(ArchiveError), ArchiveReader(path) as reader:
+            if reader.header.source.sha256 == sha256:
+                return path
+    return None
+
+
 def taken_from(
     found: Path,
     source: Path,
     target: Path,
-    sha256: str,
     before: os.stat_result,
-    settings: ArchiveSettings,
     options: CompressOptions,
     on_progress: Progress | None = None,
-) -> CompressResult | None:
+) -> CompressResult:
     """Make the archive of ``source`` from ``found``, one of the same bytes under another name.
 
-    ``sha256`` and ``before`` are the source's. Returns None if ``found`` is not such an archive, is
-    damaged, or was made with other settings than ``settings``. Raises TargetError, and SourceError for a
-    source that changes meanwhile.
+    ``before`` is the state of the source. Raises ArchiveError for one that is damaged, TargetError, and
+    SourceError for a source that changes meanwhile.
     """
-    try:
-        with ArchiveReader(found) as old:
-            if old.header.source.sha256 != sha256 or why_replace(old.header, settings, options):
-                return None
-            return _copied(old, source, target, before, options, on_progress)
-    except ArchiveError:
-        return None
+    with ArchiveReader(found) as old:
+        return _copied(old, source, target, before, options, on_progress)
 
 
 def _copied(

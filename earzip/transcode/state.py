@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from earzip.errors import ArchiveError, EarzipError
+from earzip.errors import ArchiveError, DamagedArchiveError, EarzipError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.source import open_source
+from earzip.formats.tags.read import read_tags
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
-from earzip.transcode.kept_segments import is_same_sound
+from earzip.transcode.kept_segments import archive_of, is_same_sound, require_no_loss
 from earzip.transcode.source_state import hash_source, source_record
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
@@ -22,10 +24,12 @@ from earzip.transcode.up_to_date import (
     plain_reason_to_replace,
 )
 
-State = Literal["up_to_date", "new", "moved", "retagged", "changed", "replaced", "refused"]
+State = Literal[
+    "up_to_date", "new", "moved", "retagged", "changed", "replaced", "damaged", "refused"
+]
 """What `earzip compress` does: nothing; encodes; takes over the archive of a source that was moved;
 writes new tags into the archive; refuses, because the sound is another now; encodes in place of a
-damaged archive or one of other settings; refuses for another reason."""
+damaged archive or one of other settings; refuses because the archive is damaged; for another reason."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,13 @@ def standing_of(
     options: CompressOptions,
     settings: ArchiveSettings,
     *,
-    found: Path | None = None,
+    found: Sequence[Path] = (),
     on_progress: Progress | None = None,
 ) -> Standing:
     """Return how the archive ``target`` stands to ``source``.
 
     Of an archive that is plainly up to date, or made with other settings, only the header is read,
-    otherwise both files. ``found``: an archive elsewhere that may be of the same bytes. ``on_progress``
+    otherwise both files. ``found``: archives elsewhere that may be of the same bytes. ``on_progress``
     is called with 0, and may raise to end it. Errors of either file become a state.
     """
     try:
@@ -59,15 +63,17 @@ def standing_of(
             return Standing("up_to_date", result=done)
         if os.path.lexists(target):
             return _of_archive(source, target, options, settings, on_progress)
-        if (
-            found is not None
-            and not options.force
-            and _sha256_in(found) == hash_source(source, on_progress)[0]
-        ):
-            return Standing("moved", f"from {found}")
+        if not found:
+            return Standing("new")
+        sha256 = hash_source(source, on_progress)[0]
+        moved = archive_of(found, sha256)
+        if moved and inspect_target(source, moved, sha256, settings, options, on_progress).result:
+            return Standing("moved", f"from {moved}")
         return Standing("new")
     except EarzipError as error:
-        return Standing("refused", str(error) if error.path != str(source) else error.message)
+        is_damage = isinstance(error.__cause__, DamagedArchiveError)
+        message = str(error) if error.path != str(source) else error.message
+        return Standing("damaged" if is_damage else "refused", message)
 
 
 def _of_archive(
@@ -94,9 +100,8 @@ def _of_archive(
             if on_progress:
                 on_progress(0)
         record = source_record(source, reader, sha256, before)
-    return Standing("retagged" if is_same_sound(record, existing.earlier) else "changed")
-
-
-def _sha256_in(archive: Path) -> str:
-    with ArchiveReader(archive) as reader:
-        return reader.header.source.sha256
+    if not is_same_sound(record, existing.earlier):
+        return Standing("changed")
+    with ArchiveReader(target) as old:
+        require_no_loss(old, read_tags(source))
+    return Standing("retagged")

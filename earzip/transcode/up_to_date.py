@@ -176,8 +176,7 @@ def inspect_target(
     if header.source.sha256 != sha256:
         if options.force:
             return _replaced_by_force(source, target)
-        if reason is not None or header.exact:
-            raise made_from_an_earlier_version(target)
+        _require_kept_sound(source, target, header, reason)
         return TargetState(earlier=header.source)
     _require_no_lower(target, header, sizes, options, settings)
     if reason is not None or options.force:
@@ -186,6 +185,32 @@ def inspect_target(
     if options.floor and not header.exact:
         options.floor.require(result.measures, "; the existing archive stays")
     return TargetState(result)
+
+
+def _require_kept_sound(source: Path, target: Path, header: Header, reason: str | None) -> None:
+    """Raise TargetError for an archive of an earlier version that only ``options.force`` replaces.
+
+    ``reason``: which archive it is, if it does not do.
+    """
+    advice = "use --force to replace it"
+    if reason == DAMAGED:
+        message = f"is damaged, and made from an earlier version of this source; {advice}"
+        raise TargetError(message, target) from DamagedArchiveError(message)
+    if reason is not None:
+        raise made_from_an_earlier_version(target)
+    if header.exact:
+        message = (
+            "has the exact copy of an earlier version of this source; use --force to replace both"
+        )
+        raise TargetError(message, target)
+    with suppress(OSError):
+        status = source.stat()
+        if _is_of(header.source, source, status) and not _changed_since(status, target.stat()):
+            raise TargetError(
+                "was made from other bytes than its source has, which nobody has written to since: "
+                f"the source may be damaged; {advice}",
+                target,
+            )
 
 
 def _replaced_by_force(source: Path, target: Path) -> TargetState:

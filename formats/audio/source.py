@@ -49,7 +49,9 @@ def reopen_source(first: SourceReader) -> SourceReader:
     if isinstance(first, ArraySource):
         return first.again()
     if not isinstance(first, SndfileSource):
-        return open_source(first.path, first.on_truncated)
+        reader = open_source(first.path, first.on_truncated)
+        reader.digest = first.digest
+        return reader
     try:
         file = open(first.path, "rb", opener=_open_without_waiting)  # noqa: SIM115
     except OSError as error:

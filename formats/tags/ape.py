@@ -52,6 +52,7 @@ def note_cut_ape_tag(file: BinaryIO, end: int, found: Found) -> None:
     if footer[:8] == _MAGIC:
         (size,) = struct.unpack_from("<I", footer, 12)
         found.problems.append(f"the APEv2 tag says {size} bytes, {end} are there")
+        found.is_damaged = True
 
 
 def parse_ape(block: bytes) -> BlockView:

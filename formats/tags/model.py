@@ -153,6 +153,8 @@ class TagSet(TagView):
     raw: list[RawBlock] = field(default_factory=list)
     raw_only: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list, compare=False)
+    is_damaged: bool = field(default=False, compare=False)
+    """Whether a block is malformed, or ends too early."""
 
     def raw_bytes(self, kind: str) -> list[bytes]:
         """The source's blocks of one kind, byte for byte, pictures put back."""
@@ -254,6 +256,7 @@ class Found:
     blocks: list[tuple[str, bytes]] = field(default_factory=list)
     chapters: list[Chapter] = field(default_factory=list)  # of an MP4 file's chapter track
     problems: list[str] = field(default_factory=list)
+    is_damaged: bool = False
     _n_bytes: int = 0
 
     @property
@@ -284,5 +287,6 @@ class Found:
         data = file.read(size)
         if len(data) < size:
             self.problems.append(f"the {name} says {size} bytes, has {len(data)}")
+            self.is_damaged = True
         self._n_bytes += len(data)
         return data

@@ -147,7 +147,7 @@ def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
 
 def tag_set(found: Found) -> TagSet:
     """What the blocks say together, by precedence, and the blocks less their pictures."""
-    merger = Merger(TagSet(problems=list(found.problems)))
+    merger = Merger(TagSet(problems=list(found.problems), is_damaged=found.is_damaged))
     tags = merger.tags
     kept: list[tuple[str, bytes, bool]] = []
     for kind, block in _within_limits(found.blocks, tags.problems):
@@ -159,10 +159,12 @@ def tag_set(found: Found) -> TagSet:
             tags.problems.append(f"the {name} is malformed: {error.message}")
             view = BlockView(raw_only=["everything (it is malformed)"])
             sound = False
+            tags.is_damaged = True
         else:
             if view.problem:
                 tags.problems.append(f"the {name} is read in part: {view.problem}")
                 sound = False
+                tags.is_damaged = True
             merger.add(kind, view)
         if view.raw_only:
             names = list(dict.fromkeys(tags.raw_only.get(kind, []) + view.raw_only))

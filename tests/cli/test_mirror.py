@@ -184,6 +184,89 @@ def test_prune_asks_at_a_terminal(earzip, library, answer, n_left):
     assert len([name for name in archives(library) if "trash" not in name]) == n_left
 
 
+def test_prune_waits_until_nothing_fails(earzip, library):
+    compress(earzip, library)
+    (library / "new").mkdir()
+    moved = (library / "A/1.flac").rename(library / "new/1.flac")
+    moved.write_bytes(moved.read_bytes()[:-2000])
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.exit_code == 3
+    assert "nothing is pruned: 1 file failed" in outcome.stderr
+    assert len(archives(library)) == 4
+
+
+def test_prune_counts_archives_that_stay_not_new_sources(earzip, library):
+    compress(earzip, library)
+    out = library.parent / "Archive"
+    for i in range(12):
+        (out / f"old {i}.flac.earz").write_bytes((out / "A/1.flac.earz").read_bytes())
+    for path in library.rglob("*.flac"):
+        path.unlink()
+    for i in range(20):
+        soundfile.write(library / f"{i}.flac", tones(1_000, seed=i).T, 44_100)
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.exit_code == 2
+    assert "16 archives have no source, and only 0 have one" in outcome.stderr
+
+
+def test_an_archive_under_two_names_of_one_file_is_no_orphan(earzip, library):
+    """As a disk shows that takes upper and lower case, or forms of accents, for one."""
+    compress(earzip, library)
+    out = library.parent / "Archive"
+    os.link(out / "A/1.flac.earz", out / "A/1.FLAC.earz")
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.records[-1]["pruned"] == 0
+    assert (out / "A/1.flac.earz").exists()
+
+
+def test_an_archive_of_a_file_that_was_named_is_no_orphan(earzip, library):
+    soundfile.write(library / "A/5.flac", tones(20_000, seed=7).T, 44_100)
+    (library / "A/5.flac").rename(library / "A/5.snd2")
+    out = library.parent / "Archive"
+    compress(earzip, library)
+    assert (
+        earzip("compress", "--model", "tiny", library / "A/5.snd2", "-o", out / "A").exit_code == 0
+    )
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.records[-1]["pruned"] == 0
+    assert (out / "A/5.snd2.earz").exists()
+
+
+def test_paths_that_overlap_name_an_orphan_once(earzip, library):
+    assert earzip("compress", "--model", "tiny", library).exit_code == 0
+    (library / "A/1.flac").unlink()
+    command = ("compress", "--model", "tiny", library, library / "A", "--prune", "--yes", "--json")
+    outcome = earzip(*command)
+    assert outcome.exit_code == 0
+    assert outcome.records[-1]["pruned"] == 1
+
+
+def test_a_source_that_comes_back_while_the_question_waits_keeps_its_archive(
+    earzip, library, monkeypatch
+):
+    compress(earzip, library)
+    source = library / "A/1.flac"
+    data = source.read_bytes()
+    source.unlink()
+    monkeypatch.setattr("earzip.cli.mirror.Mirror.ask", lambda _self: source.write_bytes(data))
+    outcome = compress(earzip, library, "--prune", "--yes")
+    assert outcome.exit_code == 0
+    assert outcome.records[-1]["pruned"] == 0
+    assert len(archives(library)) == 4
+
+
+def test_two_prunes_in_one_second_have_a_trash_each(earzip, library, monkeypatch):
+    monkeypatch.setattr("earzip.batch.mirror.time.strftime", lambda _format: "now")
+    for _ in range(2):
+        compress(earzip, library)
+        data = (library / "A/1.flac").read_bytes()
+        (library / "A/1.flac").unlink()
+        assert compress(earzip, library, "--prune", "--yes").records[-1]["pruned"] == 1
+        (library / "A/1.flac").write_bytes(data)
+    trash = library.parent / "Archive/.earzip/trash"
+    assert sorted(path.name for path in trash.iterdir()) == ["now", "now-2"]
+
+
 def status(earzip, library: Path, *options: str):
     out = library.parent / "Archive"
     return earzip("status", "--model", "tiny", library, "-o", out, *options)
@@ -219,7 +302,7 @@ def test_status_tells_what_has_become_of_each(earzip, library):
     (library / "C/2.flac").unlink()
     soundfile.write(library / "C/3.flac", tones(20_000, seed=5).T, 44_100, subtype="PCM_16")
     outcome = status(earzip, library, "--json")
-    assert outcome.exit_code == 3
+    assert outcome.exit_code == outcome.records[-1]["exit_code"] == 3
     assert states(outcome, library) == {
         "Music/A/1.flac": "retagged",
         "Music/A/2.flac": "changed",

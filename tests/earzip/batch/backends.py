@@ -39,7 +39,7 @@ class TaskOf:
     open_work: Callable[[Placement], AbstractContextManager[Work]]
     name: ClassVar[str] = "stand-in"
 
-    def planned(self, _job: Job) -> FileRecord | None:
+    def planned(self, _job: Job, _on_progress: Progress) -> FileRecord | None:
         return None
 
     def up_to_date(self, _job: Job) -> FileRecord | None:
@@ -70,7 +70,7 @@ class StandInTask:
     broken: tuple[int, ...] = ()
     name: ClassVar[str] = "stand-in"
 
-    def planned(self, _job: Job) -> FileRecord | None:
+    def planned(self, _job: Job, _on_progress: Progress) -> FileRecord | None:
         return None
 
     def up_to_date(self, _job: Job) -> FileRecord | None:

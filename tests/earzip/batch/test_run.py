@@ -350,7 +350,7 @@ def test_a_bystander_that_cannot_be_read_is_a_failed_file(plan, tmp_path):
 
 def test_a_dry_run_writes_nothing(with_cover, tmp_path):
     records: list[FileRecord] = []
-    report = plan_only(with_cover, lambda r, _job: records.append(r), copy_others=True)
+    report = plan_only(with_cover, lambda r, _job: records.append(r), stop=Stop(), copy_others=True)
     assert [(r.status, r.message) for r in records] == [(FileStatus.PLANNED, None)] * 5
     assert report.exit_code == 0
     assert not (tmp_path / "out").exists()
@@ -359,8 +359,23 @@ def test_a_dry_run_writes_nothing(with_cover, tmp_path):
 def test_a_dry_run_says_which_targets_exist(plan):
     _run(plan)
     records: list[FileRecord] = []
-    plan_only(plan, lambda r, _job: records.append(r))
+    plan_only(plan, lambda r, _job: records.append(r), stop=Stop())
     assert {r.message for r in records} == {"exists; will be kept if up to date"}
+
+
+def test_a_dry_run_can_be_stopped(plan):
+    stop = Stop()
+    records: list[FileRecord] = []
+
+    def planned(job: Job, on_progress: Progress) -> FileRecord:
+        stop.request(0)
+        on_progress(0)
+        raise AssertionError(job)
+
+    report = plan_only(plan, lambda r, _job: records.append(r), planned, stop=stop)
+    assert report.stopped
+    assert report.exit_code == 75
+    assert report.n_undone == len(plan.jobs)
 
 
 class _Told:

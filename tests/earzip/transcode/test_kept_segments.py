@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +20,11 @@ from earzip.formats.archive.writer import ArchiveWriter
 from earzip.options import CompressOptions
 from earzip.transcode.compress import compress_file
 from earzip.transcode.inspect import read_info
+from earzip.transcode.kept_segments import is_same_sound
 from earzip.transcode.restore import restore_file
 from earzip.transcode.segments import SegmentEncoder
-from earzip.transcode.up_to_date import compressed_already
+from earzip.transcode.state import standing_of
+from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
 from tests.earzip.tiny_archives import TINY, damage_segment, exact
 from tests.formats.audio.audio_files import music, write_wav
 
@@ -126,7 +130,7 @@ def test_tags_that_are_gone_do_not_take_the_archive_s_with_them(song: Path, tmp_
     file.clear_pictures()
     file.save()
     before = archive.read_bytes()
-    with pytest.raises(TargetError, match="has tags that its source has lost; use --force"):
+    with pytest.raises(TargetError, match="has tags and pictures that its source has lost"):
         compress_file(song, archive, TINY)
     assert archive.read_bytes() == before
 
@@ -139,7 +143,9 @@ def test_a_damaged_archive_or_one_of_other_settings_keeps_no_sound(
     if settings == TINY:
         damage_segment(archive, 0)
     retag(song, title="Another title")
-    with pytest.raises(TargetError, match=REFUSED):
+    with pytest.raises(
+        TargetError, match=f"{REFUSED}|is damaged, and made from an earlier version"
+    ):
         compress_file(song, archive, settings)
 
 
@@ -180,8 +186,10 @@ def test_an_exact_copy_of_the_old_bytes_stays(song: Path, tmp_path: Path) -> Non
     archive = exact(song, tmp_path / "x.earz")
     before = archive.read_bytes()
     retag(song, title="Another title")
-    with pytest.raises(TargetError, match=REFUSED):
-        compress_file(song, archive, replace(TINY))
+    with pytest.raises(
+        TargetError, match="has the exact copy of an earlier version of this source"
+    ):
+        compress_file(song, archive, TINY)
     assert archive.read_bytes() == before
 
 
@@ -194,7 +202,7 @@ def test_a_moved_source_takes_its_archive_with_it(
     (tmp_path / "moved").mkdir()
     moved = song.rename(tmp_path / "moved" / name)
     target = tmp_path / "moved" / f"{name}.earz"
-    result = compress_file(moved, target, TINY, found=archive)
+    result = compress_file(moved, target, TINY, found=[archive])
     assert result.status == "moved"
     assert segments_of(target) == sound
     assert read_info(target).header.source.name == name
@@ -207,7 +215,7 @@ def test_an_exact_copy_moves_too(song: Path, tmp_path: Path) -> None:
     pytest.importorskip("auraloss")
     archive = exact(song, tmp_path / "x.earz")
     moved = song.rename(tmp_path / "moved.flac")
-    result = compress_file(moved, tmp_path / "moved.earz", TINY, found=archive)
+    result = compress_file(moved, tmp_path / "moved.earz", TINY, found=[archive])
     assert result.status == "moved"
     copies = []
     for path in (archive, result.target):
@@ -216,11 +224,11 @@ def test_an_exact_copy_moves_too(song: Path, tmp_path: Path) -> None:
     assert copies[0] == copies[1]
 
 
-@pytest.mark.parametrize("what", ["damaged", "of other bytes", "of another quality", "none"])
+@pytest.mark.parametrize("what", ["damaged", "of other bytes", "of a lower quality", "none"])
 def test_what_is_no_archive_of_a_moved_source_is_not_taken(
     song: Path, archive: Path, tmp_path: Path, what: str
 ) -> None:
-    options = CompressOptions("tiny", "low") if what == "of another quality" else TINY
+    options = CompressOptions("tiny", "high") if what == "of a lower quality" else TINY
     if what == "damaged":
         damage_segment(archive, 0)
     elif what == "of other bytes":
@@ -228,10 +236,103 @@ def test_what_is_no_archive_of_a_moved_source_is_not_taken(
     elif what == "none":
         archive.write_bytes(b"no archive")
     before = archive.read_bytes()
-    result = compress_file(song, tmp_path / "moved.earz", options, found=archive)
+    result = compress_file(song, tmp_path / "moved.earz", options, found=[archive])
     assert result.status == "written"
     assert verify_structure(result.target) == []
     assert archive.read_bytes() == before
+
+
+def test_the_right_one_of_several_archives_is_taken(
+    song: Path, archive: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.earz"
+    soundfile.write(tmp_path / "other.flac", soundfile.read(song)[0][::-1], 44_100)
+    compress_file(tmp_path / "other.flac", other, TINY)
+    result = compress_file(song, tmp_path / "moved.earz", TINY, found=[other, archive])
+    assert result.status == "moved"
+    assert segments_of(result.target) == segments_of(archive)
+
+
+def test_a_moved_source_keeps_the_quality_that_it_has(
+    song: Path, archive: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "moved.earz"
+    with pytest.raises(TargetError, match="is of quality medium, low is lower"):
+        compress_file(song, target, CompressOptions("tiny", "low"), found=[archive])
+    assert not target.exists()
+
+
+def test_a_moved_source_keeps_its_exact_copy_in_an_archive_of_other_settings(
+    song: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("auraloss")
+    archive = exact(song, tmp_path / "x.earz")
+    options = CompressOptions("tiny", "high")
+    result = compress_file(song, tmp_path / "moved.earz", options, found=[archive])
+    assert result.status == "written"
+    assert result.exact_bytes
+
+
+@pytest.mark.usefixtures("no_encoding")
+def test_bytes_that_changed_though_nobody_wrote_are_not_taken_for_new_tags(
+    song: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a disk rots: the cover in the archive may be the last good one."""
+    before, times = archive.read_bytes(), song.stat()
+    size = times.st_size
+    retag(song, title="Another title")
+    with song.open("r+b") as file:
+        file.truncate(max(size, file.seek(0, 2)))
+    monkeypatch.setattr("earzip.transcode.up_to_date._changed_since", lambda *_: False)
+    monkeypatch.setattr("earzip.transcode.up_to_date._is_of", lambda *_: True)
+    monkeypatch.setattr("earzip.transcode.compress.compressed_already", lambda *_, **__: None)
+    with pytest.raises(TargetError, match="which nobody has written to since"):
+        compress_file(song, archive, TINY)
+    assert archive.read_bytes() == before
+
+
+def test_a_cover_that_is_gone_or_a_tag_that_is_damaged_needs_force(
+    song: Path, tmp_path: Path
+) -> None:
+    retag(song, title="A title", artist="Somebody")
+    archive = compress_file(song, tmp_path / "song.earz", TINY).target
+    before = archive.read_bytes()
+    file = mutagen.flac.FLAC(song)
+    file.clear_pictures()
+    file["title"] = "Another"
+    file.save()
+    with pytest.raises(TargetError, match="has pictures that its source has lost; use --force"):
+        compress_file(song, archive, TINY)
+    retag(song, title="A title")
+    data = bytearray(song.read_bytes())
+    at = data.index(b"title=A title")
+    data[at - 4 : at] = (1 << 20).to_bytes(4, "little")
+    song.write_bytes(data)
+    with pytest.raises(TargetError, match="stays, because the tags of its source are damaged"):
+        compress_file(song, archive, TINY)
+    assert archive.read_bytes() == before
+    standing = standing_of(song, archive, TINY, ArchiveSettings.of(TINY))
+    assert standing.state == "refused"
+
+
+def test_the_same_samples_for_other_loudspeakers_are_other_sound(archive: Path) -> None:
+    record = read_info(archive).header.source
+    assert is_same_sound(record, replace(record, sha256="0" * 64, n_bytes=1))
+    for change in ({"downmix": "itu"}, {"channels": 1}, {"sample_rate": 1}, {"sound": None}):
+        assert not is_same_sound(replace(record, **change), record)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.flac", "a.wav"])
+def test_a_source_that_is_read_twice_has_a_digest(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As tracks that are too long to be kept in memory are, by the decoder of FFmpeg too."""
+    pytest.importorskip("av")
+    ffmpeg = shutil.which("ffmpeg") or pytest.skip("needs ffmpeg")
+    monkeypatch.setattr("earzip.transcode.kept_sound.MOST_BYTES", 1000)
+    subprocess.run([ffmpeg, "-v", "error", "-i", song, tmp_path / name], check=True)
+    archive = compress_file(tmp_path / name, tmp_path / f"{name}.earz", TINY).target
+    assert read_info(archive).header.source.sound
 
 
 def test_the_digest_depends_on_the_samples_alone(tmp_path: Path) -> None:
