@@ -101,6 +101,8 @@ def _form(source: dict[str, Any]) -> str:
         container, codec = source["container"], source["codec"]
     implied = codec == container or codec.startswith(("PCM_", "MPEG_")) or source["is_float"]
     form = container if implied else f"{container} {codec}"
+    if codec == "DSD":  # its bits are kept as no samples are, but nothing was lost before
+        return form
     if not source["lossless"]:
         return f"{form} (lossy)"
     depth = f"{source['bit_depth']} bit" if source["bit_depth"] else "lossless"

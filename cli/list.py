@@ -50,7 +50,7 @@ def list_(
         raise UsageError("--csv and --json exclude each other")
     table = _csv_table() if as_csv else _text_table(_text_width())
     planning = matching(plan_reading(paths, choice), where)
-    return run_task(planning, ListTask(), run, one_by_one=True, table=table)
+    return run_task(planning, ListTask(), run, one_by_one=True, keeps_results=False, table=table)
 
 
 list = list_  # noqa: A001  # the name of the command

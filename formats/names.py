@@ -18,12 +18,12 @@ SNDFILE_EXTENSIONS = frozenset({
 FILM_EXTENSIONS = frozenset({".3ga", ".asf", ".mp4", ".ogx", ".webm"})
 """Those of files that may hold pictures, and no sound at all."""
 _AV_EXTENSIONS = FILM_EXTENSIONS | frozenset({
-    ".aac", ".ac3", ".adts", ".ape", ".eac3", ".ec3", ".m4a", ".m4b", ".m4r", ".mka", ".mp+", ".mpc",
-    ".mpp", ".spx", ".tak", ".tta", ".weba", ".wma", ".wv",
+    ".aac", ".ac3", ".adts", ".ape", ".dff", ".dsf", ".eac3", ".ec3", ".m4a", ".m4b", ".m4r", ".mka",
+    ".mp+", ".mpc", ".mpp", ".spx", ".tak", ".tta", ".weba", ".wma", ".wv",
 })
 AUDIO_EXTENSIONS = SNDFILE_EXTENSIONS | _AV_EXTENSIONS
 _UNREAD_EXTENSIONS = frozenset({
-    ".aa", ".aax", ".amr", ".at3", ".dff", ".dsf", ".dts", ".la", ".mlp", ".ofr", ".ofs", ".oma",
+    ".aa", ".aax", ".amr", ".at3", ".dts", ".la", ".mlp", ".ofr", ".ofs", ".oma",
     ".qcp", ".ra", ".shn", ".thd", ".vqf", ".wsd",
 })
 # fmt: on
@@ -118,7 +118,7 @@ def is_file_name(name: str) -> bool:
 
 
 def is_unread_sound_name(name: str) -> bool:
-    """Return whether sound files that earzip does not read, such as DSD, are called so."""
+    """Return whether sound files that earzip does not read, such as OptimFROG, are called so."""
     return PurePath(name).suffix.lower() in _UNREAD_EXTENSIONS
 
 

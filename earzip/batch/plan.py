@@ -133,6 +133,7 @@ _LOSSY_BYTES_A_SECOND = 30_000  # 240 kbit/s, typical of libraries
 _BYTES_A_SECOND = {
     **dict.fromkeys((".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"), 176_400),
     **dict.fromkeys((".flac", ".ape", ".wv"), 110_000),
+    **dict.fromkeys((".dsf", ".dff"), 705_600),
     ARCHIVE_SUFFIX: 1_500,
 }
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from earzip.coding.quantizer import STEPS_PER_OCTAVE
@@ -20,6 +17,7 @@ from earzip.errors import ModelDamagedError, UsageError
 from earzip.formats.atomic import atomic_write
 from earzip.formats.checked import Checked, OneOf, Range, read, write
 from earzip.formats.geometry import MAX_EXPONENT
+from earzip.models.checkpoint_file import read_tensors
 from earzip.network.config import Dimensions, EarConfig, network_config
 from earzip.network.networks import build_network
 
@@ -78,7 +76,7 @@ def read_published(path: Path, config: Path | None) -> TrainedNetwork:
     None for that of ``ear_vae_44k``. Raises ModelDamagedError and UsageError for what does not fit.
     """
     dimensions = _read_published_config(config) if config else EarConfig()
-    weights = _read_weights(path)
+    weights = read_tensors(path)
     _require_shapes(weights, "ear", dimensions, path)
     return TrainedNetwork("ear", dimensions, weights, _STEPS_OF_POSTERIOR_NOISE)
 
@@ -117,7 +115,7 @@ def read_run(folder: Path) -> TrainedNetwork:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ModelDamagedError(f"does not describe a network: {error}", path) from error
-    weights = _read_weights(folder / RUN_WEIGHTS)
+    weights = read_tensors(folder / RUN_WEIGHTS)
     _require_shapes(weights, record.architecture, config, folder / RUN_WEIGHTS)
     factors = record.step_factors()
     return TrainedNetwork(record.architecture, config, weights, factors, record.rounding)
@@ -170,19 +168,6 @@ def published_dimensions(data: dict[str, Any]) -> EarConfig:
         if got != wanted:
             raise ValueError(f"{name} is {got!r}, expected {wanted!r}")
     return config
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        raise ModelDamagedError(f"cannot be read as a checkpoint: {error}", path) from error
-    tensors = isinstance(weights, dict) and all(isinstance(t, Tensor) for t in weights.values())
-    if not tensors:
-        raise ModelDamagedError("holds no state dict of tensors", path)
-    return dict(weights)
 
 
 def _require_shapes(

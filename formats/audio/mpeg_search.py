@@ -28,7 +28,7 @@ _SYNC = re.compile(
 )
 _FILMS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # which may hold an MP3
 _EBML, _ASF = b"\x1aE\xdf\xa3", b"0&\xb2u"
-_OTHERS = (_EBML, _ASF, *(magic for magic in MAGICS if magic != b"RIFF"))
+_OTHERS = (_EBML, _ASF, b"DSD ", b"FRM8", *(magic for magic in MAGICS if magic != b"RIFF"))
 
 
 def is_named_mpeg(name: str) -> bool:

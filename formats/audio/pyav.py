@@ -44,8 +44,10 @@ _CONTAINERS = {
     "ape": "APE",
     "asf": "ASF",
     "caf": "CAF",
+    "dsf": "DSF",
     "eac3": "EAC3",
     "flac": "FLAC",
+    "iff": "DFF",
     "matroska": "MATROSKA",
     "mov": "MP4",
     "mpc": "MPC",
@@ -117,6 +119,8 @@ class AvSource(SourceReader):
         declared, self._exact = (declared, self._exact) if known is None else (known, True)
         context = self._stream.codec_context
         codec = context.name.removesuffix("float")  # a decoder, "mp3float"
+        if codec.startswith("dsd_"):
+            codec = "dsd"
         lossless = is_lossless(codec)
         notes = what_else(self._container)
         self._digest: SampleDigest | None = None
@@ -163,6 +167,8 @@ class AvSource(SourceReader):
         context = self._stream.codec_context
         if context is None:
             raise av.error.DecoderNotFoundError(0, "no decoder for its codec")
+        if self._format == "iff" and not context.name.startswith(("dsd_", "dst")):
+            raise av.error.InvalidDataError(0, "an IFF file of another kind than DSDIFF")
         options = {"flags2": "skip_manual"} if keeps_all else {}
         if is_lossless(context.name):  # frames with a wrong checksum are errors
             options["err_detect"] = "crccheck+explode"

@@ -16,6 +16,13 @@ from earzip.formats.tags.ape import note_cut_ape_tag, parse_ape
 from earzip.formats.tags.asf import HEADER_GUID, find_asf_tags, parse_asf
 from earzip.formats.tags.au import AU_BYTE_ORDERS, find_au_tags, parse_au_annotation
 from earzip.formats.tags.bext import parse_bext
+from earzip.formats.tags.dsd import (
+    DFF_FORM,
+    DFF_MAGIC,
+    DSF_MAGIC,
+    find_dff_tags,
+    find_dsf_tags,
+)
 from earzip.formats.tags.flac import find_flac_tags, parse_cuesheet
 from earzip.formats.tags.id3 import parse_id3v1, parse_id3v2
 from earzip.formats.tags.large import take_block
@@ -140,6 +147,10 @@ def _find_inside(file: BinaryIO, head: bytes) -> Found | None:
         found = find_au_tags(file)
     elif head == HEADER_GUID:
         found = find_asf_tags(file)
+    elif head[:4] == DSF_MAGIC:
+        found = find_dsf_tags(file)
+    elif head[:4] == DFF_MAGIC and head[12:16] == DFF_FORM:
+        found = find_dff_tags(file)
     elif head[4:8] in _MP4_ATOMS:
         found = find_mp4_tags(file)
     return found

@@ -12,6 +12,7 @@ import soundfile
 
 from earzip import read_info
 from tests.cli.conftest import write_sound
+from tests.formats.audio.dsd_files import modulate, write_dff, write_dsf
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -38,23 +39,48 @@ def test_rarer_names_of_sound_files_are_taken(earzip, tmp_path):
 
 def test_sound_that_earzip_does_not_read_is_counted(earzip, tmp_path):
     write_sound(tmp_path / "a.wav", 0.1)
-    for name in ("b.dsf", "C.DFF", "d.ofr", "notes.txt"):
-        (tmp_path / name).write_bytes(b"DSD \x1c\0\0\0")
+    for name in ("b.shn", "C.OFS", "d.ofr", "notes.txt"):
+        (tmp_path / name).write_bytes(b"OFR \x1c\0\0\0")
     outcome = _compress(earzip, tmp_path, "-o", tmp_path / "out")
     assert outcome.exit_code == 0
     messages = {Path(r["source"]).name: r["message"] for r in outcome.records[:-1]}
     unread = "sound that earzip does not read"
     assert messages == {
         "a.wav": None,
-        "b.dsf": unread,
-        "C.DFF": unread,
+        "b.shn": unread,
+        "C.OFS": unread,
         "d.ofr": unread,
         "notes.txt": "not sound",
     }
     assert (outcome.records[-1]["skipped"], outcome.records[-1]["unread_sound"]) == (4, 3)
     assert "1 written, 4 skipped (3 of them sound that earzip does not read); " in outcome.stderr
-    named = _compress(earzip, tmp_path / "b.dsf")
+    named = _compress(earzip, tmp_path / "b.shn")
     assert (named.exit_code, named.records[0]["message"]) == (3, unread)
+
+
+@pytest.mark.parametrize("name", ["a.dsf", "a.dff"])
+def test_dsd_is_archived(earzip, tmp_path, name):
+    pytest.importorskip("av")
+    write = {"a.dsf": write_dsf, "a.dff": write_dff}[name]
+    write(tmp_path / name, 2 * [modulate(0.3 * np.sin(np.arange(8_820) / 7))])
+    assert _compress(earzip, tmp_path).records[0]["status"] == "written"
+    header = read_info(tmp_path / f"{name}.earz").header
+    assert (header.n_samples, header.source.sample_rate) == (8_820, 352_800)
+    assert f"{name}: {name[2:].upper()} DSD, 352800 Hz, " in earzip("info", tmp_path).stdout
+    assert earzip("restore", tmp_path, "-o", tmp_path / "out").exit_code == 0
+    assert soundfile.info(tmp_path / "out" / f"{name}.flac").frames == 8_820
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize("codec", ["libopus", "libvorbis"])
+def test_the_sound_of_webm_is_archived(earzip, tmp_path, codec):
+    pytest.importorskip("av")
+    source = write_sound(tmp_path / "in" / "a.wav", 1.0, rate=48_000)
+    command = ["ffmpeg", "-v", "error", "-i", str(source), "-c:a", codec, str(tmp_path / "a.webm")]
+    subprocess.run(command, check=True)
+    outcome = _compress(earzip, tmp_path / "a.webm")
+    assert outcome.records[0]["status"] == "written"
+    assert read_info(tmp_path / "a.webm.earz").header.duration_s == pytest.approx(1.0, abs=0.02)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import pickle
+import zipfile
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from earzip.errors import ModelDamagedError, SourceError, TargetError, UsageError
+from earzip.models.checkpoint_file import read_tensors
 from earzip.models.install import export_model, import_model
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, load_codec
@@ -74,6 +79,81 @@ def test_nothing_in_a_pickle_is_run(music: Path, tmp_path: Path, folder: Path) -
             import_model(tmp_path / name, [music], options())
     assert not (tmp_path / "owned").exists()
     assert contents(folder) == []
+
+
+def _zipped(name: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, "text")
+    return file.getvalue()
+
+
+def _saved(value: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+TENSORS = {"weight": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("x.pyt", b"", "it is empty"),
+        ("x.safetensors", b"", "it is empty"),
+        (
+            "x.pyt",
+            POINTER,
+            "it is a Git LFS pointer, which stands for the file; `git lfs pull` gets that",
+        ),
+        (
+            "x.safetensors",
+            POINTER,
+            "it is a Git LFS pointer, which stands for the file; `git lfs pull` gets that",
+        ),
+        (
+            "x.pyt",
+            b"\n<!DOCTYPE html><html>",
+            "it is a web page, not the file that was to be downloaded",
+        ),
+        ("x.pyt", b"Entry not\nfound", "it is text, which begins with 'Entry not found'"),
+        ("x.pyt", gzip.compress(b"x"), "it is compressed by gzip"),
+        ("x.pyt", b"RIFF\0\0\0\0WAVEfmt ", "it is neither a PyTorch file nor a safetensors file"),
+        ("x.pyt", _zipped("readme.txt"), "it is a ZIP archive without a PyTorch checkpoint"),
+        (
+            "x.pyt",
+            _saved(TENSORS)[:400],
+            "it is a PyTorch file or a ZIP archive that is cut short or damaged",
+        ),
+        (
+            "x.pyt",
+            _saved({"args": Decimal(1)}),
+            "it is a pickle of more than tensors (decimal.Decimal), which earzip does not load",
+        ),
+        (
+            "x.pyt",
+            pickle.dumps(Decimal(1)),
+            "it is a pickle of more than tensors, which earzip does not load",
+        ),
+        ("x.pyt", save(TENSORS), "it is a safetensors file; its name has to end in .safetensors"),
+        ("x.safetensors", _saved(TENSORS), "it is a PyTorch file; its name has to end in .pyt"),
+        (
+            "x.safetensors",
+            save(TENSORS)[:-1],
+            "it is a safetensors file that is cut short or damaged",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_wrong_file_is_one_sentence_on_what_it_is(
+    tmp_path: Path, name: str, content: bytes, what: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelDamagedError) as refused:
+        read_tensors(tmp_path / name)
+    assert refused.value.message == f"cannot be read as a checkpoint: {what}"
 
 
 @pytest.mark.parametrize(
