@@ -19,6 +19,7 @@ from earzip.cli.options import EXIT_CODES, PLAIN_PATH, Count
 from earzip.cli.output import printable
 from earzip.errors import ExitCode, UsageError
 from earzip.formats.atomic import make_folder, reap_stale
+from earzip.runtime import has_unused_gpu
 from earzip.training.config import PARTS
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from earzip.training.trainer import OnStep
 
 _SHOWN = ("log_magnitude", "kbps", "norm")
+_UNUSED_GPU = (
+    "training runs on the CPU: this machine has an NVIDIA GPU, but this PyTorch is built without CUDA; "
+    "install its default build"
+)
 
 
 @click.command(epilog=EXIT_CODES, short_help="Train a model, or resume its training.")
@@ -123,12 +128,18 @@ def run(
     _require_extra()
     loaded = _load_config(config, changes, without)
     # Loads torch: only after the command line is checked.
-    from earzip.training.processes import join_processes  # noqa: PLC0415
+    from earzip.training.processes import (  # noqa: PLC0415
+        errors_told,
+        join_processes,
+        leave_processes,
+    )
     from earzip.training.trainer import CHECKPOINT, Trainer  # noqa: PLC0415
 
     is_main, n_processes, device = join_processes(threads)
+    if device == "cpu" and has_unused_gpu():
+        _say(f"warning: {_UNUSED_GPU}", is_main)
     make_folder(output, is_folder=True)
-    with ExitStack() as stack:
+    with ExitStack() as stack, errors_told(loaded, n_processes):
         if is_main:
             stack.enter_context(claim(output / CHECKPOINT))
             reap_stale(output)
@@ -143,6 +154,7 @@ def run(
         _say(f"{begun} {loaded.steps} steps, {shared}", is_main)
         on_step = stack.enter_context(_progress(trainer.step, loaded.steps, shown=is_main))
         finished = trainer.run(log_every, checkpoint_every, on_step, lambda: stop.requested)
+        leave_processes()
     run_name = printable(str(output))
     if finished:
         _say(f"finished; install it: earzip models import {run_name} --music PATH", is_main)

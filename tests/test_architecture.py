@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "page": {"transcode", "metrics", "models", "coding", "formats", "results"},
     "evaluate": {"transcode", "coding", "models", "metrics", "formats", "options", "results"},
     "transcode": {"coding", "models", "metrics", "formats", "options", "results"},
-    "training": {"network", "models", "coding", "formats", "batch", "results"},
+    "training": {"network", "models", "coding", "formats", "batch", "results", "runtime"},
     "models": {"coding", "network", "formats", "options", "runtime"},
     "coding": {"network", "runtime", "formats"},
     "batch": {"results", "runtime", "formats"},

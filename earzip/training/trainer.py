@@ -27,7 +27,7 @@ from earzip.training.discriminator import Adversary, Discriminator
 from earzip.training.log import TrainingLog
 from earzip.training.losses import ReconstructionLoss
 from earzip.training.optimiser import learning_rate_factor, make_optimiser
-from earzip.training.processes import make_accelerator
+from earzip.training.processes import make_accelerator, require_agreement
 from earzip.training.rate import bits_to_kbps
 from earzip.training.run_state import (
     RunState,
@@ -85,8 +85,8 @@ class Trainer:
 
         ``start`` is the folder of an earlier run or a file of weights; ``workers`` processes cut crops
         ahead. Raises UsageError for batches that cannot be split, for a run that was started with
-        another configuration, and for a ``start`` that does not fit; SourceError for music that cannot
-        be read.
+        another configuration (but for its ``accumulation``), for processes that see different runs, and
+        for a ``start`` that does not fit; SourceError for music that cannot be read.
         """
         self.config = config
         self.folder = folder
@@ -114,6 +114,13 @@ class Trainer:
         self._start = str(start.resolve()) if start else None
         self.checkpoint = folder / CHECKPOINT
         facts = self._facts_to_resume() if self.checkpoint.exists() else None
+        require_agreement(
+            {
+                "a configuration": config.to_json(),
+                "music": self._music,
+                "a state of the run": facts and [facts[k] for k in ("step", "bad_steps", "rate")],
+            }
+        )
         if facts is None:
             self._begin(start, network, bottleneck, discriminator)
         model = Autoencoder(network, bottleneck)
@@ -312,7 +319,9 @@ class Trainer:
 
     def _facts_to_resume(self) -> dict[str, Any]:
         facts = read_facts(self.checkpoint)
-        if differing := _differences(facts["config"], self.config.to_json()):
+        # Passes of a step change no more than processes do, and must grow if memory is short.
+        before = facts["config"] | {"accumulation": self.config.accumulation}
+        if differing := _differences(before, self.config.to_json()):
             raise UsageError(
                 f"the run was started with another configuration: {'; '.join(differing)}; "
                 "for a further stage, start a new run from this one",

@@ -192,6 +192,15 @@ def test_without_the_extra_the_command_says_what_to_install(
     assert "pip install '.[train]'" in outcome.stderr
 
 
+def test_a_gpu_that_this_pytorch_cannot_use_is_told(
+    earzip: Earzip, config: Path, pools: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earzip.cli.train_run.has_unused_gpu", lambda: True)
+    outcome = earzip("train", "run", config, "-m", pools, "-o", run)
+    assert outcome.exit_code == 0
+    assert outcome.stderr.startswith("earzip: warning: training runs on the CPU: this machine has")
+
+
 def test_help_does_not_load_torch() -> None:
     code = "import sys; sys.argv = ['earzip', 'train', 'run', '--help']\n"
     code += "from earzip.cli.main import main\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,7 @@ EAR: dict[str, Any] = {
     "bottleneck": {"noise": "gaussian", "step_scales": [1.0, 1.0], "rate": "kl"},
     "adversarial": {"fft_sizes": [512, 128], "channels": 4, "start": 0.25},
 }  # fmt: skip
+RUNS = {"spectral": SPECTRAL, "transform": TRANSFORM, "ear": EAR}
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +117,37 @@ def records(folder: Path) -> list[dict[str, Any]]:
     """Return the log of the run in ``folder``, without times."""
     lines = (folder / "log.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def slowly(kind: str) -> dict[str, Any]:
+    """Return a run that differences of rounding do not carry far away."""
+    config = {**RUNS[kind], "steps": 8}
+    for part in ("optimiser", "adversarial"):
+        if part in config or part == "optimiser":
+            config[part] = {**config.get(part, {}), "learning_rate": 1e-5}
+    return config
+
+
+def command(config: Path, music: Path, run: Path, *options: object) -> list[str]:
+    """Return what follows ``python`` to train with a record a step."""
+    words = ["train", "run", config, "--music", music, "--output", run, "--log-every", 1, *options]
+    return ["-m", "earzip", *map(str, words)]
+
+
+def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
+    """Wait for ``path``, which ``process`` writes."""
+    deadline = time.monotonic() + 150
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def check_alike(a: Path, b: Path, n_steps: int) -> None:
+    """Equal but for the order of sums, whose effect grows with the steps."""
+    pairs = list(zip(records(a), records(b), strict=True))
+    assert len(pairs) == n_steps
+    for one, other in pairs:
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name

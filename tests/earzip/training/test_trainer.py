@@ -16,17 +16,24 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
 from earzip.errors import EarzipError, UsageError
+from earzip.training.batches import Crops
+from earzip.training.config import PARTS
 from earzip.training.rate import FactorisedPrior, NeighbourPrior
 from earzip.training.run_state import read_facts, read_parts
 from earzip.training.trainer import Trainer
-from tests.earzip.training.conftest import EAR, SPECTRAL, TRANSFORM, load, records, write_config
-
-RUNS = {"spectral": SPECTRAL, "transform": TRANSFORM, "ear": EAR}
-
-
-def command(config: Path, music: Path, run: Path, *options: object) -> list[str]:
-    words = ["train", "run", config, "--music", music, "--output", run, "--log-every", 1, *options]
-    return ["-m", "earzip", *map(str, words)]
+from tests.earzip.training.conftest import (
+    EAR,
+    RUNS,
+    SPECTRAL,
+    TRANSFORM,
+    check_alike,
+    command,
+    load,
+    records,
+    slowly,
+    wait_for,
+    write_config,
+)
 
 
 def train(config: Path, music: Path, run: Path, *options: object) -> None:
@@ -40,14 +47,6 @@ def launch(n: int, config: Path, music: Path, run: Path, *options: object) -> li
     words += ["--num_processes", str(n), "--num_machines", "1", "--main_process_port", "0"]
     words += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     return [*words, *command(config, music, run, *options)]
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 150
-    while not path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("kind", RUNS)
@@ -89,15 +88,6 @@ def test_sigterm_saves_the_state_and_ends_with_75(music: Path, tmp_path: Path) -
     assert trainer.step == step
 
 
-def slowly(kind: str) -> dict[str, Any]:
-    """Return a run that differences of rounding do not carry far away."""
-    config = {**RUNS[kind], "steps": 8}
-    for part in ("optimiser", "adversarial"):
-        if part in config or part == "optimiser":
-            config[part] = {**config.get(part, {}), "learning_rate": 1e-5}
-    return config
-
-
 @pytest.mark.parametrize("kind", RUNS)
 def test_two_processes_train_as_one_does(kind: str, music: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, slowly(kind))
@@ -134,14 +124,33 @@ def test_accumulated_passes_train_as_one_pass_does(kind: str, music: Path, tmp_p
     check_alike(tmp_path / "1", tmp_path / "4", 8)
 
 
-def check_alike(a: Path, b: Path, n_steps: int) -> None:
-    """Equal but for the order of sums, whose effect grows with the steps."""
-    pairs = list(zip(records(a), records(b), strict=True))
-    assert len(pairs) == n_steps
-    for one, other in pairs:
-        assert one.keys() == other.keys()
-        for name, value in one.items():
-            assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
+@pytest.mark.parametrize("without", [[], [part for part in PARTS if part != "transformer"]])
+@pytest.mark.parametrize("kind", RUNS)
+def test_every_parameter_has_a_gradient_whatever_is_off(
+    kind: str, without: list[str], music: Path, tmp_path: Path
+) -> None:
+    """Processes wait for each of them."""
+    trainer = Trainer(load(RUNS[kind]).without(without), music, tmp_path / "run", workers=0)
+    rng = torch.Generator().manual_seed(0)
+    shape = 2, *trainer._latents_shape
+    noise = torch.rand(shape, generator=rng) - 0.5
+    audio = torch.from_numpy(trainer.crops.batch(0)[:2])
+    trainer._backward(Crops(audio, torch.rand(2, generator=rng), noise), None)
+    parameters = [*trainer.network.named_parameters(), *trainer.bottleneck.named_parameters()]
+    assert [name for name, parameter in parameters if parameter.grad is None] == []
+
+
+def test_a_run_is_resumed_in_more_passes(music: Path, tmp_path: Path) -> None:
+    """Where a step has outgrown the memory, as when the discriminator sets in."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    config = load(slowly("ear"))
+    Trainer(config, music, whole, workers=0).run(log_every=1)
+    first = Trainer(config, music, run, workers=0)
+    assert not first.run(log_every=1, stop_requested=lambda: first.step == 3)
+    again = Trainer(load(slowly("ear"), accumulation=4), music, run, workers=0)
+    assert again.step == 3
+    again.run(log_every=1)
+    check_alike(run, whole, 8)
 
 
 def test_more_processes_than_crops_are_refused(music: Path, tmp_path: Path) -> None:
