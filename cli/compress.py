@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from earzip.batch.filters import Choice
 from earzip.batch.plan import is_folder, is_output_file
@@ -19,6 +18,7 @@ from earzip.cli.options import (
     SCHEDULING,
     RunOptions,
     SectionedCommand,
+    given_bitrate,
     output_option,
     quality_from_text,
     run_options,
@@ -170,7 +170,7 @@ def compress(
     options = CompressOptions(
         model=model,
         quality=quality,
-        bitrate_kbps=_bitrate(bitrate),
+        bitrate_kbps=given_bitrate(bitrate),
         force=run.force,
         check=check,
         floor=floor,
@@ -198,15 +198,6 @@ def compress(
         afterwards=mirror.pruned,
         describe=_describe,
     )
-
-
-def _bitrate(kbps: float | None) -> float | None:
-    """Return the bitrate, None where a quality of the command line is to count instead of it."""
-    source = click.get_current_context().get_parameter_source
-    given = [source(name) == ParameterSource.COMMANDLINE for name in ("quality", "bitrate")]
-    if all(given):
-        raise UsageError("--bitrate and --quality exclude each other")
-    return None if given[0] else kbps
 
 
 def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor) -> Floor | None:

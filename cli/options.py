@@ -80,6 +80,15 @@ def quality_from_text(text: str) -> str:
         raise click.BadParameter(f"{text!r} is not {expected}") from error
 
 
+def given_bitrate(kbps: float | None) -> float | None:
+    """Return the bitrate, None where a quality of the command line is to count instead of it."""
+    source = click.get_current_context().get_parameter_source
+    given = [source(name) == ParameterSource.COMMANDLINE for name in ("quality", "bitrate")]
+    if all(given):
+        raise UsageError("--bitrate and --quality exclude each other")
+    return None if given[0] else kbps
+
+
 class Count(click.IntRange):
     """A whole number from 1 up."""
 

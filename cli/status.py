@@ -15,6 +15,7 @@ from earzip.cli.options import (
     EXIT_CODES,
     RunOptions,
     SectionedCommand,
+    given_bitrate,
     output_option,
     quality_from_text,
     run_options,
@@ -42,6 +43,12 @@ from earzip.tasks import StatusTask, sources_to_compress
     help="Quality that the archives should have.",
 )
 @click.option(
+    "--bitrate",
+    metavar="KBPS",
+    type=float,
+    help="Rate that the archives should have been made for, instead of a quality.",
+)
+@click.option(
     "--model",
     metavar="NAME",
     default=DEFAULT_MODEL,
@@ -55,6 +62,7 @@ def status(
     choice: Choice,
     output: Path | None,
     quality: str,
+    bitrate: float | None,
     model: str,
     run: RunOptions,
 ) -> int:
@@ -67,7 +75,7 @@ def status(
     """
     if STDIO in (*paths, output):
         raise UsageError("status needs files, not standard input or output")
-    options = CompressOptions(model=model, quality=quality)
+    options = CompressOptions(model=model, quality=quality, bitrate_kbps=given_bitrate(bitrate))
     mirror = Mirror(prunes=False, asks=False, dry_run=True)
     planning = mirror.watched(
         plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}, choice)
@@ -83,7 +91,9 @@ def status(
     )
 
 
-def _orphaned(planned: PlannedRun, _report: Report) -> Iterable[FileRecord]:
+def _orphaned(planned: PlannedRun, report: Report) -> Iterable[FileRecord]:
+    if not (planned.plan.jobs or report.problems):
+        raise UsageError("no source was found; is a disk not mounted?")
     found = planned_orphans(planned)
     yield from found.unseen
     for orphan in found.found:

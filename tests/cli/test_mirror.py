@@ -349,3 +349,18 @@ def test_a_dry_run_tells_what_is_done_from_what_is_to_do(earzip, library):
     assert outcome.stdout.count("planned") == 1
     assert "of audio to encode" in outcome.stderr
     assert not (library.parent / "Archive/A/3.flac.earz").exists()
+
+
+def test_status_without_a_source_is_no_true_mirror(earzip, library):
+    (library.parent / "empty").mkdir()
+    outcome = earzip("status", library.parent / "empty", "-o", library.parent / "none")
+    assert outcome.exit_code == 2
+    assert "no source was found; is a disk not mounted?" in outcome.stderr
+
+
+def test_status_of_archives_of_a_rate(earzip, library):
+    for path in library.rglob("*.flac"):
+        soundfile.write(path, tones(100_000).T, 44_100)
+    compress(earzip, library, "--bitrate", "20")
+    assert status(earzip, library, "--bitrate", "20").exit_code == 0
+    assert status(earzip, library).exit_code == 3
