@@ -71,7 +71,6 @@ class RayBackend(Backend):
             raise UsageError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
         try:
             import ray  # noqa: PLC0415  # an extra
-            import ray.data  # noqa: PLC0415
         except ImportError as error:
             raise UsageError(
                 "runs on Ray need the extra ray; in the clone of earzip: pip install '.[ray]'"
