@@ -112,9 +112,11 @@ def time_stages(stopwatch: Stopwatch) -> None:
             setattr(owner, attribute, stopwatch.timed(stage, getattr(owner, attribute)))
     windows = importlib.import_module("earzip.coding.windows")
 
-    def submit(_self: Any, network: Any, window: Any, _batch_size: int = 0) -> Future[Any]:
+    def submit(
+        _self: Any, network: Any, window: Any, _batch_size: int | None = None
+    ) -> Future[Any]:
         future: Future[Any] = Future()
-        future.set_result(windows._alone(network, window))
+        future.set_result(windows._alone(network, [window]))
         return future
 
     windows.SingleWindows.submit = submit

@@ -90,7 +90,11 @@ class Mirror:
 
     def pruned(self, planned: PlannedRun, report: Report) -> Iterable[FileRecord]:
         """Move what has no source into the trash, if nothing has failed; yield a record of each."""
-        if not (self.prunes and self._orphaned.found):
+        if not self._orphaned.found:
+            return
+        if not self.prunes:
+            n = count(len(self._orphaned.found), "archive")
+            log("info", f"{n} without a source; --prune moves such to the trash")
             return
         n_unseen = len(planned.plan.refused) + len(self._orphaned.unseen)
         if n_unseen:

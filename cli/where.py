@@ -222,15 +222,18 @@ def matching(
         yield planned
 
 
-def _parse(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Query | None:
-    return None if value is None else Query.parse(value)
+def _parse(
+    _ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> Query | None:
+    return Query.parse(" ".join(texts)) if texts else None
 
 
 where_option = click.option(
     "--where",
     metavar="QUERY",
+    multiple=True,
     callback=_parse,
     help="Take only archives whose tags match: 'albumartist=Nina Simone title:blues year>=1990'. Fields "
-    "are tags as info names them, and year, quality, model, duration, kbps, format.",
+    "are tags as info names them, and year, quality, model, duration, kbps, format. May be repeated.",
 )
 """Adds --where, which a command gets as ``where``, a `Query` or None."""

@@ -237,7 +237,7 @@ def is_taken(target: Path) -> bool:
     """
     try:
         mode = target.lstat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         raise _target_error(error, target) from error

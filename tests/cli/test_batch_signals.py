@@ -110,7 +110,7 @@ def test_within_the_grace_files_in_hand_are_finished_and_no_other_is_begun(music
     assert sorted(ended.names("written")) == ["long a.wav", "long b.wav"]
     assert {record["rank"] for record in ended.records} == {0, 1}
     assert (ended.summary["written"], ended.summary["undone"]) == (2, N_SHORT)
-    assert "files in progress have 300 s to finish" in ended.stderr
+    assert "files in progress have 300 s; press Ctrl-C again" in ended.stderr
     assert stale_files(tmp_path / "out") == []
     _run_again(music, tmp_path, N_SHORT + 2)
 

@@ -93,7 +93,7 @@ def test_a_person_reads_what_the_check_found(earzip, mixed, tmp_path):
     info = earzip("info", tmp_path / "noise.flac.earz").stdout
     assert "exact     its samples as FLAC, " in info
     assert "check     SI-SDR " in info
-    assert "format 1.2" in info
+    assert "format 1.4" in info
 
 
 def test_tracks_below_the_floor_are_kept_with_a_warning(earzip, mixed, tmp_path):

@@ -174,6 +174,7 @@ def test_the_device_of_a_lone_file_under_torchrun_starts_no_process_group(
 ) -> None:
     for name, value in environment_of(0, 1, 29_500).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("earzip.runtime.version", lambda _name: "2.13.0+cu130")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
     monkeypatch.setattr("torch.empty", lambda *_, **__: None)

@@ -80,6 +80,7 @@ def test_a_launcher_that_splits_the_network_is_refused(
 
 
 def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earzip.runtime.version", lambda _name: "2.13.0+cu130")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UsageError, match="process 3 of this machine has no GPU, for there are 2"):
