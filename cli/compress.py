@@ -182,7 +182,7 @@ def compress(
     spec = find_model(model)  # a dry run reports a missing one too
 
     selection, name = sources_to_compress(), _name_of_stdin(output)
-    mirror = Mirror(prune, not yes, run.dry_run)
+    mirror = Mirror(prune, not yes, run.dry_run, run.quiet)
     planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, choice, stdin_name=name)
 
     def beforehand(planned: PlannedRun, dry_run: bool) -> list[FileRecord]:

@@ -39,6 +39,8 @@ class Mirror:
     prunes: bool
     asks: bool
     dry_run: bool
+    quiet: bool = False
+    """Whether nothing is said of archives without a source that stay."""
     _orphaned: Orphans = field(default_factory=lambda: Orphans([], []))
     _n_staying: int = 0
     """Archives that have a source, when the run was planned."""
@@ -93,6 +95,8 @@ class Mirror:
         if not self._orphaned.found:
             return
         if not self.prunes:
+            if self.quiet:
+                return
             n = count(len(self._orphaned.found), "archive")
             log("info", f"{n} without a source; --prune moves such to the trash")
             return
