@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,17 @@ ECC = "CUDA error: uncorrectable ECC error encountered"
 def plan_of(folder: Path, names: str) -> Plan:
     """Return a plan of a job for each letter."""
     return Plan([Job(folder / name, folder / "out" / f"{name}.earz", 5) for name in names])
+
+
+def plan_in_folders(folder: Path, names: str) -> Plan:
+    """Return a plan of a job for each letter, each in a folder of its own below ``folder``."""
+    return Plan(
+        [job for i, name in enumerate(names) for job in plan_of(folder / str(i), name).jobs]
+    )
+
+
+def _common_folder(job: Job) -> Path:
+    return job.source.parent.parent
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class StandInTask:
     ``k`` kills the process, ``t`` asks it to stop, ``x`` kills every process but rank 0, which takes its
     time, ``e`` fails, ``b`` is a bug, ``l`` takes as long as it may, ``u`` ruins the GPU, all others are
     written. ``opening`` is what goes wrong with the whole process. ``broken`` are the ranks whose GPU is;
-    they notice it with the first file, or on opening if that is ``gpu``.
+    they notice it with the first file, or on opening if that is ``gpu``. The plan is a `plan_in_folders`.
     """
 
     opening: str = ""
@@ -100,13 +111,23 @@ class StandInTask:
         with atomic_write(job.target) as file:
             file.write(b"half")
             if rank in self.broken:
+                (_common_folder(job) / f"begun.{rank}").touch()
                 _break()
-            if self.broken and not self.opening:
-                time.sleep(0.1)  # or all files could be done before the broken one begins
+            if self.broken and not self.opening:  # or all could be done before the broken begin
+                wait_for(_common_folder(job) / f"begun.{broken}" for broken in self.broken)
             deeds.get(job.source.name, lambda: None)()
             on_progress(1.0)
             file.write(b"whole")
         return FileRecord(FileStatus.WRITTEN, job.source, job.target, figures={"duration_s": 1.0})
+
+
+def wait_for(paths: Iterable[Path]) -> None:
+    """Wait until the files are there, which other processes make; a minute at most."""
+    until = time.monotonic() + 60
+    for path in paths:
+        while not path.exists():
+            assert time.monotonic() < until, f"{path} did not appear"
+            time.sleep(0.01)
 
 
 def _break() -> None:

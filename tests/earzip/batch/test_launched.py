@@ -23,7 +23,7 @@ from earzip.batch.signals import StopSignal
 from earzip.errors import EarzipError
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Placement, Runtime
-from tests.earzip.batch.backends import ECC, NO_KERNEL, StandInTask, environment_of, plan_of
+from tests.earzip.batch.backends import ECC, NO_KERNEL, StandInTask, environment_of, plan_in_folders
 
 ROOT = Path(__file__).parents[3]
 Start = Callable[..., subprocess.Popen[str]]
@@ -65,13 +65,6 @@ def start(port, monkeypatch) -> Iterator[Start]:
         process.communicate()
 
 
-def _plan(folder: Path, names: str) -> Plan:
-    """Return a plan of a job for each letter, in a folder of its own."""
-    return Plan(
-        [job for i, name in enumerate(names) for job in plan_of(folder / str(i), name).jobs]
-    )
-
-
 def _run(
     plan: Plan,
     on_record: Callable[[FileRecord], None],
@@ -103,7 +96,7 @@ def _run(
 def test_all_jobs_are_done_once_whoever_does_them(start, tmp_path, n_threads):
     other = start()
     records = []
-    report = _run(_plan(tmp_path, 40 * "acdfe"), records.append, n_threads=n_threads)
+    report = _run(plan_in_folders(tmp_path, 40 * "acdfe"), records.append, n_threads=n_threads)
     assert other.wait(timeout=30) == 0
     assert len({record.source for record in records}) == len(records) == 200
     assert report.counts == {FileStatus.WRITTEN: 160, FileStatus.FAILED: 40}
@@ -122,7 +115,7 @@ def test_others_go_home_when_there_is_nothing_to_do(start, tmp_path):
 def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path):
     start("dies")
     records = []
-    report = _run(_plan(tmp_path, "acd"), records.append, timeout_s=3.0)
+    report = _run(plan_in_folders(tmp_path, "acd"), records.append, timeout_s=3.0)
     assert [record.rank for record in records] == [0, 0, 0]
     assert report.exit_code == 0
 
@@ -130,7 +123,7 @@ def test_a_process_that_is_silent_for_long_is_taken_to_be_dead(start, tmp_path):
 def test_files_in_the_hands_of_a_dead_process_are_done_by_another(start, tmp_path):
     start()
     records = []
-    report = _run(_plan(tmp_path, "xxac"), records.append, timeout_s=3.0)
+    report = _run(plan_in_folders(tmp_path, "xxac"), records.append, timeout_s=3.0)
     assert [(record.status, record.rank) for record in records] == [(FileStatus.WRITTEN, 0)] * 4
     (again,) = (record for record in records if record.warnings)
     assert (again.source.name, again) == ("x", records[-1])
@@ -148,7 +141,7 @@ def test_a_signal_to_one_stops_all(start, tmp_path, who):
     both_at_work = f"[ $(ls {tmp_path}/*/out/.l*.earzip-tmp | wc -l) = 2 ]"
     subprocess.Popen(["sh", "-c", f"until {both_at_work}; do sleep 0.1; done; kill {signalled}"])
     with StopSignal() as stop:
-        report = _run(_plan(tmp_path, "llacdf"), records.append, stop=stop)
+        report = _run(plan_in_folders(tmp_path, "llacdf"), records.append, stop=stop)
     assert (report.stopped, report.exit_code) == (True, 75)
     assert report.n_undone == 6 - len(records) >= 2
     other.wait(timeout=30)
@@ -157,7 +150,7 @@ def test_a_signal_to_one_stops_all(start, tmp_path, who):
 def test_what_keeps_another_process_from_its_work_ends_the_run(start, tmp_path):
     start("usage")
     with pytest.raises(EarzipError, match="device 'cpu' cannot be used") as error:
-        _run(_plan(tmp_path, "ll"), lambda _: None)
+        _run(plan_in_folders(tmp_path, "ll"), lambda _: None)
     assert error.value.exit_code == 2
 
 
@@ -173,6 +166,7 @@ def test_a_process_that_waits_for_the_others_can_be_ended(port):
         stderr=subprocess.DEVNULL,
     )
     while True:  # until it keeps the store
+        assert waiting.poll() is None
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             break
         time.sleep(0.1)
@@ -186,8 +180,10 @@ def test_a_process_that_waits_for_the_others_can_be_ended(port):
 
 def test_others_end_when_rank_0_is_gone(port, tmp_path):
     program = (
-        "import sys, pathlib; from tests.earzip.batch.test_launched import _run, _plan\n"
-        "_run(_plan(pathlib.Path(sys.argv[1]), 'll'), lambda _: None)"
+        "import sys, pathlib\n"
+        "from tests.earzip.batch.backends import plan_in_folders\n"
+        "from tests.earzip.batch.test_launched import _run\n"
+        "_run(plan_in_folders(pathlib.Path(sys.argv[1]), 'll'), lambda _: None)"
     )
     first = subprocess.Popen(
         [sys.executable, "-c", program, tmp_path],
@@ -206,6 +202,7 @@ def test_others_end_when_rank_0_is_gone(port, tmp_path):
         text=True,
     )
     while len(list(tmp_path.glob("*/out/*.earzip-tmp"))) < 2:  # each has one in hand
+        assert first.poll() is None
         time.sleep(0.1)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -219,7 +216,7 @@ def test_a_process_without_its_gpu_leaves_its_files_to_the_others(start, tmp_pat
     start(opening, (broken,))
     records = []
     report = _run(
-        _plan(tmp_path, 12 * "acdfh"),
+        plan_in_folders(tmp_path, 12 * "acdfh"),
         records.append,
         task=StandInTask(opening, (broken,)),
         n_threads=2,
@@ -236,7 +233,9 @@ def test_a_process_without_its_gpu_leaves_its_files_to_the_others(start, tmp_pat
 def test_a_run_in_which_no_gpu_is_left_has_not_done_its_files(start, tmp_path, opening):
     other = start(opening, (0, 1))
     records = []
-    report = _run(_plan(tmp_path, 12 * "a"), records.append, task=StandInTask(opening, (0, 1)))
+    report = _run(
+        plan_in_folders(tmp_path, 12 * "a"), records.append, task=StandInTask(opening, (0, 1))
+    )
     assert (records, report.died, report.exit_code, report.n_undone) == ([], True, 1, 12)
     assert {lost.rank for lost in report.lost_processes} == {0, 1}
     assert other.wait(timeout=30) == 0
@@ -251,7 +250,10 @@ def test_a_job_that_nobody_has_is_assigned_again(start, tmp_path):
         rendezvous.claim()
         backend = LaunchedBackend(rendezvous, StandInTask(), Placement(0, Runtime("cpu")))
         report = run_batch(
-            _plan(tmp_path, "acd"), lambda _n: backend, lambda _r, _j: None, stop=StopSignal()
+            plan_in_folders(tmp_path, "acd"),
+            lambda _n: backend,
+            lambda _r, _j: None,
+            stop=StopSignal(),
         )
     assert (report.counts, report.exit_code) == ({FileStatus.WRITTEN: 3}, 0)
 

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -20,14 +19,14 @@ from earzip.batch.threads import ThreadBackend, Workers
 from earzip.errors import DeviceError, EarzipError
 from earzip.results import FileRecord, FileStatus, LostProcess, Progress, Report
 from earzip.runtime import Placement, Runtime
-from tests.earzip.batch.backends import ECC, NO_KERNEL, StandInTask, TaskOf, plan_of, threads_of
-
-
-def _plan(folder: Path, names: str) -> Plan:
-    """Return a plan of a job for each letter, in a folder of its own."""
-    return Plan(
-        [job for i, name in enumerate(names) for job in plan_of(folder / str(i), name).jobs]
-    )
+from tests.earzip.batch.backends import (
+    ECC,
+    NO_KERNEL,
+    StandInTask,
+    TaskOf,
+    plan_in_folders,
+    threads_of,
+)
 
 
 def _places(n: int, *, is_named: bool = False) -> list[Placement]:
@@ -54,7 +53,7 @@ def _run(
 def test_the_files_of_a_process_without_its_gpu_are_done_by_the_other(
     tmp_path, opening, cause, n_threads
 ):
-    plan = _plan(tmp_path, 12 * "acdfh")
+    plan = plan_in_folders(tmp_path, 12 * "acdfh")
     backend = ProcessBackend(StandInTask(opening, broken=(1,)), _places(2), n_threads)
     report, records, processes = _run(plan, backend)
     assert report.counts == {FileStatus.WRITTEN: 60}
@@ -71,12 +70,12 @@ def test_the_files_of_a_process_without_its_gpu_are_done_by_the_other(
 def test_a_gpu_that_the_user_named_must_open(tmp_path):
     backend = ProcessBackend(StandInTask("gpu", broken=(1,)), _places(2, is_named=True))
     with pytest.raises(DeviceError, match="no kernel image"):
-        _run(_plan(tmp_path, 12 * "l"), backend)
+        _run(plan_in_folders(tmp_path, 12 * "l"), backend)
 
 
 @pytest.mark.parametrize("opening", ["", "gpu"])
 def test_files_that_no_process_is_left_for_are_not_done_and_have_not_failed(tmp_path, opening):
-    plan = _plan(tmp_path, 60 * "a")
+    plan = plan_in_folders(tmp_path, 60 * "a")
     backend = ProcessBackend(StandInTask(opening, broken=(0, 1)), _places(2))
     report, records, _ = _run(plan, backend)
     assert (records, report.n_undone, report.died, report.exit_code) == ([], 60, True, 1)
@@ -86,7 +85,8 @@ def test_files_that_no_process_is_left_for_are_not_done_and_have_not_failed(tmp_
 def test_a_file_that_breaks_two_gpus_fails_once_all_others_are_done(tmp_path):
     """Also those that were in progress beside it, each time."""
     report, records, _ = _run(
-        _plan(tmp_path, "u" + 20 * "a"), ProcessBackend(StandInTask(), _places(2), n_threads=4)
+        plan_in_folders(tmp_path, "u" + 20 * "a"),
+        ProcessBackend(StandInTask(), _places(2), n_threads=4),
     )
     assert report.counts == {FileStatus.WRITTEN: 20, FileStatus.FAILED: 1}
     assert records[-1].source.name == "u"
@@ -99,7 +99,7 @@ def test_a_file_that_breaks_two_gpus_fails_once_all_others_are_done(tmp_path):
 
 def test_with_one_gpu_the_run_ends_with_its_first_error(tmp_path):
     backend = ThreadBackend(StandInTask(broken=(0,)), _places(1)[0], 3)
-    report, records, _ = _run(_plan(tmp_path, 60 * "a"), backend)
+    report, records, _ = _run(plan_in_folders(tmp_path, 60 * "a"), backend)
     assert (records, report.n_undone, report.died, report.exit_code) == ([], 60, True, 1)
     assert report.lost_processes == [LostProcess(0, "cpu", f"cannot use its device: {ECC}")]
     assert list(tmp_path.rglob(".*")) == []
@@ -108,7 +108,7 @@ def test_with_one_gpu_the_run_ends_with_its_first_error(tmp_path):
 def test_what_the_one_gpu_says_on_opening_is_an_error_and_no_bug(tmp_path):
     backend = ThreadBackend(StandInTask("gpu", broken=(0,)), _places(1)[0])
     with pytest.raises(EarzipError, match="no kernel image"):
-        _run(_plan(tmp_path, "a"), backend)
+        _run(plan_in_folders(tmp_path, "a"), backend)
 
 
 def test_threads_that_wait_for_a_lost_gpu_for_ever_are_left_behind(tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_threads_that_wait_for_a_lost_gpu_for_ever_are_left_behind(tmp_path, mon
         return FileRecord(FileStatus.WRITTEN, job.source, job.target)
 
     try:
-        report, records, _ = _run(_plan(tmp_path, "lga"), threads_of(work, n_threads=2))
+        report, records, _ = _run(plan_in_folders(tmp_path, "lga"), threads_of(work, n_threads=2))
     finally:
         hang.set()
     assert (records, report.died, report.n_undone) == ([], True, 3)
@@ -145,7 +145,7 @@ def test_a_process_that_can_not_even_be_killed_is_left_behind(tmp_path, monkeypa
         monkeypatch.setattr(type(process), "exitcode", None)
 
     monkeypatch.setattr(backend, "start", start)
-    report, _, _ = _run(_plan(tmp_path, 8 * "a"), backend)
+    report, _, _ = _run(plan_in_folders(tmp_path, 8 * "a"), backend)
     assert report.counts == {FileStatus.WRITTEN: 8}
     import multiprocessing  # noqa: PLC0415
 
