@@ -222,7 +222,8 @@ _RUN_OPTIONS = {
         metavar="I/N",
         type=_Shard(),
         help="Work on the I-th of N parts of the files, counted from 1; auto takes the part of this "
-        "Slurm array task.",
+        "task of a job array (Slurm, AWS Batch and others), auto/N where the scheduler does not tell N "
+        "(Kubernetes, LSF, PBS).",
     ),
     "no_lock": click.option(
         "--no-lock",

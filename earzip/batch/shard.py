@@ -1,4 +1,4 @@
-"""A part of a library for one of several independent jobs, as in a Slurm array."""
+"""A part of a library for one of several independent jobs, as in a job array of a scheduler."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earzip.batch.plan import Plan, is_folder
+from earzip.batch.schedulers import this_task
 from earzip.errors import UsageError
 
-_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
+_SHARD = re.compile(r"(?P<number>\d{1,6}(?=/)|auto)(?:/(?P<count>\d{1,6}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,18 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str] = os.environ) -> Shard:
-        """Return the shard that ``i/N`` means, or ``auto``: this task of a Slurm job array.
+        """Return the shard that ``i/N`` means, or ``auto``: this task of a job array.
 
-        Raises UsageError.
+        ``auto/N`` is for schedulers that do not tell a task how many there are. Raises UsageError.
         """
-        if text == "auto":
-            return cls._of_slurm(environment)
         found = _SHARD.fullmatch(text)
         if not found:
-            raise UsageError(f"shard is {text!r}, expected i/N, as 3/8, or auto")
-        return cls(int(found[1]), int(found[2]))
-
-    @classmethod
-    def _of_slurm(cls, environment: Mapping[str, str]) -> Shard:
-        def number(name: str, default: str | None = None) -> int:
-            value = environment.get(f"SLURM_ARRAY_TASK_{name}", default)
-            if value is None or not value.isdecimal():
-                raise UsageError(
-                    f"shard auto needs a Slurm job array: SLURM_ARRAY_TASK_{name} is {value or 'not set'}"
-                )
-            return int(value)
-
-        task, count = number("ID"), number("COUNT")
-        first, step = number("MIN", "0"), number("STEP", "1")
-        return cls((task - first) // max(step, 1) + 1, count)
+            raise UsageError(f"shard is {text!r}, expected i/N, as 3/8, or auto, or auto/N")
+        number, count = found["number"], int(found["count"]) if found["count"] else None
+        if number == "auto":
+            return cls(*this_task(environment, count))
+        assert count is not None  # of the pattern
+        return cls(int(number), count)
 
     def has(self, relative: str) -> bool:
         """Return whether the file at this path, relative to the named folder, belongs to the shard."""

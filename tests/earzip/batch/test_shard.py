@@ -65,36 +65,17 @@ def test_files_that_are_named_go_by_their_names(tmp_path):
     assert parts[0] == _of(Shard(1, 4), library / "one", below=library / "one")[: len(parts[0])]
 
 
-@pytest.mark.parametrize("text", ["0/8", "9/8", "1/0", "3", "1/8/9", "-1/8", "a/b", "", "1/8 "])
+@pytest.mark.parametrize(
+    "text",
+    ["0/8", "9/8", "1/0", "3", "1/8/9", "-1/8", "a/b", "", "1/8 ", "auto/", "Auto"],
+)
 def test_what_is_no_shard_is_a_usage_error(text):
     with pytest.raises(UsageError, match="shard is "):
         Shard.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("variables", "shard"),
-    [
-        ({"ID": "1", "COUNT": "8", "MIN": "1", "STEP": "1"}, Shard(1, 8)),
-        ({"ID": "7", "COUNT": "8", "MIN": "0", "STEP": "1"}, Shard(8, 8)),
-        ({"ID": "20", "COUNT": "3", "MIN": "10", "STEP": "5"}, Shard(3, 3)),
-        ({"ID": "0", "COUNT": "2"}, Shard(1, 2)),
-    ],
-)
-def test_auto_is_the_task_of_a_slurm_array(variables, shard):
-    environment = {f"SLURM_ARRAY_TASK_{name}": value for name, value in variables.items()}
-    assert Shard.parse("auto", environment) == shard
-
-
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        ({}, "SLURM_ARRAY_TASK_ID is not set"),
-        ({"ID": "1"}, "SLURM_ARRAY_TASK_COUNT is not set"),
-        ({"ID": "x", "COUNT": "2"}, "SLURM_ARRAY_TASK_ID is x"),
-        ({"ID": "5", "COUNT": "3", "MIN": "1"}, "shard is 5/3"),
-    ],
-)
-def test_auto_needs_an_array(variables, message):
-    environment = {f"SLURM_ARRAY_TASK_{name}": value for name, value in variables.items()}
-    with pytest.raises(UsageError, match=message):
-        Shard.parse("auto", environment)
+def test_auto_is_the_task_of_an_array():
+    array = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_MIN": "0"}
+    assert Shard.parse("auto", array) == Shard(8, 8)
+    assert Shard.parse("auto/8", array) == Shard(8, 8)
+    assert Shard.parse("auto/8", {"JOB_COMPLETION_INDEX": "2"}) == Shard(3, 8)
