@@ -138,17 +138,21 @@ class RunOptions:
     as_json: bool = False
     verbose: bool = False
     quiet: bool = False
+    engine: str = "local"
     processes: int | None = 1
+    gpus_per_process: float = 1.0
     shard: Shard | None = None
     no_lock: bool = True
     grace_s: float = 0.0
     metrics: Path | None = None
 
 
+ENGINES = ("local", "ray")
+
 AMOUNT = ("verbose", "quiet")
 """Names of `run_options` that say how much is printed."""
 
-SCHEDULING = ("processes", "shard", "grace_s", "metrics")
+SCHEDULING = ("engine", "processes", "gpus_per_process", "shard", "grace_s", "metrics")
 """Names of `run_options` for commands that share their files among processes."""
 
 
@@ -215,7 +219,24 @@ _RUN_OPTIONS = {
         "--processes",
         metavar="N",
         type=Count(),
-        help="Processes that share the files.  [default: one for each GPU, one on the CPU]",
+        help="Processes that share the files.  [default: one for each GPU, one on the CPU, on Ray as "
+        "many as there is room for]",
+    ),
+    "engine": click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="local",
+        show_default=True,
+        help="Where the processes are: on this machine, or on a Ray cluster, which needs the extra ray: "
+        "pip install '.[ray]' in the clone of earzip.",
+    ),
+    "gpus_per_process": click.option(
+        "--gpus-per-process",
+        metavar="X",
+        type=click.FloatRange(min=0, min_open=True, max=1),
+        default=1.0,
+        show_default=True,
+        help="Part of a GPU that a process on Ray takes.",
     ),
     "shard": click.option(
         "--shard",
@@ -355,7 +376,7 @@ _SECTIONS = {
     ),
     "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),
-    "Scheduling": ("shard", "no_lock", "grace_s", "metrics"),
+    "Scheduling": ("engine", "gpus_per_process", "shard", "no_lock", "grace_s", "metrics"),
 }  # fmt: skip
 
 

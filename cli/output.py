@@ -9,15 +9,16 @@ import errno
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from earzip.batch.events import Opened
+from earzip.batch.events import Opened, Waiting
 from earzip.cli.lines import fitted
 from earzip.errors import EarzipError, count
 from earzip.formats.geometry import clock
@@ -39,6 +40,21 @@ _TERMINALS = {number for number in (1, 2) if os.isatty(number)}
 """Standard output and error, if they were terminals when the process began."""
 
 
+_results: TextIO | None = None
+"""Standard output, while it is kept from others."""
+
+
+@contextmanager
+def only_results_on_stdout() -> Iterator[None]:
+    """Send what libraries print to standard error: standard output has results alone."""
+    global _results  # of the process, as sys.stdout is
+    _results, sys.stdout = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout, _results = _results, None
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Print a line on standard output, or with ``err`` on standard error.
 
@@ -47,7 +63,7 @@ def echo(text: str, *, err: bool = False) -> None:
     results cannot be written.
     """
     try:
-        click.echo(text, err=err)
+        click.echo(text, None if err else _results, err=err)
     except OSError as error:
         number = 2 if err else 1
         is_lost = error.errno == errno.EIO and number in _TERMINALS
@@ -126,11 +142,13 @@ class Printer:
             for warning in record.warnings:
                 log("warning", warning, self._rank_of(record), record.source)
 
-    def process(self, process: Opened | LostProcess) -> None:
-        """Print which GPU a process works on, once of each kind, and that one is lost."""
+    def process(self, process: Opened | Waiting | LostProcess) -> None:
+        """Print which GPU a process works on, once of each kind, that one is lost, or that none works."""
         with self.aside():
             if isinstance(process, LostProcess):
                 log("warning", str(process), process.rank)
+            elif isinstance(process, Waiting):
+                log("warning", process.what_for)
             elif self.quiet or not (self.how_on_gpu and process.model):
                 return
             elif process.model not in self._models:

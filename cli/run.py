@@ -19,7 +19,14 @@ from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
 from earzip.cli.options import RunOptions
-from earzip.cli.output import Describe, Printer, Table, log, usual_in
+from earzip.cli.output import (
+    Describe,
+    Printer,
+    Table,
+    log,
+    only_results_on_stdout,
+    usual_in,
+)
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.errors import ExitCode, UsageError, count
@@ -66,10 +73,10 @@ def run(
     code of the run.
     """
     keep_freed_memory()
-    workers = _Workers(
-        task, runtime or Runtime("cpu"), options.processes, one_by_one, options.quiet
-    )
+    workers = _Workers(task, runtime or Runtime("cpu"), options, one_by_one)
     launch = Launch.from_environment() if runtime else None
+    if options.engine == "ray" and launch:
+        raise UsageError("--engine ray and a launcher, accelerate or torchrun, exclude each other")
     stop = StopSignal(lambda: _say_stopping(options.grace_s), grace_s=options.grace_s)
     with ExitStack() as stack:
         rendezvous = None
@@ -88,8 +95,7 @@ def run(
             planned = replace(planned, plan=part)
         elif runtime and not (planned.plan.jobs or planned.plan.refused):
             log("warning", f"nothing to {task.name} in {', '.join(map(str, planned.paths))}")
-        if options.as_json and planned.to_stdout:
-            raise UsageError("--json and the result cannot both go to standard output")
+        _require_streams(planned, options)
         path = None if options.dry_run else options.metrics
         metrics = MetricsWriter(path, task.name, planned.output, options.shard, _warn)
         if planned.plan.jobs and not (options.dry_run or options.no_lock):
@@ -112,15 +118,22 @@ def run(
         return report.exit_code
 
 
+def _require_streams(planned: PlannedRun, options: RunOptions) -> None:
+    """Raise UsageError for a run that standard input or output does not do for."""
+    if options.engine == "ray" and (planned.piped or planned.to_stdout):
+        raise UsageError("--engine ray needs files that all machines of the cluster see")
+    if options.as_json and planned.to_stdout:
+        raise UsageError("--json and the result cannot both go to standard output")
+
+
 @dataclass(frozen=True)
 class _Workers:
     """Makes the backend of a run."""
 
     task: Task
     runtime: Runtime
-    n_processes: int | None
+    options: RunOptions
     one_by_one: bool
-    quiet: bool
 
     def join_run(self, rendezvous: Rendezvous, stop: StopSignal) -> None:
         """Work as another rank than 0 of a launcher."""
@@ -132,15 +145,29 @@ class _Workers:
         placement = self._placement(rendezvous.launch)
         return LaunchedBackend(rendezvous, self.task, placement, self._n_threads(placement))
 
+    def of_ray(self, n_jobs: int, cluster: ExitStack) -> Backend:
+        """Return actors of a Ray cluster; ``cluster`` ends the connection to it."""
+        from earzip.batch.ray_backend import RayBackend, connected  # noqa: PLC0415  # an extra
+
+        cluster.enter_context(only_results_on_stdout())
+        cluster.enter_context(connected())
+        return RayBackend(
+            self.task,
+            n_jobs,
+            self.runtime,
+            n_actors=self.options.processes,
+            gpus=self.options.gpus_per_process,
+        )
+
     def of_this_machine(self, n_jobs: int, stop: StopSignal) -> Backend:
         """Return threads of this process, or processes of this machine."""
-        places = placements(self.runtime, self.n_processes, n_jobs)
+        places = placements(self.runtime, self.options.processes, n_jobs)
         n_threads = self._n_threads(places[0])
         if len(places) == 1:
             return ThreadBackend(self.task, places[0], n_threads)
         devices = ", ".join(dict.fromkeys(_device_name(each.runtime.device) for each in places))
         threads = count(places[0].runtime.threads or 0, "thread")
-        if not self.quiet:
+        if not self.options.quiet:
             log("info", f"{len(places)} processes on {devices}, {threads} each")
         backend = ProcessBackend(self.task, places, n_threads)
         stop.at_once = backend.kill
@@ -188,7 +215,8 @@ def _run(
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
     expected_s = sum(map(estimated_s, plan.jobs))
-    with ProgressBar(len(plan.jobs), n_bytes, expected_s, shown=not options.quiet) as bar:
+    bar_shown = ProgressBar(len(plan.jobs), n_bytes, expected_s, shown=not options.quiet)
+    with bar_shown as bar, ExitStack() as cluster:
         printer.aside = bar.aside
 
         def on_record(record: FileRecord, job: Job | None) -> None:
@@ -203,15 +231,16 @@ def _run(
 
         def make_backend(n_jobs: int) -> Backend:
             with printer.aside():
-                backend = (
-                    workers.of_launcher(rendezvous)
-                    if rendezvous
-                    else workers.of_this_machine(n_jobs, stop)
-                )
+                if options.engine == "ray":
+                    backend = workers.of_ray(n_jobs, cluster)
+                elif rendezvous:
+                    backend = workers.of_launcher(rendezvous)
+                else:
+                    backend = workers.of_this_machine(n_jobs, stop)
+                    if n_jobs > 1 and workers.runtime.device == "auto" and has_unused_gpu():
+                        _warn(_UNUSED_GPU)
                 if n_jobs > 1:  # a single file is soon done, wherever
                     printer.how_on_gpu = _how_on_gpu(workers.runtime)
-                    if workers.runtime.device == "auto" and has_unused_gpu():
-                        _warn(_UNUSED_GPU)
             printer.names_ranks = backend.n_processes > 1
             return backend
 

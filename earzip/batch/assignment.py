@@ -40,6 +40,11 @@ class Assignment:
         return not self._unfinished
 
     @property
+    def has_jobs(self) -> bool:
+        """Whether a job waits for a worker."""
+        return bool(self._new) or self.has_jobs_again
+
+    @property
     def has_jobs_again(self) -> bool:
         """Whether jobs of lost workers wait for another."""
         return bool(self._again or self._suspects)

@@ -92,13 +92,20 @@ class Exited:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Nobody works yet, for a reason that may pass."""
+
+    what_for: str
+
+
+@dataclass(frozen=True)
 class Failed:
     """A process cannot work at all, for a reason that stops them all."""
 
     error: BaseException
 
 
-Event = Opened | Started | Progressed | Finished | Exited | Failed
+Event = Opened | Started | Progressed | Finished | Exited | Waiting | Failed
 
 
 class Backend(ABC):

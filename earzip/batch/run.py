@@ -21,6 +21,7 @@ from earzip.batch.events import (
     Opened,
     Progressed,
     Started,
+    Waiting,
 )
 from earzip.batch.locks import claim, reap_claims
 from earzip.batch.plan import Job, OtherFile, Plan, longest_first
@@ -43,7 +44,7 @@ OnRecord = Callable[[FileRecord, Job | None], None]
 MakeBackend = Callable[[int], Backend]
 """Returns the backend for a number of jobs."""
 
-OnProcess = Callable[[Opened | LostProcess], None]
+OnProcess = Callable[[Opened | Waiting | LostProcess], None]
 """Called with each process that is ready to work, and with each that is lost."""
 
 _TICK_S = 0.2
@@ -175,6 +176,7 @@ class _Run:
                 self.on_tick(self.report)
                 if self.is_too_much:
                     self.stop.request(0)
+        self.report.n_processes = backend.n_processes  # some may have come later
         self.report.died = in_flight.n_left > 0 and not self.stop.requested
 
     def handle_other_files(self, *, copy_others: bool, force: bool) -> None:
@@ -232,7 +234,7 @@ class _Run:
                 # A process considered dead may still send a record.
                 if in_flight.done(index):
                     self.put_on_record(in_flight.with_history(index, record), in_flight.jobs[index])
-            case Opened():
+            case Opened() | Waiting():
                 self.on_process(event)
             case Exited(rank, cause, device, _):
                 if cause:

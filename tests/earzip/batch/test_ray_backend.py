@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -14,14 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
 
 from earzip.batch.events import Task, Work
 from earzip.batch.plan import Job, Plan, plan_batch
-from earzip.batch.ray_backend import RayBackend
+from earzip.batch.ray_backend import RayBackend, connected
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
@@ -35,6 +32,7 @@ from tests.earzip.batch.backends import TaskOf, wait_for
 
 ROOT = Path(__file__).parents[3]
 TINY = CompressOptions(model="tiny")
+CPU = Runtime("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +107,7 @@ def test_two_actors_make_the_archives_of_one_process(
         return plan_batch([library], sources_to_compress(), tmp_path / name)
 
     plain, plain_records = records_of(plan("plain"), CompressTask(TINY), on_ray=False)
-    report, records = records_of(plan("ray"), CompressTask(TINY), device="cpu")
+    report, records = records_of(plan("ray"), CompressTask(TINY), runtime=CPU)
     assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
     assert len(contents(tmp_path / "ray")) == 12
     assert records.keys() == plain_records.keys()
@@ -119,7 +117,7 @@ def test_two_actors_make_the_archives_of_one_process(
     assert (report.exit_code, report.counts) == (3, plain.counts)
     assert report.coded_s == pytest.approx(plain.coded_s)
 
-    report, records = records_of(plan("ray"), CompressTask(TINY), device="cpu")
+    report, records = records_of(plan("ray"), CompressTask(TINY), runtime=CPU)
     assert report.counts == {FileStatus.UP_TO_DATE: 12, FileStatus.FAILED: 1}
     assert report.coded_s == 0
     assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
@@ -132,7 +130,7 @@ def test_paths_are_recorded_as_they_were_planned(
     odd = os.fsdecode(b"\xff.flac")
     (library / "00.flac").rename(library / odd)
     plan = plan_batch([Path("library", odd)], sources_to_compress(), Path("out"))
-    _, records = records_of(plan, CompressTask(TINY), device="cpu")
+    _, records = records_of(plan, CompressTask(TINY), runtime=CPU)
     record = records[odd]
     assert (record.source, record.target) == (Path("library", odd), Path("out", f"{odd}.earz"))
     assert (tmp_path / "out" / f"{odd}.earz").exists()
@@ -160,7 +158,7 @@ def test_a_file_that_kills_its_process_is_tried_again_and_given_up(
         yield work
 
     plan = jobs(tmp_path, "one", "unlucky", "two", "deadly", "three")
-    report, records = records_of(plan, TaskOf(open_work), device="cpu")
+    report, records = records_of(plan, TaskOf(open_work), runtime=CPU)
     statuses = {name: record.status.value for name, record in records.items()}
     assert statuses == {
         "one": "written",
@@ -269,7 +267,7 @@ def test_a_stop_abandons_what_is_in_hand_and_begins_no_more(cluster: str, tmp_pa
 
     with StopSignal() as stop:
         report = run_batch(
-            plan, lambda n: RayBackend(TaskOf(open_work), n, device="cpu"), on_record, stop=stop
+            plan, lambda n: RayBackend(TaskOf(open_work), n, CPU), on_record, stop=stop
         )
     assert [record.source.name for record in found] == ["quick"]
     assert (report.stopped, report.n_undone, report.exit_code) == (True, 3, 75)
@@ -278,50 +276,33 @@ def test_a_stop_abandons_what_is_in_hand_and_begins_no_more(cluster: str, tmp_pa
 def test_a_model_that_is_not_there_ends_the_run(cluster: str, library: Path) -> None:
     plan = plan_batch([library], sources_to_compress())
     with pytest.raises(EarzipError, match="nowhere") as caught:
-        records_of(plan, CompressTask(CompressOptions(model="nowhere")), device="cpu")
+        records_of(plan, CompressTask(CompressOptions(model="nowhere")), runtime=CPU)
     assert caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"device": "tpu"}, "device is 'tpu', expected one of auto, cpu, cuda"),
-        (
-            {"device": "cpu", "threads": 3},
-            "no machine of the Ray cluster has the 3 CPU that an actor needs",
-        ),
-    ],
-)
-def test_a_device_that_there_is_not_is_a_usage_error(
-    cluster: str, options: dict[str, object], message: str
-) -> None:
-    with pytest.raises(UsageError, match=message):
-        RayBackend(CompressTask(TINY), 1, **options)  # type: ignore[arg-type]
+def test_a_device_that_ray_does_not_assign_is_a_usage_error(cluster: str) -> None:
+    with pytest.raises(
+        UsageError, match="device is 'cuda:1', expected one of auto, cpu, cuda: Ray"
+    ):
+        RayBackend(CompressTask(TINY), 1, Runtime("cuda:1"))
 
 
-def test_the_script_of_the_documentation_runs(cluster: str, library: Path, tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "jobs" / "ray.md").read_text()
-    (script,) = re.findall(r"<!-- script -->\n```python\n(.*?)```", page, re.DOTALL)
-    # A cluster that has no GPUs, as the one of whoever has none.
-    script = script.replace("n_jobs)", 'n_jobs, device="cpu")')
-    (tmp_path / "archive.py").write_text(script)
+def test_two_actors_share_a_gpu(cluster: str, tmp_path: Path) -> None:
+    @contextmanager
+    def open_work(placement: Placement) -> Iterator[Work]:
+        def work(job: Job, _on_progress: Progress) -> FileRecord:
+            (tmp_path / f"begun.{placement.rank}").touch()
+            wait_for(tmp_path / f"begun.{rank}" for rank in range(4))
+            figures = {"gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
+            return FileRecord(FileStatus.WRITTEN, job.source, job.target, figures=figures)
 
-    def run(address: str) -> tuple[int, list[dict[str, Any]]]:
-        done = subprocess.run(
-            [sys.executable, tmp_path / "archive.py", library, tmp_path / "out", "tiny"],
-            env={**os.environ, "RAY_ADDRESS": address, "EARZIP_MODELS": str(MODELS)},
-            stdout=subprocess.PIPE,
-            check=False,
-        )
-        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+        yield work
 
-    code, (*records, summary) = run(cluster)
-    assert (code, len(records)) == (3, 13)
-    assert (summary["written"], summary["failed"], summary["exit_code"]) == (12, 1, 3)
-    assert len(list((tmp_path / "out").iterdir())) == 12
-    (library / "text.flac").unlink()
-    code, (*records, summary) = run("nowhere")  # Ray is not asked for
-    assert (code, summary["up_to_date"]) == (0, 12)
+    plan = jobs(tmp_path, *map(str, range(16)))
+    report, records = records_of(plan, TaskOf(open_work), gpus=0.5)
+    gpu_of_rank = {record.rank: record.figures["gpu"] for record in records.values()}
+    assert sorted(gpu_of_rank.values()) == ["0", "0", "1", "1"]
+    assert report.n_processes == 4
 
 
 # ---- without Ray
@@ -332,7 +313,7 @@ def test_without_the_extra_what_is_missing_is_said(monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         UsageError, match=r"extra ray; in the clone of earzip: pip install '\.\[ray\]'"
     ):
-        RayBackend(CompressTask(TINY), 1)
+        connected().__enter__()
 
 
 def test_ray_is_loaded_by_crews_alone() -> None:
