@@ -147,8 +147,13 @@ class _Workers:
 
     def of_ray(self, n_jobs: int, cluster: ExitStack) -> Backend:
         """Return actors of a Ray cluster; ``cluster`` ends the connection to it."""
-        from earzip.batch.ray_backend import RayBackend, connected  # noqa: PLC0415  # an extra
+        from earzip.batch.ray_backend import (  # noqa: PLC0415  # an extra
+            RayBackend,
+            connected,
+            require_device,
+        )
 
+        require_device(self.runtime)
         cluster.enter_context(only_results_on_stdout())
         cluster.enter_context(connected())
         return RayBackend(

@@ -53,6 +53,14 @@ _SAY_S, _SAY_AGAIN_S = 15.0, 60.0
 """When it is told that Ray has no room; it takes some seconds to start an actor where it has."""
 
 
+def require_device(runtime: Runtime) -> None:
+    """Raise UsageError unless the device is one of `DEVICES`."""
+    if runtime.device not in DEVICES:
+        raise UsageError(
+            f"device is {runtime.device!r}, expected one of {', '.join(DEVICES)}: Ray assigns the GPUs"
+        )
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """Be connected to the Ray cluster that ``RAY_ADDRESS`` names, or to one started on this machine.
@@ -106,11 +114,8 @@ class RayBackend(Backend):
 
         super().__init__()
         runtime = runtime or Runtime()
+        require_device(runtime)
         device = runtime.device
-        if device not in DEVICES:
-            raise UsageError(
-                f"device is {device!r}, expected one of {', '.join(DEVICES)}: Ray assigns the GPUs"
-            )
         if device == "auto":
             device = "cuda" if ray.cluster_resources().get("GPU") else "cpu"
         self._task = task

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +20,71 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.conftest import MODELS, tones
+from tests import ray_settings
+from tests.conftest import tones
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster whose first node does no work."""
-    from ray.cluster_utils import Cluster  # noqa: PLC0415
+@dataclass
+class Cluster:
+    """A cluster of this machine, whose first node does no work."""
 
+    port: int
+    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start_head(self, folder: str) -> None:
+        self._start("--head", f"--port={self.port}", "--num-cpus=0", f"--temp-dir={folder}",
+                    "--include-dashboard=false")  # fmt: skip
+        deadline = time.monotonic() + 60
+        while True:
+            with (
+                suppress(ConnectionRefusedError),
+                socket.create_connection(("127.0.0.1", self.port)),
+            ):
+                return
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def add_node(self) -> int:
+        """Start a node of one CPU; return its number."""
+        self._start(f"--address=127.0.0.1:{self.port}", "--num-cpus=1")
+        return len(self.nodes) - 1
+
+    def kill_node(self, number: int) -> None:
+        os.killpg(self.nodes[number].pid, signal.SIGKILL)
+
+    def _start(self, *words: str) -> None:
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        command += [f"--object-store-memory={80 << 20}", *words]
+        self.nodes.append(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    ray_settings.set_up(monkeypatch)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        cluster = Cluster(free.getsockname()[1])
     # A short name: the paths of sockets have an end, at 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        token = Path(folder, "token")
-        token.write_text(secrets.token_hex(32))
-        monkeypatch.setenv("EARZIP_MODELS", str(MODELS))  # of the actors too
-        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-        monkeypatch.setenv("RAY_TMPDIR", folder)
-        Path(folder, "ray").mkdir()
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20}
-        nodes = Cluster(initialize_head=True, head_node_args=head)
-        monkeypatch.setenv("RAY_ADDRESS", nodes.address)
         try:
-            yield nodes
+            cluster.start_head(folder)
+            monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{cluster.port}")
+            yield cluster
         finally:
-            nodes.shutdown()
-
-
-def _add_node(cluster: Any) -> Any:
-    return cluster.add_node(num_cpus=1, object_store_memory=80 << 20, wait=False)
+            for node in cluster.nodes:
+                with suppress(ProcessLookupError):
+                    os.killpg(node.pid, signal.SIGKILL)
+                node.wait()
 
 
 @pytest.fixture
@@ -118,7 +154,7 @@ def test_a_run_waits_for_a_node_and_keeps_others_away(cluster, library, start, t
     second = start(library)
     assert second.wait(timeout=60) == 75
     assert "locked by another compress run" in (tmp_path / "errors.1").read_text()
-    _add_node(cluster)
+    cluster.add_node()
     code, records, summary = _ended(first)
     assert (code, len(records), summary["written"], summary["failed"]) == (3, 7, 6, 1)
     again = start(library)
@@ -134,13 +170,13 @@ def test_processes_and_nodes_that_die_cost_no_file(cluster, start, tmp_path):
     for i in range(8):
         noise = rng.integers(-9000, 9000, (44_100 * 60, 2), dtype=np.int16)
         soundfile.write(library / f"{i}.wav", noise, 44_100)
-    _add_node(cluster)
-    mortal = _add_node(cluster)
+    cluster.add_node()
+    mortal = cluster.add_node()
     run = start(library)
     _wait(lambda: len(_actors_at_work()) == 2, run)
     _actors_at_work()[0].kill()
     _wait(lambda: len(_actors_at_work()) == 2, run)
-    cluster.remove_node(mortal, allow_graceful=False)
+    cluster.kill_node(mortal)
     code, records, summary = _ended(run)
     assert {record["status"] for record in records} == {"written"}
     assert (code, len(records), summary["written"]) == (0, 8, 8)
@@ -155,7 +191,7 @@ def test_a_signal_ends_the_run_in_good_order(cluster, start, tmp_path, number):
     noise = np.random.default_rng(0).integers(-9000, 9000, (44_100 * 240, 2), dtype=np.int16)
     for i in range(2):
         soundfile.write(library / f"{i}.wav", noise, 44_100)
-    _add_node(cluster)
+    cluster.add_node()
     run = start(library, "--grace", "0")
     _wait(_actors_at_work, run)
     os.kill(run.pid, number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -27,7 +26,8 @@ from earzip.options import CompressOptions
 from earzip.results import FileRecord, FileStatus, Progress, Report
 from earzip.runtime import Placement, Runtime
 from earzip.tasks import CompressTask, sources_to_compress
-from tests.conftest import MODELS, tones
+from tests import ray_settings
+from tests.conftest import tones
 from tests.earzip.batch.backends import TaskOf, wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -40,25 +40,22 @@ def cluster() -> Iterator[str]:
     """The address of a cluster of this machine alone, which is told of two GPUs."""
     ray = pytest.importorskip("ray")
     # A short name: the paths of sockets have an end, at 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        # What members of the cluster know each other by; Ray would put one into the home folder.
-        token = Path(folder, "token")
-        token.write_text(secrets.token_hex(32))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("EARZIP_MODELS", str(MODELS))  # as of the actors
-            patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-            patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-            patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
-            connected = ray.init(
-                num_cpus=2,
-                num_gpus=2,
-                include_dashboard=False,
-                log_to_driver=False,
-                object_store_memory=80 << 20,
-                _temp_dir=folder,
-            )
-            yield connected.address_info["address"]
-            ray.shutdown()
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        ray_settings.set_up(patch)
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        connected = ray.init(
+            num_cpus=2,
+            num_gpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=80 << 20,
+            _temp_dir=folder,
+        )
+        yield connected.address_info["address"]
+        ray.shutdown()
 
 
 @pytest.fixture
