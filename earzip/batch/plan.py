@@ -70,6 +70,8 @@ class Selection:
     target_name: Callable[[Path], str] | None = None
     """Returns the name of a file's result."""
     refuses: Callable[[str], str | None] = lambda _name: None
+    passes_over: Callable[[str], bool] = lambda _name: False
+    """Tells of files in folders that are a part of others, and no file of their own, by name."""
     heeds_ignore_files: bool = False
     """Whether it passes over what the `IGNORE_FILE` of a directory names."""
 
@@ -290,7 +292,8 @@ class _Walk:
         """Plan ``entry``; return it if it is a folder to visit."""
         path = folder.path / entry.name
         of_run = (TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)  # in progress, or killed
-        if entry.name == MODEL_FOLDER or entry.name.endswith(of_run):
+        is_none = entry.name == MODEL_FOLDER or entry.name.endswith(of_run)
+        if is_none or self._selection.passes_over(entry.name):
             return None
         hidden = folder.hidden or entry.name.startswith(".")
         if is_junk(entry.name):

@@ -17,6 +17,7 @@ from earzip.formats.names import (
     FILM_EXTENSIONS,
     archive_name,
     is_archive_name,
+    is_shared_picture_name,
     is_unread_sound_name,
 )
 from earzip.models.pool import CodecPool
@@ -33,6 +34,7 @@ _MEANINGS = {
     "new": "new",
     "moved": "moved",
     "retagged": "tags have changed",
+    "pictures": "pictures are to be stored otherwise, or one is not there",
     "changed": "the sound has changed; only --force replaces the archive",
     "replaced": "replaces",
 }
@@ -53,6 +55,8 @@ def _why_not_compressed(name: str) -> str | None:
     """Return why a file of that name is no source, None if it may be one."""
     if is_archive_name(name):
         return "already an archive"
+    if is_shared_picture_name(name):
+        return "a picture that archives share"
     return UNREAD_SOUND if is_unread_sound_name(name) else None
 
 
@@ -130,6 +134,7 @@ def compress_record(result: CompressResult) -> FileRecord:
             "source_bytes": result.source_bytes,
             "archive_bytes": result.archive_bytes,
             "picture_bytes": result.picture_bytes,
+            "shared_pictures": dict(result.shared_pictures),
             "exact_bytes": result.exact_bytes,
             "kbps": round(result.kbps, 3),
             "truncated": result.truncated,

@@ -20,16 +20,26 @@ from earzip.transcode.source_state import hash_source, source_record
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
     compressed_already,
+    has_plainly_other_pictures,
     inspect_target,
     plain_reason_to_replace,
 )
 
 State = Literal[
-    "up_to_date", "new", "moved", "retagged", "changed", "replaced", "damaged", "refused"
+    "up_to_date",
+    "new",
+    "moved",
+    "retagged",
+    "pictures",
+    "changed",
+    "replaced",
+    "damaged",
+    "refused",
 ]
 """What `earzip compress` does: nothing; encodes; takes over the archive of a source that was moved;
-writes new tags into the archive; refuses, because the sound is another now; encodes in place of a
-damaged archive or one of other settings; refuses because the archive is damaged; for another reason."""
+writes new tags into the archive; stores its pictures otherwise, or again; refuses, because the sound is
+another now; encodes in place of a damaged archive or one of other settings; refuses because the archive
+is damaged; for another reason."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,10 @@ def standing_of(
             return Standing("new")
         sha256 = hash_source(source, on_progress)[0]
         moved = archive_of(found, sha256)
-        if moved and inspect_target(source, moved, sha256, settings, options, on_progress).result:
-            return Standing("moved", f"from {moved}")
+        if moved:
+            existing = inspect_target(source, moved, sha256, settings, options, on_progress)
+            if existing.result or existing.has_other_pictures:
+                return Standing("moved", f"from {moved}")
         return Standing("new")
     except EarzipError as error:
         is_damage = isinstance(error.__cause__, DamagedArchiveError)
@@ -84,12 +96,13 @@ def _of_archive(
     on_progress: Progress | None,
 ) -> Standing:
     with suppress(ArchiveError):  # described below
-        if reason := plain_reason_to_replace(source, target, options, settings):
-            return Standing("replaced", reason)
+        reason = plain_reason_to_replace(source, target, options, settings)
+        if reason or has_plainly_other_pictures(source, target, options, settings):
+            return Standing("replaced" if reason else "pictures", reason)
     sha256, before = hash_source(source, on_progress)
     existing = inspect_target(source, target, sha256, settings, options, on_progress)
-    if existing.result:
-        return Standing("up_to_date", result=existing.result)
+    if existing.result or existing.has_other_pictures:
+        return Standing("up_to_date" if existing.result else "pictures", result=existing.result)
     if existing.earlier is None:
         return Standing("replaced", existing.replaces or "an archive that is up to date")
     if existing.earlier.sound is None:

@@ -22,6 +22,12 @@ from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model
 from earzip.options import CompressOptions, quality_number
 from earzip.results import CompressResult, Progress, Status, kbps
+from earzip.transcode.pictures import (
+    Storage,
+    has_damaged_pictures,
+    is_stored_so,
+    shared_pictures_of,
+)
 
 _LOWER = 0.95
 """Of a rate: what may come of asking for the same one again."""
@@ -41,6 +47,8 @@ class TargetState:
     """The archive or file that is replaced, in words."""
     has_exact_copy: bool = False
     """The new one has one too, of its own source: what was promised is not taken back in silence."""
+    has_other_pictures: bool = False
+    """It is up to date, but for how its pictures are stored, or what has become of those beside it."""
     earlier: SourceRecord | None = None
     """The source of a whole archive, in an earlier version: it stays unless the sound is the same."""
 
@@ -55,16 +63,41 @@ def compressed_already(
     """Return the result for a ``target`` that is plainly up to date, None for any other.
 
     It is if it names a source of this name, size and time of modification, which has not changed since
-    the archive was written; was made with the same model and settings, has what ``options`` ask for,
-    and is as long as its index says. Neither the source nor the sound in the archive is read: what has
-    rotted is only seen with ``options.verify_sources``, which makes this None. So does
-    ``options.force``, with which nothing is up to date.
+    the archive was written; was made with the same model and settings, has what ``options`` ask for, is
+    as long as its index says, and the pictures that it shares are beside it. Neither the source nor the
+    sound in the archive is read: what has rotted is only seen with ``options.verify_sources``, which
+    makes this None. So does ``options.force``, with which nothing is up to date.
 
     ``settings`` are those of ``options``, for a caller with many files; None: they are looked up, which
     takes longer than all the rest. None is also for files that are odd or not there, and for an archive
     below a floor that fails: `earzip.transcode.compress.compress_file` reports them. Raises
     ModelNotFoundError or ModelDamagedError where ``settings`` are not given. Loads no torch.
     """
+    settings = settings or ArchiveSettings.of(options)
+    found = _plainly_of(source, target, options, settings)
+    if found is None or not is_stored_so(*found, target, Storage.wanted(options, found[0])):
+        return None
+    result = result_of("up_to_date", source, target, *found, options)
+    floor = options.floor
+    fails = floor and floor.below == "fail" and result.below_floor and not found[0].exact
+    return None if fails else result
+
+
+def has_plainly_other_pictures(
+    source: Path, target: Path, options: CompressOptions, settings: ArchiveSettings
+) -> bool:
+    """Return whether ``target`` is plainly up to date but for how its pictures are stored.
+
+    Told as `compressed_already` tells it.
+    """
+    found = _plainly_of(source, target, options, settings)
+    return found is not None and not is_stored_so(*found, target, Storage.wanted(options, found[0]))
+
+
+def _plainly_of(
+    source: Path, target: Path, options: CompressOptions, settings: ArchiveSettings
+) -> tuple[Header, ArchiveSizes] | None:
+    """Return what an archive says of itself that plainly is of ``source``, and made with ``settings``."""
     if options.verify_sources or options.force:
         return None
     try:
@@ -75,13 +108,7 @@ def compressed_already(
         return None
     if not _is_of(header.source, source, status) or _changed_since(status, archive_status):
         return None
-    settings = settings or ArchiveSettings.of(options)
-    if why_replace(header, settings, options) is not None:
-        return None
-    result = result_of("up_to_date", source, target, header, sizes, options)
-    floor = options.floor
-    fails = floor and floor.below == "fail" and result.below_floor and not header.exact
-    return None if fails else result
+    return None if why_replace(header, settings, options) is not None else (header, sizes)
 
 
 def plain_reason_to_replace(
@@ -171,7 +198,7 @@ def inspect_target(
     reason = why_replace(header, settings, options)
     # A hundredth of the source, which was just hashed: damage must not pass as up to date.
     report = on_progress or (lambda _seconds: None)
-    if reason is None and verify_structure(target, lambda: report(0)):
+    if reason is None and verify_structure(target, lambda: report(0), with_shared=False):
         reason = DAMAGED
     if header.source.sha256 != sha256:
         if options.force:
@@ -184,7 +211,9 @@ def inspect_target(
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:
         options.floor.require(result.measures, "; the existing archive stays")
-    return TargetState(result)
+    is_right = is_stored_so(header, sizes, target, Storage.wanted(options, header))
+    is_right = is_right and not has_damaged_pictures(header, target)
+    return TargetState(result if is_right else None, has_other_pictures=not is_right)
 
 
 def _require_kept_sound(source: Path, target: Path, header: Header, reason: str | None) -> None:
@@ -293,6 +322,7 @@ def result_of(
         source_bytes=header.source.n_bytes,
         archive_bytes=sizes.total,
         picture_bytes=sizes.pictures,
+        shared_pictures=shared_pictures_of(header, target),
         exact_bytes=sizes.exact,
         measures=measures,
         below_floor=options.floor.shortfalls(measures) if options.floor else (),

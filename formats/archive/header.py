@@ -6,6 +6,7 @@ of a field here).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,8 +42,10 @@ from earzip.formats.geometry import (
     max_segment_bytes,
     n_samples_at,
 )
+from earzip.formats.names import shared_picture_name
 from earzip.formats.symbols.coding import unpack
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED, SYMBOL_CODINGS
+from earzip.formats.tag_payload import MAX_PICTURES
 
 _ASCII = re.compile(r"[ -~]+")
 _INT64_MAX = 2**63 - 1
@@ -208,6 +211,30 @@ MIN_EDGED_SAMPLES = 64  # the edges of a shorter track would overlap
 _Edge = Annotated[int, Range(-MAX_EDGE, MAX_EDGE)]
 Edges = tuple[_Edge, _Edge, _Edge, _Edge]  # left and right of the first sample, then of the last
 
+MAX_SHARED_PICTURE_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class SharedPicture(Checked):
+    """A picture of the tags in a file of its own, beside this archive and others that have it."""
+
+    sha256: Annotated[str, SHA256]
+    n_bytes: Annotated[int, Range(0, MAX_SHARED_PICTURE_BYTES), Key("bytes")]
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return shared_picture_name(self.sha256)
+
+    @classmethod
+    def of(cls, image: bytes) -> SharedPicture:
+        """Return the record of an image file."""
+        return cls(hashlib.sha256(image).hexdigest(), len(image))
+
+
+DROPPED = "dropped"
+_PICTURES = re.compile(rf"{DROPPED}|fit-[1-9][0-9]{{0,4}}")
+
 EXACT_FORMS = ("file", "flac")
 """How a track that is kept exactly is stored: as the source's own bytes, or its samples as FLAC."""
 
@@ -230,6 +257,10 @@ class Header(Checked):
     settings: Annotated[str, Text(64, HEX)]  # the encoder's digest of its options
     check: Annotated[CheckRecord | None, LEFT_OUT] = None  # None: not checked
     exact: Annotated[str | None, OneOf(EXACT_FORMS), LEFT_OUT] = None
+    # What became of the source's pictures; None: they are as it had them.
+    pictures: Annotated[str | None, Text(16, _PICTURES), LEFT_OUT] = None
+    # Those of the tags' pictures that are not parts; None: all are.
+    shared: Annotated[tuple[SharedPicture, ...] | None, LEFT_OUT] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -252,6 +283,8 @@ class Header(Checked):
             )
         if self.exact == "flac":
             self._require_flac()
+        if self.shared is not None:
+            self._require_shared(self.shared)
         # Also bounds what a small file can make --as-source write.
         rate = self.geometry.sample_rate
         expected = n_samples_at(self.source.n_frames, self.source.sample_rate, rate)
@@ -274,9 +307,19 @@ class Header(Checked):
             if not 1 <= value <= high:
                 raise ValueError(f"exact is flac for {value} {what}, expected 1 to {high}")
 
+    @staticmethod
+    def _require_shared(shared: tuple[SharedPicture, ...]) -> None:
+        """Refuse a list of pictures that is empty, too long, or names one twice."""
+        if not 1 <= len(shared) <= MAX_PICTURES:
+            raise ValueError(f"shared has {len(shared)} pictures, expected 1 to {MAX_PICTURES}")
+        if len({each.sha256 for each in shared}) != len(shared):
+            raise ValueError("shared has a picture twice")
+
     @property
     def minor_version(self) -> int:
         """The oldest minor version of the format that has all that this header uses."""
+        if self.shared is not None or self.pictures is not None:
+            return 5
         if self.source.sound is not None:
             return 4
         if self.symbols == LEVELS:
@@ -327,7 +370,12 @@ class Header(Checked):
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON of this header; the inverse of `from_bytes`."""
-        return dump_canonical(write(self), sort_keys=True)
+        members = write(self)
+        if (
+            self.shared is not None
+        ):  # a reader that knows nothing of it would take the tags for damaged
+            members["critical"] = ["shared"]
+        return dump_canonical(members, sort_keys=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
@@ -338,9 +386,14 @@ class Header(Checked):
         """
         try:
             members = load_canonical(data, sort_keys=True)
+            critical: JsonValue = None
             if isinstance(members, dict):
                 _refuse_unknown_critical(members)
-            return read(cls, members)
+                critical = members.get("critical")
+            header = read(cls, members)
+            if header.shared and not (isinstance(critical, list) and "shared" in critical):
+                raise ValueError("shared is not critical")
+            return header
         except ValueError as error:
             raise DamagedArchiveError(f"header is not valid: {error}") from error
 
