@@ -51,6 +51,13 @@ def sources_to_compress() -> Selection:
     )
 
 
+def require_scaling() -> None:
+    """Raise `UsageError` unless pictures can be scaled."""
+    from earzip.transcode.scaled_pictures import require_pillow  # noqa: PLC0415  # loads numpy
+
+    require_pillow()
+
+
 def _why_not_compressed(name: str) -> str | None:
     """Return why a file of that name is no source, None if it may be one."""
     if is_archive_name(name):
