@@ -21,7 +21,13 @@ from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
 from earzip.batch.places import FolderId, Places, folder_id, status_of
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
-from earzip.formats.names import ARCHIVE_SUFFIX, MODEL_FOLDER, archive_name, is_junk
+from earzip.formats.names import (
+    ARCHIVE_SUFFIX,
+    MODEL_FOLDER,
+    archive_name,
+    is_junk,
+    is_shared_picture_name,
+)
 from earzip.results import FileRecord, FileStatus
 
 CLAIM_SUFFIX = ".earzip-claim"
@@ -341,6 +347,8 @@ class _Walk:
         return replace(folder, path=path, target=target, id=folder_id, above=above, hidden=hidden)
 
     def _leave_aside(self, folder: _Folder, path: Path, hidden: bool, *, copyable: bool) -> None:
+        if self._output is None and is_shared_picture_name(path.name):
+            return  # a part of the archives here
         refused = self._selection.refuses(path.name)
         reason = "hidden" if hidden else refused or self._selection.otherwise
         target = folder.target / path.name if copyable and self._output is not None else None

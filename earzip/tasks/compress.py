@@ -34,7 +34,6 @@ _MEANINGS = {
     "new": "new",
     "moved": "moved",
     "retagged": "tags have changed",
-    "pictures": "pictures are to be stored otherwise, or one is not there",
     "changed": "the sound has changed; only --force replaces the archive",
     "replaced": "replaces",
 }

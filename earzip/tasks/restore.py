@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
+from earzip.errors import count
 from earzip.formats.names import (
     is_archive_name,
     is_shared_picture_name,
@@ -137,7 +138,6 @@ def _damage(result: RestoreResult) -> str | None:
     if result.wrong_length:
         lost.append(result.wrong_length)
     parts = [f"damaged: {', '.join(lost)}"] if lost else []
-    if missing := result.missing_pictures:
-        are = "is" if len(missing) == 1 else "are"
-        parts.append(f"without pictures that {are} not beside it: {', '.join(first_few(missing))}")
+    if n := len(result.missing_pictures):  # the warnings name them
+        parts.append(f"{count(n, 'shared picture')} missing")
     return "; ".join(parts) or None

@@ -50,9 +50,9 @@ from earzip.transcode.up_to_date import (
     ArchiveSettings,
     TargetState,
     compressed_already,
-    has_plainly_other_pictures,
     inspect_target,
     note_as_seen,
+    plain_reason_for_pictures,
     result_of,
 )
 
@@ -136,7 +136,7 @@ def _compress(
         return kept
     if not replace and (moved := archive_of(found, digest)):
         existing = inspect_target(source, moved, digest, settings, options, on_progress)
-        if existing.result or existing.has_other_pictures:
+        if existing.result or existing.other_pictures:
             return taken_from(moved, source, target, before, options, on_progress)
     codec = pool.of_model(settings.spec)
     encoding = _Encoding(
@@ -166,7 +166,7 @@ def _with_its_pictures(
     on_progress: Progress | None,
 ) -> CompressResult | None:
     """Give ``target`` other pictures, if it plainly is up to date but for them."""
-    if not has_plainly_other_pictures(source, target, options, settings):
+    if not plain_reason_for_pictures(source, target, options, settings):
         return None
     with suppress(OSError, DamagedArchiveError):  # met again by who looks closer
         return with_other_pictures(source, target, source.stat(), options, on_progress)
@@ -183,7 +183,7 @@ def _with_kept_sound(
     on_progress: Progress | None,
 ) -> CompressResult | None:
     """Give ``target`` other pictures or tags, if that is all that it needs."""
-    if existing.has_other_pictures:
+    if existing.other_pictures:
         return with_other_pictures(source, target, before, options, on_progress)
     if existing.earlier and existing.earlier.sound:
         return with_new_tags(source, target, sha256, before, options, on_progress)

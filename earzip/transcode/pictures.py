@@ -24,6 +24,9 @@ class Storage:
     place: Pictures = "embed"
     fit: int | None = None
 
+    def __str__(self) -> str:
+        return self.place if self.fit is None else f"{self.place}, to fit {self.fit} pixels"
+
     @classmethod
     def of_archive(cls, header: Header) -> Storage:
         """Return how an archive has stored its pictures; of one without any, as if it had some."""
@@ -49,15 +52,21 @@ class Storage:
         return cls.wanted(options, None)
 
 
-def is_stored_so(header: Header, sizes: ArchiveSizes, target: Path, storage: Storage) -> bool:
-    """Return whether the archive ``target`` has its pictures as ``storage`` says, if it has any.
+def why_other_pictures(
+    header: Header, sizes: ArchiveSizes, target: Path, storage: Storage
+) -> str | None:
+    """Return in words why ``target`` is to get its pictures again, None if it has them by ``storage``.
 
     Of those beside it only the sizes are looked at.
     """
     if not (sizes.pictures or header.shared or header.pictures):
-        return True
-    shared = header.shared or ()
-    return Storage.of_archive(header) == storage and all(is_there(target, each) for each in shared)
+        return None
+    before = Storage.of_archive(header)
+    if before != storage:
+        return f"pictures: {before} → {storage}"
+    if all(is_there(target, each) for each in header.shared or ()):
+        return None
+    return "a shared picture is missing"
 
 
 def has_damaged_pictures(header: Header, target: Path) -> bool:

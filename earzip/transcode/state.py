@@ -19,9 +19,10 @@ from earzip.transcode.kept_segments import archive_of, is_same_sound, require_no
 from earzip.transcode.source_state import hash_source, source_record
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
+    TargetState,
     compressed_already,
-    has_plainly_other_pictures,
     inspect_target,
+    plain_reason_for_pictures,
     plain_reason_to_replace,
 )
 
@@ -79,7 +80,7 @@ def standing_of(
         moved = archive_of(found, sha256)
         if moved:
             existing = inspect_target(source, moved, sha256, settings, options, on_progress)
-            if existing.result or existing.has_other_pictures:
+            if existing.result or existing.other_pictures:
                 return Standing("moved", f"from {moved}")
         return Standing("new")
     except EarzipError as error:
@@ -96,15 +97,14 @@ def _of_archive(
     on_progress: Progress | None,
 ) -> Standing:
     with suppress(ArchiveError):  # described below
-        reason = plain_reason_to_replace(source, target, options, settings)
-        if reason or has_plainly_other_pictures(source, target, options, settings):
-            return Standing("replaced" if reason else "pictures", reason)
+        if reason := plain_reason_to_replace(source, target, options, settings):
+            return Standing("replaced", reason)
+    if reason := plain_reason_for_pictures(source, target, options, settings):
+        return Standing("pictures", reason)
     sha256, before = hash_source(source, on_progress)
     existing = inspect_target(source, target, sha256, settings, options, on_progress)
-    if existing.result or existing.has_other_pictures:
-        return Standing("up_to_date" if existing.result else "pictures", result=existing.result)
     if existing.earlier is None:
-        return Standing("replaced", existing.replaces or "an archive that is up to date")
+        return _of_same_bytes(existing)
     if existing.earlier.sound is None:
         return Standing("changed", "(or its tags alone: the archive is too old to tell)")
     with open_source(source, options.truncated) as reader:
@@ -118,3 +118,11 @@ def _of_archive(
     with ArchiveReader(target) as old:
         require_no_loss(old, read_tags(source))
     return Standing("retagged")
+
+
+def _of_same_bytes(existing: TargetState) -> Standing:
+    if existing.result:
+        return Standing("up_to_date", result=existing.result)
+    if existing.other_pictures:
+        return Standing("pictures", existing.other_pictures)
+    return Standing("replaced", existing.replaces or "an archive that is up to date")

@@ -25,8 +25,8 @@ from earzip.results import CompressResult, Progress, Status, kbps
 from earzip.transcode.pictures import (
     Storage,
     has_damaged_pictures,
-    is_stored_so,
     shared_pictures_of,
+    why_other_pictures,
 )
 
 _LOWER = 0.95
@@ -47,8 +47,8 @@ class TargetState:
     """The archive or file that is replaced, in words."""
     has_exact_copy: bool = False
     """The new one has one too, of its own source: what was promised is not taken back in silence."""
-    has_other_pictures: bool = False
-    """It is up to date, but for how its pictures are stored, or what has become of those beside it."""
+    other_pictures: str | None = None
+    """Why it is to get its pictures again, in words; it is up to date but for them."""
     earlier: SourceRecord | None = None
     """The source of a whole archive, in an earlier version: it stays unless the sound is the same."""
 
@@ -75,7 +75,7 @@ def compressed_already(
     """
     settings = settings or ArchiveSettings.of(options)
     found = _plainly_of(source, target, options, settings)
-    if found is None or not is_stored_so(*found, target, Storage.wanted(options, found[0])):
+    if found is None or _why_other_pictures(*found, target, options):
         return None
     result = result_of("up_to_date", source, target, *found, options)
     floor = options.floor
@@ -83,15 +83,21 @@ def compressed_already(
     return None if fails else result
 
 
-def has_plainly_other_pictures(
+def plain_reason_for_pictures(
     source: Path, target: Path, options: CompressOptions, settings: ArchiveSettings
-) -> bool:
-    """Return whether ``target`` is plainly up to date but for how its pictures are stored.
+) -> str | None:
+    """Return in words why ``target`` is to get its pictures again; None if that is not all it lacks.
 
-    Told as `compressed_already` tells it.
+    Told as `compressed_already` tells what is up to date.
     """
     found = _plainly_of(source, target, options, settings)
-    return found is not None and not is_stored_so(*found, target, Storage.wanted(options, found[0]))
+    return _why_other_pictures(*found, target, options) if found else None
+
+
+def _why_other_pictures(
+    header: Header, sizes: ArchiveSizes, target: Path, options: CompressOptions
+) -> str | None:
+    return why_other_pictures(header, sizes, target, Storage.wanted(options, header))
 
 
 def _plainly_of(
@@ -211,9 +217,10 @@ def inspect_target(
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:
         options.floor.require(result.measures, "; the existing archive stays")
-    is_right = is_stored_so(header, sizes, target, Storage.wanted(options, header))
-    is_right = is_right and not has_damaged_pictures(header, target)
-    return TargetState(result if is_right else None, has_other_pictures=not is_right)
+    why = _why_other_pictures(header, sizes, target, options)
+    if why is None and has_damaged_pictures(header, target):
+        why = "a shared picture is damaged"
+    return TargetState(None if why else result, other_pictures=why)
 
 
 def _require_kept_sound(source: Path, target: Path, header: Header, reason: str | None) -> None:
