@@ -1,4 +1,4 @@
-"""Pictures left out or exchanged: all other tags stay, in the source's own blocks where that is possible."""
+"""Pictures left out or exchanged: all other tags stay, in the blocks of the source where they can."""
 
 from __future__ import annotations
 
