@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -407,3 +410,35 @@ def test_an_mp3_keeps_its_tag_without_the_picture(tmp_path: Path) -> None:
     (block,) = restored.raw_bytes("id3v2")
     assert b"only in the tag" in block
     assert source.read_bytes() == before
+
+
+_KILLED = """
+import os, signal, sys
+from earzip.formats import atomic
+from earzip.options import CompressOptions
+from earzip.transcode.compress import compress_file
+named = 0
+sync_folder = atomic._sync_folder
+
+def sync_and_die(folder):
+    global named
+    named += 1
+    if named == int(sys.argv[3]):  # a file has just got its name
+        os.kill(os.getpid(), signal.SIGKILL)
+    sync_folder(folder)
+
+atomic._sync_folder = sync_and_die
+compress_file(sys.argv[1], sys.argv[2], CompressOptions("tiny", pictures="share"))
+"""
+
+
+@pytest.mark.parametrize(("n_named", "left"), [(1, [NAME]), (2, [NAME, "song.flac.earz"])])
+def test_a_kill_leaves_no_archive_without_its_picture(
+    n_named: int, left: list[str], source: Path, archive: Path
+) -> None:
+    command = [sys.executable, "-c", _KILLED, source, archive, str(n_named)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert sorted(path.name for path in archive.parent.glob("[!.]*")) == sorted(left)
+    expected = "written" if n_named == 1 else "up_to_date"
+    assert compress(source, archive, pictures="share").status == expected
+    assert verify_structure(archive) == []
