@@ -15,7 +15,7 @@ import zstandard
 
 from earzip.errors import ArchiveError
 from earzip.formats.archive.frames import compress_frame, decompress_frame
-from earzip.formats.archive.header import SharedPicture
+from earzip.formats.archive.shared import SharedPicture
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED
 from fuzz.mutation import damaged
 from tests.formats.archive.samples import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from earzip.errors import TagError
-from earzip.formats.archive.header import DROPPED, Header, SharedPicture
+from earzip.formats.archive.header import DROPPED, Header
+from earzip.formats.archive.shared import SharedPicture
 from earzip.formats.tags.exchanged import exchange_pictures
 from earzip.formats.tags.model import Picture, TagSet
 from earzip.transcode.pictures import FIT, Storage

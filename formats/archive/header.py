@@ -6,7 +6,6 @@ of a field here).
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Annotated
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
+from earzip.formats.archive.shared import SharedPicture, require_shared
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
 from earzip.formats.checked import (
     HEX,
@@ -42,10 +42,8 @@ from earzip.formats.geometry import (
     max_segment_bytes,
     n_samples_at,
 )
-from earzip.formats.names import shared_picture_name
 from earzip.formats.symbols.coding import unpack
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED, SYMBOL_CODINGS
-from earzip.formats.tag_payload import MAX_PICTURES
 
 _ASCII = re.compile(r"[ -~]+")
 _INT64_MAX = 2**63 - 1
@@ -211,27 +209,6 @@ MIN_EDGED_SAMPLES = 64  # the edges of a shorter track would overlap
 _Edge = Annotated[int, Range(-MAX_EDGE, MAX_EDGE)]
 Edges = tuple[_Edge, _Edge, _Edge, _Edge]  # left and right of the first sample, then of the last
 
-MAX_SHARED_PICTURE_BYTES = 128 << 20
-
-
-@dataclass(frozen=True)
-class SharedPicture(Checked):
-    """A picture of the tags in a file of its own, beside this archive and others that have it."""
-
-    sha256: Annotated[str, SHA256]
-    n_bytes: Annotated[int, Range(0, MAX_SHARED_PICTURE_BYTES), Key("bytes")]
-
-    @property
-    def name(self) -> str:
-        """What the file is called."""
-        return shared_picture_name(self.sha256)
-
-    @classmethod
-    def of(cls, image: bytes) -> SharedPicture:
-        """Return the record of an image file."""
-        return cls(hashlib.sha256(image).hexdigest(), len(image))
-
-
 DROPPED = "dropped"
 _PICTURES = re.compile(rf"{DROPPED}|fit-[1-9][0-9]{{0,4}}")
 
@@ -284,7 +261,7 @@ class Header(Checked):
         if self.exact == "flac":
             self._require_flac()
         if self.shared is not None:
-            self._require_shared(self.shared)
+            require_shared(self.shared)
         # Also bounds what a small file can make --as-source write.
         rate = self.geometry.sample_rate
         expected = n_samples_at(self.source.n_frames, self.source.sample_rate, rate)
@@ -306,14 +283,6 @@ class Header(Checked):
         ):
             if not 1 <= value <= high:
                 raise ValueError(f"exact is flac for {value} {what}, expected 1 to {high}")
-
-    @staticmethod
-    def _require_shared(shared: tuple[SharedPicture, ...]) -> None:
-        """Refuse a list of pictures that is empty, too long, or names one twice."""
-        if not 1 <= len(shared) <= MAX_PICTURES:
-            raise ValueError(f"shared has {len(shared)} pictures, expected 1 to {MAX_PICTURES}")
-        if len({each.sha256 for each in shared}) != len(shared):
-            raise ValueError("shared has a picture twice")
 
     @property
     def minor_version(self) -> int:

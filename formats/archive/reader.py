@@ -23,7 +23,7 @@ from earzip.errors import (
 )
 from earzip.formats.archive.exact_copy import CopyCheck
 from earzip.formats.archive.frames import decompress_frame, decompress_frames
-from earzip.formats.archive.header import Header, SharedPicture
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import (
     CHECKSUM_BYTES,
     MAX_HEADER_BYTES,
@@ -36,7 +36,7 @@ from earzip.formats.archive.layout import (
     Prefix,
     require_checksum,
 )
-from earzip.formats.archive.shared import read_shared
+from earzip.formats.archive.shared import SharedPicture, read_shared
 from earzip.formats.archive.tag_part import TagPart, unpack_tag_part
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.symbols.work import most_work, segment_work, work_limit

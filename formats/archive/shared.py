@@ -10,17 +10,52 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from earzip.errors import DamagedArchiveError, MissingPictureError
-from earzip.formats.archive.header import SharedPicture
 from earzip.formats.atomic import atomic_write, look_again
+from earzip.formats.checked import SHA256, Checked, Key, Range
+from earzip.formats.names import shared_picture_name
+from earzip.formats.tag_payload import MAX_PICTURES
+
+_MAY_READ = 0o444
+_MAX_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class SharedPicture(Checked):
+    """A picture of the tags in a file of its own, beside this archive and others that have it."""
+
+    sha256: Annotated[str, SHA256]
+    n_bytes: Annotated[int, Range(0, _MAX_BYTES), Key("bytes")]
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return shared_picture_name(self.sha256)
+
+    @classmethod
+    def of(cls, image: bytes) -> SharedPicture:
+        """Return the record of an image file."""
+        return cls(hashlib.sha256(image).hexdigest(), len(image))
+
+
+def require_shared(shared: tuple[SharedPicture, ...]) -> None:
+    """Refuse a list of pictures that is empty, too long, or names one twice. Raises `ValueError`."""
+    if not 1 <= len(shared) <= MAX_PICTURES:
+        raise ValueError(f"shared has {len(shared)} pictures, expected 1 to {MAX_PICTURES}")
+    if len({each.sha256 for each in shared}) != len(shared):
+        raise ValueError("shared has a picture twice")
 
 
 def keep_shared(folder: Path, image: bytes, mode: int = 0o666) -> None:
     """Put a picture into ``folder``, unless it is there; ``mode``: its permissions, less the umask.
 
-    Any number of runs may do so at once. Raises `TargetError`.
+    Who may read by ``mode`` may then read one that was there too. Any number of runs may do so at once.
+    Raises `TargetError`.
     """
     picture = SharedPicture.of(image)
     path = folder / picture.name
@@ -31,6 +66,10 @@ def keep_shared(folder: Path, image: bytes, mode: int = 0o666) -> None:
                 file.write(image)
 
     look_again(put)
+    with suppress(OSError):  # it is another user's, or has gone again
+        before = stat.S_IMODE(path.stat().st_mode)
+        if more := mode & ~before & _MAY_READ:
+            path.chmod(before | more)
 
 
 def read_shared(archive: Path, picture: SharedPicture) -> bytes:
@@ -46,7 +85,9 @@ def read_shared(archive: Path, picture: SharedPicture) -> bytes:
             return found
         is_there = is_there or path.exists()
     if is_there:
-        raise DamagedArchiveError(f"{picture.name} beside it is damaged")
+        is_readable = any(os.access(path, os.R_OK) for path in shared_paths(archive, picture))
+        what = "is damaged" if is_readable else "cannot be read"
+        raise DamagedArchiveError(f"{picture.name} beside it {what}")
     raise MissingPictureError(f"{picture.name} is not beside it")
 
 

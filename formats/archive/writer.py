@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO, Self
 
 from earzip.errors import SourceError, TagError, TargetError
 from earzip.formats.archive.frames import MAX_FRAMES, compress_frame, compress_frames
-from earzip.formats.archive.header import Header, SharedPicture
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import (
     INDEX_ENTRY_BYTES,
     MAX_OTHER_PARTS,
@@ -22,7 +23,7 @@ from earzip.formats.archive.layout import (
     checksum,
     pack_index_entry,
 )
-from earzip.formats.archive.shared import keep_shared
+from earzip.formats.archive.shared import SharedPicture, keep_shared
 from earzip.formats.archive.tag_part import TagPart, pack_tag_part
 from earzip.formats.atomic import atomic_write, set_mtime
 from earzip.formats.canonical_json import JsonValue
@@ -192,14 +193,15 @@ class ArchiveWriter:
         """
         with self._disk():
             set_mtime(self._file.fileno(), mtime_ns, self.path)
-        self._keep_shared()
+            mode = stat.S_IMODE(os.fstat(self._file.fileno()).st_mode)  # less the umask
+        self._keep_shared(mode)
         self._target.close()
         # Again: a run that prunes may have taken away what no archive named until now.
-        self._keep_shared()
+        self._keep_shared(mode)
 
-    def _keep_shared(self) -> None:
+    def _keep_shared(self, mode: int) -> None:
         for image in self._shared:
-            keep_shared(self.path.parent, image, self._mode)
+            keep_shared(self.path.parent, image, mode)
 
     def _require_work(self, header: Header, n_bytes: int) -> None:
         """Refuse what no reader would decode. No sound is known to come to that with our models."""

@@ -17,9 +17,9 @@ from earzip.errors import (
     TargetError,
     UnsupportedArchiveError,
 )
-from earzip.formats.archive.header import Header, SharedPicture
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.archive.shared import keep_shared, read_shared
+from earzip.formats.archive.shared import SharedPicture, read_shared
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.names import is_shared_picture_name, shared_picture_name
@@ -209,9 +209,35 @@ def test_processes_that_write_the_same_pictures_at_once(tmp_path: Path) -> None:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
-def test_a_picture_is_as_private_as_the_archive(tmp_path: Path) -> None:
-    keep_shared(tmp_path, COVER, 0o600)
-    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+def test_a_picture_is_as_private_as_the_least_private_archive_that_has_it(tmp_path: Path) -> None:
+    def write(name: str, mode: int) -> int:
+        header = sharing_header()
+        with ArchiveWriter(tmp_path / name, mode=mode) as writer:
+            for i in range(header.n_segments):
+                writer.add_segment(*pieces_of(header, i))
+            writer.write(header, tags=TAGS, blocks=BLOCKS, pictures=PICTURES)
+            writer.commit()
+        return (tmp_path / NAME).stat().st_mode & 0o777
+
+    before = os.umask(0o027)
+    try:
+        assert write("private.earz", 0o600) == 0o600
+        assert write("public.earz", 0o666) == 0o640
+        assert write("private again.earz", 0o600) == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_a_picture_that_nobody_may_read_is_told_apart(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid():
+        archive.with_name(NAME).chmod(0)
+    else:  # who may read everything
+        archive.with_name(NAME).write_bytes(b"")
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    (damage,) = verify_structure(archive)
+    assert damage.message == f"{NAME} beside it cannot be read"
 
 
 def test_a_reader_that_does_not_know_of_shared_pictures_refuses_the_archive(archive: Path) -> None:
