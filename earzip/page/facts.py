@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,8 +48,6 @@ class TrackFacts:
     kbps: float
     archive_bytes: int
     picture_bytes: int
-    shared_pictures: Mapping[str, int]
-    """The size of each file beside the archive that holds a picture of it, by its path."""
     source: Mapping[str, Any]
     """The fields of `earzip.formats.archive.header.SourceRecord`."""
     model: str
@@ -64,6 +62,8 @@ class TrackFacts:
     exact_bytes: int
     """The size of the exact copy of the source that the archive holds; 0 for none."""
     cover: CoverKey | None
+    shared_pictures: Mapping[str, int] = field(default_factory=dict)
+    """The size of each file beside the archive that holds a picture of it, by its path."""
 
     @property
     def source_bytes(self) -> int:
