@@ -139,8 +139,8 @@ from earzip.tasks import CompressTask, require_scaling, sources_to_compress
 @click.option(
     "--prune",
     is_flag=True,
-    help="Move archives whose source is gone to .earzip/trash in their directory, after asking. PATHs "
-    "must name all sources of the archives there.",
+    help="Move archives whose source is gone, and shared pictures that no archive has, to .earzip/trash "
+    "in their directory, after asking. PATHs must name all sources of the archives there.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before --prune.")
 @run_options(
