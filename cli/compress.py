@@ -24,7 +24,7 @@ from earzip.cli.options import (
     run_options,
     runtime_options,
 )
-from earzip.cli.output import measures_text, size
+from earzip.cli.output import log, measures_text, size
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
 from earzip.errors import TargetError, UsageError
@@ -36,15 +36,18 @@ from earzip.models.store import find_model
 from earzip.options import (
     BELOW_FLOOR,
     DEFAULT_MODEL,
+    FIT_RANGE,
+    PICTURES,
     TRUNCATED,
     BelowFloor,
     CompressOptions,
     Floor,
+    Pictures,
     Truncated,
 )
-from earzip.results import FileRecord, FileStatus
+from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Runtime
-from earzip.tasks import CompressTask, sources_to_compress
+from earzip.tasks import CompressTask, require_scaling, sources_to_compress
 
 
 @click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Compress audio files.")
@@ -109,6 +112,19 @@ from earzip.tasks import CompressTask, sources_to_compress
     "read, with a warning, fail writes no archive.  [default: fail for FLAC, keep for others]",
 )
 @click.option(
+    "--pictures",
+    type=click.Choice(PICTURES),
+    help="Where pictures go: embed them in each archive, share each as one file beside the archives of a "
+    "directory, or drop them.  [default: as an archive that is there has them, else embed]",
+)
+@click.option(
+    "--fit-pictures",
+    metavar="PIXELS",
+    type=click.IntRange(*FIT_RANGE),
+    help="Scale larger pictures down, so that they fit a square of so many pixels. Needs the extra "
+    "pictures: pip install '.[pictures]' in the clone of earzip.",
+)
+@click.option(
     "--verify-sources",
     is_flag=True,
     help="Compare sources with their archives by SHA-256 and read archives in full, instead of comparing "
@@ -123,8 +139,8 @@ from earzip.tasks import CompressTask, sources_to_compress
 @click.option(
     "--prune",
     is_flag=True,
-    help="Move archives whose source is gone to .earzip/trash in their directory, after asking. PATHs "
-    "must name all sources of the archives there.",
+    help="Move archives whose source is gone, and shared pictures that no archive has, to .earzip/trash "
+    "in their directory, after asking. PATHs must name all sources of the archives there.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before --prune.")
 @run_options(
@@ -144,6 +160,8 @@ def compress(
     max_mel: float | None,
     below_floor: BelowFloor,
     truncated: Truncated | None,
+    pictures: Pictures | None,
+    fit_pictures: int | None,
     verify_sources: bool,
     with_model: bool,
     prune: bool,
@@ -164,6 +182,8 @@ def compress(
         raise UsageError("--yes needs --prune")
     if prune and run.shard:
         raise UsageError("--prune and --shard exclude each other: prune in a run over all sources")
+    if pictures == "share" and output == STDIO:
+        raise UsageError("--pictures share needs a directory to put them in, not standard output")
     if with_model and output == STDIO:
         raise UsageError("--with-model needs a directory to put it in, not standard output")
     floor = _floor(min_si_sdr, max_mel, below_floor)
@@ -176,14 +196,23 @@ def compress(
         floor=floor,
         verify_sources=verify_sources,
         truncated=truncated,
+        pictures=pictures,
+        fit_pictures=fit_pictures,
     )
     if options.checks:
         require_eval()
+    if fit_pictures is not None:
+        require_scaling()
     spec = find_model(model)  # a dry run reports a missing one too
 
     selection, name = sources_to_compress(), _name_of_stdin(output)
     mirror = Mirror(prune, not yes, run.dry_run, run.quiet)
     planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, choice, stdin_name=name)
+
+    def afterwards(planned: PlannedRun, report: Report) -> Iterator[FileRecord]:
+        yield from mirror.pruned(planned, report)
+        if pictures is None and not run.quiet:
+            _advise_sharing(report)
 
     def beforehand(planned: PlannedRun, dry_run: bool) -> list[FileRecord]:
         mirror.ask()
@@ -195,9 +224,21 @@ def compress(
         run,
         runtime,
         beforehand=beforehand,
-        afterwards=mirror.pruned,
+        afterwards=afterwards,
         describe=_describe,
     )
+
+
+def _advise_sharing(report: Report) -> None:
+    """Tell of --pictures where archives that were written are mostly pictures."""
+    pictures, total = (report.totals[name] for name in ("picture_bytes", "archive_bytes"))
+    if report.counts[FileStatus.WRITTEN] > 1 and pictures > total / 2:
+        percent = round(100 * pictures / total)
+        log(
+            "info",
+            f"{percent} % of the archives are pictures; --pictures share keeps one that tracks of a "
+            "directory have in common only once",
+        )
 
 
 def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor) -> Floor | None:

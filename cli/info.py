@@ -63,7 +63,10 @@ def _describe(record: FileRecord) -> Iterator[str]:
         f"{encoder['device']} {encoder['dtype']}"
     )
     yield from _check(archive)
-    yield from _tags(archive["tags"] or {}, archive["picture_bytes"])
+    yield from _tags(archive["tags"] or {})
+    yield from _pictures(archive)
+    if chapters := (archive["tags"] or {}).get("chapters"):
+        yield f"chapters  {len(chapters)}"
 
 
 _PARTS = ("sound", "overhead", "tags", "pictures")
@@ -109,15 +112,25 @@ def _form(source: dict[str, Any]) -> str:
     return f"{form}, {depth}{' float' if source['is_float'] else ''}"
 
 
-def _tags(tags: dict[str, Any], picture_bytes: list[int]) -> Iterator[str]:
+def _tags(tags: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each value."""
     for name, values in tags.get("fields", {}).items():
         for value in values:
             yield f"tag       {name}: {_shortened(value)}"
-    for picture, n_bytes in zip(tags.get("pictures", ()), picture_bytes, strict=True):
-        yield f"picture   {picture['mime']}, {size(n_bytes)}"
-    if chapters := tags.get("chapters"):
-        yield f"chapters  {len(chapters)}"
+
+
+def _pictures(archive: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each picture, and what became of those that the source has."""
+    pictures = (archive["tags"] or {}).get("pictures", ())
+    facts = zip(pictures, archive["picture_bytes"], archive["picture_files"], strict=True)
+    for picture, n_bytes, file in facts:
+        missing = ", missing" if file in archive["missing_files"] else ""
+        place = f"; shared{missing}: {file}" if file else ""
+        yield f"picture   {picture['mime']}, {size(n_bytes)}{place}"
+    if archive["pictures"] == "dropped":
+        yield "pictures  left out"
+    elif archive["pictures"]:
+        yield f"pictures  scaled to fit {archive['pictures'].removeprefix('fit-')} pixels"
 
 
 def _shortened(value: str) -> str:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 
 import click
 
-from earzip.batch.mirror import Orphans, find_moved, lacks_archive, orphans, prune
+from earzip.batch.mirror import (
+    Orphans,
+    Trash,
+    find_moved,
+    lacks_archive,
+    orphans,
+    prune,
+    prune_pictures,
+)
 from earzip.cli.output import log, printable
 from earzip.cli.piping import PlannedRun
 from earzip.errors import UsageError, count
@@ -91,14 +99,15 @@ class Mirror:
         self.prunes = click.confirm(question, err=True)
 
     def pruned(self, planned: PlannedRun, report: Report) -> Iterable[FileRecord]:
-        """Move what has no source into the trash, if nothing has failed; yield a record of each."""
-        if not self._orphaned.found:
-            return
+        """Move what has no source, and pictures of no archive, into the trash, if nothing has failed.
+
+        Yield a record of each.
+        """
+        orphaned = self._orphaned.found
         if not self.prunes:
-            if self.quiet:
-                return
-            n = count(len(self._orphaned.found), "archive")
-            log("info", f"{n} without a source; --prune moves such to the trash")
+            if orphaned and not self.quiet:
+                n = count(len(orphaned), "archive")
+                log("info", f"{n} without a source; --prune moves such to the trash")
             return
         n_unseen = len(planned.plan.refused) + len(self._orphaned.unseen)
         if n_unseen:
@@ -107,4 +116,7 @@ class Mirror:
             log("warning", f"nothing is pruned: {count(len(report.problems), 'file')} failed")
         else:
             roots = [path for path in planned.paths if path.is_dir()]
-            yield from prune(self._orphaned.found, planned.folders, roots, dry_run=self.dry_run)
+            trash = Trash(planned.folders)
+            yield from prune(orphaned, trash, roots, dry_run=self.dry_run)
+            gone = {orphan.path for orphan in orphaned} if self.dry_run else set()
+            yield from prune_pictures(trash, gone, dry_run=self.dry_run)

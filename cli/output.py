@@ -257,6 +257,8 @@ def _note(figures: Mapping[str, object]) -> str:
         pictures = figures.get("picture_bytes", 0)
         assert isinstance(pictures, int)
         beside = f" and {size(pictures)} of pictures" if pictures else ""
+        if isinstance(shared := figures.get("shared_pictures"), Mapping) and shared:
+            beside += f" and {size(sum(shared.values()))} of shared pictures"
         notes.append(size(n_bytes - pictures) + beside)
     if isinstance(kbps := figures.get("kbps"), int | float) and isinstance(seconds, int | float):
         notes += rate(kbps, seconds)
@@ -276,7 +278,7 @@ def _summary(report: Report, counted: str = "") -> str:
     if totals["duration_s"]:
         parts.append(f"{clock(totals['duration_s'])} of audio")
     if totals["archive_bytes"]:
-        parts.append(_sizes(totals))
+        parts.append(_sizes(totals, report.shared_picture_bytes))
     if totals["to_encode_s"]:
         to_encode = f"about {clock(totals['to_encode_s'])} of audio to encode"
         into = f", into {size(totals['to_encode_bytes'])}" if totals["to_encode_bytes"] else ""
@@ -299,12 +301,12 @@ def _speed(coded_s: float, took_s: float, total_s: float) -> str:
     return f"{clock(coded_s)} {'of it ' if coded_s < total_s else ''}done in {text}"
 
 
-def _sizes(totals: dict[str, float]) -> str:
-    """Return what went in and what came out, with and without pictures."""
+def _sizes(totals: dict[str, float], shared: int) -> str:
+    """Return what went in and what came out, with and without pictures; ``shared``: those beside it."""
     source, archive = totals["source_bytes"], totals["archive_bytes"]
     pictures, exact = totals["picture_bytes"], totals["exact_bytes"]
-    text = f"{size(source)} → {size(archive)}"
-    if pictures:
+    text = f"{size(source)} → {size(archive + shared)}"
+    if pictures or shared:
         text += f" with pictures, {size(archive - pictures)} without"
     if exact:
         text += f", {size(exact)} of it exact copies"

@@ -102,6 +102,10 @@ class DamagedArchiveError(ArchiveError):
     exit_code = ExitCode.DAMAGED
 
 
+class MissingPictureError(DamagedArchiveError):
+    """A picture that an archive shares with others is not beside it."""
+
+
 class TooMuchWorkError(DamagedArchiveError):
     """An archive would keep a reader busy for far longer than one of its size may."""
 

@@ -20,6 +20,10 @@ BelowFloor = Literal["keep", "fail", "raise", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
 Truncated = Literal["keep", "fail"]
 TRUNCATED = get_args(Truncated)
+Pictures = Literal["embed", "share", "drop"]
+PICTURES = get_args(Pictures)
+FIT_RANGE = (16, 10_000)
+"""Pixels that pictures may be scaled to."""
 _LATEST_S = 1e9
 """The latest time that a user can give, in seconds: 31 years, far beyond any archive's end."""
 QUALITIES = ("low", "medium", "high")
@@ -129,10 +133,26 @@ class CompressOptions:
     """"keep" archives a source that is cut short or damaged as far as it decodes, "fail" refuses it;
     None: FLAC, whose frames have checksums and whose length is known, fails, and all else is kept."""
 
+    pictures: Pictures | None = None
+    """"embed" keeps them in each archive, "share" puts each once beside the archives of a folder, "drop"
+    leaves them out. None: an archive that is there keeps them as it has them, a new one embeds them."""
+    fit_pictures: int | None = None
+    """Scale larger pictures down to so many pixels a side; needs the extra ``pictures``. None: with
+    ``pictures`` they are kept as they are, without it as an archive that is there has them."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "quality", quality_name(self.quality))
         if self.truncated not in (None, *TRUNCATED):
             raise UsageError(f"truncated is {self.truncated!r}, expected {' or '.join(TRUNCATED)}")
+        if self.pictures not in (None, *PICTURES):
+            raise UsageError(f"pictures is {self.pictures!r}, expected {', '.join(PICTURES)}")
+        least, most = FIT_RANGE
+        if self.fit_pictures is not None and not least <= self.fit_pictures <= most:
+            raise UsageError(
+                f"pictures to fit {self.fit_pictures} pixels, expected {least} to {most:,}"
+            )
+        if self.fit_pictures is not None and self.pictures == "drop":
+            raise UsageError("pictures cannot be both scaled and dropped")
         lowest, highest = _BITRATES
         if self.bitrate_kbps is not None and not lowest <= self.bitrate_kbps <= highest:
             raise UsageError(

@@ -156,6 +156,8 @@ class Report:
     averaged: dict[str, dict[str, list[float]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
+    shared_pictures: dict[str, int] = field(default_factory=dict)
+    """The size of each file with a picture that archives share, by its path: each counts once."""
     problems: list[FileRecord] = field(default_factory=list)
     n_warnings: int = 0
     n_below_floor: int = 0
@@ -193,6 +195,9 @@ class Report:
             value = record.figures.get(name)
             if isinstance(value, int | float):
                 self.totals[name] += value
+        shared = record.figures.get("shared_pictures")
+        if isinstance(shared, Mapping):
+            self.shared_pictures.update(shared)
         for group in AVERAGED:
             values = record.figures.get(group)
             if not isinstance(values, Mapping):
@@ -214,6 +219,11 @@ class Report:
             group: {name: fmean(values) for name, values in figures.items()}
             for group, figures in self.averaged.items()
         }
+
+    @property
+    def shared_picture_bytes(self) -> int:
+        """What the pictures beside the archives take."""
+        return sum(self.shared_pictures.values())
 
     @property
     def n_files(self) -> int:
@@ -240,6 +250,7 @@ class Report:
             "files": self.n_files,
             **{status.value: self.counts[status] for status in FileStatus},
             **self.totals,
+            "shared_picture_bytes": self.shared_picture_bytes,
             **({"means": means} if means else {}),
             "coded_s": self.coded_s,
             "warnings": self.n_warnings,
@@ -264,6 +275,8 @@ class CompressResult:
     source_bytes: int
     archive_bytes: int
     picture_bytes: int
+    shared_pictures: Mapping[str, int] = field(default_factory=dict)
+    """The size of each file beside the archive that holds a picture of it, by its path."""
     exact_bytes: int = 0
     """Of the exact copy of the source; 0 without one."""
     measures: Mapping[str, float] | None = None
@@ -305,6 +318,8 @@ class RestoreResult:
     """Which stretches of the track those are, for people."""
     lost_pictures: tuple[int, ...] = ()
     """Which of the source's pictures are damaged and left out."""
+    missing_pictures: tuple[str, ...] = ()
+    """Names of files with pictures that the archive shares, which are not beside it; left out too."""
     lost_tags: bool = False
     """All tags and pictures are left out: the archive's tag part is damaged."""
     wrong_length: str | None = None
@@ -315,9 +330,9 @@ class RestoreResult:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether the archive is damaged, which may have cost sound, tags or pictures."""
+        """Whether the archive is damaged, or lacks pictures, which has cost sound, tags or pictures."""
         lost = self.lost_segments or self.lost_pictures or self.lost_tags or self.lost_exact
-        return bool(lost or self.wrong_length)
+        return bool(lost or self.missing_pictures or self.wrong_length)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePath
 
 ARCHIVE_SUFFIX = ".earz"
+PICTURE_SUFFIX = ".earzpic"
+"""Ends the names of pictures that archives share: the SHA-256 of the picture stands before it."""
 MODEL_FOLDER = ".earzip"
 """The folder among archives that holds their models, and nothing else: no run looks for sound there."""
 
@@ -76,6 +79,7 @@ _JUNK_NAMES = frozenset({
     ".fseventsd", ".spotlight-v100", ".temporaryitems", ".trashes", "@eadir", "@recycle", "__macosx",
     "system volume information",
 })
+_SHARED_PICTURE = re.compile("[0-9a-f]{64}" + re.escape(PICTURE_SUFFIX))
 _JUNK_PREFIXES = ("._", ".fuse_hidden", ".nfs", ".smbdelete", ".trash-")
 # fmt: on
 
@@ -99,6 +103,16 @@ def name_without_archive_suffix(name: str) -> str:
 def is_archive_name(name: str) -> bool:
     """Return whether ``name`` is that of an archive."""
     return name.lower().endswith(ARCHIVE_SUFFIX)
+
+
+def shared_picture_name(sha256: str) -> str:
+    """Return what the file beside archives is called that holds the picture of that SHA-256."""
+    return sha256 + PICTURE_SUFFIX
+
+
+def is_shared_picture_name(name: str) -> bool:
+    """Return whether ``name`` is that of a picture that archives share."""
+    return _SHARED_PICTURE.fullmatch(name) is not None
 
 
 def restored_name(archive: str, container: str) -> str:

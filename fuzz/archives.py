@@ -7,6 +7,7 @@ import random
 import struct
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import zstandard
 
 from earzip.errors import ArchiveError
 from earzip.formats.archive.frames import compress_frame, decompress_frame
+from earzip.formats.archive.shared import SharedPicture
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, PACKED
 from fuzz.mutation import damaged
 from tests.formats.archive.samples import (
     BLOCKS,
+    COVER,
     PICTURES,
     TAGS,
     Pieces,
@@ -29,7 +32,7 @@ from tests.formats.archive.samples import (
 _VALUES: tuple[Any, ...] = (
     0, 1, -1, 2, 255, 65_535, 65_536, 65_537, 2**20, 2**31, 2**36, 2**50, 2**63 - 1, -(2**63), None, True,
     "", "a", "/", "..", "\0", "é" * 600, "0" * 64, [], {}, [[]], [0, 0, 0, 0], "packed-1", "context-1",
-    "levels-1", "file", "flac",
+    "levels-1", "file", "flac", "dropped", "fit-600", ["shared"],
 )  # fmt: skip
 _MAX_RAW = 1 << 20
 
@@ -43,6 +46,9 @@ def archives(folder: Path) -> Iterator[bytes]:
             write_sample(path, sample_header(**shape, symbols=symbols), **content)
             yield path.read_bytes()
     write_sample(path, sample_header(0))
+    yield path.read_bytes()
+    shared = replace(sample_header(), shared=(SharedPicture.of(COVER),))
+    write_sample(path, shared, **content)  # and the picture beside what is read
     yield path.read_bytes()
     for golden in sorted((Path(__file__).parents[1] / "tests/data/golden").glob("*.earz")):
         yield golden.read_bytes()
@@ -85,8 +91,11 @@ def _change_header(pieces: Pieces, rng: random.Random) -> None:
         return
     inner = members
     key = rng.choice([*members, "new"])
-    if isinstance(members.get(key), dict) and members[key]:
-        inner = members[key]
+    records = members.get(key)
+    if isinstance(records, list) and records:
+        records = rng.choice(records)
+    if isinstance(records, dict) and records:
+        inner = records
         key = rng.choice([*inner, "new"])
     match rng.randrange(4):
         case 0:

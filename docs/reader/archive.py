@@ -27,13 +27,32 @@ def read_archive(path, specification):
         "".join(text.splitlines()).encode(), dict_type=zstandard.DICT_TYPE_RAWCONTENT
     )
     header = json.loads(zstandard.ZstdDecompressor(dict_data=dictionary).decompress(stored))
+    unknown = set(header.get("critical", [])) - {"shared"}
+    require(not unknown, f"critical and unknown: {', '.join(sorted(unknown))}")  # [Versions]
     parts, at = {kind: [] for kind in range(16)}, 52 + n_header + n_index
     for word, expected in struct.iter_unpack("<I8s", index):
         part = data[at : at + (word & 0x0FFFFFFF)]
         require(checksum(part) == expected, f"part at byte {at} is damaged")
         parts[word >> 28].append(part)
         at += len(part)
+    if parts[2]:  # [Tags]: their frame is compressed as the header is
+        parts[2] = [zstandard.ZstdDecompressor(dict_data=dictionary).decompress(parts[2][0])]
     return header, parts
+
+
+def read_pictures(path, header, parts):
+    """Yield the bytes of each picture of the tags, or why they are not there [Tags, Shared pictures]."""
+    if not parts[2]:
+        return
+    stored = list(parts[3])
+    for each in header.get("shared", []):
+        file = Path(path).with_name(f"{each['sha256']}.earzpic")
+        data = file.read_bytes() if file.is_file() else b""
+        is_right = hashlib.sha256(data).hexdigest() == each["sha256"]
+        stored.append(data if is_right else f"{file.name} is missing or damaged")
+    (n_json,) = struct.unpack_from("<I", parts[2][0])
+    for number in json.loads(parts[2][0][4 : 4 + n_json])["pictures"]:
+        yield stored[number]
 
 
 def require(is_right, problem):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from archive import read_archive, read_latents, require
+from archive import read_archive, read_latents, read_pictures, require
 from mini import Mini
 from mini_2 import Mini2
 from network import read_model
@@ -55,6 +55,11 @@ def main(archive, specification, model, wav):
     network = NETWORKS[architecture](config, weights)
     sound = decode(header, read_latents(header, parts[1]), network)
     write_wav(wav, sound, header["geometry"]["rate"])
+    for i, picture in enumerate(read_pictures(archive, header, parts), 1):
+        if isinstance(picture, bytes):
+            Path(f"{wav}.picture-{i}").write_bytes(picture)
+        else:
+            print(f"picture {i}: {picture}", file=sys.stderr)
     if parts[4]:  # [Exact copy]: the source file itself, or a FLAC file of its samples
         Path(f"{wav}.{header['exact']}").write_bytes(b"".join(parts[4]))
 

@@ -136,6 +136,10 @@ def _gauges(
         "source_bytes": ("Size of the sources.", totals["source_bytes"]),
         "archive_bytes": ("Size of their archives.", totals["archive_bytes"]),
         "picture_bytes": ("Size of the pictures in the archives.", totals["picture_bytes"]),
+        "shared_picture_bytes": (
+            "Size of the pictures beside the archives, each counted once.",
+            report.shared_picture_bytes,
+        ),
         "exact_copy_bytes": (
             "Size of the exact copies in the archives.",
             totals["exact_bytes"],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import chain, count
+from dataclasses import dataclass, field, replace
+from itertools import chain, count, groupby
 from pathlib import Path
 
 from earzip.batch.filters import Filters, Parts
@@ -18,6 +19,7 @@ from earzip.formats.names import (
     MODEL_FOLDER,
     archive_name,
     is_archive_name,
+    is_shared_picture_name,
     name_without_archive_suffix,
 )
 from earzip.results import FileRecord, FileStatus
@@ -26,6 +28,8 @@ TRASH = "trash"
 """Where archives without a source go, in `MODEL_FOLDER` of the directory that they are in."""
 
 _ARCHIVES = Selection(takes=is_archive_name, otherwise="not an archive")
+_PICTURES = Selection(takes=is_shared_picture_name, otherwise="no picture that archives share")
+_UNNAMED = "a picture that no archive beside it has"
 
 
 @dataclass(frozen=True)
@@ -136,27 +140,38 @@ def find_moved(plan: Plan, orphaned: Sequence[Orphan]) -> None:
             plan.jobs[i] = replace(job, found=(*same_name, *others))
 
 
+@dataclass
+class Trash:
+    """Where a run puts what is pruned: a new directory in `MODEL_FOLDER` of each of ``folders``."""
+
+    folders: Sequence[Path]
+    _of: dict[Path, Path] = field(default_factory=dict)
+
+    def folder_of(self, path: Path) -> Path:
+        """Return the one of the folders that ``path`` is in."""
+        return next(each for each in self.folders if path.is_relative_to(each))
+
+    def place_for(self, path: Path) -> Path:
+        """Return where ``path`` goes."""
+        folder = self.folder_of(path)
+        if folder not in self._of:
+            self._of[folder] = _unused_trash(folder)
+        return self._of[folder] / path.relative_to(folder)
+
+
 def prune(
-    orphaned: Iterable[Orphan],
-    folders: Sequence[Path],
-    sources: Sequence[Path],
-    *,
-    dry_run: bool,
+    orphaned: Iterable[Orphan], trash: Trash, sources: Sequence[Path], *, dry_run: bool
 ) -> Iterator[FileRecord]:
-    """Move archives into the trash of that of ``folders`` which they are in; yield a record of each.
+    """Move archives into the ``trash``, with the pictures that they share; yield a record of each.
 
     One that has changed since it was found, or whose source is in one of ``sources`` now, stays.
     """
-    trashes: dict[Path, Path] = {}
     for orphan in orphaned:
-        path = orphan.path
-        folder = next(each for each in folders if path.is_relative_to(each))
-        inner = path.relative_to(folder)
-        trash = trashes.get(folder) or _unused_trash(folder)
-        target = trash / inner
+        path, target = orphan.path, trash.place_for(orphan.path)
         if dry_run:
             yield FileRecord(FileStatus.PLANNED, path, target, "its source is gone")
             continue
+        inner = path.relative_to(trash.folder_of(path))
         source_name = name_without_archive_suffix(path.name)
         is_back = any(os.path.lexists(root / inner.with_name(source_name)) for root in sources)
         if is_back or _state(path) != orphan.state:
@@ -166,14 +181,92 @@ def prune(
             continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            copy_shared_pictures(path, target.parent)
             path.rename(target)
         except OSError as error:
-            message = f"cannot be moved to the trash: {error.strerror or error}"
-            yield FileRecord(FileStatus.FAILED, path, target, message)
+            yield _not_moved(error, path, target)
             continue
-        trashes[folder] = trash
-        _remove_if_empty(path.parent, folder)
+        _remove_if_empty(path.parent, trash.folder_of(path))
         yield FileRecord(FileStatus.PRUNED, path, target)
+
+
+def prune_pictures(
+    trash: Trash, pruned: Collection[Path] = (), *, dry_run: bool
+) -> Iterator[FileRecord]:
+    """Move pictures that no archive beside them names into the ``trash``; yield a record of each.
+
+    ``pruned``: archives that a run would have pruned, were it not a dry one. Pictures beside an archive
+    that cannot be read stay: it may name them.
+    """
+    for path in _unnamed_pictures(trash.folders, pruned):
+        target = trash.place_for(path)
+        if dry_run:
+            yield FileRecord(FileStatus.PLANNED, path, target, _UNNAMED)
+            continue
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+            if _is_named(path):  # by an archive that has come meanwhile
+                target.replace(path)
+                continue
+        except OSError as error:
+            yield _not_moved(error, path, target)
+            continue
+        _remove_if_empty(path.parent, trash.folder_of(path))
+        yield FileRecord(FileStatus.PRUNED, path, target, _UNNAMED)
+
+
+def _not_moved(error: OSError, path: Path, target: Path) -> FileRecord:
+    message = f"cannot be moved to the trash: {error.strerror or error}"
+    return FileRecord(FileStatus.FAILED, path, target, message)
+
+
+def _unnamed_pictures(folders: Sequence[Path], pruned: Collection[Path]) -> Iterator[Path]:
+    jobs = plan_batch(folders, _PICTURES).jobs
+    by_folder = groupby(sorted(job.source for job in jobs), key=lambda path: path.parent)
+    for folder, paths in by_folder:
+        with suppress(ArchiveError, OSError):
+            named = _names_in(folder, pruned)
+            yield from (path for path in paths if path.name not in named)
+
+
+def _is_named(picture: Path) -> bool:
+    """Return whether an archive in the folder of ``picture`` may share it."""
+    try:
+        return picture.name in _names_in(picture.parent)
+    except (ArchiveError, OSError):
+        return True
+
+
+def _names_in(folder: Path, but: Collection[Path] = ()) -> set[str]:
+    """Return the names of the pictures that the archives in ``folder`` share.
+
+    Raises ArchiveError for an archive that cannot be read, and OSError.
+    """
+    from earzip.formats.archive.reader import ArchiveReader  # noqa: PLC0415  # loads numpy
+
+    names: set[str] = set()
+    for path in folder.iterdir():
+        if is_archive_name(path.name) and path not in but and not path.is_dir():
+            with ArchiveReader(path, salvage=True) as reader:
+                names |= {picture.name for picture in reader.header.shared or ()}
+    return names
+
+
+def copy_shared_pictures(archive: Path, folder: Path) -> None:
+    """Put the pictures that ``archive`` shares into ``folder`` too, as far as they are there.
+
+    Raises OSError.
+    """
+    from earzip.formats.archive.reader import ArchiveReader  # noqa: PLC0415  # loads numpy
+    from earzip.formats.archive.shared import shared_paths  # noqa: PLC0415
+
+    with suppress(ArchiveError), ArchiveReader(archive, salvage=True) as reader:
+        for picture in reader.header.shared or ():
+            target = folder / picture.name
+            found = next(filter(Path.exists, shared_paths(archive, picture)), None)
+            if found and not target.exists():
+                shutil.copy2(found, target)
 
 
 def _unused_trash(folder: Path) -> Path:

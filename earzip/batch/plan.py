@@ -21,7 +21,13 @@ from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
 from earzip.batch.places import FolderId, Places, folder_id, status_of
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
-from earzip.formats.names import ARCHIVE_SUFFIX, MODEL_FOLDER, archive_name, is_junk
+from earzip.formats.names import (
+    ARCHIVE_SUFFIX,
+    MODEL_FOLDER,
+    archive_name,
+    is_junk,
+    is_shared_picture_name,
+)
 from earzip.results import FileRecord, FileStatus
 
 CLAIM_SUFFIX = ".earzip-claim"
@@ -70,6 +76,8 @@ class Selection:
     target_name: Callable[[Path], str] | None = None
     """Returns the name of a file's result."""
     refuses: Callable[[str], str | None] = lambda _name: None
+    passes_over: Callable[[str], bool] = lambda _name: False
+    """Tells of files in folders that are a part of others, and no file of their own, by name."""
     heeds_ignore_files: bool = False
     """Whether it passes over what the `IGNORE_FILE` of a directory names."""
 
@@ -290,7 +298,8 @@ class _Walk:
         """Plan ``entry``; return it if it is a folder to visit."""
         path = folder.path / entry.name
         of_run = (TEMPORARY_SUFFIX, CLAIM_SUFFIX, RUN_LOCK_SUFFIX)  # in progress, or killed
-        if entry.name == MODEL_FOLDER or entry.name.endswith(of_run):
+        is_none = entry.name == MODEL_FOLDER or entry.name.endswith(of_run)
+        if is_none or self._selection.passes_over(entry.name):
             return None
         hidden = folder.hidden or entry.name.startswith(".")
         if is_junk(entry.name):
@@ -338,6 +347,8 @@ class _Walk:
         return replace(folder, path=path, target=target, id=folder_id, above=above, hidden=hidden)
 
     def _leave_aside(self, folder: _Folder, path: Path, hidden: bool, *, copyable: bool) -> None:
+        if self._output is None and is_shared_picture_name(path.name):
+            return  # a part of the archives here
         refused = self._selection.refuses(path.name)
         reason = "hidden" if hidden else refused or self._selection.otherwise
         target = folder.target / path.name if copyable and self._output is not None else None

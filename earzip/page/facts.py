@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.geometry import SAMPLE_RATE
 from earzip.transcode.inspect import ArchiveInfo, read_info
+from earzip.transcode.pictures import shared_pictures_of
 
 _WAV_HEADER_BYTES = 44
 _FRONT_COVER = 3
@@ -61,6 +62,8 @@ class TrackFacts:
     exact_bytes: int
     """The size of the exact copy of the source that the archive holds; 0 for none."""
     cover: CoverKey | None
+    shared_pictures: Mapping[str, int] = field(default_factory=dict)
+    """The size of each file beside the archive that holds a picture of it, by its path."""
 
     @property
     def source_bytes(self) -> int:
@@ -90,6 +93,7 @@ def read_facts(path: Path) -> TrackFacts:
         kbps=info.kbps,
         archive_bytes=info.sizes.total,
         picture_bytes=info.sizes.pictures,
+        shared_pictures=shared_pictures_of(header, path),
         source=dict(vars(header.source)),
         model=header.model.name,
         model_sha256=header.model.sha256,
@@ -129,11 +133,12 @@ def library_totals(tracks: Sequence[TrackFacts]) -> dict[str, Any]:
     16-bit 44.1 kHz stereo WAV, pictures in neither. They are None where there is nothing to divide.
     """
     duration_s = sum(track.duration_s for track in tracks)
-    archive_bytes = sum(track.archive_bytes for track in tracks)
-    picture_bytes = sum(track.picture_bytes for track in tracks)
+    # A picture that several share counts once.
+    shared = {path: n for track in tracks for path, n in track.shared_pictures.items()}
+    bare_bytes = sum(track.archive_bytes - track.picture_bytes for track in tracks)
+    archive_bytes = sum(track.archive_bytes for track in tracks) + sum(shared.values())
     source_bytes = sum(track.source_bytes for track in tracks)
     wav_bytes = sum(track.wav_bytes for track in tracks)
-    bare_bytes = archive_bytes - picture_bytes
     lengths = [track.duration_s for track in tracks]
     return {
         "n_tracks": len(tracks),

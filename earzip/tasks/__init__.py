@@ -5,7 +5,7 @@ numpy or torch is imported where it is used, so that commands can be listed, and
 without them.
 """
 
-from earzip.tasks.compress import CompressTask, sources_to_compress
+from earzip.tasks.compress import CompressTask, require_scaling, sources_to_compress
 from earzip.tasks.evaluate import EvaluateTask
 from earzip.tasks.info import InfoTask
 from earzip.tasks.latents import LATENTS_SUFFIX, LatentsTask, latents_to_extract
@@ -28,5 +28,6 @@ __all__ = [
     "archives_to_restore",
     "latents_to_extract",
     "read_track",
+    "require_scaling",
     "sources_to_compress",
 ]

@@ -17,6 +17,7 @@ from earzip.formats.names import (
     FILM_EXTENSIONS,
     archive_name,
     is_archive_name,
+    is_shared_picture_name,
     is_unread_sound_name,
 )
 from earzip.models.pool import CodecPool
@@ -49,10 +50,19 @@ def sources_to_compress() -> Selection:
     )
 
 
+def require_scaling() -> None:
+    """Raise `UsageError` unless pictures can be scaled."""
+    from earzip.transcode.scaled_pictures import require_pillow  # noqa: PLC0415  # loads numpy
+
+    require_pillow()
+
+
 def _why_not_compressed(name: str) -> str | None:
     """Return why a file of that name is no source, None if it may be one."""
     if is_archive_name(name):
         return "already an archive"
+    if is_shared_picture_name(name):
+        return "a picture that archives share"
     return UNREAD_SOUND if is_unread_sound_name(name) else None
 
 
@@ -130,6 +140,7 @@ def compress_record(result: CompressResult) -> FileRecord:
             "source_bytes": result.source_bytes,
             "archive_bytes": result.archive_bytes,
             "picture_bytes": result.picture_bytes,
+            "shared_pictures": dict(result.shared_pictures),
             "exact_bytes": result.exact_bytes,
             "kbps": round(result.kbps, 3),
             "truncated": result.truncated,

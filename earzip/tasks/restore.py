@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
-from earzip.formats.names import is_archive_name, name_without_archive_suffix, restored_name
+from earzip.errors import count
+from earzip.formats.names import (
+    is_archive_name,
+    is_shared_picture_name,
+    name_without_archive_suffix,
+    restored_name,
+)
 from earzip.models.pool import CodecPool
 from earzip.options import Container, RestoreOptions
 from earzip.results import FileRecord, FileStatus, Progress, RestoreResult
@@ -32,6 +38,7 @@ def archives_to_restore(container: Container | None = "flac") -> Selection:
         takes=is_archive_name,
         otherwise="not an archive",
         target_name=lambda path: _restored_name(path, container),
+        passes_over=is_shared_picture_name,
     )
 
 
@@ -111,6 +118,7 @@ def _restore_record(result: RestoreResult) -> FileRecord:
             "lost_exact": result.lost_exact,
             "lost_segments": list(result.lost_segments),
             "lost_pictures": list(result.lost_pictures),
+            "missing_pictures": list(result.missing_pictures),
             "lost_tags": result.lost_tags,
             "wrong_length": result.wrong_length,
             "tag_losses": list(result.tag_losses),
@@ -119,7 +127,7 @@ def _restore_record(result: RestoreResult) -> FileRecord:
 
 
 def _damage(result: RestoreResult) -> str | None:
-    """Return what damage has cost in one sentence, or None."""
+    """Return what damage and missing pictures have cost in one sentence, or None."""
     lost = ["the exact copy, restored from the coded sound"] if result.lost_exact else []
     if silences := result.silences:
         lost.append(f"silence in place of {', '.join(first_few(silences))}")
@@ -129,4 +137,7 @@ def _damage(result: RestoreResult) -> str | None:
         lost.append("tags lost")
     if result.wrong_length:
         lost.append(result.wrong_length)
-    return f"damaged: {', '.join(lost)}" if lost else None
+    parts = [f"damaged: {', '.join(lost)}"] if lost else []
+    if n := len(result.missing_pictures):  # the warnings name them
+        parts.append(f"{count(n, 'shared picture')} missing")
+    return "; ".join(parts) or None

@@ -23,6 +23,8 @@ class Track:
     source_bytes: int
     archive_bytes: int
     picture_bytes: int
+    shared_pictures: Mapping[str, int]
+    """The size of each file beside the archive that holds a picture of it, by its path."""
     kbps: float
     """Of everything but the pictures."""
     quality: str
@@ -38,6 +40,7 @@ class Track:
 def read_track(path: Path) -> Track:
     """Return the facts of an archive; neither sound nor pictures are read. Raises `ArchiveError`."""
     from earzip.formats.archive.reader import ArchiveReader  # noqa: PLC0415  # loads numpy
+    from earzip.transcode.pictures import shared_pictures_of  # noqa: PLC0415
 
     with ArchiveReader(path) as reader:
         header, sizes = reader.header, reader.sizes
@@ -47,6 +50,7 @@ def read_track(path: Path) -> Track:
             source_bytes=header.source.n_bytes,
             archive_bytes=sizes.total,
             picture_bytes=sizes.pictures,
+            shared_pictures=shared_pictures_of(header, path),
             kbps=round(kbps(sizes.total - sizes.pictures, header.duration_s), 3),
             quality=header.quantizer.quality,
             model=header.model.name,

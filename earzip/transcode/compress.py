@@ -6,14 +6,14 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from earzip.arrays import Audio, Latents
 from earzip.coding.level import gain_to_reference_db, measure_level_db
-from earzip.errors import TargetError
+from earzip.errors import DamagedArchiveError, TargetError
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.writer import ArchiveWriter
@@ -26,15 +26,19 @@ from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.options import MAX_QUALITY, CompressOptions, quality_name, quality_number
 from earzip.results import CompressResult, Progress, Status
+from earzip.transcode.arranged_tags import arranged
 from earzip.transcode.kept_segments import (
     archive_of,
     require_other_tags_alone,
     taken_from,
     with_new_tags,
+    with_other_pictures,
 )
 from earzip.transcode.kept_sound import KeptSound
+from earzip.transcode.pictures import Storage
 from earzip.transcode.quality import QualityCheck
 from earzip.transcode.saved_tags import write_with_tags
+from earzip.transcode.scaled_pictures import require_pillow
 from earzip.transcode.segments import Coded, LatentSpool, SegmentEncoder, header_of, quality_for
 from earzip.transcode.source_state import (
     hash_source,
@@ -44,9 +48,11 @@ from earzip.transcode.source_state import (
 )
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
+    TargetState,
     compressed_already,
     inspect_target,
     note_as_seen,
+    plain_reason_for_pictures,
     result_of,
 )
 
@@ -72,22 +78,26 @@ def compress_file(
     A target that is `compressed_already` is left as it is, and neither is read. Else the source's bytes
     decide: an archive of the same bytes, made with the same model and settings, is left as it is if it is
     whole; one of the same bytes that is damaged or was made with others is replaced; one of a source
-    whose tags alone have changed gets the new ones; any other file is refused. With ``options.force`` the
-    source is encoded whatever the target is, and replaces it. The archive gets the source's time of
-    modification, and is as private as the source. A source that changes until the archive is complete is
-    refused.
+    whose tags alone have changed gets the new ones; one whose pictures alone are stored otherwise than
+    ``options`` say, or are missing beside it, gets those of its source; any other file is refused. With
+    ``options.force`` the source is encoded whatever the target is, and replaces it. The archive gets the
+    source's time of modification, and is as private as the source. A source that changes until the
+    archive is complete is refused.
 
     ``source_name`` is for a source that came through a pipe and has neither name nor time of its own:
     the archive stores it instead of the source's own name ("" for none). ``found``: archives elsewhere
     that may be of the same bytes, because their source was moved. If there is no target, such a one
     counts as if it stood there, and its sound is taken over. Raises SourceError, TargetError,
     ModelNotFoundError, ModelDamagedError, BelowFloorError where ``options.floor`` says so, or UsageError
-    for a check without the packages of the extra ``eval``.
+    for a check without the packages of the extra ``eval``, or scaled pictures without the extra
+    ``pictures``.
     """
     source, target = Path(source), Path(target)
     options = options or CompressOptions()
     if options.checks:
         require_eval()
+    if options.fit_pictures is not None:
+        require_pillow()
     settings = ArchiveSettings.of(options)
     _refuse_same_file(source, target)
     with ExitStack() as stack:
@@ -112,6 +122,7 @@ def _compress(
     on_progress: Progress | None,
 ) -> CompressResult:
     done = compressed_already(source, target, options, settings=settings)
+    done = done or _with_its_pictures(source, target, options, settings, on_progress)
     if done:
         return done
     digest, before = hash_source(source, on_progress)
@@ -121,11 +132,11 @@ def _compress(
         require_unchanged(source, before)
         note_as_seen(target, before)
         return existing.result
-    if existing.earlier and existing.earlier.sound:
-        return with_new_tags(source, target, digest, before, options, on_progress)
+    if kept := _with_kept_sound(existing, source, target, digest, before, options, on_progress):
+        return kept
     if not replace and (moved := archive_of(found, digest)):
         existing = inspect_target(source, moved, digest, settings, options, on_progress)
-        if existing.result:
+        if existing.result or existing.other_pictures:
             return taken_from(moved, source, target, before, options, on_progress)
     codec = pool.of_model(settings.spec)
     encoding = _Encoding(
@@ -133,6 +144,7 @@ def _compress(
         target=target,
         options=options,
         settings=settings,
+        storage=Storage.for_target(options, target),
         codec=codec,
         replace=replace,
         keeps_exact_copy=existing.has_exact_copy,
@@ -144,6 +156,38 @@ def _compress(
     if existing.replaces is None:
         return result
     return dataclasses.replace(result, warnings=(f"replaced {existing.replaces}", *result.warnings))
+
+
+def _with_its_pictures(
+    source: Path,
+    target: Path,
+    options: CompressOptions,
+    settings: ArchiveSettings,
+    on_progress: Progress | None,
+) -> CompressResult | None:
+    """Give ``target`` other pictures, if it plainly is up to date but for them."""
+    if not plain_reason_for_pictures(source, target, options, settings):
+        return None
+    with suppress(OSError, DamagedArchiveError):  # met again by who looks closer
+        return with_other_pictures(source, target, source.stat(), options, on_progress)
+    return None
+
+
+def _with_kept_sound(
+    existing: TargetState,
+    source: Path,
+    target: Path,
+    sha256: str,
+    before: os.stat_result,
+    options: CompressOptions,
+    on_progress: Progress | None,
+) -> CompressResult | None:
+    """Give ``target`` other pictures or tags, if that is all that it needs."""
+    if existing.other_pictures:
+        return with_other_pictures(source, target, before, options, on_progress)
+    if existing.earlier and existing.earlier.sound:
+        return with_new_tags(source, target, sha256, before, options, on_progress)
+    return None
 
 
 def _refuse_same_file(source: Path, target: Path) -> None:
@@ -163,6 +207,7 @@ class _Encoding:
     target: Path
     options: CompressOptions
     settings: ArchiveSettings
+    storage: Storage
     codec: Codec
     replace: bool
     """Whether the target was there, and may be replaced."""
@@ -186,7 +231,8 @@ class _Encoding:
             sound = KeptSound(first_pass)
             gain_db = gain_to_reference_db(measure_level_db(self._stoppable(sound.first_pass())))
             tags = read_tags(self.source)
-            warnings = list(tags.problems)
+            arrangement = arranged(tags, self.storage)
+            warnings = [*tags.problems, *arrangement.warnings]
             encoder = SegmentEncoder(self.codec, self.settings.spec, self.source)
 
             def code(segments: Iterable[Latents], quality: str) -> Header:
@@ -197,10 +243,10 @@ class _Encoding:
                 edges = encoder.edges(preset)
                 coded = Coded(gain_db, encoder.n_samples, edges, quality)
                 record = source_record(self.source, reader, sha256, before, self.piped_name)
-                return header_of(coded, self.codec, self.settings, record)
+                return arrangement.header(header_of(coded, self.codec, self.settings, record))
 
             def write(header: Header, exact: BinaryIO | None = None) -> ArchiveSizes:
-                return write_with_tags(writer, header, tags, exact)
+                return write_with_tags(writer, header, arrangement.tags, exact)
 
             with sound.second_pass() as (reader, samples):
                 segments: Iterable[Latents]

@@ -14,6 +14,7 @@ from earzip.errors import DamagedArchiveError, NotAnArchiveError
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveFile, ArchiveReader
+from earzip.formats.archive.shared import is_there
 from earzip.formats.archive.tag_part import TagPart
 from earzip.formats.archive.verify import Damage, verify_structure
 from earzip.formats.names import is_archive_name
@@ -34,6 +35,10 @@ class ArchiveInfo:
     tags: TagPart | None
     picture_bytes: tuple[int, ...]
     """The size of each picture that the tags describe; a picture used twice is stored once."""
+    picture_files: tuple[str | None, ...] = ()
+    """The name of the file beside the archive that holds each of these, None for one in the archive."""
+    missing_files: tuple[str, ...] = ()
+    """Those of them that are not there."""
 
     @property
     def kbps(self) -> float:
@@ -74,7 +79,10 @@ class ArchiveInfo:
             "source": asdict(header.source),
             "tags": self.tags.payload if self.tags else None,
             "raw_tag_bytes": [len(block) for block in self.tags.blocks] if self.tags else [],
+            "pictures": header.pictures,
             "picture_bytes": list(self.picture_bytes),
+            "picture_files": list(self.picture_files),
+            "missing_files": list(self.missing_files),
         }
 
 
@@ -118,6 +126,7 @@ def read_info(path: str | os.PathLike[str]) -> ArchiveInfo:
 
 def info_of(reader: ArchiveReader, tags: TagPart | None) -> ArchiveInfo:
     """Return what an open archive says of itself; ``tags`` are the reader's."""
+    shared = [reader.shared_picture(number) for number in tags.pictures] if tags else []
     return ArchiveInfo(
         path=reader.path,
         format_version=f"{reader.prefix.major}.{reader.prefix.minor}",
@@ -125,6 +134,10 @@ def info_of(reader: ArchiveReader, tags: TagPart | None) -> ArchiveInfo:
         sizes=reader.sizes,
         tags=tags,
         picture_bytes=tuple(reader.picture_sizes()),
+        picture_files=tuple(each.name if each else None for each in shared),
+        missing_files=tuple(
+            each.name for each in reader.header.shared or () if not is_there(reader.path, each)
+        ),
     )
 
 

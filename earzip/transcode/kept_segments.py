@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from earzip.errors import ArchiveError, TargetError
+from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive.header import Header, SourceRecord, storable_mtime_ns
+from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import make_folder, private_as
@@ -20,6 +21,8 @@ from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.read import read_tags
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
+from earzip.transcode.arranged_tags import arranged
+from earzip.transcode.pictures import Storage
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.source_state import require_unchanged, source_record, source_warnings
 from earzip.transcode.up_to_date import made_from_an_earlier_version, result_of
@@ -48,16 +51,21 @@ def with_new_tags(
             raise made_from_an_earlier_version(target)
         tags = read_tags(source)
         require_no_loss(old, tags)
-        header = replace(old.header, source=record)
+        arrangement = arranged(tags, Storage.wanted(options, old.header))
+        header = arrangement.header(replace(old.header, source=record))
         if options.floor and header.check:
             options.floor.require(header.check.measures, "; the archive stays")
         mode = private_as(before)
         with ArchiveWriter(target, replace=True, mode=mode) as writer:
             _take_segments(writer, old, on_progress)
-            sizes = write_with_tags(writer, header, tags)
+            sizes = write_with_tags(writer, header, arrangement.tags)
             require_unchanged(source, before)
             writer.commit(record.mtime_ns)
-        warnings = (*tags.problems, *source_warnings(source, sound, before))
+        warnings = (
+            *tags.problems,
+            *arrangement.warnings,
+            *source_warnings(source, sound, before),
+        )
     return result_of("retagged", source, target, header, sizes, options, warnings)
 
 
@@ -132,35 +140,66 @@ def taken_from(
     ``before`` is the state of the source. Raises ArchiveError for one that is damaged, TargetError, and
     SourceError for a source that changes meanwhile.
     """
-    with ArchiveReader(found) as old:
-        return _copied(old, source, target, before, options, on_progress)
+    name, mtime_ns = portable_name(source), storable_mtime_ns(before.st_mtime_ns)
+    make_folder(target)
+    writing = ArchiveWriter(target, replace=False, mode=private_as(before))
+    with ArchiveReader(found) as old, writing as writer:
+        record = replace(old.header.source, name=name, mtime_ns=mtime_ns)
+        header = replace(old.header, source=record)
+        _take_segments(writer, old, on_progress)
+        header, sizes, warnings = _write_rest(writer, old, header, source, options, on_progress)
+        require_unchanged(source, before)
+        writer.commit(mtime_ns)
+    return result_of("moved", source, target, header, sizes, options, warnings)
 
 
-def _copied(
-    old: ArchiveReader,
+def with_other_pictures(
     source: Path,
     target: Path,
     before: os.stat_result,
     options: CompressOptions,
-    on_progress: Progress | None,
+    on_progress: Progress | None = None,
 ) -> CompressResult:
-    name, mtime_ns = portable_name(source), storable_mtime_ns(before.st_mtime_ns)
-    record = replace(old.header.source, name=name, mtime_ns=mtime_ns)
-    header: Header = replace(old.header, source=record)
-    make_folder(target)
-    with ArchiveWriter(target, replace=False, mode=private_as(before)) as writer:
+    """Store the pictures of ``target``, an archive of the bytes of ``source``, as ``options`` say.
+
+    All else stays; ``before`` is the state of the source. Raises as `taken_from`.
+    """
+    writing = ArchiveWriter(target, replace=True, mode=private_as(before))
+    with ArchiveReader(target) as old, writing as writer:
         _take_segments(writer, old, on_progress)
-        tags = old.tags
-        sizes = writer.write(
-            header,
-            tags=tags.payload if tags else None,
-            blocks=tags.blocks if tags else (),
-            pictures=old.pictures(),
-            exact=old.exact_copy(on_progress) if header.exact else None,
-        )
+        header, sizes, warnings = _write_rest(writer, old, old.header, source, options, on_progress)
         require_unchanged(source, before)
-        writer.commit(mtime_ns)
-    return result_of("moved", source, target, header, sizes, options)
+        writer.commit(old.header.source.mtime_ns)
+    return result_of("retagged", source, target, header, sizes, options, warnings)
+
+
+def _write_rest(
+    writer: ArchiveWriter,
+    old: ArchiveReader,
+    header: Header,
+    source: Path,
+    options: CompressOptions,
+    on_progress: Progress | None,
+) -> tuple[Header, ArchiveSizes, tuple[str, ...]]:
+    """Write the archive: tags and pictures of ``old``, or of ``source`` if they are to be others.
+
+    Return its header, what its bytes are spent on, and warnings.
+    """
+    exact = old.exact_copy(on_progress) if header.exact else None
+    storage = Storage.wanted(options, header)
+    if storage == Storage.of_archive(header):
+        with suppress(DamagedArchiveError):  # a picture beside it is not there: the source has it
+            tags = old.tags
+            payload, blocks = (tags.payload, tags.blocks) if tags else (None, ())
+            sizes = writer.write(
+                header, tags=payload, blocks=blocks, pictures=old.pictures(), exact=exact
+            )
+            return header, sizes, ()
+    tags_now = read_tags(source)
+    arrangement = arranged(tags_now, storage)
+    header = arrangement.header(header)
+    sizes = write_with_tags(writer, header, arrangement.tags, exact)
+    return header, sizes, (*tags_now.problems, *arrangement.warnings)
 
 
 def _take_segments(writer: ArchiveWriter, old: ArchiveReader, on_progress: Progress | None) -> None:

@@ -132,6 +132,7 @@ class Restoration(ABC):
             lost_segments=decoded.lost_segments if decoded else (),
             silences=tuple(map(header.segment_name, decoded.lost_segments)) if decoded else (),
             lost_pictures=saved.lost_pictures,
+            missing_pictures=saved.missing,
             lost_tags=saved.is_damaged and saved.tags is None,
             wrong_length=self.reader.wrong_length,
             tag_losses=tuple(losses),

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from earzip.errors import DamagedArchiveError
+from earzip.errors import DamagedArchiveError, MissingPictureError
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
@@ -37,6 +37,8 @@ class SavedTags:
 
     tags: TagSet | None
     lost_pictures: tuple[int, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Names of files with shared pictures that are not there."""
     damage: tuple[str, ...] = ()
 
     @property
@@ -56,13 +58,17 @@ def read_saved_tags(reader: ArchiveReader, *, keep_going: bool) -> SavedTags:
         part = reader.tags
         if part is None:
             return SavedTags(None)
-        images, lost = _read_pictures(reader, part.pictures, keep_going=keep_going)
-        tags = TagSet.from_payload(part.payload, part.blocks, images)
+        images = _Images.of(reader, part.pictures, keep_going=keep_going)
+        tags = TagSet.from_payload(part.payload, part.blocks, images.data)
     except DamagedArchiveError as error:
         if keep_going:
-            return SavedTags(None, (), (f"tags are lost: {error.message}",))
+            return SavedTags(None, damage=(f"tags are lost: {error.message}",))
         raise
-    return SavedTags(_without_pictures(tags, lost.keys()), tuple(lost), tuple(lost.values()))
+    lost = images.lost
+    missing = tuple(dict.fromkeys(images.missing.values()))
+    kept = _without_pictures(tags, lost.keys() | images.missing.keys())
+    damage = (*lost.values(), *_about_missing(images.missing))
+    return SavedTags(kept, tuple(lost), missing, damage)
 
 
 def tags_of_range(
@@ -77,26 +83,45 @@ def tags_of_range(
     return cut_tags(tags, start_ms, end_ms)
 
 
-def _read_pictures(
-    reader: ArchiveReader, numbers: tuple[int, ...], *, keep_going: bool
-) -> tuple[list[bytes], dict[int, str]]:
-    """Return the images of the tags' pictures, and for each lost one, here empty, a sentence."""
-    if not keep_going:
-        return reader.pictures(), {}
-    images: dict[int, bytes] = {}
-    why: dict[int, str] = {}
-    for number in set(numbers):  # many pictures of the tags may be one that is stored
-        try:
-            images[number] = reader.picture(number)
-        except DamagedArchiveError as error:
+@dataclass(frozen=True)
+class _Images:
+    """The image files of the tags' pictures; of one that cannot be had, no bytes."""
+
+    data: list[bytes]
+    lost: dict[int, str]
+    """A sentence on each picture that is damaged."""
+    missing: dict[int, str]
+    """The name of the file of each picture that is shared, and not there."""
+
+    @classmethod
+    def of(cls, reader: ArchiveReader, numbers: tuple[int, ...], *, keep_going: bool) -> _Images:
+        """Return those of ``numbers``; damage raises DamagedArchiveError, unless going on."""
+        images: dict[int, bytes] = {}
+        why: dict[int, str] = {}
+        names: dict[int, str] = {}
+        for number in set(numbers):  # many pictures of the tags may be one that is stored
             images[number] = b""
-            why[number] = error.message
-    lost = {
-        picture: f"picture {picture + 1} is lost: {why[number]}"
-        for picture, number in enumerate(numbers)
-        if number in why
-    }
-    return [images[number] for number in numbers], lost
+            try:
+                images[number] = reader.picture(number)
+            except MissingPictureError:
+                shared = reader.shared_picture(number)
+                names[number] = shared.name if shared else ""
+            except DamagedArchiveError as error:
+                if not keep_going:
+                    raise
+                why[number] = error.message
+        pictures = list(enumerate(numbers))
+        lost = {i: f"picture {i + 1} is lost: {why[n]}" for i, n in pictures if n in why}
+        missing = {i: names[n] for i, n in pictures if n in names}
+        return cls([images[number] for number in numbers], lost, missing)
+
+
+def _about_missing(missing: dict[int, str]) -> list[str]:
+    """Return a sentence on each picture that is not there, by the name of its file."""
+    return [
+        f"picture {number + 1} is left out: {name} is not beside the archive"
+        for number, name in missing.items()
+    ]
 
 
 def _without_pictures(tags: TagSet, lost: Collection[int]) -> TagSet:

@@ -19,17 +19,28 @@ from earzip.transcode.kept_segments import archive_of, is_same_sound, require_no
 from earzip.transcode.source_state import hash_source, source_record
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
+    TargetState,
     compressed_already,
     inspect_target,
+    plain_reason_for_pictures,
     plain_reason_to_replace,
 )
 
 State = Literal[
-    "up_to_date", "new", "moved", "retagged", "changed", "replaced", "damaged", "refused"
+    "up_to_date",
+    "new",
+    "moved",
+    "retagged",
+    "pictures",
+    "changed",
+    "replaced",
+    "damaged",
+    "refused",
 ]
 """What `earzip compress` does: nothing; encodes; takes over the archive of a source that was moved;
-writes new tags into the archive; refuses, because the sound is another now; encodes in place of a
-damaged archive or one of other settings; refuses because the archive is damaged; for another reason."""
+writes new tags into the archive; stores its pictures otherwise, or again; refuses, because the sound is
+another now; encodes in place of a damaged archive or one of other settings; refuses because the archive
+is damaged; for another reason."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,10 @@ def standing_of(
             return Standing("new")
         sha256 = hash_source(source, on_progress)[0]
         moved = archive_of(found, sha256)
-        if moved and inspect_target(source, moved, sha256, settings, options, on_progress).result:
-            return Standing("moved", f"from {moved}")
+        if moved:
+            existing = inspect_target(source, moved, sha256, settings, options, on_progress)
+            if existing.result or existing.other_pictures:
+                return Standing("moved", f"from {moved}")
         return Standing("new")
     except EarzipError as error:
         is_damage = isinstance(error.__cause__, DamagedArchiveError)
@@ -86,12 +99,12 @@ def _of_archive(
     with suppress(ArchiveError):  # described below
         if reason := plain_reason_to_replace(source, target, options, settings):
             return Standing("replaced", reason)
+    if reason := plain_reason_for_pictures(source, target, options, settings):
+        return Standing("pictures", reason)
     sha256, before = hash_source(source, on_progress)
     existing = inspect_target(source, target, sha256, settings, options, on_progress)
-    if existing.result:
-        return Standing("up_to_date", result=existing.result)
     if existing.earlier is None:
-        return Standing("replaced", existing.replaces or "an archive that is up to date")
+        return _of_same_bytes(existing)
     if existing.earlier.sound is None:
         return Standing("changed", "(or its tags alone: the archive is too old to tell)")
     with open_source(source, options.truncated) as reader:
@@ -105,3 +118,11 @@ def _of_archive(
     with ArchiveReader(target) as old:
         require_no_loss(old, read_tags(source))
     return Standing("retagged")
+
+
+def _of_same_bytes(existing: TargetState) -> Standing:
+    if existing.result:
+        return Standing("up_to_date", result=existing.result)
+    if existing.other_pictures:
+        return Standing("pictures", existing.other_pictures)
+    return Standing("replaced", existing.replaces or "an archive that is up to date")

@@ -22,6 +22,12 @@ from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import find_model
 from earzip.options import CompressOptions, quality_number
 from earzip.results import CompressResult, Progress, Status, kbps
+from earzip.transcode.pictures import (
+    Storage,
+    has_damaged_pictures,
+    shared_pictures_of,
+    why_other_pictures,
+)
 
 _LOWER = 0.95
 """Of a rate: what may come of asking for the same one again."""
@@ -41,6 +47,8 @@ class TargetState:
     """The archive or file that is replaced, in words."""
     has_exact_copy: bool = False
     """The new one has one too, of its own source: what was promised is not taken back in silence."""
+    other_pictures: str | None = None
+    """Why it is to get its pictures again, in words; it is up to date but for them."""
     earlier: SourceRecord | None = None
     """The source of a whole archive, in an earlier version: it stays unless the sound is the same."""
 
@@ -55,16 +63,47 @@ def compressed_already(
     """Return the result for a ``target`` that is plainly up to date, None for any other.
 
     It is if it names a source of this name, size and time of modification, which has not changed since
-    the archive was written; was made with the same model and settings, has what ``options`` ask for,
-    and is as long as its index says. Neither the source nor the sound in the archive is read: what has
-    rotted is only seen with ``options.verify_sources``, which makes this None. So does
-    ``options.force``, with which nothing is up to date.
+    the archive was written; was made with the same model and settings, has what ``options`` ask for, is
+    as long as its index says, and the pictures that it shares are beside it. Neither the source nor the
+    sound in the archive is read: what has rotted is only seen with ``options.verify_sources``, which
+    makes this None. So does ``options.force``, with which nothing is up to date.
 
     ``settings`` are those of ``options``, for a caller with many files; None: they are looked up, which
     takes longer than all the rest. None is also for files that are odd or not there, and for an archive
     below a floor that fails: `earzip.transcode.compress.compress_file` reports them. Raises
     ModelNotFoundError or ModelDamagedError where ``settings`` are not given. Loads no torch.
     """
+    settings = settings or ArchiveSettings.of(options)
+    found = _plainly_of(source, target, options, settings)
+    if found is None or _why_other_pictures(*found, target, options):
+        return None
+    result = result_of("up_to_date", source, target, *found, options)
+    floor = options.floor
+    fails = floor and floor.below == "fail" and result.below_floor and not found[0].exact
+    return None if fails else result
+
+
+def plain_reason_for_pictures(
+    source: Path, target: Path, options: CompressOptions, settings: ArchiveSettings
+) -> str | None:
+    """Return in words why ``target`` is to get its pictures again; None if that is not all it lacks.
+
+    Told as `compressed_already` tells what is up to date.
+    """
+    found = _plainly_of(source, target, options, settings)
+    return _why_other_pictures(*found, target, options) if found else None
+
+
+def _why_other_pictures(
+    header: Header, sizes: ArchiveSizes, target: Path, options: CompressOptions
+) -> str | None:
+    return why_other_pictures(header, sizes, target, Storage.wanted(options, header))
+
+
+def _plainly_of(
+    source: Path, target: Path, options: CompressOptions, settings: ArchiveSettings
+) -> tuple[Header, ArchiveSizes] | None:
+    """Return what an archive says of itself that plainly is of ``source``, and made with ``settings``."""
     if options.verify_sources or options.force:
         return None
     try:
@@ -75,13 +114,7 @@ def compressed_already(
         return None
     if not _is_of(header.source, source, status) or _changed_since(status, archive_status):
         return None
-    settings = settings or ArchiveSettings.of(options)
-    if why_replace(header, settings, options) is not None:
-        return None
-    result = result_of("up_to_date", source, target, header, sizes, options)
-    floor = options.floor
-    fails = floor and floor.below == "fail" and result.below_floor and not header.exact
-    return None if fails else result
+    return None if why_replace(header, settings, options) is not None else (header, sizes)
 
 
 def plain_reason_to_replace(
@@ -171,7 +204,7 @@ def inspect_target(
     reason = why_replace(header, settings, options)
     # A hundredth of the source, which was just hashed: damage must not pass as up to date.
     report = on_progress or (lambda _seconds: None)
-    if reason is None and verify_structure(target, lambda: report(0)):
+    if reason is None and verify_structure(target, lambda: report(0), with_shared=False):
         reason = DAMAGED
     if header.source.sha256 != sha256:
         if options.force:
@@ -184,7 +217,10 @@ def inspect_target(
     result = result_of("up_to_date", source, target, header, sizes, options)
     if options.floor and not header.exact:
         options.floor.require(result.measures, "; the existing archive stays")
-    return TargetState(result)
+    why = _why_other_pictures(header, sizes, target, options)
+    if why is None and has_damaged_pictures(header, target):
+        why = "a shared picture is damaged"
+    return TargetState(None if why else result, other_pictures=why)
 
 
 def _require_kept_sound(source: Path, target: Path, header: Header, reason: str | None) -> None:
@@ -293,6 +329,7 @@ def result_of(
         source_bytes=header.source.n_bytes,
         archive_bytes=sizes.total,
         picture_bytes=sizes.pictures,
+        shared_pictures=shared_pictures_of(header, target),
         exact_bytes=sizes.exact,
         measures=measures,
         below_floor=options.floor.shortfalls(measures) if options.floor else (),

@@ -15,6 +15,7 @@ from typing import Annotated
 from earzip.arrays import Symbols
 from earzip.errors import DamagedArchiveError, UnsupportedArchiveError
 from earzip.formats.archive.layout import MAX_SEGMENT_BYTES
+from earzip.formats.archive.shared import SharedPicture, require_shared
 from earzip.formats.canonical_json import JsonValue, dump_canonical, load_canonical
 from earzip.formats.checked import (
     HEX,
@@ -208,6 +209,9 @@ MIN_EDGED_SAMPLES = 64  # the edges of a shorter track would overlap
 _Edge = Annotated[int, Range(-MAX_EDGE, MAX_EDGE)]
 Edges = tuple[_Edge, _Edge, _Edge, _Edge]  # left and right of the first sample, then of the last
 
+DROPPED = "dropped"
+_PICTURES = re.compile(rf"{DROPPED}|fit-[1-9][0-9]{{0,4}}")
+
 EXACT_FORMS = ("file", "flac")
 """How a track that is kept exactly is stored: as the source's own bytes, or its samples as FLAC."""
 
@@ -230,6 +234,10 @@ class Header(Checked):
     settings: Annotated[str, Text(64, HEX)]  # the encoder's digest of its options
     check: Annotated[CheckRecord | None, LEFT_OUT] = None  # None: not checked
     exact: Annotated[str | None, OneOf(EXACT_FORMS), LEFT_OUT] = None
+    # What became of the source's pictures; None: they are as it had them.
+    pictures: Annotated[str | None, Text(16, _PICTURES), LEFT_OUT] = None
+    # Those of the tags' pictures that are not parts; None: all are.
+    shared: Annotated[tuple[SharedPicture, ...] | None, LEFT_OUT] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -252,6 +260,8 @@ class Header(Checked):
             )
         if self.exact == "flac":
             self._require_flac()
+        if self.shared is not None:
+            require_shared(self.shared)
         # Also bounds what a small file can make --as-source write.
         rate = self.geometry.sample_rate
         expected = n_samples_at(self.source.n_frames, self.source.sample_rate, rate)
@@ -277,6 +287,8 @@ class Header(Checked):
     @property
     def minor_version(self) -> int:
         """The oldest minor version of the format that has all that this header uses."""
+        if self.shared is not None or self.pictures is not None:
+            return 5
         if self.source.sound is not None:
             return 4
         if self.symbols == LEVELS:
@@ -327,7 +339,12 @@ class Header(Checked):
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON of this header; the inverse of `from_bytes`."""
-        return dump_canonical(write(self), sort_keys=True)
+        members = write(self)
+        if (
+            self.shared is not None
+        ):  # a reader that knows nothing of it would take the tags for damaged
+            members["critical"] = ["shared"]
+        return dump_canonical(members, sort_keys=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Header:
@@ -338,9 +355,14 @@ class Header(Checked):
         """
         try:
             members = load_canonical(data, sort_keys=True)
+            critical: JsonValue = None
             if isinstance(members, dict):
                 _refuse_unknown_critical(members)
-            return read(cls, members)
+                critical = members.get("critical")
+            header = read(cls, members)
+            if header.shared and not (isinstance(critical, list) and "shared" in critical):
+                raise ValueError("shared is not critical")
+            return header
         except ValueError as error:
             raise DamagedArchiveError(f"header is not valid: {error}") from error
 

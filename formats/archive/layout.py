@@ -19,7 +19,7 @@ from earzip.formats.geometry import MAX_INTEGER_BYTES, SEGMENT_SLACK_BYTES
 
 MAGIC = b"\x89EARZ\r\n\x1a"
 MAJOR_VERSION = 1
-MINOR_VERSION = 4  # the newest; an archive states the oldest that has all it uses
+MINOR_VERSION = 5  # the newest; an archive states the oldest that has all it uses
 
 _PREFIX = struct.Struct("<8sHHIQI8s8s")  # and its own checksum
 CHECKSUM_BYTES = 8

@@ -25,6 +25,7 @@ from earzip.formats.archive.exact_copy import CopyCheck
 from earzip.formats.archive.frames import decompress_frame, decompress_frames
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import (
+    CHECKSUM_BYTES,
     MAX_HEADER_BYTES,
     MAX_TAGS_BYTES,
     PREFIX_BYTES,
@@ -35,6 +36,7 @@ from earzip.formats.archive.layout import (
     Prefix,
     require_checksum,
 )
+from earzip.formats.archive.shared import SharedPicture, read_shared
 from earzip.formats.archive.tag_part import TagPart, unpack_tag_part
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.symbols.work import most_work, segment_work, work_limit
@@ -119,25 +121,38 @@ class ArchiveReader:
         if not self._index.count_of(PartKind.TAGS):
             return None
         with self._file.blamed("tags"):
-            return read_tags(self._file, self._index)
+            return read_tags(self._file, self._index, self.header)
 
     def pictures(self) -> list[bytes]:
         """Return the image files given to `ArchiveWriter.write`, in the same order."""
-        images = [self.picture(i) for i in range(self._index.count_of(PartKind.PICTURE))]
+        images = {i: self.picture(i) for i in dict.fromkeys(self._picture_numbers)}
         return [images[i] for i in self._picture_numbers]
 
     def picture(self, i: int) -> bytes:
-        """Return the image file of picture part ``i``; `TagPart.pictures` names these numbers."""
+        """Return image file ``i`` of those in the archive and then those it shares.
+
+        `TagPart.pictures` names these numbers. Raises `MissingPictureError` if a shared one is not there.
+        """
         with self._file.blamed(f"picture {i + 1}"):
+            if shared := self.shared_picture(i):
+                return read_shared(self.path, shared)
             return self._file.read_part(self._part(PartKind.PICTURE, i))
 
+    def shared_picture(self, i: int) -> SharedPicture | None:
+        """Return the record of picture ``i`` if it is a shared one, None if it is in the archive."""
+        n_parts = self._index.count_of(PartKind.PICTURE)
+        return (self.header.shared or ())[i - n_parts] if i >= n_parts else None
+
     def picture_checksum(self, i: int) -> bytes:
-        """Return the checksum of picture part ``i`` without reading it: equal pictures share it."""
+        """Return the checksum of picture ``i`` without reading it: equal pictures share it."""
+        if shared := self.shared_picture(i):
+            return bytes.fromhex(shared.sha256)[:CHECKSUM_BYTES]
         return self._part(PartKind.PICTURE, i).checksum
 
     def picture_sizes(self) -> list[int]:
         """Return the bytes of each of `pictures`, without reading them."""
-        return [self._part(PartKind.PICTURE, i).n_bytes for i in self._picture_numbers]
+        sizes = picture_sizes(self._index, self.header)
+        return [sizes[i] for i in self._picture_numbers]
 
     @property
     def status(self) -> os.stat_result:
@@ -173,10 +188,15 @@ class ArchiveReader:
         return self._index[self._index.first_of(kind) + i]
 
 
-def read_tags(file: ArchiveFile, index: Index) -> TagPart:
-    """Return the tag part of an archive that has one, checked against its picture parts."""
+def read_tags(file: ArchiveFile, index: Index, header: Header) -> TagPart:
+    """Return the tag part of an archive that has one, checked against its pictures."""
     raw = file.read_frame(index[index.first_of(PartKind.TAGS)], MAX_TAGS_BYTES, dictionary=True)
-    return unpack_tag_part(raw, index.sizes_of(PartKind.PICTURE))
+    return unpack_tag_part(raw, picture_sizes(index, header))
+
+
+def picture_sizes(index: Index, header: Header) -> list[int]:
+    """Return the bytes of each picture that is stored: the picture parts, then those shared."""
+    return index.sizes_of(PartKind.PICTURE) + [each.n_bytes for each in header.shared or ()]
 
 
 def require_parts(index: Index, header: Header) -> None:
@@ -186,6 +206,8 @@ def require_parts(index: Index, header: Header) -> None:
         raise DamagedArchiveError(
             f"index lists {found} segments, {header.n_samples} samples take {header.n_segments}"
         )
+    if header.shared and not index.count_of(PartKind.TAGS):
+        raise DamagedArchiveError("the header lists shared pictures, the index has no tags")
     n_exact = index.count_of(PartKind.EXACT)
     if bool(n_exact) != (header.exact is not None):
         raise DamagedArchiveError(

@@ -20,6 +20,7 @@ from earzip.formats.archive.layout import (
     PartKind,
 )
 from earzip.formats.archive.reader import ArchiveFile, read_tags, require_parts, require_work
+from earzip.formats.archive.shared import read_shared
 
 
 @dataclass(frozen=True)
@@ -34,24 +35,28 @@ class Damage:
 
 
 def verify_structure(
-    path: str | os.PathLike[str], on_part: Callable[[], None] = lambda: None
+    path: str | os.PathLike[str],
+    on_part: Callable[[], None] = lambda: None,
+    *,
+    with_shared: bool = True,
 ) -> list[Damage]:
     """Return everything that is wrong with the bytes of an archive; nothing for a whole one.
 
     Reads and decompresses every part, but does not decode sound. Does not stop at the first damage,
     only where nothing can be found any more (prefix, index). ``on_part`` is called before each part is
-    read, and may raise to end it. Raises `ArchiveError` for a file that cannot be read, and
-    `UnsupportedArchiveError` for one that needs a newer earzip.
+    read, and may raise to end it. ``with_shared``: also the pictures beside it. Raises `ArchiveError` for
+    a file that cannot be read, and `UnsupportedArchiveError` for one that needs a newer earzip.
     """
     with ArchiveFile(path) as file:
-        return _Verification(file, on_part).run()
+        return _Verification(file, on_part, with_shared).run()
 
 
 class _Verification:
     """The reading of one file."""
 
-    def __init__(self, file: ArchiveFile, on_part: Callable[[], None]) -> None:
+    def __init__(self, file: ArchiveFile, on_part: Callable[[], None], with_shared: bool) -> None:
         self._file = file
+        self._with_shared = with_shared
         self._on_part = on_part
         self._damages: list[Damage] = []
         self._header: Header | None = None
@@ -93,6 +98,15 @@ class _Verification:
         if self._copy and not any(each.part.startswith("exact copy") for each in self._damages):
             with self._recorded("exact copy"):
                 self._copy.finish()
+        if self._with_shared:
+            self._read_shared(index.count_of(PartKind.PICTURE))
+
+    def _read_shared(self, n_parts: int) -> None:
+        shared = self._header.shared if self._header else None
+        for number, picture in enumerate(shared or (), n_parts + 1):
+            self._on_part()
+            with self._recorded(f"picture {number}"):
+                read_shared(self._file.path, picture)
 
     def _read_part(self, index: Index, i: int, part: Part) -> None:
         number = i - index.first_of(part.kind)
@@ -101,7 +115,10 @@ class _Verification:
                 self._read_segment(part, number)
             case PartKind.TAGS:
                 with self._recorded("tags"):
-                    read_tags(self._file, index)
+                    if self._header is None:  # which says how many pictures there are
+                        self._file.read_part(part)
+                    else:
+                        read_tags(self._file, index, self._header)
             case PartKind.PICTURE:
                 with self._recorded(f"picture {number + 1}"):
                     self._file.read_part(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ from earzip.formats.archive.layout import (
     checksum,
     pack_index_entry,
 )
+from earzip.formats.archive.shared import SharedPicture, keep_shared
 from earzip.formats.archive.tag_part import TagPart, pack_tag_part
 from earzip.formats.atomic import atomic_write, set_mtime
 from earzip.formats.canonical_json import JsonValue
@@ -60,6 +62,7 @@ class ArchiveWriter:
         self._raw_bytes: list[int] = []
         self._heads: list[bytes] = []
         self._sound_bytes = 0
+        self._shared: list[bytes] = []
         self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed by __exit__
             max_size=_SPOOL_MEMORY_BYTES, dir=str(self.path.parent)
         )
@@ -124,7 +127,8 @@ class ArchiveWriter:
 
         What an earlier call wrote there is replaced. ``tags``: the neutral view; ``blocks``: the
         source's raw tag blocks; ``pictures``: image files in the order in which ``tags`` describes
-        them, equal ones are stored once. Without ``tags`` there are neither. ``exact``: the exact
+        them, equal ones are stored once, and those that ``header`` lists as shared not here: `commit`
+        puts them beside the archive. Without ``tags`` there are neither. ``exact``: the exact
         copy of the source, read twice from its beginning to its end; there if ``header`` names its
         form. Raises `TargetError`, `TagError` where tags are too large, or `SourceError` for an
         exact copy that cannot be read or changes meanwhile.
@@ -134,11 +138,13 @@ class ArchiveWriter:
         assert tags is not None or not (blocks or pictures)
         assert (header.exact is None) == (exact is None)
         index = bytearray(self._index)
-        images = {image: i for i, image in enumerate(dict.fromkeys(pictures))}
+        images, self._shared = _parted(pictures, header.shared or ())
+        stored = [*images, *self._shared]
+        numbers = {image: i for i, image in enumerate(stored)}
         tag_frame = b""
         if tags is not None:
-            part = TagPart(tags, tuple(blocks), tuple(images[p] for p in pictures))
-            tag_frame = self._tag_frame(part, [len(image) for image in images])
+            part = TagPart(tags, tuple(blocks), tuple(numbers[p] for p in pictures))
+            tag_frame = self._tag_frame(part, [len(image) for image in stored])
             index += pack_index_entry(PartKind.TAGS, tag_frame)
         for image in images:
             index += pack_index_entry(PartKind.PICTURE, image)
@@ -183,11 +189,19 @@ class ArchiveWriter:
     def commit(self, mtime_ns: int | None = None) -> None:
         """Give what `write` has written the target's name, and ``mtime_ns``, if any, as its time.
 
-        Raises `TargetError`.
+        Pictures that it shares are put beside it first. Raises `TargetError`.
         """
         with self._disk():
             set_mtime(self._file.fileno(), mtime_ns, self.path)
+            mode = stat.S_IMODE(os.fstat(self._file.fileno()).st_mode)  # less the umask
+        self._keep_shared(mode)
         self._target.close()
+        # Again: a run that prunes may have taken away what no archive named until now.
+        self._keep_shared(mode)
+
+    def _keep_shared(self, mode: int) -> None:
+        for image in self._shared:
+            keep_shared(self.path.parent, image, mode)
 
     def _require_work(self, header: Header, n_bytes: int) -> None:
         """Refuse what no reader would decode. No sound is known to come to that with our models."""
@@ -220,6 +234,18 @@ class ArchiveWriter:
             yield
         except OSError as error:
             raise TargetError(f"cannot be written: {error.strerror or error}", self.path) from error
+
+
+def _parted(
+    pictures: Sequence[bytes], shared: Sequence[SharedPicture]
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the different ones of ``pictures``: those for the archive, and those ``shared``."""
+    images = list(dict.fromkeys(pictures))
+    if not shared:
+        return images, []
+    image_of = {SharedPicture.of(image): image for image in images}
+    beside = [image_of.pop(each) for each in shared]
+    return list(image_of.values()), beside
 
 
 class ExactPieces:

@@ -166,7 +166,7 @@ def _load_frames(block: bytes, error: TagError) -> tuple[ID3, list[str]]:
     for _, frame in sorted(numbered, key=lambda each: each[0])[:_MAX_SALVAGED]:
         left = replace(budget)
         try:
-            tag = _tag_of(block[3], flags, frame)
+            tag = id3_tag(block[3], flags, frame)
             check_id3v2(tag, left)
             _load_unchecked(tag)
         except TagError:
@@ -175,10 +175,11 @@ def _load_frames(block: bytes, error: TagError) -> tuple[ID3, list[str]]:
         kept.append(frame)
     if not kept:
         raise error
-    return _load(_tag_of(block[3], flags, b"".join(kept)))
+    return _load(id3_tag(block[3], flags, b"".join(kept)))
 
 
-def _tag_of(version: int, flags: int, frames: bytes) -> bytes:
+def id3_tag(version: int, flags: int, frames: bytes) -> bytes:
+    """An ID3v2 tag of these frames, as `id3_frames` gives them, without padding."""
     size = bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0))
     return b"ID3" + bytes([version, 0, flags]) + size + frames
 

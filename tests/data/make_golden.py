@@ -26,6 +26,7 @@ OPTIONS_OF_VERSIONS = {
     "v1.2": CompressOptions("tiny-transform", floor=Floor(min_si_sdr_db=200, below="lossless")),
     "v1.3": CompressOptions("tiny-levels"),
     "v1.4": CompressOptions("tiny-levels"),
+    "v1.5": CompressOptions("tiny-levels", pictures="share"),
 }
 
 

@@ -90,6 +90,33 @@ def test_the_exact_copy_comes_out_beside_it(model, tmp_path):
     np.testing.assert_array_equal(copy, source)
 
 
+def test_pictures_come_out_too_and_one_that_is_missing_is_named(model, tmp_path):
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(MODELS / f"tiny-levels{suffix}", model.with_suffix(suffix))
+    image = b"\x89PNG\r\n\x1a\n golden"
+    for version in ("v1.4", "v1.5"):
+        done = read(GOLDEN / f"{version}.earz", model, tmp_path / f"{version}.wav")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / f"{version}.wav.picture-1").read_bytes() == image
+    lone = Path(shutil.copy(GOLDEN / "v1.5.earz", tmp_path / "lone.earz"))
+    (shared,) = read_info(GOLDEN / "v1.5.earz").picture_files
+    for content in (None, b"another"):
+        if content:
+            (tmp_path / shared).write_bytes(content)
+        done = read(lone, model, tmp_path / "lone.wav")
+        expected = f"picture 1: {shared} is missing or damaged\n"
+        assert (done.returncode, done.stderr) == (0, expected)
+        assert soundfile.info(tmp_path / "lone.wav").frames == 40_000
+
+
+def test_a_field_that_is_critical_and_unknown_is_named(model, tmp_path):
+    pieces = Pieces.of(GOLDEN / "v1.1.earz")
+    pieces.change_header("critical", ["shared", "dither"])
+    (tmp_path / "a.earz").write_bytes(pieces.to_bytes())
+    done = read(tmp_path / "a.earz", model, tmp_path / "o.wav")
+    assert (done.returncode, done.stderr) == (1, "critical and unknown: dither\n")
+
+
 @pytest.mark.parametrize("at", [20, 45, 60, 700, -1])
 def test_damage_is_refused_in_a_sentence(at, model, tmp_path):
     data = bytearray((GOLDEN / "v1.1.earz").read_bytes())

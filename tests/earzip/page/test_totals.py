@@ -30,6 +30,15 @@ def test_totals_are_sums_and_pooled_ratios():
     assert totals["qualities"] == [("mini high", 1), ("mini medium", 1)]
 
 
+def test_a_picture_that_archives_share_counts_once():
+    tracks = [
+        facts(archive_bytes=1000, picture_bytes=0, shared_pictures={"A/x": 500, f"A/{i}": 10})
+        for i in range(3)
+    ]
+    totals = library_totals(tracks)
+    assert (totals["archive_bytes"], totals["bare_bytes"]) == (3530, 3000)
+
+
 def test_no_tracks_have_no_ratios():
     totals = library_totals([])
     assert totals["n_tracks"] == 0

@@ -13,7 +13,14 @@ from earzip.options import RestoreOptions
 from earzip.transcode.restore import restore_file
 from tests.conftest import MODELS
 from tests.earzip.transcode.whole_archives import write_wholes
-from tests.formats.archive.rules import copies, header, layout, symbols, tags  # noqa: F401
+from tests.formats.archive.rules import (  # noqa: F401
+    copies,
+    header,
+    layout,
+    shared,
+    symbols,
+    tags,
+)
 from tests.formats.archive.rules.registry import BREAKERS, KINDS, Breaker
 from tests.formats.archive.samples import Pieces
 
@@ -85,6 +92,7 @@ def test_there_are_many_rules_and_archives() -> None:
         "context-1",
         "levels-1",
         "Exact copy",
+        "Shared pictures",
     }
 
 

@@ -124,6 +124,11 @@ def write_sample(
     return sizes
 
 
+def shared_record(image: bytes) -> dict[str, Any]:
+    """Return what a header says of a picture beside its archive."""
+    return {"bytes": len(image), "sha256": hashlib.sha256(image).hexdigest()}
+
+
 def checksum(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:8]
 

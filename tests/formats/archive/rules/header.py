@@ -132,6 +132,7 @@ FIELDS: dict[str, list[object]] = {
     "model.latents": _integer(1, 4096),
     "model.name": _text("", "x" * 65, "-x", ".x", "a/b", "a b", "é"),
     "model.sha256": _text("", "0" * 63, "0" * 65, "A" * 64, "g" * 64),
+    "pictures": ["", "kept", "Dropped", "fit-", "fit-0", "fit-012", "fit-100000", 1, None, [], {}],
     "quantizer.base": _integer(-1024, 1024),
     "quantizer.quality": _text("", "x" * 33, "_x", "a b", "é"),
     "quantizer.steps": _text(

@@ -1,0 +1,125 @@
+"""Pictures that archives of a folder share: each a file of its own, named by its SHA-256, beside them.
+
+`keep_shared` and `read_shared` are an inverse pair. What such a file is called says what it must hold:
+whatever else is there is damage, and is replaced by who has the picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from earzip.errors import DamagedArchiveError, MissingPictureError
+from earzip.formats.atomic import atomic_write, look_again
+from earzip.formats.checked import SHA256, Checked, Key, Range
+from earzip.formats.names import shared_picture_name
+from earzip.formats.tag_payload import MAX_PICTURES
+
+_MAY_READ = 0o444
+_MAX_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class SharedPicture(Checked):
+    """A picture of the tags in a file of its own, beside this archive and others that have it."""
+
+    sha256: Annotated[str, SHA256]
+    n_bytes: Annotated[int, Range(0, _MAX_BYTES), Key("bytes")]
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return shared_picture_name(self.sha256)
+
+    @classmethod
+    def of(cls, image: bytes) -> SharedPicture:
+        """Return the record of an image file."""
+        return cls(hashlib.sha256(image).hexdigest(), len(image))
+
+
+def require_shared(shared: tuple[SharedPicture, ...]) -> None:
+    """Refuse a list of pictures that is empty, too long, or names one twice. Raises `ValueError`."""
+    if not 1 <= len(shared) <= MAX_PICTURES:
+        raise ValueError(f"shared has {len(shared)} pictures, expected 1 to {MAX_PICTURES}")
+    if len({each.sha256 for each in shared}) != len(shared):
+        raise ValueError("shared has a picture twice")
+
+
+def keep_shared(folder: Path, image: bytes, mode: int = 0o666) -> None:
+    """Put a picture into ``folder``, unless it is there; ``mode``: its permissions, less the umask.
+
+    Who may read by ``mode`` may then read one that was there too. Any number of runs may do so at once.
+    Raises `TargetError`.
+    """
+    picture = SharedPicture.of(image)
+    path = folder / picture.name
+
+    def put() -> None:
+        if _read(path, picture) != image:
+            with atomic_write(path, mode=mode) as file:
+                file.write(image)
+
+    look_again(put)
+    with suppress(OSError):  # it is another user's, or has gone again
+        before = stat.S_IMODE(path.stat().st_mode)
+        if more := mode & ~before & _MAY_READ:
+            path.chmod(before | more)
+
+
+def read_shared(archive: Path, picture: SharedPicture) -> bytes:
+    """Return the picture that ``archive`` shares, checked.
+
+    Raises `DamagedArchiveError` where its file holds another, and `MissingPictureError`, a kind of that,
+    where there is no file; both without a path.
+    """
+    is_there = False
+    for path in shared_paths(archive, picture):
+        found = _read(path, picture)
+        if found is not None:
+            return found
+        is_there = is_there or path.exists()
+    if is_there:
+        is_readable = any(os.access(path, os.R_OK) for path in shared_paths(archive, picture))
+        what = "is damaged" if is_readable else "cannot be read"
+        raise DamagedArchiveError(f"{picture.name} beside it {what}")
+    raise MissingPictureError(f"{picture.name} is not beside it")
+
+
+def is_there(archive: Path, picture: SharedPicture) -> bool:
+    """Return whether a picture that ``archive`` shares is where it belongs, as far as its size tells."""
+    for path in shared_paths(archive, picture):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        return stat.S_ISREG(status.st_mode) and status.st_size == picture.n_bytes
+    return False
+
+
+def shared_paths(archive: Path, picture: SharedPicture) -> Iterator[Path]:
+    """Yield where a picture that ``archive`` shares may be: beside it, or where a link leads to."""
+    yield archive.with_name(picture.name)
+    real = Path(os.path.realpath(archive))
+    if real.parent != archive.parent:
+        yield real.with_name(picture.name)
+
+
+def _read(path: Path, picture: SharedPicture) -> bytes | None:
+    """Return what ``path`` holds if it is ``picture``, else None."""
+    try:
+        # NONBLOCK: opening a pipe must not wait for its other end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # it is open already
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != picture.n_bytes:
+                return None  # before anything is allocated
+            image = file.read()
+    except OSError:
+        return None
+    return image if hashlib.sha256(image).hexdigest() == picture.sha256 else None
