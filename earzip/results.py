@@ -20,8 +20,9 @@ TOTALLED = (
     "exact_bytes",
     "to_encode_s",
     "to_encode_bytes",
+    "checked_bytes",
 )
-"""Figures of records that a report adds up. The last two are estimates of what is not there yet."""
+"""Figures of records that a report adds up. ``to_encode_…`` are estimates of what is not there yet."""
 
 AVERAGED = ("measures", "perceptual", "loudness")
 """Figures of records, themselves numbers by name, that a report gives the means of."""
@@ -58,6 +59,8 @@ class FileStatus(StrEnum):
     """An archive without a source was moved to the trash."""
     COPIED = "copied"
     INTACT = "intact"
+    CHECKED_LATELY = "checked_lately"
+    """An archive was found intact not long ago, and is left out."""
     READ = "read"
     EVALUATED = "evaluated"
     PLANNED = "planned"

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from earzip.batch.events import Work
@@ -40,7 +39,7 @@ def _check_structure(job: Job, on_progress: Progress) -> FileRecord:
 
     result = verify_archive(job.source, on_part=lambda: on_progress(0))
     problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
-    record = _verify_record(job.source, problems, list(result.lost_segments))
+    record = _verify_record(job, problems, list(result.lost_segments))
     return _with_advice(record) if result.saves_rest else record
 
 
@@ -51,7 +50,7 @@ def _check_by_decoding(codecs: CodecPool, job: Job, on_progress: Progress) -> Fi
     if record.status is not FileStatus.INTACT:
         return record
     problems = decode_check(job.source, codecs=codecs, on_progress=on_progress)
-    record = _verify_record(job.source, problems, record.figures["lost_segments"])
+    record = _verify_record(job, problems, record.figures["lost_segments"])
     return _with_advice(record) if problems else record
 
 
@@ -62,10 +61,14 @@ def _with_advice(record: FileRecord) -> FileRecord:
     return replace(record, message=f"{record.message}; {SAVES_REST}")
 
 
-def _verify_record(archive: Path, problems: list[str], lost_segments: object) -> FileRecord:
+def _verify_record(job: Job, problems: list[str], lost_segments: object) -> FileRecord:
     return FileRecord(
         FileStatus.DAMAGED if problems else FileStatus.INTACT,
-        archive,
+        job.source,
         message="; ".join(first_few(problems)) or None,  # the figures have all of them
-        figures={"damages": problems, "lost_segments": lost_segments},
+        figures={
+            "damages": problems,
+            "lost_segments": lost_segments,
+            "checked_bytes": job.n_bytes,
+        },
     )
