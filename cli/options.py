@@ -352,7 +352,10 @@ _SECTIONS = {
         "end", "as_source", "copy_other", "with_model", "truncated", "verify_sources", "decode", "subset",
         "older_than_s", "align", "as_json",
     ),
-    "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
+    "Run": (
+        "redundancy", "force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose",
+        "quiet",
+    ),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),
     "Scheduling": ("shard", "no_lock", "grace_s", "metrics"),
 }  # fmt: skip

@@ -270,6 +270,8 @@ def _summary(report: Report, counted: str = "") -> str:
         parts.append(to_encode + into)
     if report.n_below_floor:
         parts.append(f"{count(report.n_below_floor, 'archive')} below the quality floor")
+    if totals["recovery_bytes"]:
+        parts.append(f"{size(totals['recovery_bytes'])} of recovery data")
     if totals["checked_bytes"] and report.elapsed_s and not report.coded_s:
         n_bytes = totals["checked_bytes"]
         a_second = size(n_bytes / report.elapsed_s)

@@ -21,6 +21,7 @@ TOTALLED = (
     "to_encode_s",
     "to_encode_bytes",
     "checked_bytes",
+    "recovery_bytes",
 )
 """Figures of records that a report adds up. ``to_encode_…`` are estimates of what is not there yet."""
 
@@ -69,6 +70,8 @@ class FileStatus(StrEnum):
     """An archive has no source."""
     SKIPPED = "skipped"
     """Not a file that the command works on."""
+    REPAIRED = "repaired"
+    """A damaged or missing archive was put back from recovery data."""
     INCOMPLETE = "incomplete"
     """Written, without the sound, tags or pictures that damage has cost."""
     DAMAGED = "damaged"

@@ -7,7 +7,8 @@ from pathlib import PurePath
 
 ARCHIVE_SUFFIX = ".earz"
 MODEL_FOLDER = ".earzip"
-"""The folder among archives that holds their models, and nothing else: no run looks for sound there."""
+"""The folder among archives that holds their models, their recovery data and their trash: no run looks
+for sound there."""
 
 # Those that only PyAV reads too, also without it: such files are reported, not skipped.
 # fmt: off

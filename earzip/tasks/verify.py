@@ -28,25 +28,33 @@ class VerifyTask(AlwaysToDo):
     def opened(self, placement: Placement) -> Iterator[Work]:
         """Give the work. Raises as `CodecPool.checked` does, if it decodes."""
         if not self.decode:
-            yield _check_structure
+            yield _check
             return
         with CodecPool(placement.runtime).checked() as codecs:
             yield partial(_check_by_decoding, codecs)
 
 
-def _check_structure(job: Job, on_progress: Progress) -> FileRecord:
+def check_structure(job: Job, on_progress: Progress) -> tuple[FileRecord, bool]:
+    """Return the record of an archive whose bytes are checked, and if damage costs a part only.
+
+    Raises ArchiveError.
+    """
     from earzip.transcode.inspect import verify_archive  # noqa: PLC0415
 
     result = verify_archive(job.source, on_part=lambda: on_progress(0))
     problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
-    record = _verify_record(job, problems, list(result.lost_segments))
-    return _with_advice(record) if result.saves_rest else record
+    return _verify_record(job, problems, list(result.lost_segments)), result.saves_rest
+
+
+def _check(job: Job, on_progress: Progress) -> FileRecord:
+    record, saves_rest = check_structure(job, on_progress)
+    return _with_advice(record) if saves_rest else record
 
 
 def _check_by_decoding(codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
     from earzip.transcode.decode_check import decode_check  # noqa: PLC0415
 
-    record = _check_structure(job, on_progress)
+    record = _check(job, on_progress)
     if record.status is not FileStatus.INTACT:
         return record
     problems = decode_check(job.source, codecs=codecs, on_progress=on_progress)
