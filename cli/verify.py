@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 from earzip.batch.checked import CheckedLog, default_checked_path
 from earzip.batch.filters import Choice
+from earzip.batch.plan import is_folder
 from earzip.batch.shard import Subset, only_subset
 from earzip.cli.choice import choice_options
 from earzip.cli.options import (
@@ -28,6 +30,8 @@ from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
+from earzip.formats.names import name_without_archive_suffix
+from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
 from earzip.tasks import VerifyTask
 
@@ -107,15 +111,40 @@ def verify(
         default_checked_path(), lambda text: log("warning", text), decoded=decode
     ) as checked:
         planning = _due(plan_reading(paths, choice), checked, subset, older_than_s, quiet=run.quiet)
-        return run_task(
+        damaged: list[Path] = []
+
+        def note(record: FileRecord) -> None:
+            checked.note(record)
+            if record.status is FileStatus.DAMAGED:
+                damaged.append(record.source)
+
+        code = run_task(
             matching(planning, where),
             VerifyTask(decode),
             run,
             runtime,
             one_by_one=not decode,
             keeps_results=False,
-            noted=checked.note,
+            noted=note,
         )
+    if damaged and not run.quiet:
+        _say_what_to_do(damaged, paths)
+    return code
+
+
+def _say_what_to_do(damaged: Sequence[Path], paths: Sequence[Path]) -> None:
+    """Name the commands that may make ``damaged`` archives whole, which were found in ``paths``."""
+    from earzip.formats.archive.recovery import recovery_path  # noqa: PLC0415  # loads numpy
+
+    given = shlex.join(map(str, paths))
+    if any(recovery_path(path.parent).exists() for path in damaged):
+        log("info", f"with recovery data: earzip repair {given}")
+    command = "from the sources: earzip compress --verify-sources"
+    if any(path.with_name(name_without_archive_suffix(path.name)).exists() for path in damaged):
+        log("info", f"{command} {given}")
+    else:
+        is_tree = len(paths) == 1 and is_folder(paths[0])
+        log("info", f"{command} SOURCES -o {given if is_tree else 'ARCHIVES'}")
 
 
 @contextmanager

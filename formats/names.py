@@ -9,6 +9,8 @@ ARCHIVE_SUFFIX = ".earz"
 MODEL_FOLDER = ".earzip"
 """The folder among archives that holds their models, their recovery data and their trash: no run looks
 for sound there."""
+RECOVERY_NAME = "recovery.par2"
+"""What the recovery data of a folder is called, in its `MODEL_FOLDER`."""
 
 # Those that only PyAV reads too, also without it: such files are reported, not skipped.
 # fmt: off

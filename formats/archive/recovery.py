@@ -25,7 +25,7 @@ from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, Target
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.atomic import atomic_write, make_folder, private_as, set_mtime
-from earzip.formats.names import MODEL_FOLDER, is_archive_name, is_junk
+from earzip.formats.names import MODEL_FOLDER, RECOVERY_NAME, is_archive_name, is_junk
 
 OnWait = Callable[[], None]
 """Called again and again; may raise to end the work."""
@@ -46,7 +46,7 @@ _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 
 def recovery_path(folder: Path) -> Path:
     """Return where the recovery data of the archives in ``folder`` is, or would be."""
-    return folder / MODEL_FOLDER / "recovery.par2"
+    return folder / MODEL_FOLDER / RECOVERY_NAME
 
 
 def require_par2() -> str:
@@ -74,7 +74,10 @@ class RecoveryData:
 
     @classmethod
     def read(cls, folder: Path) -> RecoveryData | None:
-        """Return the recovery data of a folder, as far as it is not damaged; None if there is none."""
+        """Return the recovery data of a folder, as far as it is not damaged; None if there is none.
+
+        Raises SourceError where it cannot be read, or was not made by earzip.
+        """
         path = recovery_path(folder)
         try:
             data = path.read_bytes()
@@ -91,9 +94,10 @@ class RecoveryData:
             end = start + _HEAD + len(body)
             if kind == b"FileDesc":
                 name = os.fsdecode(body[56:].rstrip(b"\0"))
+                if {"/", "\\"} & set(name) or name in ("", ".", ".."):
+                    raise SourceError("is not of earzip: it names files elsewhere", path)
                 name = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
-                if "/" not in name and name not in ("", ".", ".."):
-                    files[name] = int.from_bytes(body[48:56], "little"), body[32:48]
+                files[name] = int.from_bytes(body[48:56], "little"), body[32:48]
             elif kind == b"RecvSlic":
                 exponents.add(body[:4])
             elif kind == b"Main":

@@ -126,6 +126,23 @@ def test_the_summary_says_how_fast_archives_were_read(earzip, archives):
     assert earzip("verify", archives, "--json").records[-1]["checked_bytes"] == n_bytes
 
 
+def test_damage_is_told_with_the_command_that_mends_it(earzip, archives, tmp_path):
+    _damage(archives / "a.wav.earz")
+    anew = "earzip: info: from the sources: earzip compress --verify-sources"
+    assert earzip("verify", archives).stderr.endswith(f"\n{anew} SOURCES -o {archives}\n")
+    named = earzip("verify", archives / "a.wav.earz")
+    assert named.stderr.endswith(f"\n{anew} SOURCES -o ARCHIVES\n")
+    assert anew not in earzip("verify", archives, "-q").stderr
+    write_sound(archives / "a.wav")
+    beside = earzip("verify", archives)
+    assert beside.stderr.endswith(f"\n{anew} {archives}\n")
+    assert "recovery data" not in beside.stderr
+    (archives / ".earzip").mkdir()
+    (archives / ".earzip" / "recovery.par2").touch()
+    protected = earzip("verify", archives)
+    assert f"\nearzip: info: with recovery data: earzip repair {archives}\n" in protected.stderr
+
+
 def test_much_damage_is_named_in_short_and_in_json_in_full(earzip, tiny_model, tmp_path):
     song = write_sound(tmp_path / "long.wav", 5)
     earzip("compress", "--model", tiny_model, song)
