@@ -38,6 +38,7 @@ _LOOK_S = 0.2
 _MIN_BLOCK = 4096
 _MAX_FILES = 30_000
 _MAX_BLOCKS = 32_768
+_MANY_BLOCKS = 4000
 _REPAIR_NOT_POSSIBLE, _TOO_LITTLE_KNOWN = 2, 4  # exit codes of par2
 # par2 takes these for something else in names, or changes them.
 _AWKWARD = re.compile(r"[\x00-\x1f\x7f\\]|%(?=[0-9A-F]{2})")
@@ -158,9 +159,10 @@ def _blocks(sizes: list[int], redundancy: int) -> tuple[int, int]:
     """Return the size of blocks, and how many are to be replaceable.
 
     16 for an archive of the mean size: what is kept of each block costs little then, and so do the ends
-    of archives, which fill a block of their own.
+    of archives, which fill a block of their own. Fewer in a large folder, or par2 takes hours.
     """
-    n_wanted = min(max(128, 16 * len(sizes)), _MAX_BLOCKS - len(sizes))
+    n = len(sizes)
+    n_wanted = min(max(128, 4 * n, min(16 * n, _MANY_BLOCKS)), _MAX_BLOCKS - n)
     block = max(_MIN_BLOCK, 4 * ceil(sum(sizes) / n_wanted / 4))
     n_blocks = sum(ceil(size / block) for size in sizes)
     return block, ceil(n_blocks * redundancy / 100)
