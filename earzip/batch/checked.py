@@ -8,16 +8,18 @@ modification before it was read, and when that was. What goes wrong with it neve
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from earzip.batch.places import Places, status_of
 from earzip.batch.plan import Plan
 from earzip.results import FileRecord, FileStatus
+
+if TYPE_CHECKING:
+    import sqlite3
 
 T = TypeVar("T")
 
@@ -147,6 +149,11 @@ class CheckedLog:
         """Return ``work`` of the database, in one transaction; None if that cannot be used."""
         if self._path is None:
             self._complain("there is no home directory")
+            return None
+        try:
+            import sqlite3  # noqa: PLC0415
+        except ImportError:
+            self._complain("this Python was built without SQLite")
             return None
         for _ in range(2):
             found = _identity(self._path)
