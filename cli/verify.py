@@ -37,6 +37,7 @@ from earzip.tasks import VerifyTask
 
 _AGE = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+_SHOWN_PATHS = 3
 
 
 class _Subset(click.ParamType[Subset]):
@@ -124,7 +125,7 @@ def verify(
             run,
             runtime,
             one_by_one=not decode,
-            keeps_results=False,
+            keeps_results=older_than_s is not None,  # it leaves out what this one has checked
             noted=note,
         )
     if damaged and not run.quiet:
@@ -136,7 +137,7 @@ def _say_what_to_do(damaged: Sequence[Path], paths: Sequence[Path]) -> None:
     """Name the commands that may make ``damaged`` archives whole, which were found in ``paths``."""
     from earzip.formats.archive.recovery import recovery_path  # noqa: PLC0415  # loads numpy
 
-    given = shlex.join(map(str, paths))
+    given = shlex.join(map(str, paths)) if len(paths) <= _SHOWN_PATHS else "ARCHIVES"
     if any(recovery_path(path.parent).exists() for path in damaged):
         log("info", f"with recovery data: earzip repair {given}")
     command = "from the sources: earzip compress --verify-sources"
