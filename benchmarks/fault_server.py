@@ -78,6 +78,7 @@ class FaultServer:
                 "LD_PRELOAD": str(self._library),
                 "EARZIP_MODELS": str(MODELS),
                 "XDG_CONFIG_HOME": str(self._folder / "config"),
+                "XDG_STATE_HOME": str(self._folder / "state"),
                 "OMP_NUM_THREADS": "1",
                 "PYTHONDONTWRITEBYTECODE": "1",
             },

@@ -24,6 +24,8 @@ _COMMANDS = {  # in the order of a user's work; as the commands say it, so that 
     "restore": "Restore archives to FLAC or WAV files.",
     "status": "Compare sources with their archives.",
     "verify": "Check archives for damage.",
+    "protect": "Make recovery data of archives, with par2.",
+    "repair": "Repair archives with their recovery data.",
     "info": "Show the contents of archives.",
     "list": "List archived tracks, a line each.",
     "latents": "Extract latents as safetensors.",

@@ -27,7 +27,7 @@ Exit codes (the most severe wins):
   1    fatal error
   2    wrong command line
   3    finished, but some files failed
-  4    verify found damage
+  4    an archive is damaged
   75   stopped early or locked: run again to continue
   130  interrupted twice
 """
@@ -372,7 +372,8 @@ _SECTIONS = {
     "Input and output": (
         "output", "exclude", "include", "files_from", "where", "container", "bits", "no_dither",
         "start", "end", "as_source", "copy_other", "with_model", "pictures", "fit_pictures",
-        "truncated", "verify_sources", "decode", "align", "as_json",
+        "truncated", "verify_sources", "decode", "subset", "older_than_s", "align", "redundancy",
+        "as_json",
     ),
     "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),

@@ -213,7 +213,7 @@ class Printer:
                 shown = "standard output"
             reason = record.message if record.status is not FileStatus.INCOMPLETE else None
             note = f" ({reason})" if reason else _note(record.figures)
-            word = f"{_STATUS_WORDS[record.status]:<12}"
+            word = f"{_STATUS_WORDS[record.status]:<11} "
             if record.status is FileStatus.READ:
                 word = ""  # what is read follows
             echo(printable(f"{word}{shown}{note}"), err=self.results_to_stderr)
@@ -230,7 +230,12 @@ def usual_in(named: Collection[Path]) -> Callable[[FileRecord], bool]:
     return lambda record: record.status in _USUAL and record.source not in named
 
 
-_USUAL = {FileStatus.UP_TO_DATE, FileStatus.INTACT, FileStatus.SKIPPED}
+_USUAL = {
+    FileStatus.UP_TO_DATE,
+    FileStatus.INTACT,
+    FileStatus.CHECKED_LATELY,
+    FileStatus.SKIPPED,
+}
 
 
 def rate(kbps: float, duration_s: float, decimals: int = 1) -> list[str]:
@@ -285,6 +290,12 @@ def _summary(report: Report, counted: str = "") -> str:
         parts.append(to_encode + into)
     if report.n_below_floor:
         parts.append(f"{count(report.n_below_floor, 'archive')} below the quality floor")
+    if totals["recovery_bytes"]:
+        parts.append(f"{size(totals['recovery_bytes'])} of recovery data")
+    if totals["checked_bytes"] and report.elapsed_s and not report.coded_s:
+        n_bytes = totals["checked_bytes"]
+        a_second = size(n_bytes / report.elapsed_s)
+        parts.append(f"{size(n_bytes)} in {_took(report.elapsed_s)}, {a_second}/s")
     if report.coded_s and report.elapsed_s:
         parts.append(_speed(report.coded_s, report.elapsed_s, totals["duration_s"]))
     return "; ".join(parts)
@@ -292,13 +303,17 @@ def _summary(report: Report, counted: str = "") -> str:
 
 def _speed(coded_s: float, took_s: float, total_s: float) -> str:
     """Return how long the work took, and its rate; and how much work it was, if not all of the audio."""
-    text = clock(took_s) if took_s >= 60 else f"{took_s:.1f} s"
+    text = _took(took_s)
     if coded_s < _TELLING_S:
         return text
     text += f" at {coded_s / took_s:.3g} × real time"
     if not total_s or abs(coded_s - total_s) < 1:
         return text
     return f"{clock(coded_s)} {'of it ' if coded_s < total_s else ''}done in {text}"
+
+
+def _took(seconds: float) -> str:
+    return clock(seconds) if seconds >= 60 else f"{seconds:.1f} s"
 
 
 def _sizes(totals: dict[str, float], shared: int) -> str:

@@ -72,6 +72,8 @@ class PlannedRun:
     choice: Choice = ALL
     piped: Mapping[Path, Path] = field(default_factory=dict)
     """Temporary files in the plan, and the names that the user knows them by."""
+    is_part: bool = False
+    """Some archives are left out on purpose: there may be nothing left to do."""
 
     @property
     def folders(self) -> list[Path]:

@@ -62,15 +62,16 @@ def run(
     keeps_results: bool = True,
     describe: Describe | None = None,
     table: Table | None = None,
+    noted: Callable[[FileRecord], None] = lambda _record: None,
 ) -> int:
     """Plan, share the jobs among processes, print a record of each, return the exit code.
 
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
     ``afterwards`` what follows them unless the run ends early; a file of a status in ``failing`` counts
-    as failed; without ``keeps_results`` a run that is stopped leaves nothing to go on from. Under
-    `accelerate launch` and torchrun the process of rank 0 plans and prints; what it returns is the exit
-    code of the run.
+    as failed; without ``keeps_results`` a run that is stopped leaves nothing to go on from; ``noted`` is
+    called with each record once it is printed. Under `accelerate launch` and torchrun the process of
+    rank 0 plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
     workers = _Workers(task, runtime or Runtime("cpu"), options, one_by_one)
@@ -93,7 +94,7 @@ def run(
         if options.shard:
             part = only_shard(planned.plan, options.shard, planned.paths)
             planned = replace(planned, plan=part)
-        elif runtime and not (planned.plan.jobs or planned.plan.refused):
+        elif runtime and not (planned.is_part or planned.plan.jobs or planned.plan.refused):
             log("warning", f"nothing to {task.name} in {', '.join(map(str, planned.paths))}")
         _require_streams(planned, options)
         path = None if options.dry_run else options.metrics
@@ -113,7 +114,16 @@ def run(
             printer.counts_only = usual_in(planned.named)
         printer.keeps_results = keeps_results
         report = _run(
-            planned, workers, options, stop, printer, metrics, rendezvous, afterwards, failing
+            planned,
+            workers,
+            options,
+            stop,
+            printer,
+            metrics,
+            rendezvous,
+            afterwards,
+            failing,
+            noted,
         )
         return report.exit_code
 
@@ -216,6 +226,7 @@ def _run(
     rendezvous: Rendezvous | None,
     afterwards: Afterwards,
     failing: frozenset[FileStatus],
+    noted: Callable[[FileRecord], None],
 ) -> Report:
     plan, piped = planned.plan, planned.piped
     n_bytes = sum(job.n_bytes for job in plan.jobs)
@@ -232,7 +243,10 @@ def _run(
                 record = replace(record, source=source, target=target)
             printer.record(record)
             if job is not None:
-                bar.file_done(job.n_bytes, _seconds_of_work(record))
+                n_read = record.figures.get("checked_bytes", 0)
+                assert isinstance(n_read, int)
+                bar.file_done(job.n_bytes, _seconds_of_work(record), n_read=n_read)
+            noted(record)
 
         def make_backend(n_jobs: int) -> Backend:
             with printer.aside():

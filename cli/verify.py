@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from earzip.batch.checked import CheckedLog, default_checked_path
 from earzip.batch.filters import Choice
+from earzip.batch.plan import is_folder
+from earzip.batch.shard import Subset, only_subset
 from earzip.cli.choice import choice_options
 from earzip.cli.options import (
     AMOUNT,
@@ -18,17 +25,68 @@ from earzip.cli.options import (
     decoding_options,
     run_options,
 )
-from earzip.cli.piping import plan_reading
+from earzip.cli.output import log
+from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.where import Query, matching, where_option
+from earzip.errors import UsageError, count
+from earzip.formats.names import name_without_archive_suffix
+from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
 from earzip.tasks import VerifyTask
+
+_AGE = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+_SHOWN_PATHS = 3
+
+
+class _Subset(click.ParamType[Subset]):
+    name = "subset"
+
+    def convert(
+        self, value: str | Subset, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Subset:
+        try:
+            return value if isinstance(value, Subset) else Subset.parse(value)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
+
+
+class _Age(click.ParamType[float]):
+    name = "age"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds that an age stands for."""
+        if isinstance(value, float):
+            return value
+        found = _AGE.fullmatch(value)
+        if not found:
+            expected = "a whole number of hours, days or weeks, as 36h, 30d or 4w"
+            self.fail(f"{value!r} is not an age, expected {expected}", param, ctx)
+        return 3600.0 * int(found[1]) * _HOURS[found[2]]
 
 
 @click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Check archives for damage.")
 @choice_options
 @where_option
 @click.option("--decode", is_flag=True, help="Also decode all audio, without writing it.")
+@click.option(
+    "--subset",
+    metavar="I/N",
+    type=_Subset(),
+    help="Check the I-th of N parts of the archives, counted from 1. Its archives stay in it as others "
+    "come and go. auto/N takes the next part each day.",
+)
+@click.option(
+    "--older-than",
+    "older_than_s",
+    metavar="AGE",
+    type=_Age(),
+    help="Check only archives that you have not found intact on this machine for so long, as 36h, 30d or "
+    "4w, or that have changed since. With --decode only checks with --decode count.",
+)
 @run_options("max_failures", "as_json", *AMOUNT, *SCHEDULING)
 @decoding_options
 def verify(
@@ -37,6 +95,8 @@ def verify(
     choice: Choice,
     where: Query | None,
     decode: bool,
+    subset: Subset | None,
+    older_than_s: float | None,
     run: RunOptions,
     runtime: Runtime,
 ) -> int:
@@ -48,6 +108,68 @@ def verify(
     """
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
-    planning = matching(plan_reading(paths, choice), where)
-    task = VerifyTask(decode)
-    return run_task(planning, task, run, runtime, one_by_one=not decode, keeps_results=False)
+    with CheckedLog(
+        default_checked_path(), lambda text: log("warning", text), decoded=decode
+    ) as checked:
+        planning = _due(plan_reading(paths, choice), checked, subset, older_than_s, quiet=run.quiet)
+        damaged: list[Path] = []
+
+        def note(record: FileRecord) -> None:
+            checked.note(record)
+            if record.status is FileStatus.DAMAGED:
+                damaged.append(record.source)
+
+        code = run_task(
+            matching(planning, where),
+            VerifyTask(decode),
+            run,
+            runtime,
+            one_by_one=not decode,
+            keeps_results=older_than_s is not None,  # it leaves out what this one has checked
+            noted=note,
+        )
+    if damaged and not run.quiet:
+        _say_what_to_do(damaged, paths)
+    return code
+
+
+def _say_what_to_do(damaged: Sequence[Path], paths: Sequence[Path]) -> None:
+    """Name the commands that may make ``damaged`` archives whole, which were found in ``paths``."""
+    from earzip.formats.archive.recovery import recovery_path  # noqa: PLC0415  # loads numpy
+
+    given = shlex.join(map(str, paths)) if len(paths) <= _SHOWN_PATHS else "ARCHIVES"
+    if any(recovery_path(path.parent).exists() for path in damaged):
+        log("info", f"with recovery data: earzip repair {given}")
+    command = "from the sources: earzip compress --verify-sources"
+    if any(path.with_name(name_without_archive_suffix(path.name)).exists() for path in damaged):
+        log("info", f"{command} {given}")
+    else:
+        is_tree = len(paths) == 1 and is_folder(paths[0])
+        log("info", f"{command} SOURCES -o {given if is_tree else 'ARCHIVES'}")
+
+
+@contextmanager
+def _due(
+    planning: AbstractContextManager[PlannedRun],
+    checked: CheckedLog,
+    subset: Subset | None,
+    older_than_s: float | None,
+    *,
+    quiet: bool,
+) -> Iterator[PlannedRun]:
+    """Give the plan with the archives that are due."""
+    with planning as planned:
+        if subset:
+            n_all = len(planned.plan.jobs)
+            only_subset(planned.plan, subset, planned.paths)
+            if not quiet:
+                n = len(planned.plan.jobs)
+                log(
+                    "info",
+                    f"part {subset.number} of {subset.count}: {n} of {count(n_all, 'archive')}",
+                )
+        checked.watch(planned.plan)
+        if older_than_s is not None:
+            checked.leave_out(planned.plan, older_than_s)
+        is_part = subset is not None or older_than_s is not None
+        yield replace(planned, is_part=is_part)

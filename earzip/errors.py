@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     SOME_FAILED = 3
     """Finished, but some files failed."""
     DAMAGED = 4
-    """Verify found damage."""
+    """An archive is damaged."""
     STOPPED = 75
     """Stopped early or locked: run again to continue."""
     INTERRUPTED = 130

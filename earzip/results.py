@@ -20,8 +20,10 @@ TOTALLED = (
     "exact_bytes",
     "to_encode_s",
     "to_encode_bytes",
+    "checked_bytes",
+    "recovery_bytes",
 )
-"""Figures of records that a report adds up. The last two are estimates of what is not there yet."""
+"""Figures of records that a report adds up. ``to_encode_…`` are estimates of what is not there yet."""
 
 AVERAGED = ("measures", "perceptual", "loudness")
 """Figures of records, themselves numbers by name, that a report gives the means of."""
@@ -58,6 +60,8 @@ class FileStatus(StrEnum):
     """An archive without a source was moved to the trash."""
     COPIED = "copied"
     INTACT = "intact"
+    CHECKED_LATELY = "checked_lately"
+    """An archive was found intact not long ago, and is left out."""
     READ = "read"
     EVALUATED = "evaluated"
     PLANNED = "planned"
@@ -66,6 +70,8 @@ class FileStatus(StrEnum):
     """An archive has no source."""
     SKIPPED = "skipped"
     """Not a file that the command works on."""
+    REPAIRED = "repaired"
+    """A damaged or missing archive was put back from recovery data."""
     INCOMPLETE = "incomplete"
     """Written, without the sound, tags or pictures that damage has cost."""
     DAMAGED = "damaged"

@@ -10,7 +10,10 @@ ARCHIVE_SUFFIX = ".earz"
 PICTURE_SUFFIX = ".earzpic"
 """Ends the names of pictures that archives share: the SHA-256 of the picture stands before it."""
 MODEL_FOLDER = ".earzip"
-"""The folder among archives that holds their models, and nothing else: no run looks for sound there."""
+"""The folder among archives that holds their models, their recovery data and their trash: no run looks
+for sound there."""
+RECOVERY_NAME = "recovery.par2"
+"""What the recovery data of a folder is called, in its `MODEL_FOLDER`."""
 
 # Those that only PyAV reads too, also without it: such files are reported, not skipped.
 # fmt: off

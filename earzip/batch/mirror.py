@@ -17,6 +17,7 @@ from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import ArchiveError
 from earzip.formats.names import (
     MODEL_FOLDER,
+    RECOVERY_NAME,
     archive_name,
     is_archive_name,
     is_shared_picture_name,
@@ -280,5 +281,14 @@ def _unused_trash(folder: Path) -> Path:
 def _remove_if_empty(folder: Path, top: Path) -> None:
     with suppress(OSError):  # it is not
         while folder != top:
+            _remove_lone_recovery(folder)
             folder.rmdir()
             folder = folder.parent
+
+
+def _remove_lone_recovery(folder: Path) -> None:
+    """Remove the recovery data of archives that are all gone, if nothing else is in ``folder``."""
+    inner = folder / MODEL_FOLDER
+    if [*folder.iterdir()] == [inner] and [*inner.iterdir()] == [inner / RECOVERY_NAME]:
+        (inner / RECOVERY_NAME).unlink()
+        inner.rmdir()

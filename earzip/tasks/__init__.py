@@ -9,6 +9,7 @@ from earzip.tasks.compress import CompressTask, require_scaling, sources_to_comp
 from earzip.tasks.evaluate import EvaluateTask
 from earzip.tasks.info import InfoTask
 from earzip.tasks.latents import LATENTS_SUFFIX, LatentsTask, latents_to_extract
+from earzip.tasks.recovery import ProtectTask, RepairTask
 from earzip.tasks.restore import RestoreTask, archives_to_restore
 from earzip.tasks.status import StatusTask
 from earzip.tasks.track import ListTask, Track, read_track
@@ -21,6 +22,8 @@ __all__ = [
     "InfoTask",
     "LatentsTask",
     "ListTask",
+    "ProtectTask",
+    "RepairTask",
     "RestoreTask",
     "StatusTask",
     "Track",

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from earzip.batch.events import Work
@@ -29,29 +28,37 @@ class VerifyTask(AlwaysToDo):
     def opened(self, placement: Placement) -> Iterator[Work]:
         """Give the work. Raises as `CodecPool.checked` does, if it decodes."""
         if not self.decode:
-            yield _check_structure
+            yield _check
             return
         with CodecPool(placement.runtime).checked() as codecs:
             yield partial(_check_by_decoding, codecs)
 
 
-def _check_structure(job: Job, on_progress: Progress) -> FileRecord:
+def check_structure(job: Job, on_progress: Progress) -> tuple[FileRecord, bool]:
+    """Return the record of an archive whose bytes are checked, and if damage costs a part only.
+
+    Raises ArchiveError.
+    """
     from earzip.transcode.inspect import verify_archive  # noqa: PLC0415
 
     result = verify_archive(job.source, on_part=lambda: on_progress(0))
     problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
-    record = _verify_record(job.source, problems, list(result.lost_segments))
-    return _with_advice(record) if result.saves_rest else record
+    return _verify_record(job, problems, list(result.lost_segments)), result.saves_rest
+
+
+def _check(job: Job, on_progress: Progress) -> FileRecord:
+    record, saves_rest = check_structure(job, on_progress)
+    return _with_advice(record) if saves_rest else record
 
 
 def _check_by_decoding(codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
     from earzip.transcode.decode_check import decode_check  # noqa: PLC0415
 
-    record = _check_structure(job, on_progress)
+    record = _check(job, on_progress)
     if record.status is not FileStatus.INTACT:
         return record
     problems = decode_check(job.source, codecs=codecs, on_progress=on_progress)
-    record = _verify_record(job.source, problems, record.figures["lost_segments"])
+    record = _verify_record(job, problems, record.figures["lost_segments"])
     return _with_advice(record) if problems else record
 
 
@@ -62,10 +69,14 @@ def _with_advice(record: FileRecord) -> FileRecord:
     return replace(record, message=f"{record.message}; {SAVES_REST}")
 
 
-def _verify_record(archive: Path, problems: list[str], lost_segments: object) -> FileRecord:
+def _verify_record(job: Job, problems: list[str], lost_segments: object) -> FileRecord:
     return FileRecord(
         FileStatus.DAMAGED if problems else FileStatus.INTACT,
-        archive,
+        job.source,
         message="; ".join(first_few(problems)) or None,  # the figures have all of them
-        figures={"damages": problems, "lost_segments": lost_segments},
+        figures={
+            "damages": problems,
+            "lost_segments": lost_segments,
+            "checked_bytes": job.n_bytes,
+        },
     )

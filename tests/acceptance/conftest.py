@@ -80,6 +80,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(root / "tmp"))
         patch.setenv("XDG_CONFIG_HOME", str(root / "config"))  # not the user's
+        patch.setenv("XDG_STATE_HOME", str(root / "state"))
         yield Library(root, tree(root / "music"))
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,28 @@ N_FILES = 10
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_checks_are_remembered_by_the_process_that_plans(tmp_path):
+    music = write_music(tmp_path / "music", [0.5] * 4)
+    environment = os.environ | {
+        "EARZIP_MODELS": str(MODELS),
+        "OMP_NUM_THREADS": "1",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+
+    def earzip(*arguments: object, launcher: tuple[str, ...] = ()) -> dict[str, Any]:
+        command = [sys.executable, *launcher, "-m", "earzip", *map(str, arguments), "--json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    out = tmp_path / "out"
+    earzip("compress", "--model", "tiny", music, "-o", out)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    first = earzip("verify", out, "--older-than", "1d", launcher=torchrun)
+    assert (first["processes"], first["intact"]) == (2, 4)
+    second = earzip("verify", out, "--older-than", "1d", launcher=torchrun)
+    assert (second["intact"], second["checked_lately"]) == (0, 4)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for the processes")

@@ -122,3 +122,23 @@ def test_what_is_said_of_the_processes_is_not_mixed_with_the_bar(tmp_path: Path)
         env=os.environ | {"EARZIP_MODELS": str(MODELS)},
     )
     assert re.search(r"[\r\n]earzip: info: 2 processes on the CPU, 1 thread each\r?\n", shown)
+
+
+_READ = """
+import time
+from earzip.cli.progress import ProgressBar
+with ProgressBar(4, 4_000_000) as bar:
+    for _ in range(3):
+        bar.file_done(1_000_000, n_read=1_000_000)
+        time.sleep(0.12)
+    bar.file_done(1_000_000)
+"""
+
+
+def test_where_files_are_only_read_bytes_are_counted():
+    shown = _on_a_terminal([sys.executable, "-c", _READ], stdout=subprocess.DEVNULL)
+    bars = _bars(shown)
+    assert bars[1].endswith("1/4 files, 1 MB")
+    # 2 MB in a little more than 0.24 s.
+    assert re.match(r"50 % \|.*\| 2/4 files, 2 MB, [5-8](\.\d+)? MB/s, 0:00 to go$", bars[2])
+    assert bars[-1].startswith("100 % ")

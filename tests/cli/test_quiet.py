@@ -24,7 +24,7 @@ def test_a_directory_in_which_nothing_is_to_do_has_a_summary_alone(earzip, archi
     assert again.stderr.startswith("3 up to date, 1 skipped; ")
     assert len(again.stderr.splitlines()) == 1
     verified = earzip("verify", archived[-1])
-    assert (verified.stdout, verified.stderr) == ("", "3 intact\n")
+    assert (verified.stdout, verified.stderr.partition(";")[0]) == ("", "3 intact")
 
 
 def test_what_is_done_is_named(earzip, archived, music):

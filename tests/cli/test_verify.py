@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from earzip.cli.info import _form
 from earzip.runtime import Placement, Runtime
 from earzip.tasks import VerifyTask
 from tests.cli.conftest import write_sound
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
@@ -69,6 +75,72 @@ def test_two_processes_find_what_one_does(earzip, archives, options):
         return [{k: v for k, v in record.items() if k not in apart} for record in records]
 
     assert files(one) == files(two)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_archives_that_were_checked_lately_are_left_out_and_counted(earzip, archives, processes):
+    command = ("verify", archives, "--older-than", "30d", "--processes", processes)
+    _damage(archives / "a.wav.earz")
+    first = earzip(*command)
+    assert first.exit_code == 4
+    assert "1 intact, 1 damaged; " in first.stderr
+    second = earzip(*command, "--json")
+    assert second.exit_code == 4
+    assert second.statuses() == {"a.wav.earz": "damaged", "c.flac.earz": "checked_lately"}
+    assert second.records[-1]["checked_lately"] == 1
+    _damage(archives / "a.wav.earz")  # undone
+    earzip("verify", archives / "a.wav.earz")
+    third = earzip(*command)
+    assert (third.exit_code, third.stdout, third.stderr) == (0, "", "2 checked lately\n")
+    assert "checked lately " in earzip(*command, "-v").stdout
+    assert "2 intact" in earzip(*command, "--decode").stderr
+    assert "2 checked lately" in earzip(*command, "--decode").stderr
+
+
+def test_a_subset_each_night_is_all_after_a_round(earzip, archives):
+    found = [earzip("verify", archives, "--json", "--subset", f"{i}/3") for i in (1, 2, 3)]
+    assert [outcome.exit_code for outcome in found] == [0, 0, 0]
+    assert sorted(name for outcome in found for name in outcome.statuses()) == [
+        "a.wav.earz",
+        "c.flac.earz",
+    ]
+    shown = earzip("verify", archives, "--subset", "auto/1")
+    assert shown.stderr.startswith("earzip: info: part 1 of 1: 2 of 2 archives\n2 intact; ")
+    quiet = earzip("verify", archives, "--subset", "auto/3", "-q")
+    assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("age", ["30", "d", "3 d", "1.5d", "-1d", "30m", "2d3h"])
+def test_what_is_no_age_is_told_with_what_is_one(earzip, archives, age):
+    outcome = earzip("verify", archives, f"--older-than={age}")
+    assert outcome.exit_code == 2
+    assert (
+        f"{age!r} is not an age, expected a whole number of hours, days or weeks" in outcome.stderr
+    )
+
+
+def test_the_summary_says_how_fast_archives_were_read(earzip, archives):
+    shown = earzip("verify", archives).stderr
+    assert re.fullmatch(r"2 intact; [\d.]+ kB in [\d.]+ s, [\d.]+ [kM]?B/s\n", shown)
+    n_bytes = sum(path.stat().st_size for path in archives.rglob("*.earz"))
+    assert earzip("verify", archives, "--json").records[-1]["checked_bytes"] == n_bytes
+
+
+def test_damage_is_told_with_the_command_that_mends_it(earzip, archives, tmp_path):
+    _damage(archives / "a.wav.earz")
+    anew = "earzip: info: from the sources: earzip compress --verify-sources"
+    assert earzip("verify", archives).stderr.endswith(f"\n{anew} SOURCES -o {archives}\n")
+    named = earzip("verify", archives / "a.wav.earz")
+    assert named.stderr.endswith(f"\n{anew} SOURCES -o ARCHIVES\n")
+    assert anew not in earzip("verify", archives, "-q").stderr
+    write_sound(archives / "a.wav")
+    beside = earzip("verify", archives)
+    assert beside.stderr.endswith(f"\n{anew} {archives}\n")
+    assert "recovery data" not in beside.stderr
+    (archives / ".earzip").mkdir()
+    (archives / ".earzip" / "recovery.par2").touch()
+    protected = earzip("verify", archives)
+    assert f"\nearzip: info: with recovery data: earzip repair {archives}\n" in protected.stderr
 
 
 def test_much_damage_is_named_in_short_and_in_json_in_full(earzip, tiny_model, tmp_path):

@@ -50,6 +50,7 @@ class Site:
         self.environment = os.environ | {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "XDG_CONFIG_HOME": str(root / "config"),
+            "XDG_STATE_HOME": str(root / "state"),
             "HF_HOME": str(root / "huggingface"),  # no configuration of accelerate but its own
             "EARZIP": str(self.earzip),
             "ACCELERATE": str(self.accelerate),

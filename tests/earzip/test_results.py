@@ -52,7 +52,8 @@ def test_figures_with_the_same_name_are_added_up():
     report.add(_record(FileStatus.UP_TO_DATE, duration_s=2.0, source_bytes=50, truncated=None))
     assert report.totals == {
         "duration_s": 3.5, "source_bytes": 150, "archive_bytes": 0, "picture_bytes": 0,
-        "exact_bytes": 0, "to_encode_s": 0, "to_encode_bytes": 0,
+        "exact_bytes": 0, "to_encode_s": 0, "to_encode_bytes": 0, "checked_bytes": 0,
+            "recovery_bytes": 0,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.plan import Selection, plan_batch
-from earzip.batch.shard import Shard, only_shard
+from earzip.batch.shard import Shard, Subset, only_shard, only_subset
 from earzip.errors import UsageError
 
 SOUND = Selection(
@@ -79,3 +79,43 @@ def test_auto_is_the_task_of_an_array():
     assert Shard.parse("auto", array) == Shard(8, 8)
     assert Shard.parse("auto/8", array) == Shard(8, 8)
     assert Shard.parse("auto/8", {"JOB_COMPLETION_INDEX": "2"}) == Shard(3, 8)
+
+
+def _of_subset(subset: Subset, *paths: Path) -> set[Path]:
+    plan = plan_batch(paths, SOUND)
+    only_subset(plan, subset, paths)
+    assert plan.refused  # what cannot be read is for every day
+    return {job.source for job in plan.jobs}
+
+
+def test_subsets_are_the_library_and_a_file_stays_in_its_own_as_others_come(tmp_path):
+    library = _library(tmp_path / "music")
+    parts = [_of_subset(Subset(i + 1, 5), library) for i in range(5)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 60
+    for i in range(30):
+        (library / "one" / f"new {i}.flac").write_bytes(b"")
+    grown = [_of_subset(Subset(i + 1, 5), library) for i in range(5)]
+    assert all(before <= after for before, after in zip(parts, grown, strict=True))
+
+
+def test_a_shard_of_a_subset_is_a_part_of_it(tmp_path):
+    library = _library(tmp_path / "music")
+    plan = plan_batch([library], SOUND)
+    only_subset(plan, Subset(1, 2), [library])
+    shards = [only_shard(plan, Shard(i + 1, 2), [library]).jobs for i in range(2)]
+    assert all(shards)
+    assert sum(map(len, shards)) == len(plan.jobs)
+
+
+def test_auto_is_another_subset_each_day_and_all_of_them_in_turn():
+    days = [Subset.parse("auto/30", now_s=86_400 * day + 10) for day in range(20_000, 20_030)]
+    assert {subset.number for subset in days} == set(range(1, 31))
+    assert days[1].number == days[0].number % 30 + 1
+    assert Subset.parse("auto/30", now_s=86_400 * 20_001 - 1) == days[0]  # the day of UTC ends
+    assert Subset.parse("2/30") == Subset(2, 30)
+
+
+@pytest.mark.parametrize("text", ["auto", "auto/0", "auto/", "0/30", "31/30", "3", "", "5%", "1/0"])
+def test_what_is_no_subset_is_a_usage_error(text):
+    with pytest.raises(UsageError, match="subset is "):
+        Subset.parse(text)

@@ -1,0 +1,73 @@
+"""``earzip repair``: damaged and missing archives out of their recovery data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import click
+
+from earzip.batch.plan import Job, is_folder
+from earzip.cli.options import (
+    AMOUNT,
+    EXIT_CODES,
+    RunOptions,
+    SectionedCommand,
+    paths_argument,
+    run_options,
+)
+from earzip.cli.piping import NO_ARCHIVES, PlannedRun, plan_reading
+from earzip.cli.run import run as run_task
+from earzip.errors import EarzipError
+from earzip.formats.names import MODEL_FOLDER
+from earzip.tasks import RepairTask
+
+
+@click.command(
+    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Repair archives with their recovery data."
+)
+@paths_argument
+@run_options("max_failures", "as_json", *AMOUNT, "no_lock")
+def repair(*, paths: tuple[Path, ...], run: RunOptions) -> int:
+    """Verify archives, and repair those that are damaged or missing with the data of earzip protect.
+
+    PATH is an archive or a directory (searched recursively). Archives come back as they were when their
+    directory was protected. A damaged one stays until its replacement has been verified. What cannot be
+    repaired is named with the reason (4). Needs the program par2 (par2cmdline).
+    """
+    planning = _with_missing(plan_reading(paths))
+    return run_task(planning, RepairTask(), run, one_by_one=True)
+
+
+@contextmanager
+def _with_missing(planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
+    """Give the plan with a job for each archive that is gone, of which there is recovery data."""
+    with planning as planned:
+        plan = planned.plan
+        absent = {record.source for record in plan.refused if record.is_absent}
+        found = [path for path in absent if path in _gone(path.parent)]
+        roots = [path for path in planned.paths if is_folder(path)]
+        folders = {
+            Path(at) for root in roots for at, inner, _ in os.walk(root) if MODEL_FOLDER in inner
+        }
+        for folder in sorted(folders):
+            found += _gone(folder)
+        plan.jobs += [Job(path, None, 0) for path in found]
+        plan.refused = [
+            record
+            for record in plan.refused
+            if not (record.source in found or (found and record.message == NO_ARCHIVES))
+        ]
+        yield planned
+
+
+def _gone(folder: Path) -> list[Path]:
+    from earzip.formats.archive.recovery import RecoveryData  # noqa: PLC0415  # loads numpy
+
+    try:
+        data = RecoveryData.read(folder)
+    except EarzipError:  # whoever needs it will say so
+        return []
+    return [folder / name for name in data.gone(folder)] if data else []
