@@ -79,7 +79,12 @@ class PageBuilder:
         self.detail = self._choose_detail()
         images = {entry.facts.cover.image for entry in self.entries if entry.facts.cover}
         self._cover_room = min(round(_COVER_SHARE * self.limit_bytes), _COVER_BYTES * len(images))
-        self._room = self.limit_bytes - frame_bytes(with_sound=self.with_audio) - self._table_bytes - self._cover_room
+        self._room = (
+            self.limit_bytes
+            - frame_bytes(with_sound=self.with_audio)
+            - self._table_bytes
+            - self._cover_room
+        )
         self._listed = [
             {name: cut(text, _PROBLEM_CHARACTERS) for name, text in problem.items()}
             for problem in self.problems[:_MAX_PROBLEMS]

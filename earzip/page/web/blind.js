@@ -173,7 +173,7 @@ class BlindTest {
         button("Save the result", () => this.save(), { class: "main", "aria-keyshortcuts": "S" }),
         button("Another test", () => this.showSetup()), button("Close", () => this.node.close())),
       element("table", {}, element("caption", { class: "unseen" }, "The trials"),
-        element("thead", {}, cells("th", "Trial", "X was", "You said", "", "Time")), element("tbody", {}, ...rows)));
+        element("thead", {}, cells("th", "Trial", "X was", "You said", "Answer", "Time")), element("tbody", {}, ...rows)));
   }
 
   // What the keys and buttons do
