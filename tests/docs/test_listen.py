@@ -65,11 +65,14 @@ def test_they_are_small():
     assert sum(path.stat().st_size for path in LISTEN.rglob("*.flac")) < 2_200_000
 
 
-def test_the_page_has_the_same_sounds(page):
-    files = {soundfile.read(path, dtype="int16")[0].tobytes() for path in LISTEN.rglob("*.flac")}
+def test_the_page_has_the_same_sounds_but_for_dither(page):
     names = {side["audio"] for view in _views(page) for side in view["sides"].values()}
-    assert {_sound(page, name).tobytes() for name in names} == files
-    assert len(files) == 8
+    sounds = [_sound(page, name).astype(int) for name in names]
+    for path in LISTEN.rglob("*.flac"):
+        clip = soundfile.read(path, dtype="int16")[0].astype(int)
+        most = min(np.abs(clip - sound).max() for sound in sounds if sound.shape == clip.shape)
+        assert most == (0 if path.parent.name == "original" else 1)
+    assert len(sounds) == 8
 
 
 def test_they_were_made_by_the_model_that_is_built_in(page):
