@@ -30,7 +30,7 @@ _SCRIPTS = (
     "main",
 )
 """Files of the script, in order: one scope, and functions only of those before are called at once."""
-_SCRIPTS_FOR_SOUND = ("stage", "trials", "blind")
+_SCRIPTS_FOR_SOUND = ("sounds", "stage", "trials", "blind")
 """The blind test: before the others, and only in a page that has sound."""
 _GENERATOR = "earzip "
 _MARK = re.compile(rb'<meta name="generator" content="earzip [^"]*">')

@@ -1,11 +1,10 @@
-"""The blind test of the page, by keyboard; what sounds is read where it leaves for the loudspeaker."""
+"""The blind test of the page, by keyboard, and what sounds meanwhile."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
-import json
 import math
 import re
 from datetime import datetime
@@ -16,31 +15,23 @@ import pytest
 import soundfile
 
 from tests.browser.conftest import earzip
-
-RATE = 44_100
-TAB, ENTER, ESCAPE, RIGHT, DOWN = "\ue004", "\ue007", "\ue00c", "\ue014", "\ue015"
-WINDOW = 32_768  # samples: the most that an analyser keeps
-HALF_DIP = 441  # samples: down, and as many up
-EDGE = 220.5  # samples: of a loop
-SAME = 1e-6  # of the power
-
-EAR = f"""
-  const {{ connect }} = AudioNode.prototype;
-  AudioNode.prototype.connect = function (target, ...rest) {{
-    if (target instanceof AudioDestinationNode) {{
-      if (window.ear?.context !== this.context) window.ear = this.context.createAnalyser();
-      window.ear.fftSize = {WINDOW};
-      connect.call(this, window.ear);
-    }}
-    return connect.call(this, target, ...rest);
-  }};
-  window.started = [];
-  const {{ start }} = AudioBufferSourceNode.prototype;
-  AudioBufferSourceNode.prototype.start = function (...when) {{
-    window.started.push({{ source: this, when }});
-    return start.apply(this, when);
-  }};
-"""
+from tests.browser.listening import (
+    DOWN,
+    ENTER,
+    ESCAPE,
+    HALF_DIP,
+    RATE,
+    RIGHT,
+    SAME,
+    TAB,
+    WINDOW,
+    Sounds,
+    Test,
+    looped,
+    matching_gains,
+    place_in,
+    view_of_six_seconds,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,164 +46,11 @@ def two_qualities(library: Path) -> Path:
     return path
 
 
-class Sounds:
-    """The sounds of a page as it holds them: mono, as the analyser hears them."""
-
-    def __init__(self, page: Path, view: int = 0) -> None:
-        self.text = page.read_text(encoding="utf-8")
-        found = re.search(rf'id="view-{view}">(.*?)</script>', self.text)
-        assert found
-        self.view = json.loads(found[1])
-
-    def stereo(self, side: str) -> np.ndarray:
-        name = self.view["sides"][side]["audio"]
-        found = re.search(rf'id="{name}">(.*?)</script>', self.text)
-        assert found
-        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(found[1])))
-        assert rate == RATE
-        return samples
-
-    def mono(self, side: str, gain_db: float = 0) -> np.ndarray:
-        return 10 ** (gain_db / 20) * self.stereo(side).mean(1)
-
-
-def place_in(heard: np.ndarray, sound: np.ndarray) -> tuple[int, float]:
-    """Return where in a sound that repeats ``heard`` is, and what part of its power is something else."""
-    n = len(sound)
-    held = np.zeros(n)
-    held[: len(heard)] = heard
-    likeness = np.fft.irfft(np.fft.rfft(sound) * np.conj(np.fft.rfft(held)), n)
-    energy = np.cumsum(np.concatenate([[0], sound, sound]) ** 2)
-    power = (energy[len(heard) :] - energy[: -len(heard)])[:n]
-    other = (np.square(heard).sum() + power - 2 * likeness) / np.square(heard).sum()
-    at = int(np.argmin(other))
-    return at, float(other[at])
-
-
-def looped(sound: np.ndarray) -> np.ndarray:
-    """Return the sound with the short fades at the ends of a loop."""
-    i = np.arange(len(sound))
-    return sound * np.minimum(1, np.minimum((i + 1) / EDGE, (len(sound) - i) / EDGE))
-
-
-class Test:
-    """A blind test in the browser."""
-
-    __test__ = False
-
-    def __init__(self, browser, page: Path, title: str = "Anfang") -> None:
-        browser.open(page)
-        browser.run(EAR)
-        self.browser = browser
-        browser.run(
-            "[...document.querySelectorAll('.open')].find(b => b.textContent === arguments[0]).focus()",
-            title,
-        )
-        browser.press(ENTER)
-        for _ in range(30):
-            if browser.run("return document.activeElement.textContent").startswith("Blind test"):
-                break
-            browser.press(TAB)
-        browser.press(ENTER)
-        assert self.title() == "Blind test"
-
-    def title(self) -> str:
-        return self.browser.run("return document.querySelector('.blind h2')?.textContent")
-
-    def text(self) -> str:
-        return self.browser.find(".blind").text
-
-    def begin(self) -> None:
-        self.browser.press(ENTER)
-        self.browser.wait("return /^Trial/.test(document.querySelector('.blind h2').textContent)")
-
-    def hear(self, key: str, seconds: float = 0.45) -> np.ndarray:
-        """Press a key; return the last 0.37 s of the sound, once so much of it has been played."""
-        self.browser.press(key)
-        now = self.browser.run("return ear.context.currentTime")
-        self.browser.wait(f"return ear.context.currentTime > {now + seconds}")
-        return self.window()[-WINDOW // 2 :]
-
-    def window_of_switch(self, before: str, after: str) -> np.ndarray:
-        """Return 0.74 s of sound with the switch from one voice to another in their middle.
-
-        The page itself presses the second key and looks when it is time: a busy machine may be late, so
-        it is done again until the time was right.
-        """
-        for _ in range(20):
-            self.hear(before, 0.8)
-            late = self.browser.driver.execute_async_script(
-                """
-                const [key, done] = arguments;
-                const began = ear.context.currentTime;
-                const press = new KeyboardEvent("keydown", { key, bubbles: true });
-                document.activeElement.dispatchEvent(press);
-                const look = () => {
-                  const passed = ear.context.currentTime - began;
-                  if (passed < 0.35) return setTimeout(look, 2);
-                  window.kept = new Float32Array(ear.fftSize);
-                  ear.getFloatTimeDomainData(window.kept);
-                  done(ear.context.currentTime - began);
-                };
-                look();
-                """,
-                after,
-            )
-            if late < 0.5:
-                return self.samples("const s = window.kept;")
-        pytest.fail("this machine was never in time")
-
-    def window(self) -> np.ndarray:
-        return self.samples(
-            "const s = new Float32Array(ear.fftSize); ear.getFloatTimeDomainData(s);"
-        )
-
-    def samples(self, script: str) -> np.ndarray:
-        """Return the Float32Array that the script calls ``s``."""
-        packed = (
-            "let t = ''; for (const b of new Uint8Array(s.buffer)) t += String.fromCharCode(b);"
-        )
-        text = self.browser.run(f"{script} {packed} return btoa(t)")
-        return np.frombuffer(base64.b64decode(text), np.float32).astype(np.float64)
-
-    def click(self, label: str) -> None:
-        """Click the button of the test that has this label."""
-        self.browser.run(
-            "[...document.querySelectorAll('.blind button')]"
-            ".find(b => b.textContent === arguments[0]).click()",
-            label,
-        )
-
-    def draw(self, *bits: int) -> None:
-        """Let X be drawn as these bits say, 1 for B, again and again."""
-        self.browser.run(
-            "const bits = arguments[0]; let i = 0;"
-            "crypto.getRandomValues = (a) => { a[0] = bits[i++ % bits.length]; return a; };",
-            list(bits),
-        )
-
-    def saved(self, folder: Path) -> dict:
-        """Press S; return the file that the browser has saved."""
-        self.browser.driver.execute_cdp_cmd(
-            "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
-        )
-        self.browser.press("s")
-        self.browser.wait(
-            "return /^Saved as/.test(document.querySelector('.blind .message').textContent)"
-        )
-        from selenium.webdriver.support.wait import WebDriverWait  # noqa: PLC0415  # of the extra dev
-
-        WebDriverWait(self.browser.driver, 10, 0.05).until(lambda _: list(folder.glob("*.json")))
-        (file,) = folder.glob("*.json")
-        assert file.name in self.text()
-        return json.loads(file.read_text(encoding="utf-8"))
-
-
 def test_a_whole_test_by_keyboard_alone(browser, page, library, tmp_path):
     test = Test(browser, page)
     test.begin()
-    sounds = Sounds(page, _view_of(page))
-    gains = _gains(sounds)
+    sounds = Sounds(page, view_of_six_seconds(page))
+    gains = matching_gains(sounds)
     sides = ("original", "restored")
     references = [looped(sounds.mono(*pair)) for pair in zip(sides, gains, strict=True)]
     xs, heard_of = [], {"a": [], "b": [], "y": []}
@@ -265,27 +103,13 @@ def test_a_whole_test_by_keyboard_alone(browser, page, library, tmp_path):
     assert browser.complaints() == []
 
 
-def _view_of(page: Path) -> int:
-    """Return the number of the view of the track: the one of six seconds."""
-    lengths = []
-    text = page.read_text(encoding="utf-8")
-    for view in range(len(re.findall(r'id="view-\d+"', text))):
-        lengths.append(len(Sounds(page, view).stereo("restored")))
-    return lengths.index(6 * RATE)
-
-
-def _gains(sounds: Sounds) -> list[float]:
-    a, b = (sounds.view["sides"][side]["lufs"] for side in ("original", "restored"))
-    return [min(0, b - a), min(0, a - b)]
-
-
 @pytest.mark.parametrize("bit", [0, 1])
 def test_a_switch_keeps_the_place_to_the_sample_and_does_not_click(browser, page, bit):
     test = Test(browser, page)
     test.draw(bit)
     test.begin()
-    sounds = Sounds(page, _view_of(page))
-    gains = _gains(sounds)
+    sounds = Sounds(page, view_of_six_seconds(page))
+    gains = matching_gains(sounds)
     a, b = (
         looped(sounds.mono(side, gain))
         for side, gain in zip(("original", "restored"), gains, strict=True)
@@ -326,7 +150,7 @@ def test_the_four_voices_start_at_one_moment_and_place(browser, page):
 def test_a_quieter_sound_is_matched_by_turning_the_other_down(browser, page, tmp_path):
     import pyloudnorm  # noqa: PLC0415  # of the extra eval
 
-    sounds = Sounds(page, _view_of(page))
+    sounds = Sounds(page, view_of_six_seconds(page))
     side = sounds.view["sides"]["restored"]
     quiet = io.BytesIO()
     soundfile.write(quiet, 0.5 * sounds.stereo("restored"), RATE, format="FLAC", subtype="PCM_16")
@@ -379,8 +203,8 @@ def test_a_part_is_chosen_and_repeated(browser, page):
     assert (begin, end) == (2, 4)
     heard = test.hear("a", 2.5)  # past the end of the part
     assert browser.run("return started.at(-1).source.buffer.length") == 2 * RATE
-    sounds = Sounds(page, _view_of(page))
-    part = looped(sounds.mono("original", _gains(sounds)[0])[2 * RATE : 4 * RATE])
+    sounds = Sounds(page, view_of_six_seconds(page))
+    part = looped(sounds.mono("original", matching_gains(sounds)[0])[2 * RATE : 4 * RATE])
     assert place_in(heard, part)[1] < SAME
     shown = browser.run("return document.querySelector('.blind .clock').textContent")
     assert 2 <= float(shown.split(":")[1]) <= 4
