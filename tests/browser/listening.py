@@ -109,7 +109,7 @@ class Test:
         self.browser.press(ENTER)
         self.browser.wait("return /^Trial/.test(document.querySelector('.blind h2').textContent)")
 
-    def hear(self, key: str, seconds: float = 0.45) -> np.ndarray:
+    def hear(self, key: str, seconds: float = 0.5) -> np.ndarray:
         """Press a key; return the last 0.37 s of the sound, once so much of it has been played."""
         self.browser.press(key)
         now = self.browser.run("return ear.context.currentTime")

@@ -103,6 +103,27 @@ def test_a_whole_test_by_keyboard_alone(browser, page, library, tmp_path):
     assert browser.complaints() == []
 
 
+def test_quick_switches_do_not_click(browser, page):
+    test = Test(browser, page)
+    test.draw(1)
+    test.begin()
+    test.hear("a", 0.8)
+    browser.run("""
+      const keys = [..."xbyaxyabxa"];
+      const next = () => {
+        const press = new KeyboardEvent("keydown", { key: keys.shift(), bubbles: true });
+        document.activeElement.dispatchEvent(press);
+        if (keys.length) setTimeout(next, 7);
+      };
+      next();
+    """)
+    heard = test.hear("a", 0.05)
+    sounds = Sounds(page, view_of_six_seconds(page))
+    steepest = max(np.abs(np.diff(sounds.mono(side))).max() for side in ("original", "restored"))
+    fade = 2 * np.abs(sounds.mono("original")).max() / HALF_DIP  # two voices, up or down
+    assert np.abs(np.diff(heard)).max() <= 1.1 * steepest + fade
+
+
 @pytest.mark.parametrize("bit", [0, 1])
 def test_a_switch_keeps_the_place_to_the_sample_and_does_not_click(browser, page, bit):
     test = Test(browser, page)

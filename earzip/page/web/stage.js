@@ -5,7 +5,7 @@
 const DIP_S = 0.01; // down, and as long up
 const EDGE_S = 0.005; // of the looped part, against clicks
 const SHORTEST_PART_S = 0.5;
-const LATENCY_S = 0.02; // from asking to sounding
+const LEAD_S = 0.04; // what is asked for begins so much later, lest a busy browser begin it in the middle
 const VOICES = ["A", "B", "X", "Y"];
 
 class Fader { // a gain whose present value is known: not every browser tells it
@@ -24,12 +24,11 @@ class Fader { // a gain whose present value is known: not every browser tells it
     return from;
   }
 
-  follow(now, ...points) {
-    const value = this.at(now);
-    this.node.gain.cancelScheduledValues(now);
-    this.node.gain.setValueAtTime(value, now);
-    for (const [time, to] of points) this.node.gain.linearRampToValueAtTime(to, time);
-    this.points = [[now, value], ...points];
+  follow(begin, ...points) { // up to `begin` it goes on as it was told before
+    const course = [[begin, this.at(begin)], ...points];
+    this.node.gain.cancelScheduledValues(begin);
+    for (const [time, value] of course) this.node.gain.linearRampToValueAtTime(value, time);
+    this.points = [...this.points.filter(([time]) => time < begin).slice(-3), ...course];
   }
 }
 
@@ -85,8 +84,7 @@ class Stage {
   play() {
     if (this.isPlaying) return;
     this.context.resume();
-    const now = this.context.currentTime;
-    this.startedAt = now + LATENCY_S;
+    this.startedAt = this.context.currentTime + LEAD_S + DIP_S; // after what was paused has gone down
     this.voices = VOICES.map((name) => {
       const isB = { A: false, B: true, X: this.xIsB, Y: !this.xIsB }[name];
       const fader = new Fader(this.context);
@@ -96,7 +94,7 @@ class Stage {
       source.loop = true;
       source.connect(fader.node);
       source.start(this.startedAt, this.offset);
-      if (name === this.heard) fader.follow(now, [this.startedAt, 0], [this.startedAt + DIP_S, 1]);
+      if (name === this.heard) fader.follow(this.startedAt, [this.startedAt + DIP_S, 1]);
       return { name, source, fader };
     });
     this.isPlaying = true;
@@ -106,19 +104,19 @@ class Stage {
     if (!this.isPlaying) return;
     this.offset = this.position() - this.part[0];
     this.isPlaying = false;
-    const now = this.context.currentTime;
+    const begin = this.context.currentTime + LEAD_S;
     for (const { source, fader } of this.voices) {
-      fader.follow(now, [now + DIP_S, 0]);
-      source.stop(now + DIP_S);
+      fader.follow(begin, [begin + DIP_S, 0]);
+      source.stop(begin + DIP_S);
     }
   }
 
   hear(name) {
     if (this.isPlaying && name !== this.heard) {
-      const now = this.context.currentTime;
+      const begin = this.context.currentTime + LEAD_S;
       for (const voice of this.voices) {
-        const up = voice.name === name ? [[now + 2 * DIP_S, 1]] : [];
-        voice.fader.follow(now, [now + DIP_S, 0], ...up);
+        const up = voice.name === name ? [[begin + 2 * DIP_S, 1]] : [];
+        voice.fader.follow(begin, [begin + DIP_S, 0], ...up);
       }
     }
     this.heard = name;
