@@ -58,6 +58,15 @@ class Sounds:
     def mono(self, side: str, gain_db: float = 0) -> np.ndarray:
         return 10 ** (gain_db / 20) * self.stereo(side).mean(1)
 
+    def changed(self, restored: np.ndarray, lufs: float) -> str:
+        """Return the page with another sound, of that loudness, in place of what was restored."""
+        side = self.view["sides"]["restored"]
+        flac = io.BytesIO()
+        soundfile.write(flac, restored, RATE, format="FLAC", subtype="PCM_16")
+        packed = base64.b64encode(flac.getvalue()).decode()
+        text = re.sub(rf'(id="{side["audio"]}">)[^<]*', rf"\g<1>{packed}", self.text)
+        return text.replace(f'"lufs":{side["lufs"]}', f'"lufs":{lufs}')
+
 
 def place_in(heard: np.ndarray, sound: np.ndarray) -> tuple[int, float]:
     """Return where in a sound that repeats ``heard`` is, and what part of its power is something else."""
