@@ -66,7 +66,7 @@ _SUFFIXES = (".html", ".htm")
 @click.option(
     "--audio",
     is_flag=True,
-    help="Embed 20 s from the middle of each track to listen to, about 5 MB a track.",
+    help="Embed 20 s from the middle of each track, to hear and to test blindly: about 5 MB a track.",
 )
 @run_options("force", "as_json")
 @one_device_options("device", "precision", "threads", "batch_size", decodes=True)

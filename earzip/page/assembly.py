@@ -30,6 +30,8 @@ _SCRIPTS = (
     "main",
 )
 """Files of the script, in order: one scope, and functions only of those before are called at once."""
+_SCRIPTS_FOR_SOUND = ("sounds", "stage", "trials", "blind")
+"""The blind test: before the others, and only in a page that has sound."""
 _GENERATOR = "earzip "
 _MARK = re.compile(rb'<meta name="generator" content="earzip [^"]*">')
 _MARK_WITHIN_BYTES = 2048
@@ -41,15 +43,23 @@ def is_report(path: Path) -> bool:
         return _MARK.search(file.read(_MARK_WITHIN_BYTES)) is not None
 
 
-def frame_bytes() -> int:
-    """Return the size of a page without any track."""
-    return sum(map(len, _frame().values()))
+def frame_bytes(*, with_sound: bool) -> int:
+    """Return the size of a page without any track; one with sound has the blind test too."""
+    return sum(map(len, _frame(with_sound).values()))
 
 
 def write_page(
-    file: BinaryIO, summary: Mapping[str, Any], rows: str, data_elements: Sequence[str]
+    file: BinaryIO,
+    summary: Mapping[str, Any],
+    rows: str,
+    data_elements: Sequence[str],
+    *,
+    with_sound: bool,
 ) -> None:
-    """Write the page: ``summary`` as JSON, the packed ``rows``, and elements of data."""
+    """Write the page: ``summary`` as JSON, the packed ``rows``, and elements of data.
+
+    ``with_sound``: some of the elements are excerpts, so the page gets a blind test.
+    """
     scales = {
         "levels": {"low": FLOOR_DB, "high": TOP_DB, "colours": level_colours()},
         "difference": {
@@ -60,7 +70,7 @@ def write_page(
         },
         "top_hz": TOP_HZ,
     }
-    frame = _frame()
+    frame = _frame(with_sound)
     file.write(frame["before"])
     file.write(data_script("summary", {**summary, "scales": scales}).encode())
     file.write(f'<script type="text/plain" id="rows">{rows}</script>\n'.encode())
@@ -70,10 +80,11 @@ def write_page(
 
 
 @cache
-def _frame() -> dict[str, bytes]:
+def _frame(with_sound: bool) -> dict[str, bytes]:
     """Return the page before and after the data."""
-    style = _read("page.css")
-    parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
+    style = _read("page.css") + (_read("blind.css") if with_sound else "")
+    scripts = (*_SCRIPTS[:-1], *_SCRIPTS_FOR_SOUND, _SCRIPTS[-1]) if with_sound else _SCRIPTS
+    parts = "\n".join(_read(f"{name}.js") for name in scripts)
     script = f'"use strict";\n(() => {{\n{parts}\n}})();\n'
     values = {
         "policy": _policy(style, script),
@@ -131,6 +142,11 @@ def script_json(value: object) -> str:
 def data_script(element_id: str, value: Mapping[str, Any]) -> str:
     """Return a script element that holds ``value`` as JSON; browsers do not run it."""
     return f'<script type="application/json" id="{element_id}">{script_json(value)}</script>\n'
+
+
+def excerpt_id(flac: bytes) -> str:
+    """Return the name of the element for a FLAC file: the same for the same bytes."""
+    return f"audio-{hashlib.sha256(flac).hexdigest()[:16]}"
 
 
 def packed_audio(element_id: str, flac: bytes) -> str:

@@ -20,10 +20,12 @@ from earzip.errors import (
     SourceError,
 )
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.atomic import sha256_of
 from earzip.formats.audio.source import open_source
 from earzip.page.assembly import (
     base64_text,
     data_script,
+    excerpt_id,
     frame_bytes,
     packed_audio,
     script_json,
@@ -67,7 +69,8 @@ class PageBuilder:
     covers: list[str] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
     """Each a script element of data."""
-    excerpts: list[str] = field(default_factory=list)
+    excerpts: dict[str, str] = field(default_factory=dict)
+    """Elements of sound by their names; equal excerpts are one."""
     n_with_audio: int = 0
     is_full: bool = False
     """A view did not fit any more."""
@@ -76,7 +79,12 @@ class PageBuilder:
         self.detail = self._choose_detail()
         images = {entry.facts.cover.image for entry in self.entries if entry.facts.cover}
         self._cover_room = min(round(_COVER_SHARE * self.limit_bytes), _COVER_BYTES * len(images))
-        self._room = self.limit_bytes - frame_bytes() - self._table_bytes - self._cover_room
+        self._room = (
+            self.limit_bytes
+            - frame_bytes(with_sound=self.with_audio)
+            - self._table_bytes
+            - self._cover_room
+        )
         self._listed = [
             {name: cut(text, _PROBLEM_CHARACTERS) for name, text in problem.items()}
             for problem in self.problems[:_MAX_PROBLEMS]
@@ -138,7 +146,8 @@ class PageBuilder:
             "covers": self.covers,
         }
         rows = pack_rows(self.entries, self.detail)
-        write_page(file, summary, rows, [*self.views, *self.excerpts])
+        elements = [*self.views, *self.excerpts.values()]
+        write_page(file, summary, rows, elements, with_sound=self.with_audio)
 
     def _choose_detail(self) -> Detail:
         for detail in Detail:
@@ -176,7 +185,8 @@ class PageBuilder:
             entry.add_problem(f"damaged: silence in place of {n} segment{'s' * (n != 1)}")
         if view.measures:
             entry.measures = asdict(view.measures)
-        text = data_script(f"view-{len(self.views)}", _packed(view))
+        digest = sha256_of(entry.facts.path) if self.with_audio else None
+        text = data_script(f"view-{len(self.views)}", _packed(view, digest))
         if len(text) > self._room:
             self.is_full = True
             return
@@ -222,14 +232,17 @@ class PageBuilder:
         return view_beside(None)
 
     def _add_excerpts(self, view: TrackView) -> None:
-        texts = [
-            packed_audio(f"audio-{len(self.views)}-{name}", side.excerpt)
-            for name, side in view.sides.items()
-            if side.excerpt
-        ]
-        n_bytes = sum(map(len, texts))
-        if texts and n_bytes <= self._audio_room:
-            self.excerpts += texts
+        excerpts = {
+            excerpt_id(side.excerpt): side.excerpt for side in view.sides.values() if side.excerpt
+        }
+        texts = {
+            element_id: packed_audio(element_id, flac)
+            for element_id, flac in excerpts.items()
+            if element_id not in self.excerpts
+        }
+        n_bytes = sum(map(len, texts.values()))
+        if excerpts and n_bytes <= self._audio_room:
+            self.excerpts |= texts
             self.n_with_audio += 1
             self._audio_room -= n_bytes
         else:
@@ -252,13 +265,19 @@ def _model_problem(error: EarzipError, facts: TrackFacts) -> str:
     )
 
 
-def _packed(view: TrackView) -> dict[str, Any]:
+def _packed(view: TrackView, archive_sha256: str | None) -> dict[str, Any]:
     sides = {
-        name: {"spectrogram": base64_text(side.spectrogram), "peaks": base64_text(side.peaks)}
+        name: {
+            "spectrogram": base64_text(side.spectrogram),
+            "peaks": base64_text(side.peaks),
+            "audio": excerpt_id(side.excerpt) if side.excerpt else None,
+            "lufs": side.lufs,
+        }
         for name, side in view.sides.items()
     }
     return {
         "sides": sides,
         "difference": base64_text(view.difference) if view.difference else None,
         "excerpt_start": view.excerpt_start_s,
+        "archive_sha256": archive_sha256,
     }

@@ -42,6 +42,8 @@ class Side:
     peaks: bytes
     excerpt: bytes | None
     """FLAC, 16 bit."""
+    lufs: float | None = None
+    """Loudness of the excerpt (ITU-R BS.1770-4), to match levels by; None for silence, or no excerpt."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,16 @@ class _SideMeter:
             self._pieces.append(block[:, max(0, begin) : max(0, end)].copy())
         self._position += block.shape[1]
 
-    def excerpt(self) -> bytes | None:
+    def excerpt(self) -> tuple[bytes, float | None] | tuple[None, None]:
+        """Return the excerpt as FLAC, and its loudness."""
         if self._pieces is None:
-            return None
-        return encode_flac(np.concatenate(self._pieces, axis=1))
+            return None, None
+        from earzip.metrics.loudness import LoudnessMeter  # noqa: PLC0415  # loads scipy
+
+        audio = np.concatenate(self._pieces, axis=1)
+        meter = LoudnessMeter()
+        meter.add(np.clip(audio, -1, 1))
+        return encode_flac(audio), meter.loudness().lufs
 
 
 def excerpt_range(n_samples: int) -> tuple[int, int]:
@@ -145,7 +153,7 @@ def _finish(
 ) -> TrackView:
     levels = {name: ear.spectrogram.decibels() for name, ear in meters.items()}
     sides = {
-        name: Side(levels_picture(levels[name], grade), ear.waveform.peaks(), ear.excerpt())
+        name: Side(levels_picture(levels[name], grade), ear.waveform.peaks(), *ear.excerpt())
         for name, ear in meters.items()
     }
     difference = None

@@ -1,6 +1,7 @@
 // What the page is about: a summary in JSON, and the columns of the table, compressed.
 
 const summary = JSON.parse(byId("summary").textContent);
+let library = []; // the rows, once they are read
 
 async function readRows() {
   const packed = new Blob([bytesOfBase64(byId("rows").textContent)]);

@@ -8,12 +8,13 @@ function showDetail(row, cell) {
     row.problem ? element("p", { class: "warning" }, row.problem) : null,
     ...row.notes.map((note) => element("p", { class: "note" }, note)),
     pictures, factsOf(row)));
-  current = { row, pictures: [], player: null };
+  current = { row, pictures: [], player: null, blind: null };
   if (row.view === null) pictures.append(element("p", { class: "remark" }, whyNoPictures(row)));
   else showView(row, pictures);
   const shown = current;
   return () => {
     shown.player?.close();
+    shown.blind?.close();
     if (current === shown) current = null;
   };
 }
@@ -24,11 +25,14 @@ function whyNoPictures(row) {
   return "No pictures of this track: they did not fit into this page. A report on its archive alone has them.";
 }
 
+const viewOf = (row) => JSON.parse(byId(`view-${row.view}`).textContent);
+
+const excerptOf = (side) => side?.audio && byId(side.audio); // not all fit
+
 function showView(row, place) {
-  const view = JSON.parse(byId(`view-${row.view}`).textContent);
-  const { sides, difference, excerpt_start: start } = view;
+  const { sides, difference, excerpt_start: start } = viewOf(row);
   const names = Object.keys(sides);
-  const audio = Object.fromEntries(names.map((name) => [name, byId(`audio-${row.view}-${name}`)]).filter(([, node]) => node));
+  const audio = Object.fromEntries(names.map((name) => [name, excerptOf(sides[name])]).filter(([, node]) => node));
   const canPlay = Object.keys(audio).length > 0;
   const excerpt = canPlay ? { start, seconds: Math.min(20, row.duration) } : null;
   const cursors = [];
@@ -38,7 +42,7 @@ function showView(row, place) {
       cursor.style.left = `${(100 * seconds) / row.duration}%`;
     });
     current.player = new Player(audio, start, excerpt.seconds, follow);
-    place.append(current.player.node);
+    place.append(current.player.node, offerOfBlindTest(row, start));
   } else {
     place.append(element("p", { class: "remark" }, ...howToHear()));
   }
@@ -61,6 +65,23 @@ function showView(row, place) {
   for (const picture of current.pictures) picture.ready.then(() => picture.paint());
   for (const plot of [...current.pictures.map((picture) => picture.plot), wave.plot]) watch(plot, row, readout, start);
   if (canPlay) current.player.show();
+}
+
+function offerOfBlindTest(row, start) {
+  const sounds = soundsToCompare(row, library);
+  if (sounds.length < 2) {
+    return element("p", { class: "remark" }, "A blind test needs a second sound: the original, which ", code("--originals DIR"),
+      " gives, or an archive of another quality, made from the same source, on this page.");
+  }
+  const { player } = current;
+  const blind = new BlindTest(row, sounds, start);
+  current.blind = blind;
+  const open = () => {
+    player.hush();
+    blind.open();
+  };
+  return element("p", { class: "offer" }, element("button", { type: "button", onclick: open }, "Blind test (ABX) …"),
+    element("span", { class: "remark" }, "Do you hear the difference? Find out without knowing which is which."));
 }
 
 const READOUT_HINT = "Point at a picture to read its levels.";

@@ -11,7 +11,10 @@ byId("theme").addEventListener("click", () => {
   showTheme();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
-document.addEventListener("keydown", (event) => current?.player?.onKey(event));
+document.addEventListener("keydown", (event) => {
+  if (current?.blind?.isOpen) current.blind.onKey(event);
+  else current?.player?.onKey(event);
+});
 document.addEventListener("keyup", (event) => current?.player?.onKeyUp(event));
 // For tests and the console: the player of the open detail.
 Object.defineProperty(window, "earzipPlayer", { get: () => current?.player || null });
@@ -19,6 +22,7 @@ Object.defineProperty(window, "earzipPlayer", { get: () => current?.player || nu
 showTheme();
 showOverview();
 readRows().then((rows) => {
+  library = rows;
   showProblems(rows);
   if (!rows.length) return;
   showCoverage();

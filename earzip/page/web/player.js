@@ -106,6 +106,11 @@ class Player {
     this.show();
   }
 
+  hush() { // also what is still decoded, to be played then
+    this.isWanted = false;
+    if (this.isPlaying) this.pause();
+  }
+
   async seek(seconds) {
     const wasPlaying = this.isPlaying;
     if (wasPlaying) this.pause();

@@ -11,9 +11,9 @@ import pytest
 from earzip.page.assembly import data_script, frame_bytes, is_report, script_json, write_page
 
 
-def page(summary: dict[str, object] | None = None, elements: tuple[str, ...] = ()) -> str:
+def page(summary: dict[str, object] | None = None, *, with_sound: bool = False) -> str:
     file = io.BytesIO()
-    write_page(file, summary or {}, "", elements)
+    write_page(file, summary or {}, "", (), with_sound=with_sound)
     return file.getvalue().decode()
 
 
@@ -37,8 +37,9 @@ def test_marks_of_the_template_in_data_are_left_alone():
 
 
 @pytest.mark.smoke
-def test_the_policy_allows_this_style_and_this_script_and_no_address():
-    written = page()
+@pytest.mark.parametrize("with_sound", [False, True])
+def test_the_policy_allows_this_style_and_this_script_and_no_address(with_sound):
+    written = page(with_sound=with_sound)
     policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', written)[1])
     assert policy.startswith("default-src 'none'; ")
     assert "unsafe" not in policy
@@ -50,12 +51,13 @@ def test_the_policy_allows_this_style_and_this_script_and_no_address():
         assert f"'sha256-{digest}'" in policy
 
 
-def test_the_page_asks_for_nothing_from_outside():
-    addresses = re.findall(r"(?:https?:)?//[^\s\"')]+", page())
+@pytest.mark.parametrize("with_sound", [False, True])
+def test_the_page_asks_for_nothing_from_outside(with_sound):
+    addresses = re.findall(r"(?:https?:)?//[^\s\"')]+", page(with_sound=with_sound))
     assert set(addresses) - {"http://www.w3.org/2000/svg"} <= {
         a for a in addresses if a.startswith("// ")
     }
-    assert not re.findall(r"\b(?:src|href)=\"(?!data:)", page())
+    assert not re.findall(r"\b(?:src|href)=\"(?!data:)", page(with_sound=with_sound))
 
 
 def test_a_page_knows_its_own_kind(tmp_path):
@@ -67,7 +69,15 @@ def test_a_page_knows_its_own_kind(tmp_path):
 
 
 def test_the_frame_is_small_beside_the_limit():
-    assert frame_bytes() < 60_000
+    assert frame_bytes(with_sound=False) < 60_000
+    assert frame_bytes(with_sound=True) < 90_000
+
+
+def test_only_a_page_with_sound_has_the_blind_test():
+    assert "class BlindTest" in page(with_sound=True)
+    assert "class BlindTest" not in page()
+    for with_sound in (False, True):
+        assert frame_bytes(with_sound=with_sound) <= len(page(with_sound=with_sound).encode())
 
 
 def test_an_element_of_data_is_not_run():

@@ -109,12 +109,18 @@ def test_once_a_view_does_not_fit_nothing_more_is_decoded(monkeypatch):
 
 
 def test_excerpts_have_a_limit_of_their_own(monkeypatch):
-    size = AUDIO_BYTES // 11
-    monkeypatch.setattr(
-        builder,
-        "analyse",
-        lambda *a, with_audio, **k: view(bytes(size) if with_audio else None),
-    )
+    size = AUDIO_BYTES // 22
+    seen = []
+
+    def analyse(*_args, with_audio, **_options):
+        if not with_audio:
+            return view()
+        seen.append(None)
+        sides = [Side(b"", b"", bytes([len(seen), i]) * size) for i in range(2)]
+        return TrackView(*sides, b"", None, 0.0, ())
+
+    monkeypatch.setattr(builder, "analyse", analyse)
+    monkeypatch.setattr(builder, "sha256_of", lambda path: "")
     page = PageBuilder(
         [TrackEntry("x", facts(i, cover=None)) for i in range(6)], None, with_audio=True
     )
@@ -123,6 +129,32 @@ def test_excerpts_have_a_limit_of_their_own(monkeypatch):
     assert page.n_with_audio == 4  # 8/3 of the size each, as text
     assert len(page.views) == 6
     assert len(page.excerpts) == 8
+
+
+def test_equal_excerpts_are_embedded_once(monkeypatch):
+    sounds = iter([b"original", b"low", b"original", b"high"])
+    monkeypatch.setattr(
+        builder,
+        "analyse",
+        lambda *a, **k: TrackView(
+            *reversed([Side(b"", b"", next(sounds), -20.5) for _ in range(2)]), None, None, 0.0, ()
+        ),
+    )
+    monkeypatch.setattr(builder, "sha256_of", lambda path: "of the archive")
+    page = PageBuilder(
+        [TrackEntry("x", facts(i, cover=None)) for i in range(2)], None, with_audio=True
+    )
+    for i in range(2):
+        page.look_at(i, lambda seconds: None)
+    assert len(page.excerpts) == 3
+    views = [json.loads(re.search(r">(.*?)</script>", text)[1]) for text in page.views]
+    originals, restored = (
+        [each["sides"][side]["audio"] for each in views] for side in ("original", "restored")
+    )
+    assert originals[0] == originals[1]
+    assert set(page.excerpts) == {*originals, *restored}
+    assert views[0]["sides"]["original"]["lufs"] == -20.5
+    assert views[0]["archive_sha256"] == "of the archive"
 
 
 def test_what_cannot_be_decoded_is_a_problem_of_its_entry(monkeypatch):

@@ -76,8 +76,18 @@ def test_excerpts_of_both_sides_are_of_the_same_samples(archive, song, codecs):
     np.testing.assert_allclose(sound["original"][0].T, tones(70_001), atol=2**-15)
 
 
+def test_the_loudness_of_an_excerpt_is_that_of_its_samples(archive, song, codecs):
+    import pyloudnorm  # noqa: PLC0415  # of the extra eval
+
+    for side in look(archive, song, codecs, audio=True).sides.values():
+        samples, rate = soundfile.read(io.BytesIO(side.excerpt))
+        expected = pyloudnorm.Meter(rate).integrated_loudness(samples)
+        assert side.lufs == pytest.approx(expected, abs=0.01)
+
+
 def test_no_excerpt_is_made_unasked(archive, codecs):
-    assert look(archive, None, codecs).restored.excerpt is None
+    restored = look(archive, None, codecs).restored
+    assert (restored.excerpt, restored.lufs) == (None, None)
 
 
 @pytest.mark.parametrize(
