@@ -19,14 +19,16 @@ from earzip.formats.atomic import (
     private_as,
     set_mtime,
 )
+from earzip.formats.tags.model import SoundFacts, TagSet
 from earzip.formats.tags.provenance import read_provenance, write_provenance
 from earzip.formats.tags.write import write_tags
+from earzip.formats.tags.write_lossy import write_lossy_tags
 from earzip.models.pool import CodecPool
-from earzip.options import RestoreOptions
+from earzip.options import RestoreOptions, as_lossy
 from earzip.results import Progress, RestoreResult
 from earzip.transcode.restoration import Restoration, planned, require_length
 from earzip.transcode.restore_plan import RestorePlan
-from earzip.transcode.saved_tags import SavedTags, tags_of_range
+from earzip.transcode.saved_tags import SavedTags, chapter_marks, tags_of_range
 from earzip.transcode.source_file import (
     is_source_file_wanted,
     require_no_source,
@@ -42,10 +44,11 @@ def restore_file(
     codecs: CodecPool | None = None,
     on_progress: Progress | None = None,
 ) -> RestoreResult:
-    """Restore ``archive`` to the WAV or FLAC file ``target`` with its tags; return what was done.
+    """Restore ``archive`` to the sound file ``target`` with its tags; return what was done.
 
     The sound is that of the exact copy, if the archive has one; with ``options.as_source`` to the bit,
     and ``target`` is the source file itself if the copy is that file and no container is requested.
+    Opus, MP3 and AAC need PyAV.
 
     A target that was restored whole from the same archive with the same options is left as it is;
     any other is refused without ``options.force``, the archive and its source even then. Raises
@@ -138,6 +141,7 @@ class _FileRestoration(Restoration):
     def write(self, saved: SavedTags, plan: RestorePlan, copy: BinaryIO | None) -> RestoreResult:
         """Write the target, which appears whole or not at all."""
         header = self.reader.header
+        tags, losses = tags_of_range(saved.tags, plan, header)
         lost_exact = header.exact is not None and copy is None
         make_folder(self.target)
         mode = private_as(self.reader.status)
@@ -146,14 +150,21 @@ class _FileRestoration(Restoration):
             atomic_path(self.target, replace=self.may_replace, mode=mode) as temporary,
             _errors_about(self.target, temporary),
         ):
-            decoded, n_overs = self.write_sound(temporary, plan, copy)
+            marks = chapter_marks(tags, plan) if tags else ()
+            decoded, n_overs = self.write_sound(temporary, plan, copy, marks=marks)
             lost = decoded.lost if decoded else {}
             whole = not (lost or lost_exact or saved.is_damaged or self.reader.wrong_length)
             write_provenance(temporary, self.plan.digest(self.reader, whole=whole))
-            tags, losses = tags_of_range(saved.tags, plan, header)
-            losses += write_tags(temporary, tags) if tags is not None else []
+            losses += _write_tags(temporary, tags, plan) if tags is not None else []
             set_mtime(temporary, header.source.mtime_ns, self.target)
         return self.result(self.target, saved, plan, decoded, n_overs, losses)
+
+
+def _write_tags(path: Path, tags: TagSet, plan: RestorePlan) -> list[str]:
+    if lossy := as_lossy(plan.container):
+        sound = SoundFacts(plan.rate, plan.channels, plan.n_out)
+        return write_lossy_tags(path, lossy, tags, sound)
+    return write_tags(path, tags)
 
 
 @contextmanager
