@@ -73,6 +73,12 @@ _SUFFIXES = set(CONTAINER_OF_SUFFIX)
 )
 @click.option("--end", metavar="TIME", callback=parse_time, help="End time.")
 @click.option(
+    "--split",
+    is_flag=True,
+    help="Restore an archive that has a cue sheet, in its tags or beside it, or chapters as a directory "
+    "of tracks: 'Album/01 Title.flac'.",
+)
+@click.option(
     "--as-source",
     is_flag=True,
     help="Restore the source's sample rate and frame count, and mono if it was mono; from an archive "
@@ -98,6 +104,7 @@ def restore(
     no_dither: bool,
     start: float | None,
     end: float | None,
+    split: bool,
     as_source: bool,
     keep_going: bool,
     run: RunOptions,
@@ -112,6 +119,8 @@ def restore(
     """
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs an output directory: -o DIR")
+    if split:
+        _refuse_one_file(paths, output, start, end)
     chosen: Container | None = _container(paths, output, container)
     if lossy := as_lossy(chosen):
         if output == STDIO:
@@ -120,7 +129,7 @@ def restore(
         _require_encoder(lossy)
     # The source file itself may be requested: then the archive and the name decide.
     suffixes = _SUFFIXES
-    if as_source and (container, bits, start, end) == 4 * (None,):
+    if as_source and not split and (container, bits, start, end) == 4 * (None,):
         chosen, suffixes = None, _SUFFIXES | AUDIO_EXTENSIONS
     options = RestoreOptions(
         container=chosen,
@@ -133,11 +142,11 @@ def restore(
         force=run.force,
     )
 
-    selection = archives_to_restore(chosen)
+    selection = archives_to_restore(chosen, split=split)
     planning = plan_run(paths, output, selection, suffixes, choice, if_empty=NO_ARCHIVES)
     return run_task(
         matching(planning, where),
-        RestoreTask(options, StandardOutput if output == STDIO else None),
+        RestoreTask(options, StandardOutput if output == STDIO else None, split),
         run,
         runtime,
         describe=partial(_describe, kept=bits == "float"),
@@ -155,6 +164,16 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
     if asked and named and asked != named:
         raise UsageError(f"--format {asked} contradicts the name of the output", output)
     return cast(Container, asked or named or "flac")
+
+
+def _refuse_one_file(
+    paths: tuple[Path, ...], output: Path | None, start: float | None, end: float | None
+) -> None:
+    """Refuse --split where there is one file, or part of one. Raises UsageError."""
+    if STDIO in (*paths, output) or (output and is_output_file(paths, output, _SUFFIXES)):
+        raise UsageError("--split makes several files, which need a directory: -o DIR")
+    if start is not None or end is not None:
+        raise UsageError("--split and --start or --end exclude each other")
 
 
 def _only_of_sound(as_source: bool, bits: str | None, container: Lossy) -> tuple[bool, str | None]:
@@ -177,6 +196,9 @@ def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
     """Yield what was lost, and whether the sound is exact; ``kept``: float samples exceed full scale."""
     if record.figures.get("exact"):
         yield "exact: from the copy of the source in the archive"
+    if tracks := record.figures.get("tracks"):
+        assert isinstance(tracks, list)
+        yield f"tracks: {len(tracks)}"
     if n_overs := record.figures.get("n_overs"):
         assert isinstance(n_overs, int)
         fate = "kept" if kept else "saturated; --format wav --bits float keeps them"

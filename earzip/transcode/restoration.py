@@ -234,6 +234,7 @@ class Restoration(ABC):
             bits=plan.bits,
             dither=plan.dither,
             n_samples=plan.n_out,
+            first_sample=n_samples_at(plan.start, plan.position_rate, plan.rate),
             ahead=ahead,
         )
 

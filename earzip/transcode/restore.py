@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +34,7 @@ from earzip.transcode.source_file import (
     require_no_source,
     restore_source_file,
 )
+from earzip.transcode.split import Piece, tags_of_piece
 
 
 def restore_file(
@@ -58,12 +59,29 @@ def restore_file(
     """
     archive, target = Path(archive), Path(target)
     options = options or RestoreOptions()
-    return look_again(lambda: _restore(archive, target, options, codecs, on_progress))
+    return look_again(lambda: _restore(archive, target, None, options, codecs, on_progress))
+
+
+def restore_piece(
+    archive: Path,
+    target: Path,
+    piece: Piece,
+    options: RestoreOptions,
+    *,
+    codecs: CodecPool | None = None,
+    on_progress: Progress | None = None,
+) -> RestoreResult:
+    """Restore a track of ``archive``, whose range is in ``options``, with its own tags.
+
+    All else is as `restore_file` does it.
+    """
+    return look_again(lambda: _restore(archive, target, piece, options, codecs, on_progress))
 
 
 def _restore(
     archive: Path,
     target: Path,
+    piece: Piece | None,
     options: RestoreOptions,
     codecs: CodecPool | None,
     on_progress: Progress | None,
@@ -73,6 +91,7 @@ def _restore(
         if is_source_file_wanted(reader.header, options, target):
             return restore_source_file(reader, target, options, on_progress)
         options, plan = planned(reader, target, options)
+        plan = replace(plan, described=piece.described) if piece else plan
         may_replace = options.force
         if is_taken(target):
             origin = read_provenance(target, TargetError)
@@ -89,7 +108,7 @@ def _restore(
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
             return _FileRestoration(
-                reader, options, plan, pool, on_progress, target, may_replace
+                reader, options, plan, pool, on_progress, target, may_replace, piece
             ).run()
 
 
@@ -97,8 +116,11 @@ def restored_already(
     archive: str | os.PathLike[str],
     target: str | os.PathLike[str],
     options: RestoreOptions | None = None,
+    piece: Piece | None = None,
 ) -> RestoreResult | None:
     """Return what `restore_file` does for a ``target`` that is up to date, None for any other.
+
+    With a ``piece`` that is what `restore_piece` does.
 
     Opens the header of the archive and the metadata of ``target``. None is also for files that are odd
     or not there, with ``options.force``, which restores again, and where ``target`` is to be the source
@@ -116,6 +138,7 @@ def restored_already(
             if is_source_file_wanted(reader.header, options, target):
                 return None
             _options, plan = planned(reader, target, options)
+            plan = replace(plan, described=piece.described) if piece else plan
             same = origin == plan.digest(reader, whole=True)
     except (ArchiveError, TargetError, UsageError):
         return None
@@ -132,6 +155,7 @@ class _FileRestoration(Restoration):
 
     target: Path
     may_replace: bool
+    piece: Piece | None
 
     @property
     def can_begin_again(self) -> bool:
@@ -141,7 +165,11 @@ class _FileRestoration(Restoration):
     def write(self, saved: SavedTags, plan: RestorePlan, copy: BinaryIO | None) -> RestoreResult:
         """Write the target, which appears whole or not at all."""
         header = self.reader.header
-        tags, losses = tags_of_range(saved.tags, plan, header)
+        tags, losses = (
+            (tags_of_piece(saved.tags or TagSet(), self.piece), list[str]())
+            if self.piece
+            else tags_of_range(saved.tags, plan, header)
+        )
         lost_exact = header.exact is not None and copy is None
         make_folder(self.target)
         mode = private_as(self.reader.status)

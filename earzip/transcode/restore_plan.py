@@ -36,6 +36,8 @@ class RestorePlan:
     as_source: bool
     all_channels: bool = False
     """FLAC of all channels of the exact copy, as they are."""
+    described: str = ""
+    """What the tags of a part that is a track of its own say, beside the archive."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -80,7 +82,10 @@ class RestorePlan:
     def _asked(self) -> dict[str, object]:
         """The requested options: other fields follow from them and the archive."""
         follows = ("position_rate", "all_channels", "warnings")
-        return {name: value for name, value in vars(self).items() if name not in follows}
+        asked = {name: value for name, value in vars(self).items() if name not in follows}
+        if not self.described:  # as it was before there were tracks
+            del asked["described"]
+        return asked
 
 
 def plan_restore(
