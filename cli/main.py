@@ -22,6 +22,7 @@ PROGRAM = "earzip"
 _COMMANDS = {  # in the order of a user's work; as the commands say it, so that the help loads none
     "compress": "Compress audio files.",
     "restore": "Restore archives to sound files.",
+    "play": "Listen to archives.",
     "status": "Compare sources with their archives.",
     "verify": "Check archives for damage.",
     "info": "Show the contents of archives.",
