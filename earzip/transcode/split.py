@@ -10,6 +10,7 @@ from typing import Any
 
 from earzip.errors import ArchiveError, TagError
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.geometry import clock
 from earzip.formats.names import name_without_archive_suffix, name_without_sound_suffix
 from earzip.formats.tags.cue_file import TOTAL_TRACKS, sheet_beside
 from earzip.formats.tags.cue_sheet import CD_FRAMES, CueSheet, CueTrack, parse_cue
@@ -21,6 +22,7 @@ _HIDDEN_S = 5
 Most CDs have some frames of silence there."""
 _HIDDEN = "Hidden track"
 _MAX_NAME_BYTES = 180  # of a title in a file's name
+_TOTAL = re.compile(r"\d{1,3}", re.ASCII)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 _OF_TRACK = {"performer": "artist", "songwriter": "composer", "composer": "composer"}
@@ -81,24 +83,31 @@ class Piece:
 def pieces_of(reader: ArchiveReader) -> list[Piece]:
     """Return the tracks of an archive, none if it is a single one.
 
-    Its own cue sheet counts, then one beside it, then its chapters. Together the tracks are all of its
-    sound. Raises ArchiveError if its sheet cannot be used, DamagedArchiveError if its tags are damaged.
+    Its own cue sheet counts, then one beside it, then its chapters; a sheet with titles before one
+    without. Together the tracks are all of its sound. Raises ArchiveError if its sheet cannot be used,
+    DamagedArchiveError if its tags are damaged.
     """
     payload: dict[str, Any] = reader.tags.payload if reader.tags else {}
     fields: dict[str, list[str]] = payload.get("fields", {})
     duration_s = reader.header.duration_s
     name = name_without_archive_suffix(reader.path.name)
+    found: list[tuple[CueSheet, list[CueTrack]]] = []
     problem = None
     beside = sheet_beside(reader.path.parent, name)
     for text in [*fields.get(CUE_SHEET, []), *([beside] if beside else [])]:
         try:
             sheet = parse_cue(text)
             tracks = sheet.tracks_of(_file_of(sheet, {name, reader.header.source.name}))
+            _require_within(tracks, duration_s)
         except TagError as error:
             problem = problem or error.message
             continue
         if len(tracks) > 1:
-            return _of_sheet(sheet, tracks, duration_s)
+            found.append((sheet, tracks))
+    if found:
+        return _of_sheet(
+            *next((each for each in found if each[0].has_titles), found[0]), duration_s
+        )
     chapters: Sequence[Mapping[str, Any]] = payload.get("chapters", [])
     if len(chapters) > 1:
         return _of_chapters(chapters, duration_s)
@@ -121,10 +130,21 @@ def _file_of(sheet: CueSheet, names: set[str]) -> int:
     raise TagError(f"it is of {len(sheet.files)} files, none of this name")
 
 
+def _require_within(tracks: list[CueTrack], duration_s: float) -> None:
+    """Raise TagError if a track begins where there is no sound: the sheet is of another file."""
+    for track in tracks:
+        begins_s = (track.start or 0) / CD_FRAMES
+        if begins_s >= duration_s:
+            raise TagError(
+                f"track {track.number} begins at {clock(begins_s)}, the sound ends at "
+                f"{clock(duration_s)}"
+            )
+
+
 def _of_sheet(sheet: CueSheet, tracks: list[CueTrack], duration_s: float) -> list[Piece]:
     shared = {_OF_SHEET[k]: v for k, v in sheet.fields.items() if k in _OF_SHEET}
     total = sheet.fields.get(TOTAL_TRACKS, "")
-    n_all = int(total) if total.isdecimal() and total.isascii() else len(sheet.tracks)
+    n_all = int(total) if _TOTAL.fullmatch(total) else len(sheet.tracks)
     numbers = [track.number for track in tracks]
     if len(set(numbers)) < len(numbers) or 0 in numbers:
         numbers = list(range(1, len(tracks) + 1))

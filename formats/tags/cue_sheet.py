@@ -16,7 +16,6 @@ from earzip.errors import TagError
 CD_FRAMES = 75
 """Frames a second, in the times of a sheet."""
 _MAX_TRACKS = 1000
-_COMMAND = re.compile(r"\s*(\w+)(?:\s+(.*?))?\s*", re.ASCII)
 _QUOTED = re.compile(r'"([^"]*)"?')
 _INDEX = re.compile(r"(\d{1,2})\s+(\d{1,4}):([0-5]?\d):(\d{1,2})", re.ASCII)
 _TRACK = re.compile(r"(\d{1,3})(?:\s+(\S+))?", re.ASCII)
@@ -43,6 +42,11 @@ class CueSheet:
     files: list[str] = field(default_factory=list)
     tracks: list[CueTrack] = field(default_factory=list)
 
+    @property
+    def has_titles(self) -> bool:
+        """Whether it says what its tracks are called."""
+        return any("title" in track.fields for track in self.tracks)
+
     def tracks_of(self, file: int) -> list[CueTrack]:
         """The tracks that begin in a file, counted from 0."""
         return [track for track in self.tracks if track.file == file]
@@ -58,10 +62,7 @@ def parse_cue(text: str) -> CueSheet:
     sheet = CueSheet()
     track: CueTrack | None = None
     for line in text.splitlines():
-        found = _COMMAND.fullmatch(line)
-        if not found:
-            continue
-        command, rest = found[1].lower(), found[2] or ""
+        command, rest = _first_word(line)
         if command == "file":
             sheet.files.append(_file_name(rest))
         elif command == "track":
@@ -72,10 +73,16 @@ def parse_cue(text: str) -> CueSheet:
         elif command == "index":
             if track is not None:
                 _add_index(track, rest, max(0, len(sheet.files) - 1))
-        else:
+        elif command:
             _add_field(sheet.fields if track is None else track.fields, command, rest)
     _require_places(sheet)
     return sheet
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """The first word in lower case, and what follows it."""
+    words = text.split(None, 1)
+    return (words[0].lower() if words else ""), (words[1].rstrip() if len(words) > 1 else "")
 
 
 def _file_name(rest: str) -> str:
@@ -104,9 +111,8 @@ def _add_index(track: CueTrack, rest: str, file: int) -> None:
 
 def _add_field(fields: dict[str, str], command: str, rest: str) -> None:
     if command == "rem":
-        command, _, rest = rest.partition(" ")
-        command = command.lower()
-    quoted = _QUOTED.match(rest.strip())
+        command, rest = _first_word(rest)
+    quoted = _QUOTED.match(rest)
     value = (quoted[1] if quoted else rest).strip()
     if value:
         fields.setdefault(command, value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import mutagen
@@ -200,8 +202,6 @@ def test_chapters_become_tracks_whatever_their_order(earzip, album, tmp_path):
 @pytest.mark.parametrize("suffix", ["mp3", "m4b"])
 def test_chapters_of_containers_become_tracks(earzip, tmp_path, suffix):
     pytest.importorskip("av")
-    import subprocess  # noqa: PLC0415
-
     meta = tmp_path / "chapters.txt"
     meta.write_text(
         ";FFMETADATA1\ntitle=Buch\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1500\ntitle=Eins\n"
@@ -284,6 +284,48 @@ def test_what_contradicts_split_is_a_wrong_command_line(earzip, album, tmp_path,
     outcome = earzip("restore", archive, "--split", *options.split())
     assert outcome.exit_code == 2
     assert message in outcome.stderr
+
+
+def test_a_sheet_that_goes_beyond_the_sound_is_of_another_file(earzip, album, tmp_path):
+    sheet = SHEET.format(first="00:00:00").replace("00:07:74", "10:00:00")
+    album.with_suffix(".cue").write_text(sheet, encoding="utf-8")
+    archive = _archived(earzip, album, tmp_path)
+    outcome = earzip("restore", archive, "-o", tmp_path / "out", "--split")
+    assert outcome.exit_code == 3
+    assert "track 3 begins at 10:00, the sound ends at 0:09" in outcome.stderr.replace("\n", " ")
+
+
+def test_titles_of_a_sheet_beside_are_kept_where_the_flac_block_has_none(earzip, album, tmp_path):
+    cue = album.with_suffix(".cue")
+    cue.write_text(SHEET.format(first="00:00:33"), encoding="utf-8")
+    wav = album.with_suffix(".wav")
+    soundfile.write(wav, tones(N).T, 44_100, subtype="PCM_16")
+    command = ["flac", "--silent", "--force", f"--cuesheet={cue}", "-o", album, wav]
+    if not shutil.which("flac"):
+        pytest.skip("needs flac")
+    # flac wants the end on a frame of a CD.
+    soundfile.write(wav, tones(FRAME * 680).T, 44_100, subtype="PCM_16")
+    subprocess.run(command, check=True, capture_output=True)
+    wav.unlink()
+    archive = _archived(earzip, album, tmp_path)
+    cue.unlink()
+    assert [path.name for path in _split(earzip, tmp_path)] == [
+        "01 Eins _ 1.flac", "02 Größe.flac", "03.flac",
+    ]  # fmt: skip
+    assert archive.exists()
+
+
+def test_tracks_of_an_exact_copy_join_to_the_source_to_the_bit(earzip, tmp_path):
+    pytest.importorskip("librosa")
+    path = tmp_path / "music" / "Band" / "Album.wav"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, tones(9 * 48_000).T, 48_000, subtype="PCM_24")
+    path.with_suffix(".cue").write_text(SHEET.format(first="00:00:00"), encoding="utf-8")
+    _archived(earzip, path, tmp_path, "--min-si-sdr", "200", "--below-floor", "lossless")
+    tracks = _split(earzip, tmp_path, "--as-source")
+    sounds = [_pcm(track) for track in tracks]
+    assert [len(sound) for sound in sounds[:2]] == [483 * 640, 116 * 640]
+    assert (np.concatenate(sounds) == _pcm(path)).all()
 
 
 def test_titles_cannot_lead_out_of_the_directory(earzip, album, tmp_path):

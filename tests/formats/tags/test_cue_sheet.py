@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_a_gap_at_the_end_of_the_file_before_is_no_place_of_a_track():
     assert [(t.number, t.file, t.start) for t in sheet.tracks] == [
         (1, 0, 0), (2, 0, 60 * 75), (3, 1, 0), (4, 1, 180 * 75 + 1),
     ]  # fmt: skip
+
+
+def test_a_hostile_sheet_is_read_in_no_time():
+    text = "TRACK 01 AUDIO\nINDEX 01 0:0:0\n" + ("REM x" + " " * 500_000 + "y\n") * 2
+    before = time.monotonic()
+    assert len(parse_cue(text).tracks) == 1
+    assert time.monotonic() - before < 2
 
 
 def test_tracks_of_data_are_left_out():
