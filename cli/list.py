@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import csv
 import io
 import os
 import sys
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import click
 
 from earzip.batch.filters import Choice
 from earzip.cli.choice import choice_options
+from earzip.cli.lines import in_columns
 from earzip.cli.options import EXIT_CODES, RunOptions, run_options
 from earzip.cli.output import Table, size
 from earzip.cli.piping import plan_reading
@@ -98,7 +97,8 @@ def _text_table(width: int | None) -> Table:
 
     def line(time: str, texts: Any, n_bytes: str, kbps: str, quality: str) -> str:
         cells = [
-            _fitted(text, n, cut=width is not None) for text, n in zip(texts, widths, strict=True)
+            in_columns(text, n, cut=width is not None)
+            for text, n in zip(texts, widths, strict=True)
         ]
         return f"{time:>7}  {'  '.join(cells)}  {n_bytes:>7}  {kbps:>5}  {quality}"
 
@@ -117,28 +117,3 @@ def _text_table(width: int | None) -> Table:
 
     heading = line("time", ("artist", "title", "album"), "size", "kbps", "quality")
     return Table(heading, row, counted="track")
-
-
-def _fitted(text: str, width: int, *, cut: bool) -> str:
-    """Return ``text`` in so many columns of a terminal; a longer one as it is, unless ``cut``."""
-    text = " ".join(text.split())
-    taken: builtins.list[str] = []
-    n_columns = 0
-    for character in text:
-        n = _columns(character)
-        if cut and n_columns + n > width:
-            while taken and n_columns + 1 > width:
-                n_columns -= _columns(taken.pop())
-            return "".join(taken) + "…" + " " * (width - n_columns - 1)
-        taken.append(character)
-        n_columns += n
-    return text + " " * (width - n_columns)
-
-
-def _columns(character: str) -> int:
-    """Return how many columns of a terminal a character takes."""
-    if character.isascii():
-        return 1
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -21,7 +21,8 @@ from earzip.runtime import keep_what_is_loaded, what_is_lacking
 PROGRAM = "earzip"
 _COMMANDS = {  # in the order of a user's work; as the commands say it, so that the help loads none
     "compress": "Compress audio files.",
-    "restore": "Restore archives to FLAC or WAV files.",
+    "restore": "Restore archives to sound files.",
+    "play": "Listen to archives.",
     "status": "Compare sources with their archives.",
     "verify": "Check archives for damage.",
     "protect": "Make recovery data of archives, with par2.",

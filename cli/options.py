@@ -371,9 +371,9 @@ _SECTIONS = {
     "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
         "output", "exclude", "include", "files_from", "where", "container", "bits", "no_dither",
-        "start", "end", "as_source", "copy_other", "with_model", "pictures", "fit_pictures",
-        "truncated", "verify_sources", "decode", "subset", "older_than_s", "align", "redundancy",
-        "as_json",
+        "start", "end", "split", "as_source", "player", "copy_other", "with_model", "pictures",
+        "fit_pictures", "truncated", "verify_sources", "decode", "subset", "older_than_s", "align",
+        "redundancy", "as_json",
     ),
     "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),

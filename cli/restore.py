@@ -29,30 +29,38 @@ from earzip.cli.run import run as run_task
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
-from earzip.options import Bits, Container, RestoreOptions
+from earzip.options import (
+    CONTAINER_OF_SUFFIX,
+    CONTAINERS,
+    Bits,
+    Container,
+    Lossy,
+    RestoreOptions,
+    as_lossy,
+)
 from earzip.results import FileRecord
 from earzip.runtime import Runtime
 from earzip.tasks import RestoreTask, archives_to_restore
 
-_CONTAINERS = ("flac", "wav")
-_SUFFIXES = {".flac", ".wav"}
+_SUFFIXES = set(CONTAINER_OF_SUFFIX)
 
 
 @click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to FLAC or WAV files."
+    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to sound files."
 )
 @choice_options
 @where_option
 @output_option(
     "Directory for the restored files, which mirrors the tree of the archives; for one archive also a "
-    "file ending in .flac or .wav, or - for standard output, as it is decoded.  [default: beside each "
-    "archive]"
+    "file ending in .flac, .wav, .opus, .mp3 or .m4a, or - for standard output, as it is decoded.  "
+    "[default: beside each archive]"
 )
 @click.option(
     "--format",
     "container",
-    type=click.Choice(_CONTAINERS),
-    help="Output format.  [default: the ending of -o FILE, else flac]",
+    type=click.Choice(CONTAINERS),
+    help="Output format; for players with little room opus (96 kbps), mp3 (190 kbps) or aac (m4a of "
+    "160 kbps), which need PyAV.  [default: the ending of -o FILE, else flac]",
 )
 @click.option(
     "--bits",
@@ -64,6 +72,12 @@ _SUFFIXES = {".flac", ".wav"}
     "--start", metavar="TIME", callback=parse_time, help="Start time: seconds or [h:]m:s."
 )
 @click.option("--end", metavar="TIME", callback=parse_time, help="End time.")
+@click.option(
+    "--split",
+    is_flag=True,
+    help="Restore an archive that has a cue sheet, in its tags or beside it, or chapters as a directory "
+    "of tracks: 'Album/01 Title.flac'.",
+)
 @click.option(
     "--as-source",
     is_flag=True,
@@ -90,23 +104,32 @@ def restore(
     no_dither: bool,
     start: float | None,
     end: float | None,
+    split: bool,
     as_source: bool,
     keep_going: bool,
     run: RunOptions,
     runtime: Runtime,
 ) -> int:
-    """Write a FLAC or WAV file from each archive, with its tags and pictures.
+    """Write a sound file from each archive, with its tags and pictures.
 
     PATH is an archive, a directory (searched recursively), or - for standard input. song.flac.earz
     becomes song.flac, and song.mp3.earz becomes song.mp3.flac: 44.1 kHz stereo of exactly the source's
-    length. Exact copies are restored exactly. Up-to-date files are skipped.
+    length. With --format opus it becomes song.opus. Exact copies are restored exactly. Up-to-date files
+    are skipped.
     """
     if run.copy_other and output in (None, STDIO):
         raise UsageError("--copy-other needs an output directory: -o DIR")
+    if split:
+        _refuse_one_file(paths, output, start, end)
     chosen: Container | None = _container(paths, output, container)
+    if lossy := as_lossy(chosen):
+        if output == STDIO:
+            raise UsageError(f"standard output gets FLAC or WAV; name a file for {lossy}")
+        as_source, bits = _only_of_sound(as_source, bits, lossy)
+        _require_encoder(lossy)
     # The source file itself may be requested: then the archive and the name decide.
     suffixes = _SUFFIXES
-    if as_source and (container, bits, start, end) == 4 * (None,):
+    if as_source and not split and (container, bits, start, end) == 4 * (None,):
         chosen, suffixes = None, _SUFFIXES | AUDIO_EXTENSIONS
     options = RestoreOptions(
         container=chosen,
@@ -119,11 +142,11 @@ def restore(
         force=run.force,
     )
 
-    selection = archives_to_restore(chosen)
+    selection = archives_to_restore(chosen, split=split)
     planning = plan_run(paths, output, selection, suffixes, choice, if_empty=NO_ARCHIVES)
     return run_task(
         matching(planning, where),
-        RestoreTask(options, StandardOutput if output == STDIO else None),
+        RestoreTask(options, StandardOutput if output == STDIO else None, split),
         run,
         runtime,
         describe=partial(_describe, kept=bits == "float"),
@@ -134,7 +157,7 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
     """Return what to write; `UsageError` if --format and the name of the output contradict."""
     named = None
     if output is not None and is_output_file(paths, output, _SUFFIXES):
-        named = output.suffix.lower().removeprefix(".")
+        named = CONTAINER_OF_SUFFIX[output.suffix.lower()]
     source = click.get_current_context().get_parameter_source("container")
     if named and source is ParameterSource.DEFAULT_MAP:
         asked = None  # the command line overrides the configuration
@@ -143,10 +166,39 @@ def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) 
     return cast(Container, asked or named or "flac")
 
 
+def _refuse_one_file(
+    paths: tuple[Path, ...], output: Path | None, start: float | None, end: float | None
+) -> None:
+    """Refuse --split where there is one file, or part of one. Raises UsageError."""
+    if STDIO in (*paths, output) or (output and is_output_file(paths, output, _SUFFIXES)):
+        raise UsageError("--split makes several files, which need a directory: -o DIR")
+    if start is not None or end is not None:
+        raise UsageError("--split and --start or --end exclude each other")
+
+
+def _only_of_sound(as_source: bool, bits: str | None, container: Lossy) -> tuple[bool, str | None]:
+    """Return --as-source and --bits for a lossy format: none; UsageError if the command line has them."""
+    source = click.get_current_context().get_parameter_source
+    for name, value in (("as_source", as_source), ("bits", bits)):
+        if value and source(name) == ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is for FLAC and WAV, not for --format {container}")
+    return False, None
+
+
+def _require_encoder(container: Lossy) -> None:
+    from earzip.formats.audio.encode import require_encoder  # noqa: PLC0415  # loads numpy
+
+    require_encoder(container)
+
+
 def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
     """Yield what was lost, and whether the sound is exact; ``kept``: float samples exceed full scale."""
     if record.figures.get("exact"):
         yield "exact: from the copy of the source in the archive"
+    if tracks := record.figures.get("tracks"):
+        assert isinstance(tracks, list)
+        yield f"tracks: {len(tracks)}"
     if n_overs := record.figures.get("n_overs"):
         assert isinstance(n_overs, int)
         fate = "kept" if kept else "saturated; --format wav --bits float keeps them"

@@ -122,6 +122,10 @@ class DeviceError(EarzipError):
     """The device of the network cannot do the requested operation."""
 
 
+class PlayerError(EarzipError):
+    """The player of the system cannot be started, or has failed."""
+
+
 class LockedError(EarzipError):
     """Another run holds the lock on this target."""
 

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     pass
 
 
-Container = Literal["flac", "wav"]
+Lossless = Literal["flac", "wav"]
+Lossy = Literal["opus", "mp3", "aac"]
+Container = Lossless | Lossy
+LOSSLESS: tuple[Lossless, ...] = get_args(Lossless)
+LOSSY: tuple[Lossy, ...] = get_args(Lossy)
+CONTAINERS: tuple[Container, ...] = (*LOSSLESS, *LOSSY)
+CONTAINER_OF_SUFFIX: Mapping[str, Container] = {
+    ".flac": "flac",
+    ".wav": "wav",
+    ".opus": "opus",
+    ".mp3": "mp3",
+    ".m4a": "aac",
+}
+"""What a file is to be by the extension of its name."""
 Bits = Literal[16, 24, "float"]
 BelowFloor = Literal["keep", "fail", "raise", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
@@ -58,6 +71,11 @@ def quality_number(quality: str) -> float:
     """Return where a quality lies on the scale from 0 to 10. Raises UsageError for what is none."""
     name = quality_name(quality)
     return QUALITY_NUMBERS.get(name) or float(name)
+
+
+def as_lossy(container: Container | None) -> Lossy | None:
+    """Return ``container`` if it is a lossy one."""
+    return container if container in LOSSY else None
 
 
 @dataclass(frozen=True)
@@ -170,7 +188,7 @@ class RestoreOptions:
     """How to decode."""
 
     container: Container | None = None
-    """None: WAV for a target whose name ends in .wav, FLAC for any other."""
+    """None: what the extension of the target's name says, FLAC if that says nothing."""
     bits: Bits | None = None
     """None: 24 for lossless sources, 16 for lossy ones."""
     dither: bool = True
@@ -186,8 +204,11 @@ class RestoreOptions:
     """Replace a target that was not restored from this archive."""
 
     def __post_init__(self) -> None:
-        if self.container not in (None, "flac", "wav"):
-            raise UsageError(f"container is {self.container!r}, expected 'flac' or 'wav'")
+        if self.container not in (None, *CONTAINERS):
+            raise UsageError(f"container is {self.container!r}, expected {', '.join(CONTAINERS)}")
+        if self.container in LOSSY and (self.as_source or self.bits):
+            what = "samples as those of the source are" if self.as_source else "bits of samples are"
+            raise UsageError(f"{what} for FLAC and WAV, not for {self.container}")
         if self.bits not in (None, 16, 24, "float"):
             raise UsageError(f"bits is {self.bits!r}, expected 16, 24 or 'float'")
         if self.container == "flac" and self.bits == "float":
@@ -200,5 +221,5 @@ class RestoreOptions:
 
     def for_target(self, target: Path) -> RestoreOptions:
         """Return these options with the container of ``target``; UsageError if it cannot be."""
-        named: Container = "wav" if target.suffix.lower() == ".wav" else "flac"
+        named = CONTAINER_OF_SUFFIX.get(target.suffix.lower(), "flac")
         return self if self.container else replace(self, container=named)

@@ -332,6 +332,8 @@ class RestoreResult:
     """What is wrong with the archive's length, if bytes were cut off or added."""
     tag_losses: tuple[str, ...] = ()
     """What the format of the restored file cannot carry."""
+    tracks: tuple[Path, ...] = ()
+    """The files in ``target``, a directory, if the archive was split."""
     warnings: tuple[str, ...] = ()
 
     @property

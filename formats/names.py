@@ -118,14 +118,27 @@ def is_shared_picture_name(name: str) -> bool:
     return _SHARED_PICTURE.fullmatch(name) is not None
 
 
+LOSSY_SUFFIXES = {"opus": ".opus", "mp3": ".mp3", "aac": ".m4a"}
+"""Of the lossy formats that archives can be restored to."""
+
+
 def restored_name(archive: str, container: str) -> str:
     """Return what the file restored from the archive of that name is called.
 
     ``a.flac.earz`` becomes ``a.flac``; in another container, or from another, the extension is
-    appended: ``a.mp3.earz`` becomes ``a.mp3.flac``, so that no two archives share a name.
+    appended: ``a.mp3.earz`` becomes ``a.mp3.flac``, so that no two archives share a name. Lossy files
+    have the extension alone, as players show it: ``a.flac.earz`` becomes ``a.opus``.
     """
     name = name_without_archive_suffix(archive)
+    if container in LOSSY_SUFFIXES:
+        return name_without_sound_suffix(name) + LOSSY_SUFFIXES[container]
     return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
+
+
+def name_without_sound_suffix(name: str) -> str:
+    """Return ``name`` without the extension of a sound file, if it has one and is more than that."""
+    suffix = sound_suffix(name)
+    return name[: -len(suffix)] if suffix else name
 
 
 def is_file_name(name: str) -> bool:

@@ -18,11 +18,12 @@ EVERYONE = {"errors", "arrays", "native"}
 
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"tasks", "batch", "models", "evaluate", "metrics", "page", "training", "formats", "options",
-            "results", "runtime"},
+    "cli": {"tasks", "batch", "models", "evaluate", "metrics", "page", "playback", "training", "formats",
+            "options", "results", "runtime"},
     "tasks": {"transcode", "evaluate", "models", "batch", "formats", "options", "results",
               "runtime"},
     "page": {"transcode", "metrics", "models", "coding", "formats", "results"},
+    "playback": {"transcode", "models", "formats", "options"},
     "evaluate": {"transcode", "coding", "models", "metrics", "formats", "options", "results"},
     "transcode": {"coding", "models", "metrics", "formats", "options", "results"},
     "training": {"network", "models", "coding", "formats", "batch", "results", "runtime"},

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.plan import Job, Selection
-from earzip.errors import count
+from earzip.errors import ArchiveError, count
 from earzip.formats.names import (
     is_archive_name,
     is_shared_picture_name,
     name_without_archive_suffix,
+    name_without_sound_suffix,
     restored_name,
 )
 from earzip.models.pool import CodecPool
@@ -28,18 +29,37 @@ if TYPE_CHECKING:
     from earzip.formats.audio.flac_stream import Stream
 
 
-def archives_to_restore(container: Container | None = "flac") -> Selection:
+def archives_to_restore(container: Container | None = "flac", *, split: bool = False) -> Selection:
     """Return the selection of archives, to be restored.
 
     Without a ``container`` a result has the name of the source file, if that is in the archive;
-    else it is FLAC.
+    else it is FLAC. ``split``: the result of an archive of several tracks is a directory.
     """
+
+    def target_name(archive: Path) -> str:
+        if split and _is_split(archive):
+            return name_without_sound_suffix(name_without_archive_suffix(archive.name))
+        return _restored_name(archive, container)
+
     return Selection(
         takes=is_archive_name,
         otherwise="not an archive",
-        target_name=lambda path: _restored_name(path, container),
+        target_name=target_name,
         passes_over=is_shared_picture_name,
     )
+
+
+def _is_split(archive: Path) -> bool | None:
+    """Return whether an archive is of several tracks; None if that cannot be told.
+
+    Restoring it says why.
+    """
+    from earzip.transcode.restore_tracks import find_pieces  # noqa: PLC0415  # loads numpy
+
+    try:
+        return bool(find_pieces(archive))
+    except ArchiveError:
+        return None
 
 
 def _restored_name(archive: Path, container: Container | None) -> str:
@@ -64,6 +84,8 @@ class RestoreTask:
     options: RestoreOptions
     make_stream: MakeStream | None = None
     """Gives a stream for the result, in place of the job's target."""
+    split: bool = False
+    """Whether archives of several tracks become directories of files."""
     name: ClassVar[str] = "restore"
 
     def up_to_date(self, job: Job) -> FileRecord | None:
@@ -72,7 +94,14 @@ class RestoreTask:
 
         if job.target is None:
             return None
-        result = restored_already(job.source, job.target, self.options)
+        is_split = _is_split(job.source) if self.split else False
+        result = None
+        if is_split:
+            from earzip.transcode.restore_tracks import tracks_already  # noqa: PLC0415
+
+            result = tracks_already(job.source, job.target, self.options)
+        elif is_split is not None:
+            result = restored_already(job.source, job.target, self.options)
         return None if result is None else _restore_record(result)
 
     def planned(self, job: Job, _on_progress: Progress) -> FileRecord | None:
@@ -88,6 +117,7 @@ class RestoreTask:
     def _restore(self, codecs: CodecPool, job: Job, on_progress: Progress) -> FileRecord:
         from earzip.transcode.restore import restore_file  # noqa: PLC0415
         from earzip.transcode.restore_stream import restore_to_stream  # noqa: PLC0415
+        from earzip.transcode.restore_tracks import find_pieces, restore_tracks  # noqa: PLC0415
 
         if self.make_stream is not None:
             stream = self.make_stream(partial(on_progress, 0))
@@ -97,7 +127,8 @@ class RestoreTask:
                 )
             )
         assert job.target is not None
-        result = restore_file(
+        is_split = self.split and bool(find_pieces(job.source))
+        result = (restore_tracks if is_split else restore_file)(
             job.source, job.target, self.options, codecs=codecs, on_progress=on_progress
         )
         return _restore_record(result)
@@ -122,6 +153,7 @@ def _restore_record(result: RestoreResult) -> FileRecord:
             "lost_tags": result.lost_tags,
             "wrong_length": result.wrong_length,
             "tag_losses": list(result.tag_losses),
+            **({"tracks": list(map(str, result.tracks))} if result.tracks else {}),
         },
     )
 

@@ -21,7 +21,6 @@ from earzip.formats.atomic import look_again, make_folder, private_as
 from earzip.formats.audio.reader import SourceFacts
 from earzip.formats.audio.source import open_source
 from earzip.formats.geometry import SAMPLE_RATE
-from earzip.formats.tags.read import read_tags
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.options import MAX_QUALITY, CompressOptions, quality_name, quality_number
@@ -46,6 +45,7 @@ from earzip.transcode.source_state import (
     source_record,
     source_warnings,
 )
+from earzip.transcode.source_tags import read_source_tags
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
     TargetState,
@@ -230,7 +230,7 @@ class _Encoding:
             first_pass.keep_digest()
             sound = KeptSound(first_pass)
             gain_db = gain_to_reference_db(measure_level_db(self._stoppable(sound.first_pass())))
-            tags = read_tags(self.source)
+            tags = read_source_tags(self.source)
             arrangement = arranged(tags, self.storage)
             warnings = [*tags.problems, *arrangement.warnings]
             encoder = SegmentEncoder(self.codec, self.settings.spec, self.source)

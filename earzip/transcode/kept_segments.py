@@ -18,13 +18,13 @@ from earzip.formats.atomic import make_folder, private_as
 from earzip.formats.audio.source import open_source
 from earzip.formats.names import portable_name
 from earzip.formats.tags.model import TagSet
-from earzip.formats.tags.read import read_tags
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
 from earzip.transcode.arranged_tags import arranged
 from earzip.transcode.pictures import Storage
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.source_state import require_unchanged, source_record, source_warnings
+from earzip.transcode.source_tags import read_source_tags
 from earzip.transcode.up_to_date import made_from_an_earlier_version, result_of
 
 
@@ -49,7 +49,7 @@ def with_new_tags(
         record = source_record(source, sound, sha256, before)
         if not is_same_sound(record, old.header.source):
             raise made_from_an_earlier_version(target)
-        tags = read_tags(source)
+        tags = read_source_tags(source)
         require_no_loss(old, tags)
         arrangement = arranged(tags, Storage.wanted(options, old.header))
         header = arrangement.header(replace(old.header, source=record))
@@ -195,7 +195,7 @@ def _write_rest(
                 header, tags=payload, blocks=blocks, pictures=old.pictures(), exact=exact
             )
             return header, sizes, ()
-    tags_now = read_tags(source)
+    tags_now = read_source_tags(source)
     arrangement = arranged(tags_now, storage)
     header = arrangement.header(header)
     sizes = write_with_tags(writer, header, arrangement.tags, exact)

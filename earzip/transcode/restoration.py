@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from earzip.arrays import Audio
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.audio.encode import EncodedWriter, Mark
 from earzip.formats.audio.exact_flac import exact_flac_bits, write_exact_flac
 from earzip.formats.audio.flac_stream import FlacStream, Stream
 from earzip.formats.audio.resample import resample_to
 from earzip.formats.audio.write import AudioWriter
+from earzip.formats.geometry import n_samples_at
 from earzip.models.pool import CodecPool
-from earzip.options import RestoreOptions
+from earzip.options import Lossless, RestoreOptions, as_lossy
 from earzip.results import Progress, RestoreResult
 from earzip.transcode.restore_plan import RestorePlan, plan_restore
 from earzip.transcode.saved_tags import SavedTags, read_saved_tags
@@ -140,21 +142,29 @@ class Restoration(ABC):
         )
 
     def write_sound(
-        self, target: Path | Stream, plan: RestorePlan, copy: BinaryIO | None, ahead: bytes = b""
+        self,
+        target: Path | Stream,
+        plan: RestorePlan,
+        copy: BinaryIO | None,
+        ahead: bytes = b"",
+        marks: Sequence[Mark] = (),
     ) -> tuple[CodedSound | None, int]:
         """Write the planned samples to ``target``, to a stream behind the tags ``ahead``.
 
-        Return what they were decoded from, unless from ``copy``, and how many are beyond full scale.
+        ``marks``: chapters, for a file that has them beside its sound. Return what the samples were
+        decoded from, unless from ``copy``, and how many are beyond full scale.
         """
-        start, end = plan.start, plan.end
+        start, end, n_ahead = plan.read_range(self.reader.header.n_samples)
         if copy is None:
             keep_going = self.options.keep_going
             decoded = CodedSound(self.reader, self.codec, start, end, keep_going=keep_going)
-            return decoded, self._write_blocks(target, plan, decoded.blocks(), ahead)
+            written = self._write_blocks(target, plan, decoded.blocks(), ahead, marks, n_ahead)
+            return decoded, written
         with copy:
             exact = ExactSound(self.reader, copy, start, end, at_source_rate=plan.as_source)
             if not plan.all_channels:
-                return None, self._write_blocks(target, plan, exact.blocks(), ahead)
+                written = self._write_blocks(target, plan, exact.blocks(), ahead, marks, n_ahead)
+                return None, written
             self._write_all_channels(target, plan, exact.channel_blocks(), ahead)
             return None, 0
 
@@ -180,26 +190,54 @@ class Restoration(ABC):
             raise TargetError(f"cannot be written: {error.strerror}", target) from error
 
     def _write_blocks(
-        self, target: Path | Stream, plan: RestorePlan, sound: Iterable[Audio], ahead: bytes
+        self,
+        target: Path | Stream,
+        plan: RestorePlan,
+        sound: Iterable[Audio],
+        ahead: bytes,
+        marks: Sequence[Mark],
+        n_ahead: int,
     ) -> int:
-        """Write stereo at ``plan.position_rate`` as planned; return how many samples pass full scale."""
+        """Write stereo at ``plan.position_rate`` as planned; return how many samples pass full scale.
+
+        Of what is resampled the first ``n_ahead`` samples are left out.
+        """
         blocks = self._reported(sound, plan.position_rate)
-        if plan.rate != plan.position_rate or plan.n_out != plan.end - plan.start:
-            blocks = resample_to(blocks, plan.position_rate, plan.rate, plan.n_out)
+        if plan.is_resampled:
+            start, end, _ = plan.read_range(self.reader.header.n_samples)
+            n_made = n_samples_at(end - start, plan.position_rate, plan.rate)
+            n_made = plan.n_out if (start, end) == (plan.start, plan.end) else n_made
+            blocks = resample_to(blocks, plan.position_rate, plan.rate, n_made)
+            blocks = _cut(blocks, n_ahead, n_ahead + plan.n_out)
         blocks = _once_begun(blocks)
-        with AudioWriter(
+        with self._writer(target, plan, ahead, marks) as writer:
+            for block in self._counted(blocks):
+                writer.write(block)
+        return writer.n_overs
+
+    def _writer(
+        self, target: Path | Stream, plan: RestorePlan, ahead: bytes, marks: Sequence[Mark]
+    ) -> AudioWriter | EncodedWriter:
+        if lossy := as_lossy(plan.container):
+            assert isinstance(target, Path)
+            return EncodedWriter(
+                target,
+                container=lossy,
+                sample_rate=plan.rate,
+                n_samples=plan.n_out,
+                marks=marks,
+            )
+        return AudioWriter(
             target,
-            container=plan.container,
+            container=cast(Lossless, plan.container),
             sample_rate=plan.rate,
             channels=1 if plan.channels == 1 else 2,
             bits=plan.bits,
             dither=plan.dither,
             n_samples=plan.n_out,
+            first_sample=n_samples_at(plan.start, plan.position_rate, plan.rate),
             ahead=ahead,
-        ) as writer:
-            for block in self._counted(blocks):
-                writer.write(block)
-        return writer.n_overs
+        )
 
     def _counted(
         self, blocks: Iterable[Audio], on_written: Callable[[], None] = lambda: None
@@ -222,3 +260,13 @@ def _once_begun(blocks: Iterable[Audio]) -> Iterator[Audio]:
     # An iterator: chain keeps what it is given to the end, and a list would keep the block.
     first = iter(list(islice(left, 1)))
     return chain(first, left)
+
+
+def _cut(blocks: Iterable[Audio], start: int, end: int) -> Iterator[Audio]:
+    """Yield samples ``[start, end)``."""
+    position = 0
+    for block in blocks:
+        cut = block[:, max(0, start - position) : max(0, end - position)]
+        position += block.shape[1]
+        if cut.shape[1]:
+            yield cut

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earzip.errors import UsageError
 from earzip.formats.archive.header import Header, SourceRecord
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.audio.encode import lossy_rate
 from earzip.formats.audio.exact_flac import exact_flac_bits
 from earzip.formats.audio.write import flac_holds_rate
 from earzip.formats.geometry import n_samples_at
 from earzip.formats.tags.provenance import DIGEST_BYTES
-from earzip.options import Bits, Container, RestoreOptions
+from earzip.options import Bits, Container, RestoreOptions, as_lossy
+
+_NEIGHBOURS = 4096  # samples: far more than a resampler looks at
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,34 @@ class RestorePlan:
     as_source: bool
     all_channels: bool = False
     """FLAC of all channels of the exact copy, as they are."""
+    described: str = ""
+    """What the tags of a part that is a track of its own say, beside the archive."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether the samples are not those at ``position_rate``."""
+        return (
+            self.rate != self.position_rate
+            # A whole track of the source's own count, which rounding twice misses by one.
+            or self.n_out != self.end - self.start
+        )
+
+    def read_range(self, n_all: int) -> tuple[int, int, int]:
+        """Return which samples of a track of ``n_all`` to read, and how many come out too early.
+
+        Where they are resampled, neighbours are read too: so parts of a track join to the whole.
+        """
+        if not self.is_resampled:
+            return self.start, self.end, 0
+        step = self.position_rate // math.gcd(self.position_rate, self.rate)
+        first = max(0, self.start - _NEIGHBOURS) // step * step
+        ahead = n_samples_at(self.start, self.position_rate, self.rate)
+        return (
+            first,
+            min(self.end + _NEIGHBOURS, n_all),
+            ahead - first * self.rate // self.position_rate,
+        )
 
     @property
     def duration_s(self) -> float:
@@ -51,7 +82,10 @@ class RestorePlan:
     def _asked(self) -> dict[str, object]:
         """The requested options: other fields follow from them and the archive."""
         follows = ("position_rate", "all_channels", "warnings")
-        return {name: value for name, value in vars(self).items() if name not in follows}
+        asked = {name: value for name, value in vars(self).items() if name not in follows}
+        if not self.described:  # as it was before there were tracks
+            del asked["described"]
+        return asked
 
 
 def plan_restore(
@@ -77,7 +111,11 @@ def plan_restore(
         plan = _from_exact(plan, header, options, whole=whole)
     else:
         # A whole track has the source's own count, which rounding twice could miss by one.
-        n_out = n_samples_at(plan.end - plan.start, plan.position_rate, source.sample_rate)
+        first, last = (
+            n_samples_at(at, plan.position_rate, source.sample_rate)
+            for at in (plan.start, plan.end)
+        )
+        n_out = min(last, source.n_frames) - min(first, source.n_frames)
         plan = replace(plan, n_out=source.n_frames if whole else n_out)
     if source.channels > 2 and not plan.all_channels:
         warning = f"the source's {source.channels} channels were mixed down and stay stereo"
@@ -105,16 +143,23 @@ def coded_range(header: Header, options: RestoreOptions, path: Path) -> tuple[in
 def _plan_coded(
     header: Header, options: RestoreOptions, container: Container, path: Path
 ) -> RestorePlan:
-    """Return the plan for 44.1 kHz stereo."""
-    rate = header.geometry.sample_rate
+    """Return the plan for stereo at 44.1 kHz, or at the one rate that a lossy format has."""
+    position_rate = header.geometry.sample_rate
     start, end = coded_range(header, options, path)
-    bits = options.bits or (24 if header.source.lossless else 16)
+    rate = position_rate
+    bits: Bits = options.bits or (24 if header.source.lossless else 16)
+    if lossy := as_lossy(container):
+        if start == end:
+            raise UsageError(
+                f"has no samples, which {container} cannot hold; --format flac can", path
+            )
+        rate, bits = lossy_rate(lossy, position_rate), "float"
     return RestorePlan(
         start=start,
         end=end,
-        position_rate=rate,
+        position_rate=position_rate,
         rate=rate,
-        n_out=end - start,
+        n_out=n_samples_at(end, position_rate, rate) - n_samples_at(start, position_rate, rate),
         channels=2,
         bits=bits,
         dither=options.dither and bits == 16,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from earzip.errors import EarzipError
+from earzip.errors import EarzipError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.flac_stream import Stream, flac_vendor
 from earzip.formats.geometry import clock
 from earzip.formats.tags.ahead import tags_ahead
 from earzip.formats.tags.model import SoundFacts, TagSet
 from earzip.models.pool import CodecPool
-from earzip.options import RestoreOptions
+from earzip.options import Lossless, RestoreOptions, as_lossy
 from earzip.results import Progress, RestoreResult
 from earzip.transcode.restoration import Restoration, planned, require_length
 from earzip.transcode.restore_plan import RestorePlan
@@ -37,6 +37,8 @@ def restore_to_stream(
     and what ``stream`` raises if that is no OSError.
     """
     options = options or RestoreOptions()
+    if as_lossy(options.container):
+        raise UsageError(f"a stream is FLAC or WAV; name a file for {options.container}")
     with ArchiveReader(archive, salvage=True) as reader:
         require_length(reader, options)
         if is_source_file_wanted(reader.header, options, STREAM):
@@ -63,7 +65,8 @@ class _StreamRestoration(Restoration):
         tags, losses = tags_of_range(saved.tags, plan, self.reader.header)
         channels = self.reader.header.source.channels if plan.all_channels else plan.channels
         facts = SoundFacts(plan.rate, channels, plan.n_out)
-        ahead, more = tags_ahead(plan.container, tags or TagSet(), facts, flac_vendor())
+        container = cast(Lossless, plan.container)
+        ahead, more = tags_ahead(container, tags or TagSet(), facts, flac_vendor())
         try:
             decoded, n_overs = self.write_sound(self.stream, plan, copy, ahead)
         except EarzipError as error:

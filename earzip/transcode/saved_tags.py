@@ -11,6 +11,7 @@ from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.writer import ArchiveWriter
+from earzip.formats.audio.encode import Mark
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.raw import RawBlock
 from earzip.formats.tags.timed import cut_tags
@@ -81,6 +82,18 @@ def tags_of_range(
         return tags, []
     start_ms, end_ms = (round(at * 1000 / plan.position_rate) for at in (plan.start, plan.end))
     return cut_tags(tags, start_ms, end_ms)
+
+
+def chapter_marks(tags: TagSet, plan: RestorePlan) -> list[Mark]:
+    """Return the chapters of a file that ``plan`` writes; each ends before the next begins."""
+    last_ms = round(plan.n_out * 1000 / plan.rate)
+    starts = [chapter.start_ms for chapter in tags.chapters[1:]] + [last_ms]
+    marks = []
+    for chapter, following in zip(tags.chapters, starts, strict=False):
+        end = following if chapter.end_ms is None else min(chapter.end_ms, following)
+        if chapter.start_ms < min(end, last_ms):
+            marks.append(Mark(chapter.start_ms, min(end, last_ms), chapter.title))
+    return marks
 
 
 @dataclass(frozen=True)

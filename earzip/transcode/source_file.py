@@ -28,13 +28,13 @@ from earzip.formats.names import (
     usual_suffix,
 )
 from earzip.formats.tags.provenance import read_provenance
-from earzip.options import RestoreOptions
+from earzip.options import CONTAINER_OF_SUFFIX, RestoreOptions
 from earzip.results import Progress, RestoreResult
 
 STREAM = Path("-")
 """Stands for the target in the results of what was sent as a stream."""
 _BLOCK_BYTES = 1 << 20
-_OURS = {".wav", ".flac"}  # extensions of restored sound
+_OURS = {".wav", ".flac"}  # extensions of sound that is restored as that of the source
 
 
 def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path) -> bool:
@@ -59,7 +59,8 @@ def is_source_file_wanted(header: Header, options: RestoreOptions, target: Path)
 def require_own_container(options: RestoreOptions, target: Path) -> None:
     """Refuse to write FLAC under the name of another kind of sound file. Raises TargetError."""
     suffix = target.suffix.lower()
-    if options.container is None and suffix in AUDIO_EXTENSIONS - _OURS:
+    ours = _OURS if options.as_source else CONTAINER_OF_SUFFIX.keys()
+    if options.container is None and suffix in AUDIO_EXTENSIONS - ours:
         raise TargetError(
             "would be FLAC: the archive has no copy of a source file of that kind; use a name "
             "ending in .flac or .wav, or a directory",

@@ -12,11 +12,11 @@ from typing import Literal
 from earzip.errors import ArchiveError, DamagedArchiveError, EarzipError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.source import open_source
-from earzip.formats.tags.read import read_tags
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
 from earzip.transcode.kept_segments import archive_of, is_same_sound, require_no_loss
 from earzip.transcode.source_state import hash_source, source_record
+from earzip.transcode.source_tags import read_source_tags
 from earzip.transcode.up_to_date import (
     ArchiveSettings,
     TargetState,
@@ -116,7 +116,7 @@ def _of_archive(
     if not is_same_sound(record, existing.earlier):
         return Standing("changed")
     with ArchiveReader(target) as old:
-        require_no_loss(old, read_tags(source))
+        require_no_loss(old, read_source_tags(source))
     return Standing("retagged")
 
 

@@ -43,7 +43,8 @@ class AudioWriter:
 
     Samples beyond ±1 are counted in ``n_overs`` as they are written; integer formats saturate them
     and float keeps them. ``dither`` adds triangular noise of ±1 LSB at 16 bit, always the same, and
-    whatever the block sizes. One channel is the mean of left and right.
+    whatever the block sizes; ``first_sample`` says where in a track it begins, so that parts of the track
+    join to the whole. One channel is the mean of left and right.
 
     A file that ``target`` names is overwritten, nothing is synced: see ``atomic.py``. A stream is written
     front to back, each block at once, and stays open; ``ahead`` are chunks of WAV or metadata blocks of
@@ -61,6 +62,7 @@ class AudioWriter:
         bits: Bits,
         dither: bool,
         n_samples: int,
+        first_sample: int = 0,
         ahead: bytes = b"",
     ) -> None:
         """Open the file. UsageError for a FLAC of float samples or of a rate it cannot hold."""
@@ -79,6 +81,8 @@ class AudioWriter:
         self._n_written = 0
         self.n_overs = 0
         self._dither = np.random.PCG64(_DITHER_SEED) if dither and bits == 16 else None
+        if self._dither is not None:
+            self._dither.advance(first_sample * channels)
         self._file: BinaryIO | None = None
         try:
             self._sink = self._open_sink(

@@ -8,8 +8,7 @@ from typing import BinaryIO
 
 from mutagen.id3 import ID3
 
-from earzip.errors import TagError, TargetError, count
-from earzip.formats.tag_payload import Chapter
+from earzip.errors import TagError, TargetError
 from earzip.formats.tags.flac import (
     COMMENT,
     CUESHEET,
@@ -22,7 +21,7 @@ from earzip.formats.tags.flac import (
 )
 from earzip.formats.tags.id3 import load_id3, parse_id3v2, save_id3
 from earzip.formats.tags.id3_build import add_view
-from earzip.formats.tags.lyrics import sync_from_lrc
+from earzip.formats.tags.losses import losses_between, raw_only_losses
 from earzip.formats.tags.model import (
     MAX_ENTRIES,
     Picture,
@@ -30,9 +29,7 @@ from earzip.formats.tags.model import (
     TagSet,
     TagView,
     kind_name,
-    quoted,
 )
-from earzip.formats.tags.names import ID3_PAIR_FRAMES, SYNONYMS, split_pair
 from earzip.formats.tags.picture import decode_flac_picture, encode_flac_picture
 from earzip.formats.tags.read import PARSERS
 from earzip.formats.tags.riff import append_wav_chunks, read_wav_facts
@@ -50,7 +47,8 @@ from earzip.formats.tags.vorbis import (
 
 _FLAC = "a FLAC file"
 _WAV = "a WAV file"
-_TOTALS = dict(ID3_PAIR_FRAMES.values())
+_MP3 = "an MP3 file"
+_ID3 = ("id3v2", "id3v1")
 
 
 def write_tags(path: Path, tags: TagSet) -> list[str]:
@@ -97,11 +95,11 @@ def _write_flac(path: Path, tags: TagSet) -> list[str]:
 
 
 def flac_blocks(
-    tags: TagSet, sound: SoundFacts, vendor: bytes
+    tags: TagSet, sound: SoundFacts, vendor: bytes, target: str = _FLAC
 ) -> tuple[list[tuple[int, bytes]], list[str]]:
     """The metadata blocks of ``tags``, (code, body), for a FLAC file; a sentence for each loss.
 
-    ``vendor``: the library that encodes the file.
+    ``vendor``: the library that encodes the file; ``target``: what it is called in the sentences.
     """
     native = _readable(tags, "flac-comment", "ogg-comment")[:1]
     comments = [c for _, block in native for c in _native_comments(block, sound.channels)]
@@ -121,12 +119,12 @@ def flac_blocks(
     blocks += [(PICTURE, body) for _, body in pictures]
     got.pictures += [picture for picture, _ in pictures]
     got.merge(sheet_view, same_family=True)
-    losses = losses_between(tags, got, _FLAC)
+    losses = losses_between(tags, got, target)
     if sheets and not bodies:
-        losses.append(f"the cue sheet block does not fit {_FLAC} of this length")
+        losses.append(f"the cue sheet block does not fit {target} of this length")
     left_out = {comment_key(comment) for comment in set(comments).difference(fitting)}
     losses += [
-        f"{_FLAC} cannot store field {name!r}; it stays in the archive"
+        f"{target} cannot store field {name!r}; it stays in the archive"
         for name in sorted(left_out - tags.fields.keys())
     ]
     kinds = {kind for kind, _ in native + sheets}
@@ -135,8 +133,8 @@ def flac_blocks(
         kind: [name for name in tags.raw_only.get(kind, ()) if name == UNREADABLE_PICTURE]
         for kind, _ in native
     }
-    losses += raw_only_losses(unreadable, (), _FLAC)
-    return blocks, losses + raw_only_losses(tags.raw_only, kinds, _FLAC)
+    losses += raw_only_losses(unreadable, (), target)
+    return blocks, losses + raw_only_losses(tags.raw_only, kinds, target)
 
 
 def _further_blocks(tags: TagSet, written: Collection[str]) -> list[str]:
@@ -213,12 +211,12 @@ def _write_wav(file: BinaryIO, tags: TagSet) -> list[str]:
 
 def wav_chunks(tags: TagSet, sound: SoundFacts) -> tuple[list[tuple[bytes, bytes]], list[str]]:
     """The chunks of ``tags``, (name, data), for a WAV file; a sentence for each loss."""
-    native = _native_wav_blocks(tags)
+    native = _native_blocks(tags, *_ID3, "riff-info")
     info = native.get("riff-info")
     chunks = []
     got = TagView()
     try:
-        id3, losses = _id3_tag(tags, native, sound.duration_ms)
+        id3, losses = _id3_tag(tags, native, sound.duration_ms, _WAV)
         if id3 is not None:
             chunks.append((b"id3 ", id3))
             got.merge(parse_id3v2(id3), same_family=True)
@@ -233,18 +231,31 @@ def wav_chunks(tags: TagSet, sound: SoundFacts) -> tuple[list[tuple[bytes, bytes
     return chunks, losses + raw_only_losses(tags.raw_only, written, _WAV)
 
 
-def _refused(error: TagError) -> str:
-    return f"{_WAV} cannot store the tags: {error.message}; they stay in the archive"
+def id3_for_mp3(tags: TagSet, duration_ms: int) -> tuple[bytes, list[str]]:
+    """The ID3v2 tag for an MP3 file, empty where there is nothing to say; a sentence for each loss."""
+    native = _native_blocks(tags, *_ID3)
+    try:
+        id3, losses = _id3_tag(tags, native, duration_ms, _MP3)
+        got = parse_id3v2(id3) if id3 else TagView()
+    except TagError as error:
+        return b"", [_refused(error, _MP3)]
+    losses += losses_between(tags, got, _MP3) + _further_blocks(tags, native.keys())
+    written = native.keys() - {"id3v1"}  # whose frames go into the ID3v2 tag
+    return id3 or b"", losses + raw_only_losses(tags.raw_only, written, _MP3)
 
 
-def _native_wav_blocks(tags: TagSet) -> dict[str, bytes]:
-    """The source's blocks that a WAV file takes, the first of each kind.
+def _refused(error: TagError, target: str = _WAV) -> str:
+    return f"{target} cannot store the tags: {error.message}; they stay in the archive"
+
+
+def _native_blocks(tags: TagSet, *kinds: str) -> dict[str, bytes]:
+    """The source's blocks of the kinds that a file takes, the first of each kind.
 
     An ID3 tag that says otherwise than the tags together would win over them, so it is left out.
     """
-    native = dict(reversed(_readable(tags, "id3v2", "id3v1", "riff-info")))
+    native = dict(reversed(_readable(tags, *kinds)))
     stated: set[str] = set()
-    for kind in ("id3v2", "id3v1"):
+    for kind in _ID3:
         if kind not in native:
             continue
         view = PARSERS[kind](native[kind])
@@ -259,9 +270,9 @@ def _native_wav_blocks(tags: TagSet) -> dict[str, bytes]:
 
 
 def _id3_tag(
-    tags: TagSet, native: dict[str, bytes], duration_ms: int
+    tags: TagSet, native: dict[str, bytes], duration_ms: int, target: str
 ) -> tuple[bytes | None, list[str]]:
-    """The ID3 tag for a WAV file: the source's own, byte for byte, unless something is added to it.
+    """The ID3 tag for a file: the source's own, byte for byte, unless something is added to it.
 
     ID3v1 fields that an ID3v2 tag lacks are added as mutagen does on reading both.
     """
@@ -282,100 +293,10 @@ def _id3_tag(
     tag = save_id3(source)
     again = load_id3(tag)
     losses = [
-        f"frame {key[:80]!r} is changed in {_WAV}; the original stays in the archive"
+        f"frame {key[:80]!r} is changed in {target}; the original stays in the archive"
         for key, frame in frames.items()
         if key not in again or vars(again[key]) != vars(frame)
     ]
     remaining = parse_id3v2(tag).raw_only
     lost = [name for name in tags.raw_only.get("id3v2", []) if name not in remaining]
-    return tag, losses + raw_only_losses({"id3v2": lost}, (), _WAV)
-
-
-def losses_between(wanted: TagView, got: TagView, target: str) -> list[str]:
-    """A sentence for each field, picture or chapter of ``wanted`` that ``got`` lacks or changes.
-
-    ``target`` names the kind of file. Spellings that mean the same ("3/12" and two fields, a
-    synchronised line's "0.5" and "0.500") are no loss.
-    """
-    losses = []
-    have = _comparable(got.fields)
-    for name, values in _comparable(wanted.fields).items():
-        if name not in have:
-            empty = "" if any(values) else "the empty "
-            losses.append(f"{target} cannot store {empty}field {name!r}; it stays in the archive")
-        elif have[name] != values:
-            losses.append(
-                f"field {name!r} is changed in {target}: {quoted(values)} "
-                f"became {quoted(have[name])}"
-            )
-    losses += _picture_losses(wanted.pictures, got.pictures, target)
-    losses += _chapter_losses(wanted.chapters, got.chapters, target)
-    return losses
-
-
-def raw_only_losses(
-    raw_only: dict[str, list[str]], written: Collection[str], target: str
-) -> list[str]:
-    """A sentence for each part without neutral form of the kinds not among ``written``."""
-    return [
-        f"{kind_name(kind)}: {name} is not written to {target}; it stays in the archive"
-        for kind, names in raw_only.items()
-        if kind not in written
-        for name in names
-    ]
-
-
-def _comparable(fields: dict[str, list[str]]) -> dict[str, list[str]]:
-    result: dict[str, list[str]] = {}
-    for original, values in fields.items():
-        better = SYNONYMS.get(original, original)
-        name = original if better in fields else better
-        if name in _TOTALS and len(values) == 1 and "/" in values[0]:
-            number, total = split_pair(values[0])
-            result[name] = [number]
-            result.setdefault(_TOTALS[name], []).append(total)
-        elif name == "syncedlyrics":
-            result[name] = [str(sync_from_lrc(value) or value) for value in values]
-        else:
-            result.setdefault(name, []).extend(values)
-    return result
-
-
-def _picture_losses(wanted: list[Picture], got: list[Picture], target: str) -> list[str]:
-    losses = []
-    left = list(got)
-    for number, picture in enumerate(wanted, 1):
-        same = [other for other in left if other.data == picture.data]
-        exact = [other for other in same if _label(other) == _label(picture)]
-        name = f"picture {number} ({picture.mime}, {len(picture.data)} bytes)"
-        if not same:
-            losses.append(f"{target} cannot store {name}; it stays in the archive")
-            continue
-        if not exact:
-            losses.append(
-                f"{name} is changed in {target}: {_label(picture)} became {_label(same[0])}"
-            )
-        left.remove((exact or same)[0])
-    return losses
-
-
-def _label(picture: Picture) -> tuple[int, str, str]:
-    return picture.type, picture.mime, picture.description
-
-
-def _chapter_losses(wanted: list[Chapter], got: list[Chapter], target: str) -> list[str]:
-    kept = list(zip(wanted, got, strict=False))
-    changed = len(wanted) - sum((a.start_ms, a.title) == (b.start_ms, b.title) for a, b in kept)
-    losses = []
-    if changed:
-        losses.append(
-            f"{target} cannot store {changed} of {count(len(wanted), 'chapter')}; the archive has all"
-        )
-    # An end that the next chapter's start, or the end of the track, says anyway is no loss.
-    following = [chapter.start_ms for chapter in wanted[1:]]
-    if any(
-        a.end_ms not in (None, b.end_ms) and (b.end_ms is not None or a.end_ms != start)
-        for (a, b), start in zip(kept, following, strict=False)
-    ):
-        losses.append(f"{target} cannot store the ends of chapters; they stay in the archive")
-    return losses
+    return tag, losses + raw_only_losses({"id3v2": lost}, (), target)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from earzip.cli.list import _fitted, _text_table
+from earzip.cli.lines import in_columns
+from earzip.cli.list import _text_table
 from tests.formats.archive.samples import sample_header, write_sample
 
 FIGURES: dict[str, Any] = {
@@ -110,4 +111,4 @@ def test_a_track_without_a_title_has_the_name_of_its_archive():
      ("a東京都", "a東… ")],
 )  # fmt: skip
 def test_texts_are_fitted_into_columns(text, fitted):
-    assert _fitted(text, 5, cut=True) == fitted
+    assert in_columns(text, 5, cut=True) == fitted

@@ -158,7 +158,7 @@ def test_bytes_behind_an_archive_are_told_when_going_on(archive: Path, tmp_path:
     assert not result.lost_segments
 
 
-@pytest.mark.parametrize(("field", "value"), [("container", "mp3"), ("bits", 20)])
+@pytest.mark.parametrize(("field", "value"), [("container", "ogg"), ("bits", 20)])
 def test_formats_that_cannot_be_written_are_usage_errors(field: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"{field} is {value!r}, expected"):
         RestoreOptions(**{field: value})  # type: ignore[arg-type]

@@ -118,7 +118,7 @@ def test_files_that_are_odd_or_not_there_are_left_to_the_work(
     restore_file(archive, target)
     for path in [*odd[:-1], target]:
         assert restored_already(path, target) is None
-    other_kind = target.rename(tmp_path / "x.mp3")
+    other_kind = target.rename(tmp_path / "x.ogg")
     assert restored_already(archive, other_kind) is None
     with pytest.raises(TargetError, match="would be FLAC"):
         restore_file(archive, other_kind)
