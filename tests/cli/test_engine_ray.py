@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,64 +24,69 @@ pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
 
 
-@dataclass
+_CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+memory = {"object_store_memory": 80 << 20}
+head = {"num_cpus": 0, "include_dashboard": False, **memory}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+print("ADDRESS", cluster.address, flush=True)
+nodes = []
+for line in sys.stdin:
+    if line == "add\\n":
+        nodes.append(cluster.add_node(num_cpus=1, wait=False, **memory))
+    else:
+        cluster.remove_node(nodes.pop(), allow_graceful=False)
+cluster.shutdown()
+"""
+"""A process of its own: Ray remembers the token of the first cluster that a process knows."""
+
+
 class Cluster:
     """A cluster of this machine, whose first node does no work."""
 
-    port: int
-    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
 
-    def start_head(self, folder: str) -> None:
-        self._start("--head", f"--port={self.port}", "--num-cpus=0", f"--temp-dir={folder}",
-                    "--include-dashboard=false")  # fmt: skip
-        deadline = time.monotonic() + 60
-        while True:
-            with (
-                suppress(ConnectionRefusedError),
-                socket.create_connection(("127.0.0.1", self.port)),
-            ):
-                return
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    def add_node(self) -> None:
+        """Start a node of one CPU."""
+        self._say("add")
 
-    def add_node(self) -> int:
-        """Start a node of one CPU; return its number."""
-        self._start(f"--address=127.0.0.1:{self.port}", "--num-cpus=1")
-        return len(self.nodes) - 1
+    def kill_node(self) -> None:
+        """Kill the node that came last."""
+        self._say("kill")
 
-    def kill_node(self, number: int) -> None:
-        os.killpg(self.nodes[number].pid, signal.SIGKILL)
-
-    def _start(self, *words: str) -> None:
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-        command += [f"--object-store-memory={80 << 20}", *words]
-        self.nodes.append(
-            subprocess.Popen(
-                command,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        )
+    def _say(self, word: str) -> None:
+        assert self._process.stdin
+        print(word, file=self._process.stdin, flush=True)
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     ray_settings.set_up(monkeypatch)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        cluster = Cluster(free.getsockname()[1])
     # A short name: the paths of sockets have an end, at 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        Path(folder, "ray").mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-c", _CLUSTER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdin
+        assert process.stdout
         try:
-            cluster.start_head(folder)
-            monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{cluster.port}")
-            yield cluster
+            while not (line := process.stdout.readline()).startswith("ADDRESS "):
+                assert line, "no cluster"
+            monkeypatch.setenv("RAY_ADDRESS", line.split()[1])
+            yield Cluster(process)
         finally:
-            for node in cluster.nodes:
-                with suppress(ProcessLookupError):
-                    os.killpg(node.pid, signal.SIGKILL)
-                node.wait()
+            process.stdin.close()
+            process.wait(timeout=60)
+            process.stdout.close()
 
 
 @pytest.fixture
@@ -171,12 +173,12 @@ def test_processes_and_nodes_that_die_cost_no_file(cluster, start, tmp_path):
         noise = rng.integers(-9000, 9000, (44_100 * 60, 2), dtype=np.int16)
         soundfile.write(library / f"{i}.wav", noise, 44_100)
     cluster.add_node()
-    mortal = cluster.add_node()
+    cluster.add_node()
     run = start(library)
     _wait(lambda: len(_actors_at_work()) == 2, run)
     _actors_at_work()[0].kill()
     _wait(lambda: len(_actors_at_work()) == 2, run)
-    cluster.kill_node(mortal)
+    cluster.kill_node()
     code, records, summary = _ended(run)
     assert {record["status"] for record in records} == {"written"}
     assert (code, len(records), summary["written"]) == (0, 8, 8)
