@@ -153,7 +153,7 @@ def _restore_record(result: RestoreResult) -> FileRecord:
             "lost_tags": result.lost_tags,
             "wrong_length": result.wrong_length,
             "tag_losses": list(result.tag_losses),
-            **({"tracks": list(map(str, result.tracks))} if result.tracks else {}),
+            "tracks": list(map(str, result.tracks)),
         },
     )
 
