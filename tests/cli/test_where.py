@@ -17,6 +17,7 @@ SINNERMAN = Track(
     source_bytes=0,
     archive_bytes=0,
     picture_bytes=0,
+    shared_pictures={},
     kbps=5.46,
     quality="medium",
     model="mini-2",

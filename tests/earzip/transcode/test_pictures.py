@@ -30,6 +30,7 @@ from earzip.transcode.up_to_date import ArchiveSettings
 from tests.conftest import tones
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
+pytest.importorskip("PIL")
 
 
 def cover(size: int = 400, form: str = "PNG", seed: int = 0) -> bytes:
