@@ -24,7 +24,7 @@ STAGES = {
     START: ("earzip.models.pool.CodecPool.of_model",),
     "reading": (
         "earzip.transcode.compress.hash_source",
-        "earzip.transcode.compress.read_tags",
+        "earzip.transcode.compress.read_source_tags",
         "earzip.formats.audio.reader.SourceReader.blocks",
         "earzip.formats.archive.reader.ArchiveReader.segment",
     ),
