@@ -66,6 +66,7 @@ def test_prometheus_reads_every_figure_of_a_run():
             "source_bytes": 4e10,
             "archive_bytes": 360_000,
             "picture_bytes": 60_000,
+            "shared_picture_bytes": 0,
             "exact_copy_bytes": 7,
             "start_timestamp_seconds": 1e9,
             "last_update_timestamp_seconds": 1e9 + 2,
