@@ -80,7 +80,7 @@ def test_a_list_of_files_keeps_their_tree(earzip, library):
     assert again.stdout == ""
     assert again.stderr.startswith("2 up to date; ")
     listed = earzip("verify", "--files-from", "-", stdin=b"Archive/A\n")
-    assert (listed.stdout, listed.stderr) == ("", "2 intact\n")
+    assert (listed.stdout, listed.stderr.partition(";")[0]) == ("", "2 intact")
 
 
 def test_a_list_says_nothing_of_orphans(earzip, library):

@@ -57,7 +57,7 @@ SHARED = sorted([f"A/{NAMES['A']}", f"B/{NAMES['B']}"])
 
 def test_a_picture_is_stored_once_in_a_directory(earzip, library, archives):
     assert [name for name in files(archives) if not name.endswith(".earz")] == SHARED
-    assert earzip("verify", archives).stderr == "6 intact\n"
+    assert earzip("verify", archives).stderr.partition(";")[0] == "6 intact"
     again = compress(earzip, library, "--pictures", "share")
     assert again.stderr.startswith("6 up to date; ")
     n_bytes = sum(path.stat().st_size for path in archives.rglob("*.earz*"))
