@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from earzip.batch.rendezvous import Launch
+from earzip.cli.options import RunOptions
 from earzip.cli.run import _Workers
 from earzip.runtime import Runtime
 from tests.cli.batch_runs import wait_for, write_music
@@ -91,9 +92,7 @@ def test_a_launched_process_can_be_done_without_unless_its_gpu_is_named(
     monkeypatch, devices, is_named
 ):
     monkeypatch.setattr("earzip.runtime.n_gpus", lambda: 4)
-    workers = _Workers(
-        StandInTask(), Runtime(devices, threads=1), None, one_by_one=False, quiet=False
-    )
+    workers = _Workers(StandInTask(), Runtime(devices, threads=1), RunOptions(), one_by_one=False)
     placement = workers._placement(Launch(rank=5, world_size=8, local_rank=1, local_world_size=4))
     assert (placement.rank, placement.runtime.device) == (5, "cuda:1")
     assert placement.is_named is is_named
