@@ -119,7 +119,7 @@ TENSORS = {"weight": torch.zeros(2)}
             "it is a web page, not the file that was to be downloaded",
         ),
         ("x.pyt", b"Entry not\nfound", "it is text, which begins with 'Entry not found'"),
-        ("x.pyt", gzip.compress(b"x"), "it is compressed by gzip"),
+        ("x.pyt", gzip.compress(b"x", mtime=0), "it is compressed by gzip"),
         ("x.pyt", b"RIFF\0\0\0\0WAVEfmt ", "it is neither a PyTorch file nor a safetensors file"),
         ("x.pyt", _zipped("readme.txt"), "it is a ZIP archive without a PyTorch checkpoint"),
         (
