@@ -15,6 +15,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import NO_ARCHIVES, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.stores import takes_urls
 from earzip.tasks import LATENTS_SUFFIX, LatentsTask, latents_to_extract
 
 
@@ -25,6 +26,7 @@ from earzip.tasks import LATENTS_SUFFIX, LatentsTask, latents_to_extract
     "ending in .safetensors.  [default: beside each archive]"
 )
 @run_options("force", "dry_run", "max_failures", "as_json")
+@takes_urls
 def latents(*, paths: tuple[Path, ...], output: Path | None, run: RunOptions) -> int:
     """Write the latents of each archive: float32 [D, F], dequantised, as safetensors.
 

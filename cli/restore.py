@@ -26,6 +26,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.stores import takes_urls
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
@@ -93,6 +94,7 @@ _SUFFIXES = set(CONTAINER_OF_SUFFIX)
     "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
 )
 @decoding_options
+@takes_urls
 def restore(
     *,
     paths: tuple[Path, ...],

@@ -22,6 +22,7 @@ from earzip.cli.options import (
 )
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.stores import takes_urls
 from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX
 from earzip.options import DEFAULT_MODEL, CompressOptions
@@ -56,6 +57,7 @@ from earzip.tasks import StatusTask, sources_to_compress
     help="Model that the archives should be made with.",
 )
 @run_options("as_json", *AMOUNT)
+@takes_urls
 def status(
     *,
     paths: tuple[Path, ...],
