@@ -89,32 +89,25 @@ class StandIns:
 
         Raises UsageError without the client of a store, SourceError where it cannot be listed.
         """
+        found = []
         # The outer ones first: what is below them is listed with them.
         for url in sorted({*sources, *others}, key=lambda each: len(each.parts)):
             if self._store_of(url) is None:
-                store = self._clients.store(url)
+                self._listed[url] = store = self._clients.store(url)
                 with _errors_of(url):
-                    self._make(url, store)
-                self._listed[url] = store
+                    found += [(url, store, stored) for stored in store.listed()]
+        # Archives last: one counts as out of date if its source has changed after it.
+        for url, store, stored in sorted(found, key=lambda each: is_archive_name(each[2].key)):
+            inner = stored.key[len(store.root) :].removeprefix("/")
+            if inner.endswith("/"):
+                continue  # what some programs put in place of a directory
+            if why_not := _why_no_file(inner):
+                self._odd.append((Url(f"{url}/{inner}"), why_not))
+            else:
+                self._add(self.path_of(url) / inner, store, stored)
         self._odd = [
             each for each in self._odd if any(each[0].is_relative_to(url) for url in sources)
         ]
-
-    def _make(self, url: Url, store: Store) -> None:
-        archives, others = [], []
-        for stored in store.listed():
-            if stored.key.endswith("/"):
-                continue  # what some programs put in place of a directory
-            inner = stored.key[len(store.root) :].removeprefix("/")
-            why_not = _why_no_file(inner)
-            path = self.path_of(url) / inner
-            if why_not:
-                self._odd.append((Url(f"{url}/{inner}"), why_not))
-            else:
-                (archives if is_archive_name(path.name) else others).append((path, stored))
-        # Sources first: an archive counts as out of date if its source has changed after it.
-        for path, stored in others + archives:
-            self._add(path, store, stored)
 
     def _add(self, path: Path, store: Store, stored: Stored) -> None:
         try:
