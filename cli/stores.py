@@ -48,7 +48,7 @@ def takes_urls(command: Callable[..., Any]) -> Callable[..., Any]:
         with StandIns() as files, naming(files.named), _errors_named(files.named):
             click.get_current_context().meta[_KEY] = files
             if not _is_led():
-                others = {arguments.get("output")} & urls
+                others = {url for url in urls if url == arguments.get("output")}
                 files.make(urls - others, others)
             here = {name: _with_files(value, files) for name, value in arguments.items()}
             return command(**here)
@@ -113,7 +113,8 @@ def _is_led() -> bool:
 def stand_ins() -> StandIns | None:
     """Return what stands in for the objects of the command that is running; None without a URL."""
     context = click.get_current_context(silent=True)
-    return context and context.meta.get(_KEY)
+    files: StandIns | None = context.meta.get(_KEY) if context else None
+    return files
 
 
 def _urls_in(values: Any) -> Iterator[Url]:

@@ -41,6 +41,11 @@ _GCS_RESUMABLE_BYTES = 5 << 20
 """From here on gcsfs uploads in pieces, for which servers may not heed that the object must be new."""
 
 
+_TELL_LITTLE = {"az", "abfs", "abfss"}
+"""Here a listing tells neither of an object at the very name nor of a container that is not there."""
+NO_BUCKET = "there is no such bucket or repository, or it cannot be seen"
+
+
 class StoreError(OSError):
     """A request failed; ``strerror`` says why."""
 
@@ -78,10 +83,15 @@ class Clients:
             if bucket not in self._file_systems:
                 self._file_systems[bucket] = _file_system(bucket, url)
         file_system = self._file_systems[bucket]
-        if url.scheme == "hf":
-            root = _told(lambda: root_of(file_system, str(url)), url.scheme)
-        else:
+        if url.scheme != "hf":
             root = file_system._strip_protocol(str(url))
+        else:
+            try:
+                root = _told(lambda: root_of(file_system, str(url)), url.scheme)
+            except OSError as error:
+                is_missing = isinstance(error, FileNotFoundError)
+                message = NO_BUCKET if is_missing else error.strerror
+                raise SourceError(f"cannot be listed: {message}", url) from error
         return Store(file_system, url.scheme, root.rstrip("/"))
 
 
@@ -99,19 +109,25 @@ class Store:
         self._fs.invalidate_cache()
         # Of a repository of Hugging Face only this gives the times.
         more = {"expand_info": True} if self._scheme == "hf" else {}
+        is_empty_told = self._scheme not in _TELL_LITTLE
         try:
             found = self._again(lambda: self._fs.find(self.root, detail=True, **more))
         except FileNotFoundError:
-            if "/" in self.root and self._has_bucket():
+            found, is_empty_told = {}, False
+        if self._scheme in _TELL_LITTLE and not (found and isinstance(found, dict)):
+            found = {}
+            if one := self.look_up(self.root):
+                yield one
                 return
-            raise StoreError(
-                "there is no such bucket, or it cannot be seen", errno.ENOENT
-            ) from None
+        if not (found or is_empty_told or self._has_bucket()):
+            raise StoreError(NO_BUCKET, errno.ENOENT)
         for key, info in sorted(found.items()):
             if info.get("type") != "directory":
                 yield _stored(key, info)
 
     def _has_bucket(self) -> bool:
+        if self._scheme == "hf":  # known since its name was resolved
+            return True
         with suppress(OSError):
             return bool(_told(lambda: self._fs.exists(self.root.split("/")[0]), self._scheme))
         return False
@@ -127,7 +143,7 @@ class Store:
 
     def read(self, key: str, start: int, stop: int) -> bytes:
         """Return the bytes ``[start, stop)`` of an object."""
-        data = self._again(lambda: self._fs.cat_file(key, start=start, end=stop))
+        data: bytes = self._again(lambda: self._fs.cat_file(key, start=start, end=stop))
         if len(data) != stop - start:
             message = (
                 f"gave {len(data)} of {stop - start} bytes: it has changed since it was listed"

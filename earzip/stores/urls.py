@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import PosixPath
 from typing import NamedTuple
 
 from earzip.errors import UsageError
@@ -31,7 +31,7 @@ CLIENTS = {
 _URL = re.compile(rf"({'|'.join(CLIENTS)})://(.*)", re.DOTALL)
 
 
-class Url(type(Path())):  # type: ignore[misc]  # the class of paths of this system
+class Url(PosixPath):
     """A URL such as ``s3://bucket/music``, with the names, parents and joins of a path.
 
     No file has it: `earzip.stores.stand_ins.StandIns` makes one that stands in for the object.
@@ -43,7 +43,7 @@ class Url(type(Path())):  # type: ignore[misc]  # the class of paths of this sys
     @property
     def scheme(self) -> str:
         """What stands before the colon."""
-        return str(self.parts[0][:-1])
+        return self.parts[0][:-1]
 
 
 def is_url(text: str | os.PathLike[str]) -> bool:

@@ -65,8 +65,9 @@ def az(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [program, "--silent", "--skipApiVersionCheck", "--blobPort", str(port),
+        [program, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobPort", str(port),
          "--location", str(tmp_path / "azurite")],
+        stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         wait_for(lambda: not socket.socket().connect_ex(("127.0.0.1", port)))
