@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,7 +186,7 @@ def _npy(path: Path, file: Path, place: _Place, facts: LatentFacts) -> StoredLat
     n_bytes = place.offset + place.n_bytes - begin
     if n_bytes != shape[0] * shape[1] * dtype.itemsize:
         raise SourceError(f"has {n_bytes} bytes of values, its header says {shape}", path)
-    order = "F" if fortran_order else "C"
+    order: Literal["C", "F"] = "F" if fortran_order else "C"
     if not n_bytes:  # nothing that could be mapped
         return StoredLatents(path, facts, shape, lambda a, b: np.zeros((shape[0], b - a)))
     values = np.memmap(file, dtype, "r", begin, shape, order)
