@@ -24,7 +24,7 @@ from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.restore import container_of, describe_level
 from earzip.cli.run import run as run_task
 from earzip.errors import UsageError
-from earzip.options import LOSSLESS, Bits, Lossless
+from earzip.options import LOSSLESS, Bits, DecodeOptions, Lossless
 from earzip.runtime import Runtime
 from earzip.tasks import DecodeLatentsTask, latents_to_decode, plan_tar_samples
 
@@ -84,8 +84,6 @@ def decode_latents(
     chosen = cast(Lossless, container_of(paths, output, container, _SUFFIXES))
     if chosen == "flac" and bits == "float":
         raise UsageError("--bits float needs --format wav")
-    from earzip.transcode.decode_latents import DecodeOptions  # noqa: PLC0415  # loads numpy
-
     options = DecodeOptions(
         model, chosen, cast(Bits, bits if bits == "float" else int(bits)), run.force
     )

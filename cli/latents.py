@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -25,12 +24,9 @@ from earzip.cli.piping import NO_ARCHIVES, STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError
-from earzip.options import LATENT_DTYPES, LatentDtype
+from earzip.options import LATENT_DTYPES, LatentDtype, ShardForm
 from earzip.results import FileRecord
 from earzip.tasks import LatentsTask, ShardsTask, latents_to_extract, plan_shards
-
-if TYPE_CHECKING:
-    from earzip.transcode.latent_shards import ShardForm
 
 _SHARDS = ("webdataset", "webdataset-earz")
 _FILES = ("safetensors", "npy")
@@ -100,8 +96,6 @@ def latents(
         )
     if output is None or STDIO in (*paths, output):
         raise UsageError("shards hold archives of files and need a directory: -o DIR")
-    from earzip.transcode.latent_shards import ShardForm  # noqa: PLC0415  # loads numpy
-
     shard_form = ShardForm(dtype, of_archives=form == "webdataset-earz")
     planning = plan_run(
         paths, output, latents_to_extract(), (), choice, with_others=False, if_empty=NO_ARCHIVES

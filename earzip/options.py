@@ -1,4 +1,4 @@
-"""Options of compress and restore: plain data, no torch."""
+"""Options of compress, restore, latents and decode-latents: plain data, no torch."""
 
 from __future__ import annotations
 
@@ -225,3 +225,23 @@ class RestoreOptions:
         """Return these options with the container of ``target``; UsageError if it cannot be."""
         named = CONTAINER_OF_SUFFIX.get(target.suffix.lower(), "flac")
         return self if self.container else replace(self, container=named)
+
+
+@dataclass(frozen=True)
+class ShardForm:
+    """What the samples of a shard are made of: arrays of a ``dtype``, or archives."""
+
+    dtype: LatentDtype = "float32"
+    of_archives: bool = False
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode latents."""
+
+    model: str | None = None
+    """The name of a model, or a ``.json`` path. None: the one that the latents name."""
+    container: Lossless = "flac"
+    bits: Bits = 24
+    force: bool = False
+    """Replace a target that is there."""

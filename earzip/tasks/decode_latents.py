@@ -7,20 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.plan import Job, Plan, Selection
 from earzip.errors import SourceError
 from earzip.formats.names import restored_name
 from earzip.models.pool import CodecPool
-from earzip.options import Lossless
+from earzip.options import DecodeOptions, Lossless
 from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
-
-if TYPE_CHECKING:
-    from earzip.transcode.decode_latents import DecodeOptions
 
 _ARRAYS = (".npy", ".safetensors")
 _TAR = ".tar"

@@ -13,13 +13,13 @@ from earzip.batch.events import Work
 from earzip.batch.plan import Job, OtherFile, Plan, Selection
 from earzip.errors import ArchiveError, TargetError, UsageError, count
 from earzip.formats.names import is_archive_name, name_without_archive_suffix
-from earzip.options import LatentDtype
+from earzip.options import LatentDtype, ShardForm
 from earzip.results import FileRecord, FileStatus, Progress, ShardResult
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
 
 if TYPE_CHECKING:
-    from earzip.transcode.latent_shards import Member, ShardForm
+    from earzip.transcode.latent_shards import Member
 
 
 def latents_to_extract(suffix: str = "") -> Selection:
@@ -132,7 +132,7 @@ def plan_shards(plan: Plan, output: Path, form: ShardForm, samples_per_shard: in
     others = sorted({path.name for path in output.glob(f"{stem}-*.tar")} - ours)
     if ours and others:
         raise TargetError(
-            f"has {others[0]}, which is none of these {count(len(ours), 'shard')}; "
+            f"has {others[0]}, beyond the {count(len(ours), 'shard')} of these archives; "
             "remove it, or name another directory",
             output,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,25 +16,13 @@ from earzip.formats.geometry import Geometry
 from earzip.models.pool import CodecPool
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, find_model_of_archive
-from earzip.options import Bits, Lossless
+from earzip.options import DecodeOptions
 from earzip.results import DecodeResult, Progress
 from earzip.transcode.latent_files import StoredLatents, open_latents
 from earzip.transcode.restore import errors_about
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """How to decode latents."""
-
-    model: str | None = None
-    """The name of a model, or a ``.json`` path. None: the one that the latents name."""
-    container: Lossless = "flac"
-    bits: Bits = 24
-    force: bool = False
-    """Replace a target that is there."""
 
 
 def decode_latents(

@@ -13,16 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earzip.arrays import Latents
 from earzip.errors import SourceError
+from earzip.formats.names import is_archive_name
 from earzip.transcode.training_sample import facts_beside
 
 TAR_SUFFIX = ".tar"
+_NPY = ".npy"
 _TENSOR = "latents"
 _FLOATS = {"F16": "float16", "F32": "float32", "F64": "float64"}
 _MAX_FACTS_BYTES = 64 << 20
@@ -78,13 +80,13 @@ def open_latents(path: Path) -> Iterator[StoredLatents]:
     for what cannot be read, is no float, or has other than two dimensions.
     """
     try:
-        if path.parent.suffix.lower() == TAR_SUFFIX and path.parent.is_file():
-            places = _places(path.parent, path.parent.stat().st_mtime_ns)
-            facts = _tar_facts(path.parent, places, path.stem)
-            place = places.get(path.name)
-            if place is None:
+        if tar := _tar_above(path):
+            places = _places(tar, tar.stat().st_mtime_ns)
+            name = path.relative_to(tar).as_posix()
+            if name not in places:
                 raise SourceError("is not in the tar file", path)
-            yield _npy(path, path.parent, place, _facts_of(facts, path))
+            facts = _tar_facts(tar, places, name)
+            yield _npy(path, tar, places[name], _facts_of(facts, path))
         elif path.suffix.lower() == ".npy":
             beside, place = facts_beside(path), _Place(0, path.stat().st_size)
             raw = beside.read_bytes() if beside.is_file() else None
@@ -106,22 +108,28 @@ def tar_samples(path: Path) -> dict[Path, str]:
         places = _places(path, path.stat().st_mtime_ns)
         found = {}
         for name in places:
-            if name.endswith(".npy"):
-                key = name.removesuffix(".npy")
-                told = _tar_facts(path, places, key).get("name")
-                found[path / name] = told if _is_name_below(told) else PurePosixPath(key).name
+            if name.endswith(_NPY):
+                told = _tar_facts(path, places, name).get("name")
+                key = PurePosixPath(name).stem
+                found[path / name] = told if _is_name_below(told) else key
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror or error}", path) from error
     if not found:
-        is_of_archives = any(name.endswith(".earz") for name in places)
-        what = (
-            "archives, which restore decodes once tar has extracted them" if is_of_archives else ""
-        )
-        raise SourceError(f"holds no .npy files{what and ', but ' + what}", path)
+        hint = ""
+        if any(map(is_archive_name, places)):
+            hint = ", but archives: extract them with tar, and restore them"
+        raise SourceError(f"holds no .npy files{hint}", path)
     return found
 
 
-def _is_name_below(name: object) -> bool:
+def _tar_above(path: Path) -> Path | None:
+    """Return the tar file that ``path`` names a file of, if it does."""
+    parents = (parent for parent in path.parents if parent.suffix.lower() == TAR_SUFFIX)
+    return next((parent for parent in parents if parent.is_file()), None)
+
+
+def _is_name_below(name: object) -> TypeGuard[str]:
+    """Return whether ``name`` is text that is a path below any folder that it is joined to."""
     if not isinstance(name, str) or not name or "\0" in name:
         return False
     path = PurePosixPath(name)
@@ -133,20 +141,27 @@ def _places(path: Path, _mtime_ns: int) -> Mapping[str, _Place]:
     """Return where each file of a tar file is. Kept, since its samples are read one by one."""
     try:
         with tarfile.open(path, mode="r:") as tar:
-            return {info.name: _Place(info.offset_data, info.size) for info in tar if info.isreg()}
+            return {
+                # As a path spells it, since jobs name them by paths.
+                PurePosixPath(info.name.lstrip("/")).as_posix(): _Place(info.offset_data, info.size)
+                for info in tar
+                if info.isreg()
+            }
     except tarfile.TarError as error:
         raise SourceError(f"is not a readable tar file: {error}", path) from error
 
 
-def _tar_facts(path: Path, places: Mapping[str, _Place], key: str) -> dict[str, Any]:
-    place = places.get(f"{key}.json")
+def _tar_facts(path: Path, places: Mapping[str, _Place], array: str) -> dict[str, Any]:
+    """Return the facts of the file ``array``: those in the ``.json`` of its name, if there is one."""
+    name = array.removesuffix(_NPY) + ".json"
+    place = places.get(name)
     if place is None:
         return {}
     if place.n_bytes > _MAX_FACTS_BYTES:
-        raise SourceError(f"has {place.n_bytes} bytes, too many", path / f"{key}.json")
+        raise SourceError(f"has {place.n_bytes} bytes, too many for facts", path / name)
     with path.open("rb") as file:
         file.seek(place.offset)
-        return _json_object(file.read(place.n_bytes), path / f"{key}.json")
+        return _json_object(file.read(place.n_bytes), path / name)
 
 
 def _json_object(data: bytes, path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write, is_taken, look_again, make_folder
-from earzip.options import LatentDtype
+from earzip.options import ShardForm
 from earzip.results import Progress, ShardResult, Status
 from earzip.transcode.latents import n_bytes_of, npy_head, write_latents
 from earzip.transcode.training_sample import sample_json, sample_key
@@ -37,14 +37,6 @@ class Member:
     mode: int
     """The permissions that a file of its contents may have."""
     n_bytes: int
-
-
-@dataclass(frozen=True)
-class ShardForm:
-    """What samples are made of: arrays of a ``dtype``, or archives."""
-
-    dtype: LatentDtype = "float32"
-    of_archives: bool = False
 
 
 def write_shard(

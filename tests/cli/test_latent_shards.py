@@ -224,7 +224,7 @@ def test_shards_of_another_run_are_never_left_among_those_of_this_one(shards, ar
             "latents", archives, "-o", paths[0].parent, "--format", "webdataset", *options
         )
         assert outcome.exit_code == 1
-        assert "has latents-000001.tar, which is none of this 1 shard" in outcome.stderr
+        assert "has latents-000001.tar, beyond the 1 shard of these archives" in outcome.stderr
 
 
 @pytest.mark.parametrize("form", ["webdataset", "webdataset-earz"])
