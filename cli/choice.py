@@ -13,8 +13,9 @@ import click
 
 from earzip.batch.filters import Choice, Filters
 from earzip.batch.plan import is_folder
-from earzip.cli.options import PATH, Function
+from earzip.cli.options import Function
 from earzip.cli.piping import STDIO
+from earzip.cli.values import PATH
 from earzip.errors import UsageError
 
 _EXCLUDE = click.option(

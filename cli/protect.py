@@ -10,23 +10,16 @@ from pathlib import Path
 import click
 
 from earzip.batch.plan import Job, is_folder
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    RunOptions,
-    SectionedCommand,
-    paths_argument,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
+from earzip.cli.options import paths_argument
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.errors import UsageError
 from earzip.tasks import ProtectTask
 
 
-@click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Make recovery data of archives, with par2."
-)
+@sectioned_command("Make recovery data of archives, with par2.")
 @paths_argument
 @click.option(
     "--redundancy",

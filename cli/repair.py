@@ -7,27 +7,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import click
-
 from earzip.batch.plan import Job, is_folder
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    RunOptions,
-    SectionedCommand,
-    paths_argument,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
+from earzip.cli.options import paths_argument
 from earzip.cli.piping import NO_ARCHIVES, PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.errors import EarzipError
 from earzip.formats.names import MODEL_FOLDER
 from earzip.tasks import RepairTask
 
 
-@click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Repair archives with their recovery data."
-)
+@sectioned_command("Repair archives with their recovery data.")
 @paths_argument
 @run_options("max_failures", "as_json", *AMOUNT, "no_lock")
 def repair(*, paths: tuple[Path, ...], run: RunOptions) -> int:

@@ -18,7 +18,6 @@ from earzip.batch.run import plan_only, run_batch
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
-from earzip.cli.options import RunOptions
 from earzip.cli.output import (
     Describe,
     Printer,
@@ -29,6 +28,7 @@ from earzip.cli.output import (
 )
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
+from earzip.cli.run_options import RunOptions
 from earzip.errors import ExitCode, UsageError, count
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (

@@ -5,55 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import click
-
 from earzip.batch.filters import Choice
 from earzip.cli.choice import choice_options
+from earzip.cli.help import sectioned_command
 from earzip.cli.mirror import Mirror, planned_orphans
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    RunOptions,
-    SectionedCommand,
-    given_bitrate,
-    output_option,
-    quality_from_text,
-    run_options,
-)
+from earzip.cli.options import given_bitrate, output_option, quality_options
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX
-from earzip.options import DEFAULT_MODEL, CompressOptions
+from earzip.options import CompressOptions
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.tasks import StatusTask, sources_to_compress
 
 
-@click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Compare sources with their archives."
-)
+@sectioned_command("Compare sources with their archives.")
 @choice_options
 @output_option("Directory of the archives.  [default: beside each source]")
-@click.option(
-    "--quality",
-    type=quality_from_text,
-    metavar="low|medium|high|0-10",
-    default="medium",
-    show_default=True,
-    help="Quality that the archives should have.",
-)
-@click.option(
-    "--bitrate",
-    metavar="KBPS",
-    type=float,
-    help="Rate that the archives should have been made for, instead of a quality.",
-)
-@click.option(
-    "--model",
-    metavar="NAME",
-    default=DEFAULT_MODEL,
-    show_default=True,
-    help="Model that the archives should be made with.",
+@quality_options(
+    quality="Quality that the archives should have.",
+    bitrate="Rate that the archives should have been made for, instead of a quality.",
+    model="Model that the archives should be made with.",
 )
 @run_options("as_json", *AMOUNT)
 def status(

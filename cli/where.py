@@ -13,8 +13,8 @@ from difflib import get_close_matches
 import click
 
 from earzip.batch.plan import Plan
-from earzip.cli.options import seconds_from_text
 from earzip.cli.piping import PlannedRun
+from earzip.cli.values import seconds_from_text
 from earzip.errors import ArchiveError, UsageError
 from earzip.options import quality_number
 from earzip.tasks import Track, read_track

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from earzip.batch.rendezvous import Launch
-from earzip.cli.options import RunOptions
 from earzip.cli.run import _Workers
+from earzip.cli.run_options import RunOptions
 from earzip.runtime import Runtime
 from tests.cli.batch_runs import wait_for, write_music
 from tests.conftest import MODELS
