@@ -1,4 +1,4 @@
-"""``earzip repair``: damaged and missing archives out of their recovery data."""
+"""``earzip repair``: damaged and missing archives and shared pictures out of their recovery data."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from earzip.tasks import RepairTask
 def repair(*, paths: tuple[Path, ...], run: RunOptions) -> int:
     """Verify archives, and repair those that are damaged or missing with the data of earzip protect.
 
-    PATH is an archive or a directory (searched recursively). Archives come back as they were when their
-    directory was protected. A damaged one stays until its replacement has been verified. What cannot be
-    repaired is named with the reason (4). Needs the program par2 (par2cmdline).
+    PATH is an archive or a directory (searched recursively). Archives and the pictures that they share
+    come back as they were when their directory was protected. A damaged one stays until its replacement
+    has been verified. What cannot be repaired is named with the reason (4). Needs the program par2
+    (par2cmdline).
     """
     planning = _with_missing(plan_reading(paths))
     return run_task(planning, RepairTask(), run, one_by_one=True)
@@ -34,7 +35,7 @@ def repair(*, paths: tuple[Path, ...], run: RunOptions) -> int:
 
 @contextmanager
 def _with_missing(planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
-    """Give the plan with a job for each archive that is gone, of which there is recovery data."""
+    """Give the plan with a job for each archive or picture that is gone and has recovery data."""
     with planning as planned:
         plan = planned.plan
         absent = {record.source for record in plan.refused if record.is_absent}
