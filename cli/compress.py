@@ -13,7 +13,7 @@ from earzip.batch.plan import is_folder, is_output_file
 from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
 from earzip.cli.mirror import Mirror
-from earzip.cli.options import given_bitrate, output_option, quality_options
+from earzip.cli.options import given_bitrate, output_option, picture_options, quality_options
 from earzip.cli.output import log, measures_text, size
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
@@ -27,8 +27,6 @@ from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
 from earzip.options import (
     BELOW_FLOOR,
-    FIT_RANGE,
-    PICTURES,
     TRUNCATED,
     BelowFloor,
     CompressOptions,
@@ -86,17 +84,10 @@ from earzip.tasks import CompressTask, require_scaling, sources_to_compress
     help="What to do with a source that is cut short or damaged: keep archives it as far as it can be "
     "read, with a warning, fail writes no archive.  [default: fail for FLAC, keep for others]",
 )
-@click.option(
-    "--pictures",
-    type=click.Choice(PICTURES),
-    help="Where pictures go: embed them in each archive, share each as one file beside the archives of a "
-    "directory, or drop them.  [default: as an archive that is there has them, else embed]",
-)
-@click.option(
-    "--fit-pictures",
-    metavar="PIXELS",
-    type=click.IntRange(*FIT_RANGE),
-    help="Scale larger pictures down, so that they fit a square of so many pixels. Needs the extra "
+@picture_options(
+    pictures="Where pictures go: embed them in each archive, share each as one file beside the archives "
+    "of a directory, or drop them.  [default: as an archive that is there has them, else embed]",
+    fit="Scale larger pictures down, so that they fit a square of so many pixels. Needs the extra "
     "pictures: pip install '.[pictures]' in the clone of earzip.",
 )
 @click.option(

@@ -264,7 +264,7 @@ def _require_picture(output: Path | None, *, force: bool) -> None:
     if not is_folder(output.parent):
         raise TargetError("its directory does not exist", output)
     if not force and os.path.lexists(output):
-        raise TargetError("already exists; use --force to replace it", output)
+        raise TargetError("already exists; add --force to replace it", output)
 
 
 def _report_unreadable(error: SourceError) -> None:

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from earzip.cli.values import PATH, quality_from_text
 from earzip.errors import UsageError
-from earzip.options import DEFAULT_MODEL
+from earzip.options import DEFAULT_MODEL, FIT_RANGE, PICTURES
 
 Function = Callable[..., Any]
 
@@ -25,7 +25,7 @@ def output_option(help_text: str) -> Callable[[Function], Function]:
 
 def quality_options(*, quality: str, bitrate: str, model: str) -> Callable[[Function], Function]:
     """Add --quality, --bitrate and --model to a command, with a help text each."""
-    options = (
+    return _adding(
         click.option(
             "--quality",
             type=quality_from_text,
@@ -39,6 +39,18 @@ def quality_options(*, quality: str, bitrate: str, model: str) -> Callable[[Func
             "--model", metavar="NAME", default=DEFAULT_MODEL, show_default=True, help=model
         ),
     )
+
+
+def picture_options(*, pictures: str, fit: str) -> Callable[[Function], Function]:
+    """Add --pictures and --fit-pictures to a command, with a help text each."""
+    return _adding(
+        click.option("--pictures", type=click.Choice(PICTURES), help=pictures),
+        click.option("--fit-pictures", metavar="PIXELS", type=click.IntRange(*FIT_RANGE), help=fit),
+    )
+
+
+def _adding(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Return a decorator that adds ``options`` to a command, in this order."""
 
     def decorate(command: Function) -> Function:
         for add_option in reversed(options):
@@ -68,9 +80,6 @@ def gathered(
             values = {option: arguments.pop(option) for option in options}
             return command(**{name: record(**values)}, **arguments)
 
-        decorated: Function = with_record
-        for add_option in reversed(list(options.values())):
-            decorated = add_option(decorated)
-        return decorated
+        return _adding(*options.values())(with_record)
 
     return decorate
