@@ -10,19 +10,13 @@ from typing import cast
 
 import click
 
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    RunOptions,
-    SectionedCommand,
-    one_device_options,
-    output_option,
-    paths_argument,
-    run_options,
-)
+from earzip.cli.help import EXIT_CODES, SectionedCommand
+from earzip.cli.options import output_option, paths_argument
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.restore import container_of, describe_level
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, RunOptions, run_options
+from earzip.cli.runtime_options import one_device_options
 from earzip.errors import UsageError
 from earzip.options import LOSSLESS, Bits, DecodeOptions, Lossless
 from earzip.runtime import Runtime

@@ -11,17 +11,13 @@ from click.core import ParameterSource
 
 from earzip.batch.filters import Choice
 from earzip.cli.choice import choice_options
-from earzip.cli.options import (
-    EXIT_CODES,
-    Count,
-    RunOptions,
-    SectionedCommand,
-    output_option,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
+from earzip.cli.options import output_option
 from earzip.cli.output import size
 from earzip.cli.piping import NO_ARCHIVES, STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import RunOptions, run_options
+from earzip.cli.values import Count
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError
 from earzip.options import LATENT_DTYPES, LatentDtype, ShardForm
@@ -32,7 +28,7 @@ _SHARDS = ("webdataset", "webdataset-earz")
 _FILES = ("safetensors", "npy")
 
 
-@click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Extract latents for training.")
+@sectioned_command("Extract latents for training.")
 @choice_options
 @where_option
 @output_option(

@@ -154,5 +154,9 @@ def _is_there(path: Path, begin: bytes, n_bytes: int, *, force: bool) -> bool:
     except OSError as error:
         raise TargetError(f"cannot be read: {error.strerror or error}", path) from error
     if not same:
-        raise TargetError("already exists with other content; use --force to replace it", path)
+        raise TargetError(
+            "already exists with other content; to replace it, run latents on this archive "
+            "alone with --force",
+            path,
+        )
     return True
