@@ -13,8 +13,10 @@ import click
 
 from earzip.batch.filters import Choice, Filters
 from earzip.batch.plan import is_folder
-from earzip.cli.options import PATH, Function
+from earzip.batch.rendezvous import Launch
+from earzip.cli.options import Function
 from earzip.cli.piping import STDIO
+from earzip.cli.values import PATH
 from earzip.errors import UsageError
 
 _EXCLUDE = click.option(
@@ -66,7 +68,11 @@ def choice_options(command: Function) -> Function:
             raise UsageError("--files-from and standard input exclude each other")
         if others := [path for path in paths if not is_folder(path)]:
             raise UsageError("is not a directory, whose files --files-from could list", others[0])
-        listed = _read_list(files_from)
+        launch = Launch.from_environment()
+        if launch and launch.rank and files_from == STDIO:
+            listed: tuple[Path, ...] = ()  # it is read once, by rank 0, which plans for all
+        else:
+            listed = _read_list(files_from)
         choice = Choice(filters, listed if paths else None, is_from_list=True)
         return command(paths=paths or listed, choice=choice, **arguments)
 

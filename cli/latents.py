@@ -6,15 +6,11 @@ from pathlib import Path
 
 import click
 
-from earzip.cli.options import (
-    EXIT_CODES,
-    RunOptions,
-    output_option,
-    paths_argument,
-    run_options,
-)
+from earzip.cli.help import EXIT_CODES
+from earzip.cli.options import output_option, paths_argument
 from earzip.cli.piping import NO_ARCHIVES, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import RunOptions, run_options
 from earzip.tasks import LATENTS_SUFFIX, LatentsTask, latents_to_extract
 
 

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from earzip.cli.config import apply_config
-from earzip.cli.options import EXIT_CODES, NamedPath
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import complain, echo, open_null, printable
+from earzip.cli.values import NamedPath
 from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import keep_what_is_loaded, what_is_lacking
 

@@ -233,20 +233,23 @@ class Printer:
         return True
 
 
-def usual_in(named: Collection[Path]) -> Callable[[FileRecord], bool]:
-    """Return what tells whether a file is one of many in a directory with which nothing had to be done.
-
-    Of the files ``named`` one by one people want to know what became of each.
-    """
-    return lambda record: record.status in _USUAL and record.source not in named
-
-
-_USUAL = {
+USUAL = frozenset({
     FileStatus.UP_TO_DATE,
     FileStatus.INTACT,
     FileStatus.CHECKED_LATELY,
     FileStatus.SKIPPED,
-}
+})  # fmt: skip
+"""Of files with which nothing had to be done."""
+
+
+def usual_in(
+    named: Collection[Path], usual: Collection[FileStatus] = USUAL
+) -> Callable[[FileRecord], bool]:
+    """Return what tells whether a file is one of many in a directory of which nothing is to be told.
+
+    Of the files ``named`` one by one people want to know what became of each.
+    """
+    return lambda record: record.status in usual and record.source not in named
 
 
 def rate(kbps: float, duration_s: float, decimals: int = 1) -> list[str]:

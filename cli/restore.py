@@ -13,19 +13,13 @@ from click.core import ParameterSource
 from earzip.batch.filters import Choice
 from earzip.batch.plan import is_output_file
 from earzip.cli.choice import choice_options
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    SCHEDULING,
-    RunOptions,
-    SectionedCommand,
-    decoding_options,
-    output_option,
-    parse_time,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
+from earzip.cli.options import output_option
 from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
+from earzip.cli.runtime_options import decoding_options
+from earzip.cli.values import parse_time
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
@@ -45,9 +39,7 @@ from earzip.tasks import RestoreTask, archives_to_restore
 _SUFFIXES = set(CONTAINER_OF_SUFFIX)
 
 
-@click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to sound files."
-)
+@sectioned_command("Restore archives to sound files.")
 @choice_options
 @where_option
 @output_option(

@@ -71,7 +71,7 @@ class FileStatus(StrEnum):
     SKIPPED = "skipped"
     """Not a file that the command works on."""
     REPAIRED = "repaired"
-    """A damaged or missing archive was put back from recovery data."""
+    """A damaged or missing archive or shared picture was put back from recovery data."""
     INCOMPLETE = "incomplete"
     """Written, without the sound, tags or pictures that damage has cost."""
     DAMAGED = "damaged"

@@ -29,12 +29,12 @@ from earzip.models.pool import CodecPool
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
 from earzip.options import DEFAULT_MODEL, CompressOptions
+from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.facts import TrackFacts
 from earzip.transcode.kept_sound import KeptSound
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.segments import Coded, SegmentEncoder, header_of, pack_segment
 from earzip.transcode.source_state import record_of
-from earzip.transcode.up_to_date import ArchiveSettings
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec

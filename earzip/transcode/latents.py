@@ -35,7 +35,9 @@ def _extract(archive: Path, target: Path, *, force: bool) -> LatentsResult:
             if _begins_with(target, head, len(head) + 4 * shape[0] * shape[1]):
                 return LatentsResult("up_to_date", archive, target, *shape)
             raise TargetError(
-                "already exists with other content; use --force to replace it", target
+                "already exists with other content; to replace it, run latents on this archive "
+                "alone with --force",
+                target,
             )
         make_folder(target)
         with atomic_write(target, replace=force, mode=private_as(reader.status)) as file:

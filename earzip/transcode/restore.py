@@ -103,7 +103,9 @@ def _restore(
                 require_no_source(target, reader)
             if not may_replace:
                 raise TargetError(
-                    "already exists with other content; use --force to replace it", target
+                    "already exists with other content; to replace it, restore this archive alone "
+                    "with --force",
+                    target,
                 )
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
