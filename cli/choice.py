@@ -13,8 +13,10 @@ import click
 
 from earzip.batch.filters import Choice, Filters
 from earzip.batch.plan import is_folder
-from earzip.cli.options import PATH, Function
+from earzip.batch.rendezvous import Launch
+from earzip.cli.options import Function
 from earzip.cli.piping import STDIO
+from earzip.cli.values import PATH
 from earzip.errors import UsageError
 from earzip.stores.urls import Url, is_url, parse_url
 
@@ -68,7 +70,11 @@ def choice_options(command: Function) -> Function:
         folders = (path for path in paths if not isinstance(path, Url))
         if others := [path for path in folders if not is_folder(path)]:
             raise UsageError("is not a directory, whose files --files-from could list", others[0])
-        listed = _read_list(files_from)
+        launch = Launch.from_environment()
+        if launch and launch.rank and files_from == STDIO:
+            listed: tuple[Path, ...] = ()  # it is read once, by rank 0, which plans for all
+        else:
+            listed = _read_list(files_from)
         takes_urls = getattr(command, "takes_urls", False)
         if not takes_urls and (urls := [path for path in listed if isinstance(path, Url)]):
             raise UsageError("is a URL, expected a path of this machine", urls[0])

@@ -11,16 +11,12 @@ from pathlib import Path
 import click
 
 from earzip.batch.plan import is_folder
-from earzip.cli.options import (
-    EXIT_CODES,
-    PATH,
-    PLAIN_PATH,
-    RunOptions,
-    one_device_options,
-    run_options,
-)
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import Printer, printable
+from earzip.cli.run_options import RunOptions, run_options
+from earzip.cli.runtime_options import one_device_options
 from earzip.cli.stores import fetched, knows_urls, put_by
+from earzip.cli.values import PATH, PLAIN_PATH
 from earzip.errors import (
     EarzipError,
     ExitCode,
@@ -281,7 +277,7 @@ def _require_picture(output: Path | None, *, force: bool) -> None:
     if not is_folder(output.parent):
         raise TargetError("its directory does not exist", output)
     if not force and os.path.lexists(output):
-        raise TargetError("already exists; use --force to replace it", output)
+        raise TargetError("already exists; add --force to replace it", output)
 
 
 def _report_unreadable(error: SourceError) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from earzip.batch.events import Backend, Task
 from earzip.batch.launched import LaunchedBackend, run_worker
@@ -18,19 +20,21 @@ from earzip.batch.run import plan_only, run_batch
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
-from earzip.cli.options import RunOptions
 from earzip.cli.output import (
+    USUAL,
     Describe,
     Printer,
     Table,
+    echo,
     log,
     only_results_on_stdout,
     usual_in,
 )
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
+from earzip.cli.run_options import RunOptions
 from earzip.cli.stores import stand_ins
-from earzip.errors import ExitCode, UsageError, count
+from earzip.errors import ExitCode, LockedError, UsageError, count
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (
     AUTOMATIC,
@@ -60,6 +64,7 @@ def run(
     beforehand: Beforehand | None = None,
     afterwards: Afterwards = lambda _planned, _report: (),
     failing: frozenset[FileStatus] = frozenset(),
+    usual: frozenset[FileStatus] = USUAL,
     keeps_results: bool = True,
     describe: Describe | None = None,
     table: Table | None = None,
@@ -70,8 +75,9 @@ def run(
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
     ``afterwards`` what follows them unless the run ends early; a file of a status in ``failing`` counts
-    as failed; without ``keeps_results`` a run that is stopped leaves nothing to go on from; ``noted`` is
-    called with each record once it is printed. Under `accelerate launch` and torchrun the process of
+    as failed, of a directory those of a status in ``usual`` are only counted; without ``keeps_results``
+    a run that is stopped leaves nothing to go on from; ``noted`` is called with each record once it is
+    printed. Under `accelerate launch` and torchrun the process of
     rank 0 plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
@@ -106,7 +112,8 @@ def run(
         output = planned.output and ((files and files.url_of(planned.output)) or planned.output)
         metrics = MetricsWriter(path, task.name, output, options.shard, _warn)
         if planned.plan.jobs and not (options.dry_run or options.no_lock):
-            stack.enter_context(RunLock(task.name, planned.folders, options.shard))
+            with _recorded(planned, as_json=options.as_json):
+                stack.enter_context(RunLock(task.name, planned.folders, options.shard))
         if not options.dry_run:
             planned.fetch()
         if beforehand and planned.plan.jobs:
@@ -118,7 +125,7 @@ def run(
         printer = Printer(options.as_json, describe, table, planned.to_stdout, quiet=options.quiet)
         if not options.verbose:
             named = {(files and files.url_of(path)) or path for path in planned.named}
-            printer.counts_only = usual_in(named)
+            printer.counts_only = usual_in(named, usual)
         printer.keeps_results = keeps_results
         report = _run(
             planned,
@@ -133,6 +140,22 @@ def run(
             noted,
         )
         return report.exit_code
+
+
+@contextmanager
+def _recorded(planned: PlannedRun, *, as_json: bool) -> Iterator[None]:
+    """Print as JSON that another run holds the lock of a directory; who called says it in text."""
+    try:
+        yield
+    except LockedError as error:
+        if as_json:
+            folder = Path(error.path) if error.path else planned.folders[0]
+            report = Report(n_undone=len(planned.plan.jobs))
+            record = FileRecord(FileStatus.LOCKED, folder, None, error.message)
+            report.add(record)
+            for line in (record, report):
+                echo(json.dumps(line.to_json()))
+        raise
 
 
 def _require_streams(planned: PlannedRun, options: RunOptions) -> None:

@@ -377,7 +377,8 @@ def _refuse_shared_targets(plan: Plan) -> None:
             continue
         for job in jobs:
             rival = other if job is first else first
-            plan.refuse(job.source, f"has the same target as {rival.source}", job.target)
+            reason = f"has the same target as {rival.source}: {job.target}"
+            plan.refuse(job.source, f"{reason}; do each alone, with its own -o", job.target)
     plan.other_files = [
         _without_taken_target(other, places, by_target)
         for other in plan.other_files

@@ -27,14 +27,14 @@ from earzip.results import UNREAD_SOUND, CompressResult, FileRecord, FileStatus,
 from earzip.runtime import Placement
 
 if TYPE_CHECKING:
-    from earzip.transcode.up_to_date import ArchiveSettings
+    from earzip.transcode.archive_settings import ArchiveSettings
 
 
 _MEANINGS = {
     "new": "new",
     "moved": "moved",
     "retagged": "tags have changed",
-    "changed": "the sound has changed; only --force replaces the archive",
+    "changed": "the sound has changed; to replace the archive, compress this source alone with --force",
     "replaced": "replaces",
 }
 
@@ -119,7 +119,7 @@ class CompressTask:
 
     @cached_property
     def _settings(self) -> ArchiveSettings:
-        from earzip.transcode.up_to_date import ArchiveSettings  # noqa: PLC0415
+        from earzip.transcode.archive_settings import ArchiveSettings  # noqa: PLC0415
 
         return ArchiveSettings.of(self.options)
 
@@ -153,9 +153,17 @@ def compress_record(result: CompressResult) -> FileRecord:
 
 
 def planned_record(
-    options: CompressOptions, settings: ArchiveSettings, job: Job, on_progress: Progress
+    options: CompressOptions,
+    settings: ArchiveSettings,
+    job: Job,
+    on_progress: Progress,
+    *,
+    names_damage: bool = False,
 ) -> FileRecord:
-    """Return the record of what `compress` would do with a job."""
+    """Return the record of what `compress` would do with a job.
+
+    A damaged archive is one that it replaces, or fails over; with ``names_damage`` it is damaged.
+    """
     from earzip.transcode.state import standing_of  # noqa: PLC0415
     from earzip.transcode.up_to_date import DAMAGED  # noqa: PLC0415
 
@@ -173,9 +181,9 @@ def planned_record(
     meaning = _MEANINGS.get(standing.state)
     message = " ".join(filter(None, (meaning, standing.message)))
     status = FileStatus.PLANNED
-    if standing.state in ("changed", "refused"):
+    if standing.state in ("changed", "refused", "damaged"):
         status = FileStatus.FAILED
-    elif standing.state == "damaged" or standing.message == DAMAGED:
+    if names_damage and (standing.state == "damaged" or standing.message == DAMAGED):
         status = FileStatus.DAMAGED
     figures: dict[str, object] = {"state": standing.state}
     if standing.state in ("new", "replaced"):

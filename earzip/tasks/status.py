@@ -26,6 +26,7 @@ class StatusTask(AlwaysToDo):
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:  # noqa: ARG002
         """Give the work. Raises as `earzip.models.store.find_model`."""
-        from earzip.transcode.up_to_date import ArchiveSettings  # noqa: PLC0415
+        from earzip.transcode.archive_settings import ArchiveSettings  # noqa: PLC0415
 
-        yield partial(planned_record, self.options, ArchiveSettings.of(self.options))
+        settings = ArchiveSettings.of(self.options)
+        yield partial(planned_record, self.options, settings, names_damage=True)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from earzip.errors import SourceError
-from earzip.formats.archive.header import SourceRecord, storable_mtime_ns
+from earzip.formats.archive.records import SourceRecord, storable_mtime_ns
 from earzip.formats.archive.stand_in import fill_whole
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.names import portable_name

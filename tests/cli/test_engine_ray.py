@@ -144,7 +144,7 @@ def _wait(until: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
 
 def _actors_at_work() -> list[Any]:
     names = [(process, process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])]
-    return [process for process, words in names if words and words[0].startswith("ray::_Actor.do")]
+    return [process for process, words in names if words and words[0].startswith("ray::Actor.do")]
 
 
 def test_a_run_waits_for_a_node_and_keeps_others_away(cluster, library, start, tmp_path):

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from earzip.batch.rendezvous import Launch
-from earzip.cli.options import RunOptions
 from earzip.cli.run import _Workers
+from earzip.cli.run_options import RunOptions
 from earzip.runtime import Runtime
 from tests.cli.batch_runs import wait_for, write_music
 from tests.conftest import MODELS
@@ -48,6 +48,24 @@ def test_checks_are_remembered_by_the_process_that_plans(tmp_path):
     assert (first["processes"], first["intact"]) == (2, 4)
     second = earzip("verify", out, "--older-than", "1d", launcher=torchrun)
     assert (second["intact"], second["checked_lately"]) == (0, 4)
+
+
+def test_a_list_on_standard_input_is_read_by_one_process(tmp_path):
+    """Processes of a launcher share its standard input: each would read a part of the list."""
+    music = write_music(tmp_path / "music", [0.5] * 4)
+    listed = "".join(f"{path}\n" for path in sorted(music.rglob("*.wav")))
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    command = ("compress", "--model", "tiny", "--files-from", "-", music, "-o", tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, *torchrun, "-m", "earzip", *map(str, command), "--json"],
+        env=os.environ | {"EARZIP_MODELS": str(MODELS), "OMP_NUM_THREADS": "1"},
+        input=listed,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (summary["processes"], summary["written"]) == (2, 4)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for the processes")
