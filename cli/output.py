@@ -41,6 +41,20 @@ _TERMINALS = {number for number in (1, 2) if os.isatty(number)}
 """Standard output and error, if they were terminals when the process began."""
 
 
+_naming: list[Callable[[str], str]] = []
+"""What gives files other names in what is printed."""
+
+
+@contextmanager
+def naming(named: Callable[[str], str]) -> Iterator[None]:
+    """Print ``named`` of each line: what the user calls the files that it names."""
+    _naming.append(named)
+    try:
+        yield
+    finally:
+        _naming.remove(named)
+
+
 _results: TextIO | None = None
 """Standard output, while it is kept from others."""
 
@@ -64,6 +78,8 @@ def echo(text: str, *, err: bool = False) -> None:
     results cannot be written.
     """
     try:
+        for named in _naming:
+            text = named(text)
         click.echo(text, None if err else _results, err=err)
     except OSError as error:
         number = 2 if err else 1

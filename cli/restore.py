@@ -19,6 +19,7 @@ from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
 from earzip.cli.runtime_options import decoding_options
+from earzip.cli.stores import takes_urls
 from earzip.cli.values import parse_time
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
@@ -85,6 +86,7 @@ _SUFFIXES = set(CONTAINER_OF_SUFFIX)
     "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
 )
 @decoding_options
+@takes_urls
 def restore(
     *,
     paths: tuple[Path, ...],
