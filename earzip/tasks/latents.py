@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.batch.plan import Job, OtherFile, Plan, Selection
 from earzip.errors import ArchiveError, TargetError, UsageError, count
 from earzip.formats.names import is_archive_name, name_without_archive_suffix
@@ -67,6 +67,7 @@ class ShardsTask:
     form: ShardForm
     force: bool = False
     name: ClassVar[str] = "latents"
+    reads: ClassVar[Reads] = Reads.ALL
 
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return the record of a shard that holds what it should."""
