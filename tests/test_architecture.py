@@ -22,6 +22,7 @@ MAY_IMPORT = {
             "options", "results", "runtime"},
     "tasks": {"transcode", "evaluate", "models", "batch", "formats", "options", "results",
               "runtime"},
+    "webdataset": {"transcode", "formats"},
     "page": {"transcode", "metrics", "models", "coding", "formats", "results"},
     "playback": {"transcode", "models", "formats", "options"},
     "evaluate": {"transcode", "coding", "models", "metrics", "formats", "options", "results"},

@@ -178,6 +178,10 @@ class ArchiveReader:
             copy.finish()
             return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
 
+    def whole_file(self) -> BinaryIO:
+        """Return the file itself, to read and to seek in. Nothing is checked; it outlives this reader."""
+        return self._file.span(0, self.prefix.file_bytes)
+
     @property
     def _picture_numbers(self) -> tuple[int, ...]:
         return self.tags.pictures if self.tags else ()
