@@ -19,6 +19,7 @@ from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
 from earzip.cli.runtime_options import runtime_options
+from earzip.cli.stores import takes_urls
 from earzip.errors import TargetError, UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
@@ -113,6 +114,7 @@ from earzip.tasks import CompressTask, require_scaling, sources_to_compress
     "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
 )
 @runtime_options
+@takes_urls
 def compress(
     *,
     paths: tuple[Path, ...],

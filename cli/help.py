@@ -21,10 +21,10 @@ Exit codes (the most severe wins):
 _SECTIONS = {
     "Quality": ("quality", "bitrate", "model", "check", "min_si_sdr", "max_mel", "below_floor"),
     "Input and output": (
-        "output", "exclude", "include", "files_from", "where", "container", "bits", "no_dither",
-        "start", "end", "split", "as_source", "player", "copy_other", "with_model", "pictures",
-        "fit_pictures", "truncated", "verify_sources", "decode", "subset", "older_than_s", "align",
-        "redundancy", "as_json",
+        "output", "exclude", "include", "files_from", "where", "container", "form", "dtype",
+        "samples_per_shard", "bits", "no_dither", "start", "end", "split", "as_source", "player",
+        "copy_other", "with_model", "pictures", "fit_pictures", "truncated", "verify_sources",
+        "decode", "subset", "older_than_s", "align", "redundancy", "as_json",
     ),
     "Run": ("force", "prune", "yes", "dry_run", "keep_going", "max_failures", "verbose", "quiet"),
     "Hardware": ("device", "precision", "threads", "batch_size", "processes"),

@@ -20,6 +20,7 @@ from earzip.cli.output import Table, size
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import RunOptions, run_options
+from earzip.cli.stores import takes_urls
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError
 from earzip.formats.geometry import clock
@@ -33,6 +34,7 @@ from earzip.tasks import ListTask
     "--csv", "as_csv", is_flag=True, help="Print CSV, with more columns, and nothing cut."
 )
 @run_options("as_json")
+@takes_urls
 def list_(
     *,
     paths: tuple[Path, ...],

@@ -33,6 +33,7 @@ from earzip.cli.output import (
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.cli.run_options import RunOptions
+from earzip.cli.stores import stand_ins
 from earzip.errors import ExitCode, LockedError, UsageError, count
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (
@@ -80,6 +81,8 @@ def run(
     rank 0 plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
+    files = stand_ins()
+    task = files.staged(task) if files else task
     workers = _Workers(task, runtime or Runtime("cpu"), options, one_by_one)
     launch = Launch.from_environment() if runtime else None
     if options.engine == "ray" and launch:
@@ -102,9 +105,12 @@ def run(
             planned = replace(planned, plan=part)
         elif runtime and not (planned.is_part or planned.plan.jobs or planned.plan.refused):
             log("warning", f"nothing to {task.name} in {', '.join(map(str, planned.paths))}")
+        if files:
+            files.with_remotes(planned.plan)
         _require_streams(planned, options)
         path = None if options.dry_run else options.metrics
-        metrics = MetricsWriter(path, task.name, planned.output, options.shard, _warn)
+        output = planned.output and ((files and files.url_of(planned.output)) or planned.output)
+        metrics = MetricsWriter(path, task.name, output, options.shard, _warn)
         if planned.plan.jobs and not (options.dry_run or options.no_lock):
             with _recorded(planned, as_json=options.as_json):
                 stack.enter_context(RunLock(task.name, planned.folders, options.shard))
@@ -118,7 +124,8 @@ def run(
         stack.enter_context(metrics)  # now that no other run holds the file
         printer = Printer(options.as_json, describe, table, planned.to_stdout, quiet=options.quiet)
         if not options.verbose:
-            printer.counts_only = usual_in(planned.named, usual)
+            named = {(files and files.url_of(path)) or path for path in planned.named}
+            printer.counts_only = usual_in(named, usual)
         printer.keeps_results = keeps_results
         report = _run(
             planned,
@@ -264,7 +271,8 @@ def _run(
                 source = piped.get(record.source, record.source)
                 target = record.target and piped.get(record.target, record.target)
                 record = replace(record, source=source, target=target)
-            printer.record(record)
+            files = stand_ins()
+            printer.record(files.renamed(record) if files else record)
             if job is not None:
                 n_read = record.figures.get("checked_bytes", 0)
                 assert isinstance(n_read, int)

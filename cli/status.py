@@ -13,6 +13,7 @@ from earzip.cli.options import given_bitrate, output_option, picture_options, qu
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, RunOptions, run_options
+from earzip.cli.stores import takes_urls
 from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX
 from earzip.options import CompressOptions, Pictures
@@ -33,6 +34,7 @@ from earzip.tasks import StatusTask, sources_to_compress
     fit="Square of pixels that their pictures should fit.",
 )
 @run_options("as_json", *AMOUNT)
+@takes_urls
 def status(
     *,
     paths: tuple[Path, ...],

@@ -12,10 +12,14 @@ import click
 from earzip.cli.piping import STDIO
 from earzip.errors import UsageError
 from earzip.options import QUALITIES, quality_name
+from earzip.stores.urls import is_url, parse_url
 
 
 class NamedPath(click.Path):
-    """A path that is not empty: a variable that a script has not set is not the working directory."""
+    """A path that is not empty: a variable that a script has not set is not the working directory.
+
+    A URL of a store is a path only to commands that take one, by `earzip.cli.stores.takes_urls`.
+    """
 
     def convert(
         self,
@@ -26,11 +30,13 @@ class NamedPath(click.Path):
         """Return the path. Raises BadParameter."""
         if not os.fspath(value):
             self.fail("the path is empty", param, ctx)
+        if is_url(value):
+            self.fail(f"{os.fspath(value)} is a URL, expected a path of this machine", param, ctx)
         return super().convert(value, param, ctx)
 
 
 class PathOrDash(NamedPath):
-    """A path; only ``-`` as it stands is `STDIO`: ``./-`` is a file of that name."""
+    """A path or a URL; only ``-`` as it stands is `STDIO`: ``./-`` is a file of that name."""
 
     def __init__(self) -> None:
         super().__init__(allow_dash=True, path_type=Path)
@@ -42,6 +48,9 @@ class PathOrDash(NamedPath):
         ctx: click.Context | None,
     ) -> Path:
         """Return the path; an absolute one where it would be taken for `STDIO`."""
+        takes_urls = ctx and getattr(ctx.command.callback, "takes_urls", False)
+        if takes_urls and is_url(value):
+            return parse_url(os.fspath(value))
         super().convert(value, param, ctx)
         path = Path(value)
         return path.absolute() if path == STDIO and value not in ("-", STDIO) else path

@@ -22,6 +22,7 @@ from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
 from earzip.cli.runtime_options import decoding_options
+from earzip.cli.stores import stand_ins, takes_urls
 from earzip.cli.values import ParsedBy
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import count
@@ -72,6 +73,7 @@ class _Age(click.ParamType[float]):
 )
 @run_options("max_failures", "as_json", *AMOUNT, *SCHEDULING)
 @decoding_options
+@takes_urls
 def verify(
     *,
     paths: tuple[Path, ...],
@@ -91,8 +93,12 @@ def verify(
     """
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
+    files = stand_ins()
     with CheckedLog(
-        default_checked_path(), lambda text: log("warning", text), decoded=decode
+        default_checked_path(),
+        lambda text: log("warning", text),
+        decoded=decode,
+        named=files.named if files else str,
     ) as checked:
         planning = _due(plan_reading(paths, choice), checked, subset, older_than_s, quiet=run.quiet)
         damaged: list[Path] = []
@@ -121,7 +127,7 @@ def _say_what_to_do(damaged: Sequence[Path], paths: Sequence[Path]) -> None:
     from earzip.formats.archive.recovery import recovery_path  # noqa: PLC0415  # loads numpy
 
     given = shlex.join(map(str, paths)) if len(paths) <= _SHOWN_PATHS else "ARCHIVES"
-    if any(recovery_path(path.parent).exists() for path in damaged):
+    if not stand_ins() and any(recovery_path(path.parent).exists() for path in damaged):
         log("info", f"with recovery data: earzip repair {given}")
     command = "from the sources: earzip compress --verify-sources"
     if any(path.with_name(name_without_archive_suffix(path.name)).exists() for path in damaged):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
 from earzip.batch.places import FolderId, Places, folder_id, status_of
+from earzip.batch.remote import Remote
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
 from earzip.formats.names import (
@@ -40,7 +41,7 @@ _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _JUNK = "made by a system for itself"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Job:
     """One file to work on. ``target`` is None for commands that write nothing."""
 
@@ -51,6 +52,8 @@ class Job:
     """The source's name if its file has another: standard input is a temporary file."""
     found: tuple[Path, ...] = ()
     """Archives elsewhere that may be of this source, if it was moved."""
+    remote: Remote | None = None
+    """What of it is in a store: `source`, `target` and `found` only stand in for that."""
 
 
 @dataclass(frozen=True)
@@ -358,23 +361,28 @@ class _Walk:
 def _refuse_shared_targets(plan: Plan) -> None:
     """Keep one of equal jobs; refuse all different jobs that share a target."""
     places = Places()
-    by_target: dict[str, list[Job]] = {}
+    by_target: dict[str, Job] = {}  # the first of each, as most are alone
+    sharing: dict[str, list[Job]] = {}
     free: list[Job] = []
     for job in plan.jobs:
         if job.target is None:
             free.append(job)
-        else:
-            by_target.setdefault(places.of(job.target), []).append(job)
+            continue
+        place = places.of(job.target)
+        first = by_target.setdefault(place, job)
+        if first is not job:
+            sharing.setdefault(place, [first]).append(job)
     plan.jobs = free
-    for jobs in by_target.values():
-        first = jobs[0]
+    for place, first in by_target.items():
+        jobs = sharing.get(place, [])
         other = next((j for j in jobs if places.of(j.source) != places.of(first.source)), None)
         if other is None:
             plan.jobs.append(first)
             continue
         for job in jobs:
             rival = other if job is first else first
-            plan.refuse(job.source, f"has the same target as {rival.source}", job.target)
+            reason = f"has the same target as {rival.source}: {job.target}"
+            plan.refuse(job.source, f"{reason}; do each alone, with its own -o", job.target)
     plan.other_files = [
         _without_taken_target(other, places, by_target)
         for other in plan.other_files

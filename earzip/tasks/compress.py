@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.batch.plan import Job, Selection, estimated_s
 from earzip.errors import NoSoundError
 from earzip.formats.names import (
@@ -72,6 +72,7 @@ class CompressTask:
 
     options: CompressOptions
     name: ClassVar[str] = "compress"
+    reads: ClassVar[Reads] = Reads.ALL
 
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return the record of a job whose archive is there: `up_to_date.compressed_already`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.options import CompressOptions
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
@@ -21,6 +21,7 @@ class StatusTask(AlwaysToDo):
 
     options: CompressOptions
     name: ClassVar[str] = "compare"
+    reads: ClassVar[Reads] = Reads.FACTS
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:  # noqa: ARG002
