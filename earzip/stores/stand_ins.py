@@ -144,7 +144,8 @@ class StandIns:
         self._with_tags = with_tags
 
     def _remote(self, job: Job) -> Remote | None:
-        source, target = self.url_of(job.source), job.target and self.url_of(job.target)
+        source = self.url_of(job.source)
+        target = self.url_of(job.target) if job.target else None
         if not source and not target:
             return None
         stored = self._objects[job.source][1] if source else None
