@@ -215,7 +215,7 @@ class Printer:
         return record.rank if self.names_ranks and record.elapsed_s else None
 
     def _mean_of_what(self, report: Report) -> str:
-        n_measured = len(report.averaged["measures"]["mel"])
+        n_measured = report.averaged["measures"]["mel"].n
         others = self._n_rows - n_measured
         left_out = f" ({others} identical, silent or not measured)" if others else ""
         return f"mean of {count(n_measured, 'file')}{left_out}"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from earzip.errors import ExitCode
@@ -154,13 +153,31 @@ class LostProcess:
 
 
 @dataclass
+class Mean:
+    """The mean of numbers that come one by one, of which none is kept."""
+
+    n: int = 0
+    total: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Count ``value``."""
+        self.n += 1
+        self.total += value
+
+    @property
+    def value(self) -> float:
+        """The mean so far. Raises ZeroDivisionError before the first number."""
+        return self.total / self.n
+
+
+@dataclass
 class Report:
     """Counts and totals of a run; the problems keep their records."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     totals: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOTALLED, 0))
-    averaged: dict[str, dict[str, list[float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    averaged: dict[str, dict[str, Mean]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Mean))
     )
     shared_pictures: dict[str, int] = field(default_factory=dict)
     """The size of each file with a picture that archives share, by its path: each counts once."""
@@ -212,7 +229,7 @@ class Report:
                 continue
             for name, value in values.items():
                 if value is not None:
-                    self.averaged[group][name].append(value)
+                    self.averaged[group][name].add(value)
 
     @property
     def means(self) -> dict[str, dict[str, float]]:
@@ -222,7 +239,7 @@ class Report:
         stands for an infinite one: their measures are in no mean.
         """
         return {
-            group: {name: fmean(values) for name, values in figures.items()}
+            group: {name: mean.value for name, mean in figures.items()}
             for group, figures in self.averaged.items()
         }
 

@@ -13,6 +13,7 @@ from itertools import chain, count, groupby
 from pathlib import Path
 
 from earzip.batch.filters import Filters, Parts
+from earzip.batch.places import Places
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import ArchiveError
 from earzip.formats.names import (
@@ -60,13 +61,16 @@ def orphans(
     ``filters`` leave out of ``sources`` is none, whether its source is there or not: the run does not
     look at it.
     """
-    targets = {_real(job.target) for job in plan.jobs if job.target}
-    targets |= {_real(record.target) for record in plan.refused if record.target}
-    for other in plan.other_files:  # which may have been named, and archived, in another run
-        path = other.target or other.source
-        targets.add(_real(path.with_name(archive_name(path.name))))
     folders = [folder for folder in folders if is_folder(folder)]
     archives = plan_batch(folders, _ARCHIVES)
+    if not archives.jobs:
+        return Orphans([], archives.refused)
+    places = Places()
+    targets = {places.of(job.target) for job in plan.jobs if job.target}
+    targets |= {places.of(record.target) for record in plan.refused if record.target}
+    for other in plan.other_files:  # which may have been named, and archived, in another run
+        path = other.target or other.source
+        targets.add(places.of(path.with_name(archive_name(path.name))))
     roots = [path for path in sources if is_folder(path)]
     filters = replace(filters, heeds_ignore_files=True)
 
@@ -76,7 +80,7 @@ def orphans(
         parts = inner.with_name(name_without_archive_suffix(inner.name)).parts
         return any(_leaves_out(filters, root, parts) for root in roots)
 
-    without = {_real(job.source): job.source for job in archives.jobs}
+    without = {places.of(job.source): job.source for job in archives.jobs}
     paths = [path for real, path in without.items() if real not in targets]
     if paths:  # a name in other letters, or composed otherwise, may be the same file
         identities = {_identity(job.target) for job in plan.jobs if job.target} - {None}
@@ -111,10 +115,6 @@ def _leaves_out(filters: Filters, root: Path, parts: Parts) -> bool:
 def lacks_archive(job: Job) -> bool:
     """Return whether the target of ``job`` is not there yet."""
     return job.target is not None and not os.path.lexists(job.target)
-
-
-def _real(path: Path) -> str:
-    return os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
 
 
 def find_moved(plan: Plan, orphaned: Sequence[Orphan]) -> None:

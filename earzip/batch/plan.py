@@ -41,7 +41,7 @@ _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _JUNK = "made by a system for itself"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Job:
     """One file to work on. ``target`` is None for commands that write nothing."""
 
@@ -361,16 +361,20 @@ class _Walk:
 def _refuse_shared_targets(plan: Plan) -> None:
     """Keep one of equal jobs; refuse all different jobs that share a target."""
     places = Places()
-    by_target: dict[str, list[Job]] = {}
+    by_target: dict[str, Job] = {}  # the first of each, as most are alone
+    sharing: dict[str, list[Job]] = {}
     free: list[Job] = []
     for job in plan.jobs:
         if job.target is None:
             free.append(job)
-        else:
-            by_target.setdefault(places.of(job.target), []).append(job)
+            continue
+        place = places.of(job.target)
+        first = by_target.setdefault(place, job)
+        if first is not job:
+            sharing.setdefault(place, [first]).append(job)
     plan.jobs = free
-    for jobs in by_target.values():
-        first = jobs[0]
+    for place, first in by_target.items():
+        jobs = sharing.get(place, [])
         other = next((j for j in jobs if places.of(j.source) != places.of(first.source)), None)
         if other is None:
             plan.jobs.append(first)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import selectors
 import signal
 import sys
 import threading
@@ -19,14 +20,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 
 from earzip.batch.assignment import Assigned, Assignment
 from earzip.batch.devices import end_by, opened_at, ready
-from earzip.batch.events import Backend, Event, Exited, Finished, Task
+from earzip.batch.events import Backend, Event, Exited, Finished, Progressed, Task
 from earzip.batch.plan import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.batch.threads import ABANDON_S, Workers, start_thread
@@ -35,6 +36,8 @@ from earzip.runtime import Placement, keep_freed_memory, keep_what_is_loaded
 
 _DIE_S = 5.0
 """Time for a killed process to be gone; one that waits for a GPU's driver may never be."""
+_PROGRESS_S = 0.2
+"""A worker tells of its progress no more often: each message costs the coordinator 30 µs."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ class ProcessBackend(Backend):
         self._n_threads = n_threads
         self._workers: list[_Worker] = []
         self._events: deque[Event] = deque()
+        # One that stays: to register the pipes anew for each message would take longer with each worker.
+        self._pipes = selectors.DefaultSelector()
+        self._opened.callback(self._pipes.close)
 
     @property
     def n_processes(self) -> int:
@@ -108,7 +114,9 @@ class ProcessBackend(Backend):
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
             for placement in self._placements[: len(jobs)]:
-                self._workers.append(self._start_process(context, placement))
+                worker = self._start_process(context, placement)
+                self._workers.append(worker)
+                self._pipes.register(worker.pipe, selectors.EVENT_READ, worker)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -128,10 +136,9 @@ class ProcessBackend(Backend):
         """Return the next event, or None if none comes in ``timeout_s``."""
         self._pass_on_stop()
         if not self._events:
-            pipes = {worker.pipe: worker for worker in self._workers}
-            for pipe in wait(list(pipes), min(timeout_s, self._stop.left_s or timeout_s)):
-                assert isinstance(pipe, Connection)
-                self._receive(pipes[pipe])
+            timeout_s = min(timeout_s, self._stop.left_s or timeout_s)
+            for key, _ in self._pipes.select(timeout_s):
+                self._receive(key.data)
         return self._events.popleft() if self._events else None
 
     @property
@@ -188,6 +195,7 @@ class ProcessBackend(Backend):
             worker.process.join(_DIE_S)
             # Or the interpreter would wait for it once more, for ever.
             multiprocessing.process._children.discard(worker.process)  # type: ignore[attr-defined]
+        self._pipes.unregister(worker.pipe)
         worker.pipe.close()
         rank, device = worker.placement.rank, worker.placement.runtime.device
         cause = self._cause_of(worker.process.exitcode)
@@ -235,14 +243,7 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
         signal.signal(number, lambda *_: stop.request(float("inf")))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     jobs: _Jobs = {False: SimpleQueue(), True: SimpleQueue()}
-    sending = threading.Lock()
-
-    def send(what: Event | _Want) -> None:
-        try:
-            with sending:
-                pipe.send(what)
-        except OSError:
-            os._exit(ExitCode.STOPPED)  # as in `_listen`, which may not have noticed yet
+    send = _Sender(pipe)
 
     def next_job(again: bool) -> Assigned | None:  # which of two
         send(_Want(again))
@@ -281,6 +282,37 @@ def _work_at(pipe: Connection, task: Task, placement: Placement, n_threads: int)
         send(end_by(error, placement))
     if stop.requested:
         sys.exit(ExitCode.STOPPED)
+
+
+class _Sender:
+    """Sends a worker's events to the coordinator; reports of progress are summed for a while."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+        self._progressed_s = 0.0
+        self._reported_at = float("-inf")
+
+    def __call__(self, what: Event | _Want) -> None:
+        """Send ``what``; end the process if the coordinator is gone."""
+        try:
+            with self._sending:
+                if isinstance(what, Progressed):
+                    self._progressed_s += what.seconds
+                    if time.monotonic() - self._reported_at >= _PROGRESS_S:
+                        self._report()
+                    return
+                if isinstance(what, Finished):
+                    self._report()  # first: the file is a part of what is done
+                self._pipe.send(what)
+        except OSError:
+            os._exit(ExitCode.STOPPED)  # as in `_listen`, which may not have noticed yet
+
+    def _report(self) -> None:
+        if self._progressed_s:
+            self._pipe.send(Progressed(self._progressed_s))
+            self._progressed_s = 0.0
+            self._reported_at = time.monotonic()
 
 
 def _share_cores(placement: Placement) -> None:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 RENDEZVOUS_TIMEOUT = timedelta(minutes=5)
-_JOBS_A_KEY = 128
+_JOBS_A_KEY = 16
+"""So many jobs are stored as one value. With as many processes or more each reads all values: the fewer
+jobs in one, the less it reads in vain; the more, the sooner they are stored."""
 _FAREWELL_S = 10.0
 _POLL_S = 0.02
 _END = -1
@@ -70,6 +72,7 @@ class Rendezvous:
         self.launch = launch
         self.n_lost_workers = 0
         """Dead processes, which rank 0 does not wait for."""
+        self._n_jobs: int | None = None
         self._chunk: tuple[int, list[Job]] = (-1, [])
         self._claiming = threading.Lock()
         self._n_taken_again = 0
@@ -121,7 +124,9 @@ class Rendezvous:
 
     def n_jobs(self) -> int | None:
         """Return the number of published jobs; None if it is not known yet."""
-        return int(self._store.get("n_jobs")) if self._store.check(["n_jobs"]) else None
+        if self._n_jobs is None and self._store.check(["n_jobs"]):
+            self._n_jobs = int(self._store.get("n_jobs"))
+        return self._n_jobs
 
     def claim(self) -> Assigned | None:
         """Return the next job and its number; None if there is none left."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import unicodedata
-from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,16 +36,20 @@ def refuse_same_names(plan: Plan, *, copies: bool) -> None:
 
 def _rivals(targets: list[Path]) -> dict[Path, Path]:
     """Return for each target that is one file with another that other one."""
-    alike: dict[str, list[Path]] = defaultdict(list)
-    for target in dict.fromkeys(targets):
-        alike[_folded(str(target))].append(target)
+    first_of: dict[str, Path] = {}  # most names have no other like them
+    alike: dict[str, list[Path]] = {}
+    for target in targets:
+        name = _folded(str(target))
+        first = first_of.setdefault(name, target)
+        if target != first and target not in (known := alike.setdefault(name, [first])):
+            known.append(target)
     rivals: dict[Path, Path] = {}
     for group in alike.values():
         for i, second in enumerate(group):
-            first = next((path for path in group[:i] if _are_one(path, second)), None)
-            if first is not None:
-                rivals[second] = first
-                rivals.setdefault(first, second)
+            earlier = next((path for path in group[:i] if _are_one(path, second)), None)
+            if earlier is not None:
+                rivals[second] = earlier
+                rivals.setdefault(earlier, second)
     return rivals
 
 

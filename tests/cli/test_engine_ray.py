@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,76 +16,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests import ray_settings
 from tests.conftest import tones
+from tests.ray_settings import Cluster, ray_cluster
 
 pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
 
 
-_CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-
-memory = {"object_store_memory": 80 << 20}
-head = {"num_cpus": 0, "include_dashboard": False, **memory}
-cluster = Cluster(initialize_head=True, head_node_args=head)
-print("ADDRESS", cluster.address, flush=True)
-nodes = []
-for line in sys.stdin:
-    if line == "add\\n":
-        nodes.append(cluster.add_node(num_cpus=1, wait=False, **memory))
-    else:
-        cluster.remove_node(nodes.pop(), allow_graceful=False)
-cluster.shutdown()
-"""
-"""A process of its own: Ray remembers the token of the first cluster that a process knows."""
-
-
-class Cluster:
-    """A cluster of this machine, whose first node does no work."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def add_node(self) -> None:
-        """Start a node of one CPU."""
-        self._say("add")
-
-    def kill_node(self) -> None:
-        """Kill the node that came last."""
-        self._say("kill")
-
-    def _say(self, word: str) -> None:
-        assert self._process.stdin
-        print(word, file=self._process.stdin, flush=True)
-
-
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    ray_settings.set_up(monkeypatch)
-    # A short name: the paths of sockets have an end, at 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        monkeypatch.setenv("RAY_TMPDIR", folder)
-        Path(folder, "ray").mkdir()
-        process = subprocess.Popen(
-            [sys.executable, "-c", _CLUSTER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert process.stdin
-        assert process.stdout
-        try:
-            while not (line := process.stdout.readline()).startswith("ADDRESS "):
-                assert line, "no cluster"
-            monkeypatch.setenv("RAY_ADDRESS", line.split()[1])
-            yield Cluster(process)
-        finally:
-            process.stdin.close()
-            process.wait(timeout=60)
-            process.stdout.close()
+    with ray_cluster(monkeypatch) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -173,8 +113,9 @@ def test_processes_and_nodes_that_die_cost_no_file(cluster, start, tmp_path):
         noise = rng.integers(-9000, 9000, (44_100 * 60, 2), dtype=np.int16)
         soundfile.write(library / f"{i}.wav", noise, 44_100)
     cluster.add_node()
-    cluster.add_node()
     run = start(library)
+    _wait(lambda: len(_actors_at_work()) == 1, run)
+    cluster.add_node()  # it joins a run that has begun
     _wait(lambda: len(_actors_at_work()) == 2, run)
     _actors_at_work()[0].kill()
     _wait(lambda: len(_actors_at_work()) == 2, run)
@@ -184,6 +125,25 @@ def test_processes_and_nodes_that_die_cost_no_file(cluster, start, tmp_path):
     assert (code, len(records), summary["written"]) == (0, 8, 8)
     assert len(list((tmp_path / "out").iterdir())) == 8
     assert summary["lost_processes"]
+
+
+def test_restore_verify_and_evaluate_run_on_a_cluster_too(cluster, library, tmp_path):
+    (library / "text.flac").unlink()
+    cluster.add_node()
+    archives, restored = tmp_path / "archives", tmp_path / "restored"
+    for words, status in (
+        (["compress", library, "-o", archives, "--model", "tiny"], "written"),
+        (["verify", archives, "--decode"], "intact"),
+        (["restore", archives, "-o", restored], "written"),
+        (["evaluate", library, restored], "evaluated"),
+    ):
+        command = [sys.executable, "-m", "earzip", *map(str, words), "--devices", "cpu", "--json"]
+        done = subprocess.run(
+            [*command, "--engine", "ray"], capture_output=True, text=True, check=False
+        )
+        *records, summary = [json.loads(line) for line in done.stdout.splitlines()]
+        assert (done.returncode, summary[status]) == (0, 6), done.stderr
+        assert {record["status"] for record in records} == {status}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -72,9 +72,10 @@ class StandInTask:
     """Work whose files are named for what becomes of them.
 
     ``k`` kills the process, ``t`` asks it to stop, ``x`` kills every process but rank 0, which takes its
-    time, ``e`` fails, ``b`` is a bug, ``l`` takes as long as it may, ``u`` ruins the GPU, all others are
-    written. ``opening`` is what goes wrong with the whole process. ``broken`` are the ranks whose GPU is;
-    they notice it with the first file, or on opening if that is ``gpu``. The plan is a `plan_in_folders`.
+    time, ``e`` fails, ``b`` is a bug, ``l`` takes as long as it may, ``p`` tells of a second more a
+    thousand times, ``u`` ruins the GPU, all others are written. ``opening`` is what goes wrong with the
+    whole process. ``broken`` are the ranks whose GPU is; they notice it with the first file, or on
+    opening if that is ``gpu``. The plan is a `plan_in_folders`.
     """
 
     opening: str = ""
@@ -98,14 +99,15 @@ class StandInTask:
         yield partial(self._work, placement.rank)
 
     def _work(self, rank: int, job: Job, on_progress: Progress) -> FileRecord:
-        deeds: dict[str, Callable[[], None]] = {
+        deeds: dict[str, Callable[[], object]] = {
             "k": _die,
             "t": _ask_to_stop,
             "x": lambda: _linger(on_progress, 4) if rank == 0 else _die(),
             "e": lambda: _fail(job),
             "u": _break,
-            "b": lambda: 1 // 0,  # type: ignore[dict-item]
+            "b": lambda: 1 // 0,
             "l": lambda: _linger(on_progress),
+            "p": lambda: [on_progress(1.0) for _ in range(1000)],
         }
         assert job.target is not None
         with atomic_write(job.target) as file:

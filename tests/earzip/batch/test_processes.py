@@ -61,6 +61,13 @@ def test_every_job_is_done_once_whoever_does_it(tmp_path, n_threads):
     assert report.coded_s == sum(progress) == 8
 
 
+def test_progress_costs_the_coordinator_few_messages(tmp_path):
+    progress: list[float] = []
+    _run(plan_of(tmp_path, "pa"), on_progress=progress.append)
+    assert sum(progress) == 1_002
+    assert len(progress) < 200
+
+
 def test_no_more_processes_are_started_than_there_are_jobs(tmp_path):
     report, records = _run(plan_of(tmp_path, "a"), n_processes=3)
     assert (records["a"].rank, report.exit_code) == (0, 0)

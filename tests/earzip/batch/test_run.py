@@ -18,6 +18,7 @@ from earzip.batch.run import plan_only, run_batch
 from earzip.batch.signals import Stop, StopSignal
 from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError
 from earzip.results import FileRecord, FileStatus, Progress
+from tests.earzip.batch.backends import plan_of
 from tests.earzip.batch.plan_runs import files_below, run_plan, write_archive
 
 
@@ -271,3 +272,17 @@ def test_a_file_is_put_on_record_once_though_a_process_taken_for_dead_comes_back
     assert [record.source.name for record in records] == ["a", "b", "c", "d"]
     assert (report.counts[FileStatus.WRITTEN], report.n_files, report.n_undone) == (4, 4, 0)
     assert str(report.lost_processes[0]) == "the worker process has not been received of for 30 s"
+
+
+def test_figures_go_on_while_finished_files_are_passed_by(tmp_path):
+    plan = plan_of(tmp_path, "abc")
+    seen: list[int] = []
+    run_batch(
+        plan,
+        lambda _n: pytest.fail("there is nothing to do"),
+        lambda _record, _job: None,
+        stop=StopSignal(),
+        up_to_date=lambda job: FileRecord(FileStatus.UP_TO_DATE, job.source, job.target),
+        on_tick=lambda report: seen.append(report.n_files),
+    )
+    assert seen == [0, 1, 2, 3]
