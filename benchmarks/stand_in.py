@@ -1,8 +1,8 @@
 """`earzip compress` with stand-ins for the work: `python -m benchmarks.stand_in compress MUSIC -o OUT`.
 
-All else is the program's own: options, plan, locks, processes, records, metrics. A stand-in reads and writes
-no sound; it takes the time that the size of a track stands for at `SPEED` times real time, or none. What
-the process that plans has taken by the end of each phase is written to `FIGURES`. Linux only.
+All else is the program's own: options, plan, locks, processes, records, metrics. A stand-in reads and
+writes no sound; it takes the time that the size of a track stands for at `SPEED` times real time, or none.
+What the process that plans has taken by the end of each phase is written to `FIGURES`. Linux only.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ class StandInTask:
     name: ClassVar[str] = "compress"
 
     def up_to_date(self, _job: Job) -> FileRecord | None:
+        """Return None: nothing is done already."""
         return None
 
     def planned(self, _job: Job, _on_progress: Progress) -> FileRecord | None:
+        """Return None: what would be done is not known."""
         return None
 
     @contextmanager
     def opened(self, _placement: Placement) -> Iterator[Work]:
+        """Give the stand-in."""
         yield stand_in_for(float(os.environ.get(SPEED, "0")))
 
 

@@ -71,9 +71,9 @@ def run_batch(
     process takes jobs in the order of the plan, several take the longest first. Temporary files of killed
     runs beside the targets are removed. ``copy_others`` copies the other files beside the results;
     ``force`` lets the copies replace files that differ. The run gives up once ``max_failures`` files have
-    failed. ``on_tick`` is called at the start, with each job that is looked at, and several times a second.
-    The files of a process that is
-    lost are done by others; the run ends early once no process is left.
+    failed. ``on_tick`` is called at the start, with each job that is looked at, and several times a
+    second. The files of a process that is lost are done by others; the run ends early once no process is
+    left.
 
     Raises errors that stop every process: ModelNotFoundError, UsageError for the device, and the like.
     """

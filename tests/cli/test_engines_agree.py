@@ -61,8 +61,7 @@ def test_a_library_becomes_the_same_archives_however_it_is_shared_out(
         options = ("--engine", "ray", "--processes", "2")
         summaries["ray"] = _compress(library, out["ray"], *options)
     shards = [
-        _compress(library, out["shards"], "--shard", f"{i + 1}/{N_SHARDS}")
-        for i in range(N_SHARDS)
+        _compress(library, out["shards"], "--shard", f"{i + 1}/{N_SHARDS}") for i in range(N_SHARDS)
     ]
     assert {way: (s["written"], s["processes"]) for way, s in summaries.items()} == {
         "one": (N_FILES, 1),
