@@ -30,6 +30,8 @@ N_FINISHED = 10_000
 N_PLANNED = 100_000
 N_FOLDERS = 1_000
 N_CLAIMS = 10_000
+N_RETAGGED, N_SOUNDS, RETAGGED_S = 1_000, 20, 10.0
+"""The files that get other tags, how many sounds they have, and their length."""
 SAME_S = (50.0,) * 10
 """Lengths of the tracks that one process and two are compared on."""
 UNEVEN_S = (120.0, 45.0, 30.0, 20.0, 20.0, 15.0, 10.0, 10.0, 8.0, 5.0, 5.0, 3.0, 2.0, 1.0)
@@ -62,6 +64,26 @@ for i in range(n):
     with claim(folder / f"track {i}.flac.earz"):
         pass
 print((time.perf_counter() - start) / n)
+"""
+
+_RETITLE = """
+import sys
+from pathlib import Path
+from mutagen.flac import FLAC
+for i, path in enumerate(sorted(Path(sys.argv[1]).rglob("*.flac"))):
+    file = FLAC(path)
+    file["title"] = f"{sys.argv[2]} {i}"
+    file.save()
+"""
+
+_SOUND = """
+import hashlib, sys
+from pathlib import Path
+from earzip.formats.archive.reader import ArchiveReader
+for path in sorted(Path(sys.argv[1]).rglob("*.earz")):
+    with ArchiveReader(path) as archive:
+        stored = [archive.stored_segment(i)[0] for i in range(archive.n_segments)]
+    print(path, hashlib.sha256(b"".join(stored)).hexdigest())
 """
 
 
@@ -102,6 +124,43 @@ def passing_by(work: Path, n_runs: int) -> Figures:
                 lambda: run_earzip("restore", str(archives), "-o", str(work / "r"), "--dry-run"),
             ),
         }
+
+
+def retagging(work: Path, n_runs: int) -> Figures:
+    """Return what it takes to write new tags into archives, beside encoding them, for each file.
+
+    And of how many archives the coded sound is the same afterwards, byte for byte.
+    """
+    music, archives = work / "music", work / "archives"
+    for i in range(N_SOUNDS):
+        make_music(music / f"sound {i}/track 0.flac", RETAGGED_S, i)
+        for j in range(1, N_RETAGGED // N_SOUNDS):
+            shutil.copyfile(music / f"sound {i}/track 0.flac", music / f"sound {i}/track {j}.flac")
+
+    def retitled(title: str) -> Usage:
+        subprocess.run([sys.executable, "-c", _RETITLE, music, title], check=True)
+        return run_earzip("compress", str(music), "-o", str(archives), "--threads", "1")
+
+    encoded = retitled("first title")
+    before = _sounds_of(archives)
+    retagged = medians([retitled(f"title {i}") for i in range(n_runs)])
+    after = _sounds_of(archives)
+    return {
+        "n_files": N_RETAGGED,
+        "length_s": RETAGGED_S,
+        "cpu_ms_to_encode": round(1e3 * encoded.cpu_s / N_RETAGGED, 1),
+        "cpu_ms_to_retag": round(1e3 * retagged.cpu_s / N_RETAGGED, 1),
+        "encoded": _rounded(encoded),
+        "retagged": _rounded(retagged),
+        "same_sound": sum(after.get(path) == sound for path, sound in before.items()),
+    }
+
+
+def _sounds_of(archives: Path) -> dict[str, str]:
+    """Return the SHA-256 of the coded sound of each archive, by its path."""
+    command = [sys.executable, "-c", _SOUND, archives]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(line.rsplit(" ", 1) for line in said.splitlines())
 
 
 def planning(work: Path, n_runs: int) -> Figures:
@@ -220,6 +279,7 @@ def _rounded(usage: Usage) -> Figures:
 
 PARTS: dict[str, Callable[[Path, int], Figures]] = {
     "passing_by": passing_by,
+    "retagging": retagging,
     "planning": planning,
     "claims": claims,
     "two_against_one": two_against_one,

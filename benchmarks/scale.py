@@ -9,8 +9,8 @@ stand-ins for the work (`benchmarks.stand_in`). Parts:
     ray         actors of a Ray cluster of this machine that answer at once
     shard       the plan of one shard in 64: each lists the whole tree
 
-Writes JSON and prints it. Linux only; leaves nothing but the JSON. For 64 processes a million tracks take
-4 GB of memory, 10 GB where they are launched, and 1.2 million inodes.
+Writes JSON and prints it. Linux only; leaves nothing but the JSON. A million tracks need 9 GB of memory
+and 1.2 million inodes for 64 processes.
 """
 
 from __future__ import annotations

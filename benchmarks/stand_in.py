@@ -1,8 +1,8 @@
 """`earzip compress` with stand-ins for the work: `python -m benchmarks.stand_in compress MUSIC -o OUT`.
 
 All else is the program's own: options, plan, locks, processes, records, metrics. A stand-in reads and
-writes no sound; it takes the time that the size of a track stands for at `SPEED` times real time, or none.
-What the process that plans has taken by the end of each phase is written to `FIGURES`. Linux only.
+writes no sound; it takes the time that the size of a track stands for at `SPEED` times real time, or
+none. What the process that plans has taken by the end of each phase is written to `FIGURES`. Linux only.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class StandInTask:
     name: ClassVar[str] = "compress"
 
     def up_to_date(self, _job: Job) -> FileRecord | None:
-        """Return None: nothing is done already."""
+        """Return None: nothing is done yet."""
         return None
 
     def planned(self, _job: Job, _on_progress: Progress) -> FileRecord | None:
-        """Return None: what would be done is not known."""
+        """Return None: nothing speaks against any job."""
         return None
 
     @contextmanager
     def opened(self, _placement: Placement) -> Iterator[Work]:
-        """Give the stand-in."""
+        """Give the stand-in for the work."""
         yield stand_in_for(float(os.environ.get(SPEED, "0")))
 
 

@@ -13,9 +13,12 @@ import click
 
 from earzip.batch.filters import Choice, Filters
 from earzip.batch.plan import is_folder
-from earzip.cli.options import PATH, Function
+from earzip.batch.rendezvous import Launch
+from earzip.cli.options import Function
 from earzip.cli.piping import STDIO
+from earzip.cli.values import PATH
 from earzip.errors import UsageError
+from earzip.stores.urls import Url, is_url, parse_url
 
 _EXCLUDE = click.option(
     "--exclude",
@@ -64,9 +67,17 @@ def choice_options(command: Function) -> Function:
             return command(paths=paths, choice=Choice(filters), **arguments)
         if STDIO in paths:
             raise UsageError("--files-from and standard input exclude each other")
-        if others := [path for path in paths if not is_folder(path)]:
+        folders = (path for path in paths if not isinstance(path, Url))
+        if others := [path for path in folders if not is_folder(path)]:
             raise UsageError("is not a directory, whose files --files-from could list", others[0])
-        listed = _read_list(files_from)
+        launch = Launch.from_environment()
+        if launch and launch.rank and files_from == STDIO:
+            listed: tuple[Path, ...] = ()  # it is read once, by rank 0, which plans for all
+        else:
+            listed = _read_list(files_from)
+        takes_urls = getattr(command, "takes_urls", False)
+        if not takes_urls and (urls := [path for path in listed if isinstance(path, Url)]):
+            raise UsageError("is a URL, expected a path of this machine", urls[0])
         choice = Choice(filters, listed if paths else None, is_from_list=True)
         return command(paths=paths or listed, choice=choice, **arguments)
 
@@ -81,4 +92,5 @@ def _read_list(path: Path) -> tuple[Path, ...]:
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror or error}", path) from error
     lines = data.split(b"\0" if b"\0" in data else b"\n")
-    return tuple(Path(os.fsdecode(line)) for line in lines if line.strip())
+    names = [os.fsdecode(line) for line in lines if line.strip()]
+    return tuple(parse_url(name) if is_url(name) else Path(name) for name in names)

@@ -11,22 +11,15 @@ import click
 from earzip.batch.filters import Choice
 from earzip.batch.plan import is_folder, is_output_file
 from earzip.cli.choice import choice_options
+from earzip.cli.help import sectioned_command
 from earzip.cli.mirror import Mirror
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    SCHEDULING,
-    RunOptions,
-    SectionedCommand,
-    given_bitrate,
-    output_option,
-    quality_from_text,
-    run_options,
-    runtime_options,
-)
+from earzip.cli.options import given_bitrate, output_option, picture_options, quality_options
 from earzip.cli.output import log, measures_text, size
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
+from earzip.cli.runtime_options import runtime_options
+from earzip.cli.stores import takes_urls
 from earzip.errors import TargetError, UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval
@@ -35,9 +28,6 @@ from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
 from earzip.options import (
     BELOW_FLOOR,
-    DEFAULT_MODEL,
-    FIT_RANGE,
-    PICTURES,
     TRUNCATED,
     BelowFloor,
     CompressOptions,
@@ -50,33 +40,17 @@ from earzip.runtime import Runtime
 from earzip.tasks import CompressTask, require_scaling, sources_to_compress
 
 
-@click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Compress audio files.")
+@sectioned_command("Compress audio files.")
 @choice_options
 @output_option(
     "Directory for the archives, which mirrors the tree of the sources; for one source also a file "
     "ending in .earz, or - for standard output.  [default: beside each source]"
 )
-@click.option(
-    "--quality",
-    type=quality_from_text,
-    metavar="low|medium|high|0-10",
-    default="medium",
-    show_default=True,
-    help="About 3.5, 5.5 or 9 kbps with mini-2; on the scale from 0 to 10 they are 2, 5 and 8. "
+@quality_options(
+    quality="About 3.5, 5.5 or 9 kbps with mini-2; on the scale from 0 to 10 they are 2, 5 and 8. "
     "`earzip models list` has the rates of other models.",
-)
-@click.option(
-    "--bitrate",
-    metavar="KBPS",
-    type=float,
-    help="Rate of each track, without pictures, instead of a quality.",
-)
-@click.option(
-    "--model",
-    metavar="NAME",
-    default=DEFAULT_MODEL,
-    show_default=True,
-    help="Model to encode with: a name from `earzip models list`, or a .json file.",
+    bitrate="Rate of each track, without pictures, instead of a quality.",
+    model="Model to encode with: a name from `earzip models list`, or a .json file.",
 )
 @click.option(
     "--check",
@@ -111,17 +85,10 @@ from earzip.tasks import CompressTask, require_scaling, sources_to_compress
     help="What to do with a source that is cut short or damaged: keep archives it as far as it can be "
     "read, with a warning, fail writes no archive.  [default: fail for FLAC, keep for others]",
 )
-@click.option(
-    "--pictures",
-    type=click.Choice(PICTURES),
-    help="Where pictures go: embed them in each archive, share each as one file beside the archives of a "
-    "directory, or drop them.  [default: as an archive that is there has them, else embed]",
-)
-@click.option(
-    "--fit-pictures",
-    metavar="PIXELS",
-    type=click.IntRange(*FIT_RANGE),
-    help="Scale larger pictures down, so that they fit a square of so many pixels. Needs the extra "
+@picture_options(
+    pictures="Where pictures go: embed them in each archive, share each as one file beside the archives "
+    "of a directory, or drop them.  [default: as an archive that is there has them, else embed]",
+    fit="Scale larger pictures down, so that they fit a square of so many pixels. Needs the extra "
     "pictures: pip install '.[pictures]' in the clone of earzip.",
 )
 @click.option(
@@ -147,6 +114,7 @@ from earzip.tasks import CompressTask, require_scaling, sources_to_compress
     "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
 )
 @runtime_options
+@takes_urls
 def compress(
     *,
     paths: tuple[Path, ...],

@@ -60,7 +60,29 @@ def apply_config(ctx: click.Context, path: Path | None) -> None:
     ) as error:  # of tomllib, of bytes that are no UTF-8, of a number of 5,000 digits
         raise UsageError(f"is not valid TOML: {error}", path) from error
     assert isinstance(ctx.command, click.Group)
-    ctx.default_map = _commands(ctx, ctx.command, tables, path, "")
+    defaults = _commands(ctx, ctx.command, tables, path, "")
+    defaults["status"] = _of_compress(defaults.get("status", {}), defaults.get("compress", {}))
+    ctx.default_map = defaults
+
+
+_SHARED_WITH_STATUS = {
+    "output",
+    "quality",
+    "bitrate",
+    "model",
+    "pictures",
+    "fit_pictures",
+    "exclude",
+    "include",
+}
+
+
+def _of_compress(status: dict[str, Any], compress: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults of `status`, which compares with what `compress` would do by its own."""
+    taken = {name: value for name, value in compress.items() if name in _SHARED_WITH_STATUS}
+    if "quality" in status:  # a bitrate would take its place
+        taken.pop("bitrate", None)
+    return taken | status
 
 
 def _read(path: Path) -> bytes:

@@ -12,29 +12,20 @@ import click
 from earzip.batch.filters import Filters
 from earzip.batch.pairing import pair
 from earzip.cli.choice import filter_options
-from earzip.cli.options import (
-    EXIT_CODES,
-    PATH,
-    SCHEDULING,
-    RunOptions,
-    SectionedCommand,
-    decoding_options,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
 from earzip.cli.output import Table
 from earzip.cli.piping import PlannedRun
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import SCHEDULING, RunOptions, run_options
+from earzip.cli.runtime_options import decoding_options
+from earzip.cli.values import PATH
 from earzip.errors import count
 from earzip.metrics import require_eval, require_zimtohrli
 from earzip.runtime import Runtime
 from earzip.tasks import EvaluateTask
 
 
-@click.command(
-    cls=SectionedCommand,
-    epilog=EXIT_CODES,
-    short_help="Measure restored files against their originals.",
-)
+@sectioned_command("Measure restored files against their originals.")
 @click.argument("original", metavar="ORIGINAL", type=PATH)
 @click.argument("restored", metavar="RESTORED", type=PATH)
 @click.option(

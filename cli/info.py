@@ -10,10 +10,12 @@ import click
 
 from earzip.batch.filters import Choice
 from earzip.cli.choice import choice_options
-from earzip.cli.options import EXIT_CODES, RunOptions, run_options
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import measures_text, rate, size
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import RunOptions, run_options
+from earzip.cli.stores import takes_urls
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import count
 from earzip.formats.geometry import clock
@@ -26,6 +28,7 @@ from earzip.tasks import InfoTask
 @choice_options
 @where_option
 @run_options("as_json")
+@takes_urls
 def info(*, paths: tuple[Path, ...], choice: Choice, where: Query | None, run: RunOptions) -> int:
     """Show the contents of archives: audio, source, model, tags and pictures.
 

@@ -14,11 +14,13 @@ import click
 
 from earzip.batch.filters import Choice
 from earzip.cli.choice import choice_options
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.lines import in_columns
-from earzip.cli.options import EXIT_CODES, RunOptions, run_options
 from earzip.cli.output import Table, size
 from earzip.cli.piping import plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import RunOptions, run_options
+from earzip.cli.stores import takes_urls
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError
 from earzip.formats.geometry import clock
@@ -32,6 +34,7 @@ from earzip.tasks import ListTask
     "--csv", "as_csv", is_flag=True, help="Print CSV, with more columns, and nothing cut."
 )
 @run_options("as_json")
+@takes_urls
 def list_(
     *,
     paths: tuple[Path, ...],

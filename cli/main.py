@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from earzip.cli.config import apply_config
-from earzip.cli.options import EXIT_CODES, NamedPath
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import complain, echo, open_null, printable
+from earzip.cli.values import NamedPath
 from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import keep_what_is_loaded, what_is_lacking
 
@@ -29,7 +30,8 @@ _COMMANDS = {  # in the order of a user's work; as the commands say it, so that 
     "repair": "Repair archives with their recovery data.",
     "info": "Show the contents of archives.",
     "list": "List archived tracks, a line each.",
-    "latents": "Extract latents as safetensors.",
+    "latents": "Extract latents for training.",
+    "decode-latents": "Decode latents to sound files.",
     "evaluate": "Measure restored files against their originals.",
     "report": "One HTML page about archives.",
     "models": "List, check, fetch, import, calibrate, measure and export models.",
@@ -42,7 +44,8 @@ _COMMANDS = {  # in the order of a user's work; as the commands say it, so that 
 class LazyGroup(click.Group):
     """Imports a command's module when it is used; ends with earzip's exit codes.
 
-    The module ``earzip.cli.NAME`` holds the command NAME. Commands return their exit code.
+    The module ``earzip.cli.NAME`` holds the command NAME, with ``_`` for ``-``. Commands return their
+    exit code.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -58,7 +61,8 @@ class LazyGroup(click.Group):
         """Return the command of that name, or None."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"earzip.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"earzip.cli.{name}"), name)
         return command
 
     def main(  # type: ignore[override]  # always ends the process

@@ -52,6 +52,8 @@ class Mirror:
     _orphaned: Orphans = field(default_factory=lambda: Orphans([], []))
     _n_staying: int = 0
     """Archives that have a source, when the run was planned."""
+    _is_declined: bool = False
+    """The user was asked, and wants none of them moved."""
 
     @contextmanager
     def watched(self, planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
@@ -97,6 +99,9 @@ class Mirror:
             click.echo(f"  and {n - _NAMED} more", err=True)
         question = f"{count(n, 'archive')} without a source. Move to the trash?"
         self.prunes = click.confirm(question, err=True)
+        if not self.prunes:
+            log("info", "nothing was moved to the trash")
+            self._is_declined = True
 
     def pruned(self, planned: PlannedRun, report: Report) -> Iterable[FileRecord]:
         """Move what has no source, and pictures of no archive, into the trash, if nothing has failed.
@@ -105,9 +110,12 @@ class Mirror:
         """
         orphaned = self._orphaned.found
         if not self.prunes:
-            if orphaned and not self.quiet:
+            if orphaned and not (self.quiet or self._is_declined):
                 n = count(len(orphaned), "archive")
-                log("info", f"{n} without a source; --prune moves such to the trash")
+                stays = (
+                    "stays; --prune moves it" if len(orphaned) == 1 else "stay; --prune moves them"
+                )
+                log("info", f"{n} without a source {stays} to the trash")
             return
         n_unseen = len(planned.plan.refused) + len(self._orphaned.unseen)
         if n_unseen:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from earzip.batch.plan import is_folder
-from earzip.cli.options import (
-    EXIT_CODES,
-    PLAIN_PATH,
-    RunOptions,
-    one_device_options,
-    run_options,
-)
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import Printer, printable
+from earzip.cli.run_options import RunOptions, run_options
+from earzip.cli.runtime_options import one_device_options
+from earzip.cli.stores import fetched, knows_urls, put_by
+from earzip.cli.values import PATH, PLAIN_PATH
 from earzip.errors import (
     EarzipError,
     ExitCode,
@@ -32,6 +32,7 @@ from earzip.models.store import find_model, list_models, verify_model
 from earzip.options import QUALITIES
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Runtime
+from earzip.stores.urls import Url
 
 
 @click.group()
@@ -83,7 +84,7 @@ _music_option = click.option(
 
 
 @models.command("import", epilog=EXIT_CODES, short_help="Install a trained or a published model.")
-@click.argument("checkpoint", metavar="RUN|FILE", type=PLAIN_PATH)
+@click.argument("checkpoint", metavar="RUN|FILE", type=PATH)
 @_music_option
 @click.option(
     "--name", metavar="NAME", help="Name of the model.  [default: the file's name, with - for _]"
@@ -105,6 +106,7 @@ _music_option = click.option(
 )
 @one_device_options("device", "precision")
 @run_options("force")
+@knows_urls
 def import_(
     *,
     checkpoint: Path,
@@ -133,7 +135,8 @@ def import_(
         force=run.force,
         on_unreadable=_report_unreadable,
     )
-    spec = import_model(checkpoint, music, options)
+    with fetched(checkpoint) as here:
+        spec = import_model(here, music, options)
     click.echo(_line(spec, len(spec.name)))
     return ExitCode.OK
 
@@ -201,8 +204,9 @@ def calibrate(*, name: str, music: tuple[Path, ...], runtime: Runtime) -> int:
 
 @models.command("export", epilog=EXIT_CODES, short_help="Copy what archives need to a directory.")
 @click.argument("name", metavar="NAME")
-@click.option("-o", "--output", metavar="DIR", required=True, type=PLAIN_PATH)
+@click.option("-o", "--output", metavar="DIR", required=True, type=PATH)
 @run_options("force")
+@knows_urls
 def export(*, name: str, output: Path, run: RunOptions) -> int:
     """Copy a model and the archive format's specification to a directory, to keep with archives.
 
@@ -210,7 +214,13 @@ def export(*, name: str, output: Path, run: RunOptions) -> int:
     """
     from earzip.models.install import export_model  # noqa: PLC0415  # loads torch
 
-    for path in export_model(find_model(name), output, force=run.force):
+    spec = find_model(name)
+    if isinstance(output, Url):
+        export = partial(export_model, spec)
+        places: Sequence[Path] = put_by(export, output, replace=run.force)
+    else:
+        places = export_model(spec, output, force=run.force)
+    for path in places:
         click.echo(printable(str(path)))
     return ExitCode.OK
 
@@ -267,7 +277,7 @@ def _require_picture(output: Path | None, *, force: bool) -> None:
     if not is_folder(output.parent):
         raise TargetError("its directory does not exist", output)
     if not force and os.path.lexists(output):
-        raise TargetError("already exists; use --force to replace it", output)
+        raise TargetError("already exists; add --force to replace it", output)
 
 
 def _report_unreadable(error: SourceError) -> None:

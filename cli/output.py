@@ -29,7 +29,8 @@ Describe = Callable[[FileRecord], Iterator[str]]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TELLING_S = 10  # of audio: with less, loading the network takes longer than the work
-_REPEAT_PROBLEMS_AFTER = 20  # files: then the first problems have left the screen
+_REPEAT_PROBLEMS_AFTER = 20  # lines below the first: then it has left the screen
+_REPEAT_LOSSES_AFTER = 20  # files
 _REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
 _NOTHING_KEPT = "only what is printed is kept: another run begins anew"
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
@@ -38,6 +39,20 @@ _ON_STDERR = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have 
 
 _TERMINALS = {number for number in (1, 2) if os.isatty(number)}
 """Standard output and error, if they were terminals when the process began."""
+
+
+_naming: list[Callable[[str], str]] = []
+"""What gives files other names in what is printed."""
+
+
+@contextmanager
+def naming(named: Callable[[str], str]) -> Iterator[None]:
+    """Print ``named`` of each line: what the user calls the files that it names."""
+    _naming.append(named)
+    try:
+        yield
+    finally:
+        _naming.remove(named)
 
 
 _results: TextIO | None = None
@@ -63,6 +78,8 @@ def echo(text: str, *, err: bool = False) -> None:
     results cannot be written.
     """
     try:
+        for named in _naming:
+            text = named(text)
         click.echo(text, None if err else _results, err=err)
     except OSError as error:
         number = 2 if err else 1
@@ -129,18 +146,24 @@ class Printer:
     how_on_gpu: str = ""
     """How the network runs on a GPU, after the GPU's name; empty if nobody wants to know."""
     _n_rows: int = field(default=0, init=False)
+    _n_below_problem: int | None = field(default=None, init=False)
+    """Lines since the first problem; None before it."""
     _models: set[str] = field(default_factory=set, init=False)
 
     def record(self, record: FileRecord) -> None:
         """Print the record of one file."""
         with self.aside():
-            self._result(record)
+            n_lines = int(self._result(record)) + len(record.warnings)
             if record.exit_code:
                 self._problem(record)
             for line in (record.traceback or "").splitlines():
                 echo(printable(line), err=True)
             for warning in record.warnings:
                 log("warning", warning, self._rank_of(record), record.source)
+        if self._n_below_problem is not None:
+            self._n_below_problem += n_lines + bool(record.exit_code)
+        elif record.exit_code:
+            self._n_below_problem = 0
 
     def process(self, process: Opened | Waiting | LostProcess) -> None:
         """Print which GPU a process works on, once of each kind, that one is lost, or that none works."""
@@ -156,12 +179,12 @@ class Printer:
                 log("info", f"the network runs on {process.model} {self.how_on_gpu}")
 
     def summary(self, report: Report) -> None:
-        """Print the counts; and in a long run the problems once more."""
+        """Print the counts; and the problems once more if other lines have followed them."""
         if self.as_json:
             echo(json.dumps(report.to_json()))
         elif self.table and not self.table.counted and self._n_rows > 1:  # none if quiet
             echo(self.table.row(report.means, self._mean_of_what(report)))
-        if not self.quiet and report.n_files > _REPEAT_PROBLEMS_AFTER and report.problems:
+        if not self.quiet and (self._n_below_problem or 0) > _REPEAT_PROBLEMS_AFTER:
             echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
             for record in report.problems[:_REPEATED_PROBLEMS]:
                 self._problem(record)
@@ -172,7 +195,7 @@ class Printer:
         is_told = counted or set(report.counts) != {FileStatus.READ}
         if is_told and not (unbegun or self.quiet):
             echo(fitted("", _summary(report, counted)), err=True)
-        if not self.quiet and report.n_files > _REPEAT_PROBLEMS_AFTER:
+        if not self.quiet and report.n_files > _REPEAT_LOSSES_AFTER:
             for lost in report.lost_processes:
                 log("warning", str(lost), lost.rank)
         if report.stopped:
@@ -197,11 +220,12 @@ class Printer:
         left_out = f" ({others} identical, silent or not measured)" if others else ""
         return f"mean of {count(n_measured, 'file')}{left_out}"
 
-    def _result(self, record: FileRecord) -> None:
+    def _result(self, record: FileRecord) -> bool:
+        """Print what became of a file, unless it is a problem or only counted; return whether it did."""
         if self.as_json:
             echo(json.dumps(record.to_json()))
         elif self.quiet:
-            return
+            return False
         elif self.table and record.status in (FileStatus.EVALUATED, FileStatus.READ):
             if not self._n_rows:
                 echo(self.table.heading)
@@ -220,22 +244,28 @@ class Printer:
             for detail in self.describe(record) if self.describe else ():
                 indent = " " * (len(word) or 2)
                 echo(indent + printable(detail), err=self.results_to_stderr)
+        else:
+            return False
+        return True
 
 
-def usual_in(named: Collection[Path]) -> Callable[[FileRecord], bool]:
-    """Return what tells whether a file is one of many in a directory with which nothing had to be done.
-
-    Of the files ``named`` one by one people want to know what became of each.
-    """
-    return lambda record: record.status in _USUAL and record.source not in named
-
-
-_USUAL = {
+USUAL = frozenset({
     FileStatus.UP_TO_DATE,
     FileStatus.INTACT,
     FileStatus.CHECKED_LATELY,
     FileStatus.SKIPPED,
-}
+})  # fmt: skip
+"""Of files with which nothing had to be done."""
+
+
+def usual_in(
+    named: Collection[Path], usual: Collection[FileStatus] = USUAL
+) -> Callable[[FileRecord], bool]:
+    """Return what tells whether a file is one of many in a directory of which nothing is to be told.
+
+    Of the files ``named`` one by one people want to know what became of each.
+    """
+    return lambda record: record.status in usual and record.source not in named
 
 
 def rate(kbps: float, duration_s: float, decimals: int = 1) -> list[str]:

@@ -13,11 +13,13 @@ import click
 
 from earzip.batch.filters import Choice
 from earzip.cli.choice import choice_options
+from earzip.cli.help import sectioned_command
 from earzip.cli.keys import Keys
 from earzip.cli.lines import in_columns, terminal_width
-from earzip.cli.options import EXIT_CODES, SectionedCommand, one_device_options, parse_time
 from earzip.cli.output import echo, log, printable
 from earzip.cli.piping import plan_reading
+from earzip.cli.runtime_options import one_device_options
+from earzip.cli.values import parse_time
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import ArchiveError, EarzipError
 from earzip.formats.geometry import clock
@@ -36,7 +38,7 @@ _CLEAR = "\r\x1b[K"
 _USUAL_WIDTH = 80
 
 
-@click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Listen to archives.")
+@sectioned_command("Listen to archives.")
 @choice_options
 @where_option
 @click.option(

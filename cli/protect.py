@@ -1,4 +1,4 @@
-"""``earzip protect``: recovery data of archives."""
+"""``earzip protect``: recovery data of archives and the pictures that they share."""
 
 from __future__ import annotations
 
@@ -10,23 +10,16 @@ from pathlib import Path
 import click
 
 from earzip.batch.plan import Job, is_folder
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    RunOptions,
-    SectionedCommand,
-    paths_argument,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
+from earzip.cli.options import paths_argument
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.errors import UsageError
 from earzip.tasks import ProtectTask
 
 
-@click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Make recovery data of archives, with par2."
-)
+@sectioned_command("Make recovery data of archives, with par2.")
 @paths_argument
 @click.option(
     "--redundancy",
@@ -34,15 +27,15 @@ from earzip.tasks import ProtectTask
     type=click.IntRange(1, 100),
     default=10,
     show_default=True,
-    help="How much of a directory's archives may be lost and repaired.",
+    help="How much of a directory's archives and shared pictures may be lost and repaired.",
 )
 @run_options("force", "max_failures", "as_json", *AMOUNT, "processes", "no_lock")
 def protect(*, paths: tuple[Path, ...], redundancy: int, run: RunOptions) -> int:
     """Make recovery data for each directory of archives, with which earzip repair mends them.
 
     PATH is a directory (searched recursively). The data is .earzip/recovery.par2 in each directory, in
-    the format PAR 2.0. It is made anew when archives were added or changed, if all are intact. Needs the
-    program par2 (par2cmdline).
+    the format PAR 2.0, and covers pictures that the archives share too. It is made anew when archives
+    were added or changed, if all are intact. Needs the program par2 (par2cmdline).
     """
     for path in paths:
         if path.exists() and not is_folder(path):

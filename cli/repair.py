@@ -1,4 +1,4 @@
-"""``earzip repair``: damaged and missing archives out of their recovery data."""
+"""``earzip repair``: damaged and missing archives and shared pictures out of their recovery data."""
 
 from __future__ import annotations
 
@@ -7,35 +7,27 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import click
-
 from earzip.batch.plan import Job, is_folder
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    RunOptions,
-    SectionedCommand,
-    paths_argument,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
+from earzip.cli.options import paths_argument
 from earzip.cli.piping import NO_ARCHIVES, PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.errors import EarzipError
 from earzip.formats.names import MODEL_FOLDER
 from earzip.tasks import RepairTask
 
 
-@click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Repair archives with their recovery data."
-)
+@sectioned_command("Repair archives with their recovery data.")
 @paths_argument
 @run_options("max_failures", "as_json", *AMOUNT, "no_lock")
 def repair(*, paths: tuple[Path, ...], run: RunOptions) -> int:
     """Verify archives, and repair those that are damaged or missing with the data of earzip protect.
 
-    PATH is an archive or a directory (searched recursively). Archives come back as they were when their
-    directory was protected. A damaged one stays until its replacement has been verified. What cannot be
-    repaired is named with the reason (4). Needs the program par2 (par2cmdline).
+    PATH is an archive or a directory (searched recursively). Archives and the pictures that they share
+    come back as they were when their directory was protected. A damaged one stays until its replacement
+    has been verified. What cannot be repaired is named with the reason (4). Needs the program par2
+    (par2cmdline).
     """
     planning = _with_missing(plan_reading(paths))
     return run_task(planning, RepairTask(), run, one_by_one=True)
@@ -43,7 +35,7 @@ def repair(*, paths: tuple[Path, ...], run: RunOptions) -> int:
 
 @contextmanager
 def _with_missing(planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
-    """Give the plan with a job for each archive that is gone, of which there is recovery data."""
+    """Give the plan with a job for each archive or picture that is gone and has recovery data."""
     with planning as planned:
         plan = planned.plan
         absent = {record.source for record in plan.refused if record.is_absent}

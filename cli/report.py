@@ -18,17 +18,13 @@ from earzip.batch.events import Work
 from earzip.batch.filters import Choice
 from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.cli.choice import choice_options
-from earzip.cli.options import (
-    EXIT_CODES,
-    PLAIN_PATH,
-    NamedPath,
-    RunOptions,
-    one_device_options,
-    run_options,
-)
-from earzip.cli.output import echo, printable, size
+from earzip.cli.help import EXIT_CODES
+from earzip.cli.output import USUAL, echo, printable, size
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, RunOptions, run_options
+from earzip.cli.runtime_options import one_device_options
+from earzip.cli.values import PLAIN_PATH, NamedPath
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import EarzipError, TargetError, UsageError, count
 from earzip.formats.names import is_archive_name
@@ -68,7 +64,7 @@ _SUFFIXES = (".html", ".htm")
     is_flag=True,
     help="Embed 20 s from the middle of each track, to hear and to test blindly: about 5 MB a track.",
 )
-@run_options("force", "as_json")
+@run_options("force", "as_json", *AMOUNT)
 @one_device_options("device", "precision", "threads", "batch_size", decodes=True)
 def report(
     *,
@@ -138,7 +134,7 @@ def _require_replaceable(output: Path, plan: Plan, *, force: bool) -> None:
 
         if not (force or is_report(output)):
             raise TargetError(
-                "already exists and is not an earzip page; use --force to replace it", output
+                "already exists and is not an earzip page; add --force to replace it", output
             )
     except OSError as error:
         raise TargetError(f"cannot read: {error.strerror or error}", output) from error
@@ -184,7 +180,8 @@ def _write_page(
     if not is_complete:
         _say_not_written(output)
         return exit_code
-    echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)
+    if not run.quiet:
+        echo(f"earzip: {printable(str(output))}: {_described(builder, n_bytes)}", err=True)
     return exit_code
 
 
@@ -245,7 +242,12 @@ def _look_at_all(
     plan.jobs = [jobs[i] for i in builder.by_need()]
     task = _PageTask(builder, entries)
     exit_code = run_task(
-        nullcontext(PlannedRun(plan)), task, run, one_by_one=True, keeps_results=False
+        nullcontext(PlannedRun(plan)),
+        task,
+        run,
+        one_by_one=True,
+        usual=USUAL | {FileStatus.READ},
+        keeps_results=False,
     )
     return exit_code, task.n_done == len(jobs)
 

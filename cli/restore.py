@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -13,19 +13,14 @@ from click.core import ParameterSource
 from earzip.batch.filters import Choice
 from earzip.batch.plan import is_output_file
 from earzip.cli.choice import choice_options
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    SCHEDULING,
-    RunOptions,
-    SectionedCommand,
-    decoding_options,
-    output_option,
-    parse_time,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
+from earzip.cli.options import output_option
 from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
+from earzip.cli.runtime_options import decoding_options
+from earzip.cli.stores import takes_urls
+from earzip.cli.values import parse_time
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
 from earzip.formats.names import AUDIO_EXTENSIONS
@@ -45,9 +40,7 @@ from earzip.tasks import RestoreTask, archives_to_restore
 _SUFFIXES = set(CONTAINER_OF_SUFFIX)
 
 
-@click.command(
-    cls=SectionedCommand, epilog=EXIT_CODES, short_help="Restore archives to sound files."
-)
+@sectioned_command("Restore archives to sound files.")
 @choice_options
 @where_option
 @output_option(
@@ -93,6 +86,7 @@ _SUFFIXES = set(CONTAINER_OF_SUFFIX)
     "force", "copy_other", "dry_run", "max_failures", "as_json", "no_lock", *AMOUNT, *SCHEDULING
 )
 @decoding_options
+@takes_urls
 def restore(
     *,
     paths: tuple[Path, ...],
@@ -121,7 +115,7 @@ def restore(
         raise UsageError("--copy-other needs an output directory: -o DIR")
     if split:
         _refuse_one_file(paths, output, start, end)
-    chosen: Container | None = _container(paths, output, container)
+    chosen: Container | None = container_of(paths, output, container)
     if lossy := as_lossy(chosen):
         if output == STDIO:
             raise UsageError(f"standard output gets FLAC or WAV; name a file for {lossy}")
@@ -153,10 +147,18 @@ def restore(
     )
 
 
-def _container(paths: tuple[Path, ...], output: Path | None, asked: str | None) -> Container:
-    """Return what to write; `UsageError` if --format and the name of the output contradict."""
+def container_of(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    asked: str | None,
+    suffixes: Collection[str] = _SUFFIXES,
+) -> Container:
+    """Return what to write; `UsageError` if --format and the name of the output contradict.
+
+    ``suffixes``: those of the command's results.
+    """
     named = None
-    if output is not None and is_output_file(paths, output, _SUFFIXES):
+    if output is not None and is_output_file(paths, output, suffixes):
         named = CONTAINER_OF_SUFFIX[output.suffix.lower()]
     source = click.get_current_context().get_parameter_source("container")
     if named and source is ParameterSource.DEFAULT_MAP:
@@ -199,10 +201,15 @@ def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
     if tracks := record.figures.get("tracks"):
         assert isinstance(tracks, list)
         yield f"tracks: {len(tracks)}"
+    yield from describe_level(record, kept=kept)
+    losses = record.figures.get("tag_losses", [])
+    assert isinstance(losses, list)
+    yield from (f"tags: {loss}" for loss in losses)
+
+
+def describe_level(record: FileRecord, *, kept: bool) -> Iterator[str]:
+    """Yield how many samples exceed full scale, if any; ``kept``: as float samples they do no harm."""
     if n_overs := record.figures.get("n_overs"):
         assert isinstance(n_overs, int)
         fate = "kept" if kept else "saturated; --format wav --bits float keeps them"
         yield f"level: {count(n_overs, 'sample')} beyond full scale, {fate}"
-    losses = record.figures.get("tag_losses", [])
-    assert isinstance(losses, list)
-    yield from (f"tags: {loss}" for loss in losses)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from earzip.batch.events import Backend, Task
 from earzip.batch.launched import LaunchedBackend, run_worker
@@ -18,18 +20,21 @@ from earzip.batch.run import plan_only, run_batch
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
-from earzip.cli.options import RunOptions
 from earzip.cli.output import (
+    USUAL,
     Describe,
     Printer,
     Table,
+    echo,
     log,
     only_results_on_stdout,
     usual_in,
 )
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
-from earzip.errors import ExitCode, UsageError, count
+from earzip.cli.run_options import RunOptions
+from earzip.cli.stores import stand_ins
+from earzip.errors import ExitCode, LockedError, UsageError, count
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (
     AUTOMATIC,
@@ -59,6 +64,7 @@ def run(
     beforehand: Beforehand | None = None,
     afterwards: Afterwards = lambda _planned, _report: (),
     failing: frozenset[FileStatus] = frozenset(),
+    usual: frozenset[FileStatus] = USUAL,
     keeps_results: bool = True,
     describe: Describe | None = None,
     table: Table | None = None,
@@ -69,11 +75,14 @@ def run(
     ``runtime`` says where the processes work, this one on the CPU if it is None; ``one_by_one``: each
     works on one file at a time; ``beforehand`` does what comes before the jobs, if there are any,
     ``afterwards`` what follows them unless the run ends early; a file of a status in ``failing`` counts
-    as failed; without ``keeps_results`` a run that is stopped leaves nothing to go on from; ``noted`` is
-    called with each record once it is printed. Under `accelerate launch` and torchrun the process of
+    as failed, of a directory those of a status in ``usual`` are only counted; without ``keeps_results``
+    a run that is stopped leaves nothing to go on from; ``noted`` is called with each record once it is
+    printed. Under `accelerate launch` and torchrun the process of
     rank 0 plans and prints; what it returns is the exit code of the run.
     """
     keep_freed_memory()
+    files = stand_ins()
+    task = files.staged(task) if files else task
     workers = _Workers(task, runtime or Runtime("cpu"), options, one_by_one)
     launch = Launch.from_environment() if runtime else None
     if options.engine == "ray" and launch:
@@ -96,11 +105,15 @@ def run(
             planned = replace(planned, plan=part)
         elif runtime and not (planned.is_part or planned.plan.jobs or planned.plan.refused):
             log("warning", f"nothing to {task.name} in {', '.join(map(str, planned.paths))}")
+        if files:
+            files.with_remotes(planned.plan)
         _require_streams(planned, options)
         path = None if options.dry_run else options.metrics
-        metrics = MetricsWriter(path, task.name, planned.output, options.shard, _warn)
+        output = planned.output and ((files and files.url_of(planned.output)) or planned.output)
+        metrics = MetricsWriter(path, task.name, output, options.shard, _warn)
         if planned.plan.jobs and not (options.dry_run or options.no_lock):
-            stack.enter_context(RunLock(task.name, planned.folders, options.shard))
+            with _recorded(planned, as_json=options.as_json):
+                stack.enter_context(RunLock(task.name, planned.folders, options.shard))
         if not options.dry_run:
             planned.fetch()
         if beforehand and planned.plan.jobs:
@@ -111,7 +124,8 @@ def run(
         stack.enter_context(metrics)  # now that no other run holds the file
         printer = Printer(options.as_json, describe, table, planned.to_stdout, quiet=options.quiet)
         if not options.verbose:
-            printer.counts_only = usual_in(planned.named)
+            named = {(files and files.url_of(path)) or path for path in planned.named}
+            printer.counts_only = usual_in(named, usual)
         printer.keeps_results = keeps_results
         report = _run(
             planned,
@@ -126,6 +140,22 @@ def run(
             noted,
         )
         return report.exit_code
+
+
+@contextmanager
+def _recorded(planned: PlannedRun, *, as_json: bool) -> Iterator[None]:
+    """Print as JSON that another run holds the lock of a directory; who called says it in text."""
+    try:
+        yield
+    except LockedError as error:
+        if as_json:
+            folder = Path(error.path) if error.path else planned.folders[0]
+            report = Report(n_undone=len(planned.plan.jobs))
+            record = FileRecord(FileStatus.LOCKED, folder, None, error.message)
+            report.add(record)
+            for line in (record, report):
+                echo(json.dumps(line.to_json()))
+        raise
 
 
 def _require_streams(planned: PlannedRun, options: RunOptions) -> None:
@@ -241,7 +271,8 @@ def _run(
                 source = piped.get(record.source, record.source)
                 target = record.target and piped.get(record.target, record.target)
                 record = replace(record, source=source, target=target)
-            printer.record(record)
+            files = stand_ins()
+            printer.record(files.renamed(record) if files else record)
             if job is not None:
                 n_read = record.figures.get("checked_bytes", 0)
                 assert isinstance(n_read, int)

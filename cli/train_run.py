@@ -15,8 +15,9 @@ import click
 
 from earzip.batch.locks import claim
 from earzip.batch.signals import StopSignal
-from earzip.cli.options import EXIT_CODES, PLAIN_PATH, Count
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import printable
+from earzip.cli.values import PLAIN_PATH, Count
 from earzip.errors import ExitCode, UsageError
 from earzip.formats.atomic import make_folder, reap_stale
 from earzip.runtime import has_unused_gpu

@@ -16,20 +16,16 @@ from earzip.batch.filters import Choice
 from earzip.batch.plan import is_folder
 from earzip.batch.shard import Subset, only_subset
 from earzip.cli.choice import choice_options
-from earzip.cli.options import (
-    AMOUNT,
-    EXIT_CODES,
-    SCHEDULING,
-    RunOptions,
-    SectionedCommand,
-    decoding_options,
-    run_options,
-)
+from earzip.cli.help import sectioned_command
 from earzip.cli.output import log
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
+from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
+from earzip.cli.runtime_options import decoding_options
+from earzip.cli.stores import stand_ins, takes_urls
+from earzip.cli.values import ParsedBy
 from earzip.cli.where import Query, matching, where_option
-from earzip.errors import UsageError, count
+from earzip.errors import count
 from earzip.formats.names import name_without_archive_suffix
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
@@ -38,18 +34,6 @@ from earzip.tasks import VerifyTask
 _AGE = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 _SHOWN_PATHS = 3
-
-
-class _Subset(click.ParamType[Subset]):
-    name = "subset"
-
-    def convert(
-        self, value: str | Subset, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Subset:
-        try:
-            return value if isinstance(value, Subset) else Subset.parse(value)
-        except UsageError as error:
-            self.fail(error.message, param, ctx)
 
 
 class _Age(click.ParamType[float]):
@@ -68,14 +52,14 @@ class _Age(click.ParamType[float]):
         return 3600.0 * int(found[1]) * _HOURS[found[2]]
 
 
-@click.command(cls=SectionedCommand, epilog=EXIT_CODES, short_help="Check archives for damage.")
+@sectioned_command("Check archives for damage.")
 @choice_options
 @where_option
 @click.option("--decode", is_flag=True, help="Also decode all audio, without writing it.")
 @click.option(
     "--subset",
     metavar="I/N",
-    type=_Subset(),
+    type=ParsedBy(Subset, "subset"),
     help="Check the I-th of N parts of the archives, counted from 1. Its archives stay in it as others "
     "come and go. auto/N takes the next part each day.",
 )
@@ -89,6 +73,7 @@ class _Age(click.ParamType[float]):
 )
 @run_options("max_failures", "as_json", *AMOUNT, *SCHEDULING)
 @decoding_options
+@takes_urls
 def verify(
     *,
     paths: tuple[Path, ...],
@@ -108,8 +93,12 @@ def verify(
     """
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
+    files = stand_ins()
     with CheckedLog(
-        default_checked_path(), lambda text: log("warning", text), decoded=decode
+        default_checked_path(),
+        lambda text: log("warning", text),
+        decoded=decode,
+        named=files.named if files else str,
     ) as checked:
         planning = _due(plan_reading(paths, choice), checked, subset, older_than_s, quiet=run.quiet)
         damaged: list[Path] = []
@@ -138,7 +127,7 @@ def _say_what_to_do(damaged: Sequence[Path], paths: Sequence[Path]) -> None:
     from earzip.formats.archive.recovery import recovery_path  # noqa: PLC0415  # loads numpy
 
     given = shlex.join(map(str, paths)) if len(paths) <= _SHOWN_PATHS else "ARCHIVES"
-    if any(recovery_path(path.parent).exists() for path in damaged):
+    if not stand_ins() and any(recovery_path(path.parent).exists() for path in damaged):
         log("info", f"with recovery data: earzip repair {given}")
     command = "from the sources: earzip compress --verify-sources"
     if any(path.with_name(name_without_archive_suffix(path.name)).exists() for path in damaged):

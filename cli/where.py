@@ -13,8 +13,8 @@ from difflib import get_close_matches
 import click
 
 from earzip.batch.plan import Plan
-from earzip.cli.options import seconds_from_text
 from earzip.cli.piping import PlannedRun
+from earzip.cli.values import seconds_from_text
 from earzip.errors import ArchiveError, UsageError
 from earzip.options import quality_number
 from earzip.tasks import Track, read_track
@@ -176,8 +176,11 @@ class Query:
     def keep_matching(self, plan: Plan) -> None:
         """Leave the jobs of ``plan`` whose archives match, and those whose tags cannot be read.
 
-        The command will say what is wrong with these. Raises UsageError for a field that none has.
+        The command will say what is wrong with these. Raises UsageError for a field that none has, and
+        that is no usual one either: so for one that is misspelt.
         """
+        from earzip.formats.tags.names import USUAL_FIELDS  # noqa: PLC0415  # its package loads mutagen
+
         jobs, known = [], Counter[str](dict.fromkeys(_OF_FACTS, 0))
         n_read = 0
         for job in plan.jobs:
@@ -190,7 +193,9 @@ class Query:
             known.update(track.fields.keys())
             if all(term.matches(track) for term in self.terms):
                 jobs.append(job)
-        unknown = [term.field for term in self.terms if term.field not in known]
+        unknown = [
+            term.field for term in self.terms if term.field not in (known.keys() | USUAL_FIELDS)
+        ]
         if n_read and unknown:
             names = get_close_matches(unknown[0], known) or [
                 name for name, _ in known.most_common()

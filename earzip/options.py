@@ -1,4 +1,4 @@
-"""Options of compress and restore: plain data, no torch."""
+"""Options of compress, restore, latents and decode-latents: plain data, no torch."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ CONTAINER_OF_SUFFIX: Mapping[str, Container] = {
 Bits = Literal[16, 24, "float"]
 BelowFloor = Literal["keep", "fail", "raise", "lossless"]
 BELOW_FLOOR = get_args(BelowFloor)
+LatentDtype = Literal["float32", "float16"]
+LATENT_DTYPES = get_args(LatentDtype)
 Truncated = Literal["keep", "fail"]
 TRUNCATED = get_args(Truncated)
 Pictures = Literal["embed", "share", "drop"]
@@ -223,3 +225,23 @@ class RestoreOptions:
         """Return these options with the container of ``target``; UsageError if it cannot be."""
         named = CONTAINER_OF_SUFFIX.get(target.suffix.lower(), "flac")
         return self if self.container else replace(self, container=named)
+
+
+@dataclass(frozen=True)
+class ShardForm:
+    """What the samples of a shard are made of: arrays of a ``dtype``, or archives."""
+
+    dtype: LatentDtype = "float32"
+    of_archives: bool = False
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode latents."""
+
+    model: str | None = None
+    """The name of a model, or a ``.json`` path. None: the one that the latents name."""
+    container: Lossless = "flac"
+    bits: Bits = 24
+    force: bool = False
+    """Replace a target that is there."""

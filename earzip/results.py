@@ -70,7 +70,7 @@ class FileStatus(StrEnum):
     SKIPPED = "skipped"
     """Not a file that the command works on."""
     REPAIRED = "repaired"
-    """A damaged or missing archive was put back from recovery data."""
+    """A damaged or missing archive or shared picture was put back from recovery data."""
     INCOMPLETE = "incomplete"
     """Written, without the sound, tags or pictures that damage has cost."""
     DAMAGED = "damaged"
@@ -369,3 +369,29 @@ class LatentsResult:
     target: Path
     n_latents: int
     n_frames: int
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """The result of writing one shard of training data."""
+
+    status: Status
+    target: Path
+    n_tracks: int
+    n_frames: int
+    duration_s: float
+    shard_bytes: int
+    left_out: tuple[str, ...] = ()
+    """A sentence for each archive that is not in it because it is damaged."""
+
+
+@dataclass(frozen=True)
+class DecodeResult:
+    """The result of decoding the latents in a file."""
+
+    source: Path
+    target: Path
+    duration_s: float
+    n_samples: int
+    n_overs: int
+    """Samples beyond full scale: saturated in integer output, kept in float."""

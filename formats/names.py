@@ -34,7 +34,7 @@ _UNREAD_EXTENSIONS = frozenset({
 })
 # fmt: on
 _OTHER_EXTENSIONS = frozenset(
-    {ARCHIVE_SUFFIX, ".html", ".json", ".npy", ".npz", ".pt", ".safetensors"}
+    {ARCHIVE_SUFFIX, ".html", ".json", ".npy", ".npz", ".pt", ".safetensors", ".tar"}
 )
 # Of the containers in headers; other extensions are called like their containers.
 _CONTAINER_SUFFIXES = {

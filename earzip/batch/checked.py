@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS checked (
-    path BLOB PRIMARY KEY,       -- absolute, links to its folder resolved
+    path BLOB PRIMARY KEY,       -- absolute, links to its folder resolved; or a URL
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     checked_s INTEGER NOT NULL,  -- seconds since 1970, UTC, as in decoded_s
@@ -62,14 +62,21 @@ class CheckedLog:
 
     ``decoded``: whether their sound is decoded in this run; ``warn`` is called once if the database
     cannot be used, provided that `leave_out` was asked for, and whenever a damaged one was put aside.
+    ``named`` returns what an absolute path is remembered as.
     """
 
     def __init__(
-        self, path: Path | None, warn: Callable[[str], None], *, decoded: bool = False
+        self,
+        path: Path | None,
+        warn: Callable[[str], None],
+        *,
+        decoded: bool = False,
+        named: Callable[[str], str] = str,
     ) -> None:
         self._path = path
         self._warn = warn
         self._decoded = decoded
+        self._named = named
         self._is_relied_on = False
         self._known: dict[Path, tuple[bytes, int, int]] = {}
         """Of each archive of the plan its key, its size and its time before it is read."""
@@ -88,7 +95,7 @@ class CheckedLog:
         places = Places()
         for job in plan.jobs:
             if status := status_of(job.source):
-                key = os.fsencode(places.of(job.source.absolute()))
+                key = os.fsencode(self._named(places.of(job.source.absolute())))
                 self._known[job.source] = key, status.st_size, status.st_mtime_ns
 
     def leave_out(self, plan: Plan, older_than_s: float) -> None:

@@ -9,11 +9,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
 from earzip.batch.plan import Job
+from earzip.batch.remote import Remote
 from earzip.batch.signals import Stop
 from earzip.errors import EarzipError, ExitCode, RunEndedError
 from earzip.results import FileRecord, FileStatus, Progress
@@ -23,12 +25,27 @@ Work = Callable[[Job, Progress], FileRecord]
 """Does one job, reports the seconds of audio done as it goes, returns the record."""
 
 
+class Reads(Enum):
+    """How much of its files a task reads, which tells what of an object in a store must be fetched."""
+
+    ALL = "all"
+    """All of the source, and of what is at the target."""
+    PARTS = "parts"
+    """The source, an archive, at a few places."""
+    FACTS = "facts"
+    """What archives say of themselves, and a source only if it may have changed; nothing is written."""
+
+
 class Task(Protocol):
     """What a command does with each file. It is pickled for other processes."""
 
     @property
     def name(self) -> str:
         """The command's name in locks, metrics and messages."""
+
+    @property
+    def reads(self) -> Reads:
+        """How much of a job's files it reads."""
 
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return the record of a job that a quick check finds done already; None for others."""
@@ -161,7 +178,14 @@ class ElsewhereError(EarzipError):
 def jobs_to_json(jobs: Sequence[Job]) -> str:
     """Return ``jobs`` as JSON."""
     rows = [
-        [str(j.source), _text(j.target), j.n_bytes, j.source_name, list(map(str, j.found))]
+        [
+            str(j.source),
+            _text(j.target),
+            j.n_bytes,
+            j.source_name,
+            list(map(str, j.found)),
+            j.remote and asdict(j.remote),
+        ]
         for j in jobs
     ]
     return json.dumps(rows)
@@ -170,8 +194,15 @@ def jobs_to_json(jobs: Sequence[Job]) -> str:
 def jobs_from_json(data: str | bytes) -> list[Job]:
     """Return the jobs of `jobs_to_json`."""
     return [
-        Job(Path(source), _path(target), n_bytes, source_name, tuple(map(Path, found)))
-        for source, target, n_bytes, source_name, found in json.loads(data)
+        Job(
+            Path(source),
+            _path(target),
+            n_bytes,
+            source_name,
+            tuple(map(Path, found)),
+            remote and Remote(**{**remote, "found": tuple(remote["found"])}),
+        )
+        for source, target, n_bytes, source_name, found, remote in json.loads(data)
     ]
 
 

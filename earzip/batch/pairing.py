@@ -2,6 +2,7 @@
 
     earzip evaluate Music Restored     Restored/a.flac or Restored/a.flac.wav -> Music/a.flac
                                        Restored/b.mp3.flac -> Music/b.mp3
+                                       Restored/c.opus -> Music/c.flac, of all that are called c
     earzip evaluate Music Archive      Archive/a.flac.earz -> Music/a.flac
     earzip evaluate Music Music        Music/a.flac.earz -> Music/a.flac
 
@@ -10,8 +11,10 @@ Like all planning, pairing only looks at names and file types.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from earzip.batch.filters import ALL, Filters
@@ -19,12 +22,17 @@ from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
+    LOSSY_SUFFIXES,
     archive_name,
     is_archive_name,
     name_without_archive_suffix,
+    name_without_sound_suffix,
 )
 
 _RESTORED_SUFFIXES = {".flac", ".wav"}
+
+_ByStem = Callable[[Path], Mapping[str, list[Path]]]
+"""Gives the files of a folder by what they are called without a sound file's extension."""
 
 
 @dataclass
@@ -81,9 +89,10 @@ def _pair_folders(original: Path, restored: Path) -> Pairing:
     pairing = Pairing(plan_batch([restored], selection, output=original))
     plan = pairing.plan
     jobs, plan.jobs = plan.jobs, []
+    by_stem = cache(_by_stem)
     for job in jobs:
         try:
-            _pair_one(job, original, restored, pairing, in_place=in_place)
+            _pair_one(job, original, restored, pairing, by_stem, in_place=in_place)
         except OSError as error:
             reason = f"cannot look for its original: {error.strerror or error}"
             plan.refuse(job.source, reason)
@@ -93,7 +102,13 @@ def _pair_folders(original: Path, restored: Path) -> Pairing:
 
 
 def _pair_one(
-    job: Job, original: Path, restored: Path, pairing: Pairing, *, in_place: bool
+    job: Job,
+    original: Path,
+    restored: Path,
+    pairing: Pairing,
+    by_stem: _ByStem,
+    *,
+    in_place: bool,
 ) -> None:
     """Find the original of ``job``, or refuse it. Raises OSError."""
     plan = pairing.plan
@@ -101,7 +116,17 @@ def _pair_one(
     names = _names_of_sound(mirrored.name)
     candidates = [mirrored.with_name(name) for name in [*names, *map(archive_name, names)]]
     found = next((path for path in candidates if _is_other(path, job.source)), None)
-    if found is None and mirrored.is_file() and not in_place:
+    alike: list[Path] = []  # a lossy file lacks the extension of what it is restored from
+    if not (found or in_place) and mirrored.suffix.lower() in LOSSY_SUFFIXES.values():
+        alike = by_stem(mirrored.parent).get(mirrored.with_suffix("").name, [])
+    if len(alike) == 1:
+        found = alike[0]
+    if len(alike) > 1:
+        listed = ", ".join(path.name for path in alike)
+        plan.refuse(
+            job.source, f"may be of any of {listed} in {mirrored.parent}; compare two files"
+        )
+    elif found is None and mirrored.is_file() and not in_place:
         plan.refuse(job.source, f"is the original itself, {mirrored}")
     elif found is None:
         sought = " or ".join(dict.fromkeys(path.name for path in candidates))
@@ -117,6 +142,21 @@ def _names_of_sound(name: str) -> list[str]:
     inner = Path(name).stem
     is_restored = Path(name).suffix.lower() in _RESTORED_SUFFIXES and _is_sound(inner)
     return [name, inner] if is_restored else [name]
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Return the sound files of a folder by their names without extensions, and archives of others.
+
+    None for a folder that is not there. Raises OSError.
+    """
+    found: dict[str, list[Path]] = {}
+    paths = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    for path in sorted(paths, key=lambda path: is_archive_name(path.name)):  # archives last
+        name = name_without_archive_suffix(path.name)
+        alike = found.setdefault(name_without_sound_suffix(name), [])
+        if _is_sound(name) and path.with_name(name) not in alike:
+            alike.append(path)
+    return found
 
 
 def _is_other(path: Path, than: Path) -> bool:

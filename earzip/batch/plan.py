@@ -19,6 +19,7 @@ from pathlib import Path
 
 from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
 from earzip.batch.places import FolderId, Places, folder_id, status_of
+from earzip.batch.remote import Remote
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
 from earzip.formats.names import (
@@ -51,6 +52,8 @@ class Job:
     """The source's name if its file has another: standard input is a temporary file."""
     found: tuple[Path, ...] = ()
     """Archives elsewhere that may be of this source, if it was moved."""
+    remote: Remote | None = None
+    """What of it is in a store: `source`, `target` and `found` only stand in for that."""
 
 
 @dataclass(frozen=True)
@@ -378,7 +381,8 @@ def _refuse_shared_targets(plan: Plan) -> None:
             continue
         for job in jobs:
             rival = other if job is first else first
-            plan.refuse(job.source, f"has the same target as {rival.source}", job.target)
+            reason = f"has the same target as {rival.source}: {job.target}"
+            plan.refuse(job.source, f"{reason}; do each alone, with its own -o", job.target)
     plan.other_files = [
         _without_taken_target(other, places, by_target)
         for other in plan.other_files

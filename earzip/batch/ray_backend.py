@@ -14,12 +14,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from earzip.batch.assignment import Assigned, Assignment
-from earzip.batch.devices import end_by, opened_at, ready
 from earzip.batch.events import (
     Backend,
     Event,
@@ -27,17 +26,15 @@ from earzip.batch.events import (
     Failed,
     Finished,
     Opened,
-    Progressed,
     Started,
     Task,
     Waiting,
-    Work,
     event_from_bytes,
-    event_to_bytes,
 )
 from earzip.batch.plan import Job
+from earzip.batch.ray_actor import Actor
 from earzip.batch.signals import STOP_SIGNALS, Stop
-from earzip.batch.threads import ABANDON_S, Workers
+from earzip.batch.threads import ABANDON_S
 from earzip.errors import EarzipError, UsageError, count
 from earzip.runtime import MAX_DEFAULT_THREADS, Placement, Runtime, tracks_at_once
 
@@ -312,7 +309,7 @@ class _Actors:
         # One more than tracks, for a stop.
         actor_class = ray.remote(
             max_concurrency=self._tracks + 1, scheduling_strategy="SPREAD", **room.options()
-        )(_Actor)
+        )(Actor)
         actor = _Remote(rank, actor_class.remote(self._task, placement))
         self._actors.append(actor)
         self._opening[actor.handle.open.remote()] = actor
@@ -380,49 +377,6 @@ class _Actors:
         """Return ``event`` with the paths of the plan: actors have absolute ones."""
         job = self._jobs[event.index]
         return replace(event, record=replace(event.record, source=job.source, target=job.target))
-
-
-class _Actor:
-    """Works on jobs, each in a thread of this process."""
-
-    def __init__(self, task: Task, placement: Placement) -> None:
-        self._task = task
-        self._placement = placement
-        self._stop = Stop()
-        self._opened = ExitStack()
-        self._work: Work | None = None
-
-    def open(self) -> list[bytes]:
-        """Load what the work needs; return the event of that, as JSON."""
-        try:
-            self._work = opened_at(self._placement, self._task, self._opened)
-        except EarzipError as error:
-            return [event_to_bytes(end_by(error, self._placement))]
-        return [event_to_bytes(ready(self._placement))]
-
-    def do(self, index: int, job: Job) -> list[bytes]:
-        """Do a job and return its events, as JSON."""
-        assert self._work
-        events: list[Event] = []
-        next_job = iter([(index, job), None])
-        workers = Workers(
-            self._work,
-            next_job.__next__,
-            events.append,
-            self._stop,
-            rank=self._placement.rank,
-            device=self._placement.runtime.device,
-        )
-        workers.start()
-        workers.join()
-        progressed_s = sum(event.seconds for event in events if isinstance(event, Progressed))
-        returned = [event for event in events if isinstance(event, Finished | Failed)]
-        ends = [workers.exited()] if workers.lost else []
-        return [event_to_bytes(event) for event in (Progressed(progressed_s), *returned, *ends)]
-
-    def end_in(self, grace_s: float) -> None:
-        """Start no further file, and abandon files in progress after ``grace_s``."""
-        self._stop.request(grace_s)
 
 
 def _absolute(job: Job) -> Job:

@@ -46,10 +46,10 @@ def _rivals(targets: list[Path]) -> dict[Path, Path]:
     rivals: dict[Path, Path] = {}
     for group in alike.values():
         for i, second in enumerate(group):
-            first = next((path for path in group[:i] if _are_one(path, second)), None)
-            if first is not None:
-                rivals[second] = first
-                rivals.setdefault(first, second)
+            earlier = next((path for path in group[:i] if _are_one(path, second)), None)
+            if earlier is not None:
+                rivals[second] = earlier
+                rivals.setdefault(earlier, second)
     return rivals
 
 

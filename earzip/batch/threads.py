@@ -170,7 +170,7 @@ class Workers:
         self._send(Started(index, self._rank))
         began = time.monotonic()
         try:
-            if job.target is None:
+            if job.target is None or (job.remote and job.remote.target):
                 record = self._work(job, self._advance)
             else:
                 make_folder(job.target)

@@ -237,7 +237,7 @@ def _refuse_shadowed(name: str, folder: Path) -> None:
 def _refuse_existing(targets: Sequence[Path], *, force: bool) -> None:
     for target in targets:
         if not force and os.path.lexists(target):
-            raise TargetError("already exists; use --force to replace it", target)
+            raise TargetError("already exists; add --force to replace it", target)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class TrackFacts:
     archive_bytes: int
     picture_bytes: int
     source: Mapping[str, Any]
-    """The fields of `earzip.formats.archive.header.SourceRecord`."""
+    """The fields of `earzip.formats.archive.records.SourceRecord`."""
     model: str
     model_sha256: str
     quality: str

@@ -6,9 +6,10 @@ without them.
 """
 
 from earzip.tasks.compress import CompressTask, require_scaling, sources_to_compress
+from earzip.tasks.decode_latents import DecodeLatentsTask, latents_to_decode, plan_tar_samples
 from earzip.tasks.evaluate import EvaluateTask
 from earzip.tasks.info import InfoTask
-from earzip.tasks.latents import LATENTS_SUFFIX, LatentsTask, latents_to_extract
+from earzip.tasks.latents import LatentsTask, ShardsTask, latents_to_extract, plan_shards
 from earzip.tasks.recovery import ProtectTask, RepairTask
 from earzip.tasks.restore import RestoreTask, archives_to_restore
 from earzip.tasks.status import StatusTask
@@ -16,8 +17,8 @@ from earzip.tasks.track import ListTask, Track, read_track
 from earzip.tasks.verify import VerifyTask
 
 __all__ = [
-    "LATENTS_SUFFIX",
     "CompressTask",
+    "DecodeLatentsTask",
     "EvaluateTask",
     "InfoTask",
     "LatentsTask",
@@ -25,11 +26,15 @@ __all__ = [
     "ProtectTask",
     "RepairTask",
     "RestoreTask",
+    "ShardsTask",
     "StatusTask",
     "Track",
     "VerifyTask",
     "archives_to_restore",
+    "latents_to_decode",
     "latents_to_extract",
+    "plan_shards",
+    "plan_tar_samples",
     "read_track",
     "require_scaling",
     "sources_to_compress",

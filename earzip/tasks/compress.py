@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.batch.plan import Job, Selection, estimated_s
 from earzip.errors import NoSoundError
 from earzip.formats.names import (
@@ -27,14 +27,14 @@ from earzip.results import UNREAD_SOUND, CompressResult, FileRecord, FileStatus,
 from earzip.runtime import Placement
 
 if TYPE_CHECKING:
-    from earzip.transcode.up_to_date import ArchiveSettings
+    from earzip.transcode.archive_settings import ArchiveSettings
 
 
 _MEANINGS = {
     "new": "new",
     "moved": "moved",
     "retagged": "tags have changed",
-    "changed": "the sound has changed; only --force replaces the archive",
+    "changed": "the sound has changed; to replace the archive, compress this source alone with --force",
     "replaced": "replaces",
 }
 
@@ -72,6 +72,7 @@ class CompressTask:
 
     options: CompressOptions
     name: ClassVar[str] = "compress"
+    reads: ClassVar[Reads] = Reads.ALL
 
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return the record of a job whose archive is there: `up_to_date.compressed_already`."""
@@ -118,7 +119,7 @@ class CompressTask:
 
     @cached_property
     def _settings(self) -> ArchiveSettings:
-        from earzip.transcode.up_to_date import ArchiveSettings  # noqa: PLC0415
+        from earzip.transcode.archive_settings import ArchiveSettings  # noqa: PLC0415
 
         return ArchiveSettings.of(self.options)
 
@@ -152,9 +153,17 @@ def compress_record(result: CompressResult) -> FileRecord:
 
 
 def planned_record(
-    options: CompressOptions, settings: ArchiveSettings, job: Job, on_progress: Progress
+    options: CompressOptions,
+    settings: ArchiveSettings,
+    job: Job,
+    on_progress: Progress,
+    *,
+    names_damage: bool = False,
 ) -> FileRecord:
-    """Return the record of what `compress` would do with a job."""
+    """Return the record of what `compress` would do with a job.
+
+    A damaged archive is one that it replaces, or fails over; with ``names_damage`` it is damaged.
+    """
     from earzip.transcode.state import standing_of  # noqa: PLC0415
     from earzip.transcode.up_to_date import DAMAGED  # noqa: PLC0415
 
@@ -172,9 +181,9 @@ def planned_record(
     meaning = _MEANINGS.get(standing.state)
     message = " ".join(filter(None, (meaning, standing.message)))
     status = FileStatus.PLANNED
-    if standing.state in ("changed", "refused"):
+    if standing.state in ("changed", "refused", "damaged"):
         status = FileStatus.FAILED
-    elif standing.state == "damaged" or standing.message == DAMAGED:
+    if names_damage and (standing.state == "damaged" or standing.message == DAMAGED):
         status = FileStatus.DAMAGED
     figures: dict[str, object] = {"state": standing.state}
     if standing.state in ("new", "replaced"):

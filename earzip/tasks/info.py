@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.batch.plan import Job
 from earzip.errors import ModelNotFoundError
 from earzip.models.store import find_model_of_archive
@@ -23,6 +23,7 @@ class InfoTask(AlwaysToDo):
     """Reads what an archive says of itself."""
 
     name: ClassVar[str] = "info"
+    reads: ClassVar[Reads] = Reads.FACTS
 
     @contextmanager
     def opened(self, _placement: Placement) -> Iterator[Work]:

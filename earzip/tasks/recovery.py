@@ -1,8 +1,8 @@
-"""Recovery data of folders of archives, and what it brings back."""
+"""Recovery data of folders of archives and the pictures that they share, and what it brings back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +18,7 @@ from earzip.errors import (
     UnsupportedArchiveError,
     count,
 )
+from earzip.formats.names import is_shared_picture_name
 from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
@@ -71,7 +72,7 @@ class ProtectTask(AlwaysToDo):
             FileStatus.WRITTEN,
             job.source,
             data.path,
-            count(len(data.files), "archive"),
+            _contents(data.files),
             warnings=tuple(
                 f"{name} is gone, and not protected any more" for name in first_few(gone)
             ),
@@ -82,9 +83,19 @@ class ProtectTask(AlwaysToDo):
         )
 
 
+def _contents(names: Collection[str]) -> str:
+    """Return how many archives and pictures there are of these names."""
+    n_pictures = sum(map(is_shared_picture_name, names))
+    archives = count(len(names) - n_pictures, "archive")
+    return f"{archives}, {count(n_pictures, 'shared picture')}" if n_pictures else archives
+
+
 @dataclass(frozen=True)
 class RepairTask(AlwaysToDo):
-    """Checks an archive, and puts back what is damaged or missing in its folder from recovery data."""
+    """Checks an archive, and puts back what is damaged or missing in its folder from recovery data.
+
+    A shared picture that is missing may be a job too.
+    """
 
     name: ClassVar[str] = "repair"
 
@@ -140,9 +151,19 @@ def _checked(job: Job, on_progress: Progress) -> FileRecord:
     """Return the record of a check, for which what is missing or no archive is damaged too."""
     if not job.source.exists():
         return FileRecord(FileStatus.DAMAGED, job.source, message="is missing")
+    if is_shared_picture_name(job.source.name):
+        return _checked_picture(job)
     try:
         return check_structure(job, on_progress)[0]
     except UnsupportedArchiveError:
         raise
     except ArchiveError as error:
         return FileRecord(FileStatus.DAMAGED, job.source, message=error.message)
+
+
+def _checked_picture(job: Job) -> FileRecord:
+    from earzip.formats.archive.shared import holds_its_picture  # noqa: PLC0415  # loads numpy
+
+    if not holds_its_picture(job.source):
+        return FileRecord(FileStatus.DAMAGED, job.source, message="is not what its name says")
+    return FileRecord(FileStatus.INTACT, job.source)

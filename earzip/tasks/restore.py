@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.batch.plan import Job, Selection
 from earzip.errors import ArchiveError, count
 from earzip.formats.names import (
@@ -87,6 +87,12 @@ class RestoreTask:
     split: bool = False
     """Whether archives of several tracks become directories of files."""
     name: ClassVar[str] = "restore"
+
+    @property
+    def reads(self) -> Reads:
+        """A part of each archive for a part of the sound, and a stream begins before all is there."""
+        is_part = (self.options.start_s, self.options.end_s) != (None, None)
+        return Reads.PARTS if is_part or self.make_stream else Reads.ALL
 
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return the record of a job whose result is there: `restore.restored_already`."""

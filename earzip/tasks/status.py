@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.options import CompressOptions
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
@@ -21,10 +21,12 @@ class StatusTask(AlwaysToDo):
 
     options: CompressOptions
     name: ClassVar[str] = "compare"
+    reads: ClassVar[Reads] = Reads.FACTS
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:  # noqa: ARG002
         """Give the work. Raises as `earzip.models.store.find_model`."""
-        from earzip.transcode.up_to_date import ArchiveSettings  # noqa: PLC0415
+        from earzip.transcode.archive_settings import ArchiveSettings  # noqa: PLC0415
 
-        yield partial(planned_record, self.options, ArchiveSettings.of(self.options))
+        settings = ArchiveSettings.of(self.options)
+        yield partial(planned_record, self.options, settings, names_damage=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from earzip.batch.events import Work
+from earzip.batch.events import Reads, Work
 from earzip.batch.plan import Job
 from earzip.results import FileRecord, FileStatus, Progress, kbps
 from earzip.runtime import Placement
@@ -65,6 +65,7 @@ class ListTask(AlwaysToDo):
     """Reads the facts of the track in an archive."""
 
     name: ClassVar[str] = "list"
+    reads: ClassVar[Reads] = Reads.FACTS
 
     @contextmanager
     def opened(self, _placement: Placement) -> Iterator[Work]:

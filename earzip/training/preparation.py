@@ -143,7 +143,7 @@ def prepare(
     # A report alone is from an attempt that kept nothing; replace it.
     for path in (samples, index):
         if not options.force and os.path.lexists(path):
-            raise TargetError("already exists; use --force to replace it", path)
+            raise TargetError("already exists; add --force to replace it", path)
     make_folder(samples)
     reap_stale(samples.parent)
     done = Preparation()

@@ -17,13 +17,14 @@ from earzip.coding.quantizer import dequantize
 from earzip.errors import UsageError
 from earzip.formats.archive.header import Header
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.tag_payload import Chapter, Payload, read_payload
+from earzip.formats.tag_payload import Chapter, Payload
 from earzip.formats.tags.model import Picture
 from earzip.models.pool import CodecPool
 from earzip.options import RestoreOptions
 from earzip.transcode.facts import TrackFacts
 from earzip.transcode.inspect import ArchiveInfo, info_of
 from earzip.transcode.restore_plan import coded_range
+from earzip.transcode.saved_tags import read_tag_payload
 from earzip.transcode.sound import archive_sound, read_symbols
 
 T = TypeVar("T")
@@ -153,11 +154,7 @@ class Archive(TrackFacts):
 
     @cached_property
     def _payload(self) -> Payload:
-        part = self._reader.tags
-        if part is None:
-            return read_payload({"family": "none"}, (), ())
-        blocks = [len(block) for block in part.blocks]
-        return read_payload(part.payload, blocks, self._reader.picture_sizes())
+        return read_tag_payload(self._reader)
 
     def _each(self, items: Iterator[T]) -> Iterator[T]:
         """Yield the items as long as the archive is open."""

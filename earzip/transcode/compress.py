@@ -25,6 +25,7 @@ from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.options import MAX_QUALITY, CompressOptions, quality_name, quality_number
 from earzip.results import CompressResult, Progress, Status
+from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.arranged_tags import arranged
 from earzip.transcode.kept_segments import (
     archive_of,
@@ -47,7 +48,6 @@ from earzip.transcode.source_state import (
 )
 from earzip.transcode.source_tags import read_source_tags
 from earzip.transcode.up_to_date import (
-    ArchiveSettings,
     TargetState,
     compressed_already,
     inspect_target,

@@ -29,12 +29,13 @@ from earzip.models.pool import CodecPool
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model
 from earzip.options import DEFAULT_MODEL, CompressOptions
+from earzip.transcode.archive_settings import ArchiveSettings
+from earzip.transcode.decode_latents import n_samples_of
 from earzip.transcode.facts import TrackFacts
 from earzip.transcode.kept_sound import KeptSound
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.segments import Coded, SegmentEncoder, header_of, pack_segment
 from earzip.transcode.source_state import record_of
-from earzip.transcode.up_to_date import ArchiveSettings
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec
@@ -166,12 +167,8 @@ def decode(
             latents = latents.astype(np.float32, copy=False)
         if not np.isfinite(latents).all():
             raise UsageError("latents have values that are not finite numbers")
-        most = max(0, n_frames * codec.geometry.hop - 2 * codec.geometry.lead)
-        n = most if n_samples is None else _whole(n_samples, "n_samples", "samples")
-        if codec.geometry.n_frames(n) != n_frames:
-            raise UsageError(
-                f"{n} samples do not take {n_frames} frames, which hold {most} at the most"
-            )
+        asked = None if n_samples is None else _whole(n_samples, "n_samples", "samples")
+        n = n_samples_of(codec.geometry, n_frames, asked)
         return _decoded(codec, latents, n, 10 * gain_db, (0, 0, 0, 0))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from earzip.formats.archive.header import Header, SourceRecord
+from earzip.formats.archive.header import Header
+from earzip.formats.archive.records import SourceRecord
 
 
 class TrackFacts(ABC):

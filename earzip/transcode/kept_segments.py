@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
-from earzip.formats.archive.header import Header, SourceRecord, storable_mtime_ns
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.records import SourceRecord, storable_mtime_ns
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.atomic import make_folder, private_as
 from earzip.formats.audio.source import open_source
@@ -25,7 +26,7 @@ from earzip.transcode.pictures import Storage
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.source_state import require_unchanged, source_record, source_warnings
 from earzip.transcode.source_tags import read_source_tags
-from earzip.transcode.up_to_date import made_from_an_earlier_version, result_of
+from earzip.transcode.up_to_date import TO_REPLACE, made_from_an_earlier_version, result_of
 
 
 def with_new_tags(
@@ -93,11 +94,11 @@ def require_no_loss(old: ArchiveReader, tags: TagSet) -> None:
         if is_lost
     ]
     if lost:
-        message = f"has {' and '.join(lost)} that its source has lost; use --force to replace it"
+        message = f"has {' and '.join(lost)} that its source has lost; {TO_REPLACE}"
         raise TargetError(message, old.path)
     if tags.is_damaged:
         problems = "; ".join(tags.problems)
-        message = f"stays, because the tags of its source are damaged ({problems}); use --force"
+        message = f"stays, because the tags of its source are damaged ({problems}); {TO_REPLACE}"
         raise TargetError(message, old.path)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from earzip.coding.blocks import zip_blocks
 from earzip.errors import SourceError
-from earzip.formats.archive.header import CheckRecord, Header
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.records import CheckRecord
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.audio.reader import SourceFacts
 from earzip.formats.audio.resample import stereo_44k

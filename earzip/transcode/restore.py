@@ -103,7 +103,9 @@ def _restore(
                 require_no_source(target, reader)
             if not may_replace:
                 raise TargetError(
-                    "already exists with other content; use --force to replace it", target
+                    "already exists with other content; to replace it, restore this archive alone "
+                    "with --force",
+                    target,
                 )
         with ExitStack() as stack:
             pool = codecs or stack.enter_context(CodecPool())
@@ -176,7 +178,7 @@ class _FileRestoration(Restoration):
         # If there was no target, a newer one is not replaced.
         with (
             atomic_path(self.target, replace=self.may_replace, mode=mode) as temporary,
-            _errors_about(self.target, temporary),
+            errors_about(self.target, temporary),
         ):
             marks = chapter_marks(tags, plan) if tags else ()
             decoded, n_overs = self.write_sound(temporary, plan, copy, marks=marks)
@@ -196,7 +198,7 @@ def _write_tags(path: Path, tags: TagSet, plan: RestorePlan) -> list[str]:
 
 
 @contextmanager
-def _errors_about(target: Path, temporary: Path) -> Iterator[None]:
+def errors_about(target: Path, temporary: Path) -> Iterator[None]:
     """Report errors on the temporary file under the target's name."""
     try:
         yield

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earzip.errors import UsageError
-from earzip.formats.archive.header import Header, SourceRecord
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.records import SourceRecord
 from earzip.formats.audio.encode import lossy_rate
 from earzip.formats.audio.exact_flac import exact_flac_bits
 from earzip.formats.audio.write import flac_holds_rate

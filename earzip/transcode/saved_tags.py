@@ -12,6 +12,7 @@ from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.formats.audio.encode import Mark
+from earzip.formats.tag_payload import Payload, read_payload
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.raw import RawBlock
 from earzip.formats.tags.timed import cut_tags
@@ -70,6 +71,15 @@ def read_saved_tags(reader: ArchiveReader, *, keep_going: bool) -> SavedTags:
     kept = _without_pictures(tags, lost.keys() | images.missing.keys())
     damage = (*lost.values(), *_about_missing(images.missing))
     return SavedTags(kept, tuple(lost), missing, damage)
+
+
+def read_tag_payload(reader: ArchiveReader) -> Payload:
+    """Return what an archive says of its tags, without their pictures. Raises DamagedArchiveError."""
+    part = reader.tags
+    if part is None:
+        return read_payload({"family": "none"}, (), ())
+    blocks = [len(block) for block in part.blocks]
+    return read_payload(part.payload, blocks, reader.picture_sizes())
 
 
 def tags_of_range(

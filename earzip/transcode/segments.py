@@ -16,19 +16,13 @@ from earzip.coding.edges import TrackEnds, edge_errors
 from earzip.coding.quantizer import dequantize
 from earzip.errors import SourceError, TargetError
 from earzip.formats.archive.frames import compress_frames
-from earzip.formats.archive.header import (
-    Edges,
-    EncoderRecord,
-    Header,
-    ModelRecord,
-    QuantizerRecord,
-    SourceRecord,
-)
+from earzip.formats.archive.header import Edges, Header
+from earzip.formats.archive.records import EncoderRecord, ModelRecord, QuantizerRecord, SourceRecord
 from earzip.formats.geometry import max_segment_bytes
 from earzip.formats.symbols.coding import pack
 from earzip.formats.symbols.packed import MAX_SYMBOL
 from earzip.models.spec import ModelSpec, Preset
-from earzip.transcode.up_to_date import ArchiveSettings
+from earzip.transcode.archive_settings import ArchiveSettings
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec

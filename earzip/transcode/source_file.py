@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TargetError
-from earzip.formats.archive.header import Header, SourceRecord
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.records import SourceRecord
 from earzip.formats.atomic import (
     atomic_write,
     is_taken,
@@ -106,7 +107,9 @@ def restore_source_file(
             require_no_source(target, reader)
         if not options.force:
             raise TargetError(
-                "already exists and is not the source; use --force to replace it", target
+                "already exists and is not the source; to replace it, restore this archive alone "
+                "with --force",
+                target,
             )
     make_folder(target)
     with (

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from earzip.errors import SourceError
-from earzip.formats.archive.header import SourceRecord, storable_mtime_ns
+from earzip.formats.archive.records import SourceRecord, storable_mtime_ns
+from earzip.formats.archive.stand_in import fill_whole
 from earzip.formats.audio.reader import SourceReader
 from earzip.formats.names import portable_name
 from earzip.formats.tags.provenance import read_provenance
@@ -22,6 +23,7 @@ def hash_source(source: Path, on_progress: Progress | None) -> tuple[str, os.sta
     ``on_progress`` is called with 0, and may raise to end it. Raises SourceError.
     """
     try:
+        fill_whole(source)
         with source.open("rb") as file:
             before = os.fstat(file.fileno())
             digest = hashlib.sha256()

@@ -14,11 +14,11 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, Progress
+from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.kept_segments import archive_of, is_same_sound, require_no_loss
 from earzip.transcode.source_state import hash_source, source_record
 from earzip.transcode.source_tags import read_source_tags
 from earzip.transcode.up_to_date import (
-    ArchiveSettings,
     TargetState,
     compressed_already,
     inspect_target,
@@ -81,7 +81,7 @@ def standing_of(
         if moved:
             existing = inspect_target(source, moved, sha256, settings, options, on_progress)
             if existing.result or existing.other_pictures:
-                return Standing("moved", f"from {moved}")
+                return Standing("moved", f"from {moved}, which stays until --prune")
         return Standing("new")
     except EarzipError as error:
         is_damage = isinstance(error.__cause__, DamagedArchiveError)

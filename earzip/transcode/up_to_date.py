@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
-from earzip.formats.archive.header import Header, SourceRecord
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.records import SourceRecord
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.atomic import is_taken
 from earzip.formats.names import portable_name
-from earzip.models.spec import ModelSpec, Preset
-from earzip.models.store import find_model
-from earzip.options import CompressOptions, quality_number
-from earzip.results import CompressResult, Progress, Status, kbps
+from earzip.options import CompressOptions
+from earzip.results import CompressResult, Progress, Status
+from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.pictures import (
     Storage,
     has_damaged_pictures,
@@ -29,9 +25,8 @@ from earzip.transcode.pictures import (
     why_other_pictures,
 )
 
-_LOWER = 0.95
-"""Of a rate: what may come of asking for the same one again."""
-
+TO_REPLACE = "to replace it, compress this source alone with --force"
+"""Advice for who is refused: with all other sources --force would encode those again too."""
 
 DAMAGED = "a damaged archive"
 """What `TargetState.replaces` says of one that was made with the same settings."""
@@ -145,7 +140,7 @@ def _require_no_lower(
     settings: ArchiveSettings,
 ) -> None:
     if not options.force and (lower := settings.lower_than(header, sizes)):
-        raise TargetError(f"is of {lower}; use --force to replace it", target)
+        raise TargetError(f"is of {lower}; {TO_REPLACE}", target)
 
 
 def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
@@ -228,15 +223,15 @@ def _require_kept_sound(source: Path, target: Path, header: Header, reason: str 
 
     ``reason``: which archive it is, if it does not do.
     """
-    advice = "use --force to replace it"
     if reason == DAMAGED:
-        message = f"is damaged, and made from an earlier version of this source; {advice}"
+        message = f"is damaged, and made from an earlier version of this source; {TO_REPLACE}"
         raise TargetError(message, target) from DamagedArchiveError(message)
     if reason is not None:
         raise made_from_an_earlier_version(target)
     if header.exact:
         message = (
-            "has the exact copy of an earlier version of this source; use --force to replace both"
+            "has the exact copy of an earlier version of this source; to replace both, compress this "
+            "source alone with --force"
         )
         raise TargetError(message, target)
     with suppress(OSError):
@@ -244,7 +239,7 @@ def _require_kept_sound(source: Path, target: Path, header: Header, reason: str 
         if _is_of(header.source, source, status) and not _changed_since(status, target.stat()):
             raise TargetError(
                 "was made from other bytes than its source has, which nobody has written to since: "
-                f"the source may be damaged; {advice}",
+                f"the source may be damaged; {TO_REPLACE}",
                 target,
             )
 
@@ -275,15 +270,15 @@ def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, A
         with ArchiveReader(target) as reader:
             header, sizes = reader.header, reader.sizes
     except ArchiveError as error:
-        what = "is not an archive of this source; use --force to replace it"
+        what = f"is not an archive of this source; {TO_REPLACE}"
         if isinstance(error, DamagedArchiveError):
-            what = f"is too damaged ({error.message}) to tell its source; use --force to replace it"
+            what = f"is too damaged ({error.message}) to tell its source; {TO_REPLACE}"
         raise TargetError(f"already exists and {what}", target) from error
     if header.source.sha256 == sha256 or header.source.name == portable_name(source):
         return header, sizes
     raise TargetError(
         f"already exists and is the archive of another file, {header.source.name!r} with SHA-256 "
-        f"{header.source.sha256[:16]}…; use --force to replace it",
+        f"{header.source.sha256[:16]}…; {TO_REPLACE}",
         target,
     )
 
@@ -291,7 +286,7 @@ def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, A
 def made_from_an_earlier_version(target: Path) -> TargetError:
     """Return the error of an archive of a source that sounds otherwise now."""
     return TargetError(
-        "already exists, made from an earlier version of this source; use --force to replace it",
+        f"already exists, made from an earlier version of this source; {TO_REPLACE}",
         target,
     )
 
@@ -336,67 +331,3 @@ def result_of(
         truncated=header.source.truncated,
         warnings=warnings,
     )
-
-
-@dataclass(frozen=True)
-class ArchiveSettings:
-    """The settings that decide an archive's bytes: a model, and a quality or a bitrate."""
-
-    spec: ModelSpec
-    quality: str
-    bitrate_kbps: float | None = None
-    """Takes the place of ``quality``."""
-
-    @classmethod
-    def of(cls, options: CompressOptions) -> ArchiveSettings:
-        """Return those of ``options``. Raises as `find_model` does, or UsageError for the quality."""
-        return cls(find_model(options.model), options.quality, options.bitrate_kbps)
-
-    @cached_property
-    def preset(self) -> Preset:
-        """What the quality stands for."""
-        return self.spec.preset_at(self.quality)
-
-    @cached_property
-    def digest(self) -> str:
-        """16 hexadecimal digits that change with everything that changes an archive's sound."""
-        spec = self.spec
-        facts: list[Any] = [spec.layout.coding, spec.sha256]
-        if self.bitrate_kbps is not None:
-            facts += ["bitrate", self.bitrate_kbps]
-        for preset in spec.presets.values() if self.bitrate_kbps else (self.preset,):
-            facts += [preset.rounding, *spec.exponents_at(preset).tolist()]
-            if preset.thrift:
-                facts.append(preset.thrift)
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-    def lower_than(self, header: Header, sizes: ArchiveSizes) -> str | None:
-        """Return how these settings are lower than others of this model in an archive; None if not."""
-        if header.model.sha256 != self.spec.sha256 or header.settings == self.digest:
-            return None
-        before = header.quantizer.quality
-        if self.bitrate_kbps is not None:
-            rate = kbps(sizes.total - sizes.pictures - sizes.exact, header.duration_s)
-            is_lower = self.bitrate_kbps < _LOWER * rate
-            return f"{rate:.3g} kbps, {self.bitrate_kbps:g} is lower" if is_lower else None
-        is_lower = quality_number(self.quality) < quality_number(before)
-        return f"quality {before}, {self.quality} is lower" if is_lower else None
-
-    def changes_since(self, header: Header) -> list[str]:
-        """Return in words how these settings differ from those of an archive.
-
-        Of the model, its coding of symbols and the quality that is before → now. Other steps or rounding
-        are named only where these are the same; otherwise they usually differ too.
-        """
-        before, model = header.model, self.spec
-        changes = []
-        if before.sha256 != model.sha256:
-            then, now = (f"{m.name} {m.sha256[:16]}" for m in (before, model))
-            changes.append(f"model {then} → {now}")
-        elif header.symbols != (coding := model.layout.coding):
-            changes.append(f"symbols {header.symbols} → {coding}")
-        if self.bitrate_kbps is not None:
-            changes.append(f"quality {header.quantizer.quality} → {self.bitrate_kbps:g} kbps")
-        elif header.quantizer.quality != self.quality:
-            changes.append(f"quality {header.quantizer.quality} → {self.quality}")
-        return changes or ["other steps or rounding"]

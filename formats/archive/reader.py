@@ -37,6 +37,7 @@ from earzip.formats.archive.layout import (
     require_checksum,
 )
 from earzip.formats.archive.shared import SharedPicture, read_shared
+from earzip.formats.archive.stand_in import filler_of
 from earzip.formats.archive.tag_part import TagPart, unpack_tag_part
 from earzip.formats.containers.spans import SpanFile
 from earzip.formats.symbols.work import most_work, segment_work, work_limit
@@ -115,6 +116,14 @@ class ArchiveReader:
         """Return the checksum of each segment without reading it: equal segments share it."""
         return [self._part(PartKind.SEGMENT, i).checksum for i in range(self.n_segments)]
 
+    @property
+    def tags_span(self) -> tuple[int, int] | None:
+        """Where the tag part begins and ends in the file, None if there is none."""
+        if not self._index.count_of(PartKind.TAGS):
+            return None
+        part = self._part(PartKind.TAGS, 0)
+        return part.offset, part.offset + part.n_bytes
+
     @cached_property
     def tags(self) -> TagPart | None:
         """The neutral view and the raw tag blocks, or None if the archive has no tag part."""
@@ -177,6 +186,10 @@ class ArchiveReader:
         with self._file.blamed("exact copy"):
             copy.finish()
             return self._file.span(parts[0].offset, self._index.bytes_of(PartKind.EXACT))
+
+    def whole_file(self) -> BinaryIO:
+        """Return the file itself, to read and to seek in. Nothing is checked; it outlives this reader."""
+        return self._file.span(0, self.prefix.file_bytes)
 
     @property
     def _picture_numbers(self) -> tuple[int, ...]:
@@ -256,6 +269,7 @@ class ArchiveFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._fill = filler_of(self.path)
         with self.blamed():
             # NONBLOCK: opening a pipe must not wait for its other end.
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -365,6 +379,8 @@ class ArchiveFile:
 
     def _read_up_to(self, n_bytes: int, offset: int) -> bytes:
         """Return ``n_bytes`` from ``offset`` on, fewer only at the end of the file."""
+        if self._fill:
+            self._fill(offset, n_bytes)
         data = os.pread(self._descriptor, n_bytes, offset)
         if len(data) in (0, n_bytes):
             return data

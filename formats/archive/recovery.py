@@ -1,10 +1,11 @@
 """Recovery data of a folder of archives: a PAR 2.0 set in one file, made and used by par2cmdline.
 
-    Archive/Album/.earzip/recovery.par2     recovery data of the archives in Archive/Album
+    Archive/Album/.earzip/recovery.par2     recovery data of the archives in Archive/Album, and of the
+                                            pictures that they share
 
-The set names archives as they are called, so any program for PAR 2.0 can use it with the folder as its
+The set names files as they are called, so any program for PAR 2.0 can use it with the folder as its
 base. par2 itself works in a temporary folder of links: it sees no names but those in the set, and what it
-writes is looked at before an archive is replaced.
+writes is looked at before a file is replaced.
 """
 
 from __future__ import annotations
@@ -23,14 +24,22 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.shared import holds_its_picture
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.atomic import atomic_write, make_folder, private_as, set_mtime
-from earzip.formats.names import MODEL_FOLDER, RECOVERY_NAME, is_archive_name, is_junk
+from earzip.formats.names import (
+    MODEL_FOLDER,
+    RECOVERY_NAME,
+    is_archive_name,
+    is_junk,
+    is_shared_picture_name,
+)
 
 OnWait = Callable[[], None]
 """Called again and again; may raise to end the work."""
 FileState = tuple[int, bytes]
-"""Size of a file, and the MD5 of its first 16 KiB: of an archive these tell of every change."""
+"""Size of a file, and the MD5 of its first 16 KiB: of an archive these tell of every change, and a
+picture named by its SHA-256 never changes."""
 
 _MAGIC = b"PAR2\0PKT"
 _HEAD = 64
@@ -106,15 +115,15 @@ class RecoveryData:
         return cls(path, files, block_bytes, len(exponents), is_whole and end == len(data))
 
     def fits(self, folder: Path, redundancy: int) -> bool:
-        """Return whether it is whole, of this redundancy, and protects all archives as they are.
+        """Return whether it is whole, of this redundancy, and protects all files as they are.
 
-        Others that it protects may be gone. Raises SourceError where an archive cannot be read.
+        Others that it protects may be gone. Raises SourceError where a file cannot be read.
         """
         wanted = _blocks([size for size, _ in self.files.values()], redundancy)
         return (
             self.is_whole
             and wanted == (self.block_bytes, self.n_recovery)
-            and all(self.files.get(path.name) == _state(path) for path in archives_in(folder))
+            and all(self.files.get(path.name) == _state(path) for path in files_in(folder))
         )
 
     def gone(self, folder: Path) -> list[str]:
@@ -136,10 +145,17 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         at = data.find(_MAGIC, end)
 
 
-def archives_in(folder: Path) -> list[Path]:
-    """Return the archives directly in ``folder`` that a run over it takes. Raises SourceError."""
+def files_in(folder: Path) -> list[Path]:
+    """Return what is to be protected directly in ``folder``: the archives and pictures of a run over it.
+
+    Raises SourceError.
+    """
     try:
-        paths = [path for path in folder.iterdir() if is_archive_name(path.name)]
+        paths = [
+            path
+            for path in folder.iterdir()
+            if is_archive_name(path.name) or is_shared_picture_name(path.name)
+        ]
     except OSError as error:
         raise SourceError(f"cannot be listed: {error.strerror or error}", folder) from error
     shown = [path for path in paths if path.name[0] != "." and not is_junk(path.name)]
@@ -158,8 +174,8 @@ def _state(path: Path) -> FileState:
 def _blocks(sizes: list[int], redundancy: int) -> tuple[int, int]:
     """Return the size of blocks, and how many are to be replaceable.
 
-    16 for an archive of the mean size: what is kept of each block costs little then, and so do the ends
-    of archives, which fill a block of their own. Fewer in a large folder, or par2 takes hours.
+    16 for a file of the mean size: what is kept of each block costs little then, and so do the ends of
+    files, which fill a block of their own. Fewer in a large folder, or par2 takes hours.
     """
     n = len(sizes)
     n_wanted = min(max(128, 4 * n, min(16 * n, _MANY_BLOCKS)), _MAX_BLOCKS - n)
@@ -169,20 +185,19 @@ def _blocks(sizes: list[int], redundancy: int) -> tuple[int, int]:
 
 
 def make_recovery(folder: Path, redundancy: int, on_wait: OnWait) -> RecoveryData:
-    """Make recovery data of the archives in ``folder``, in place of that which is there.
+    """Make recovery data of the archives and pictures in ``folder``, in place of what is there.
 
     ``redundancy``: per cent. Raises DamagedArchiveError if one of them is damaged, other ArchiveErrors,
     UsageError without par2, SourceError, TargetError.
     """
-    archives = archives_in(folder)
-    if len(archives) > _MAX_FILES:
-        message = f"has {len(archives)} archives; recovery data is of at most {_MAX_FILES}"
+    paths = files_in(folder)
+    if len(paths) > _MAX_FILES:
+        message = (
+            f"has {len(paths)} archives and pictures; recovery data is of at most {_MAX_FILES}"
+        )
         raise TargetError(f"{message} of a directory", folder)
-    for path in archives:
-        if damages := verify_structure(path, on_wait):
-            reason = f"{path.name} is damaged ({damages[0].message}): repair or remove it first"
-            raise DamagedArchiveError(reason, folder)
-    states = {path.name: _state(path) for path in archives}
+    _require_whole(folder, paths, on_wait)
+    states = {path.name: _state(path) for path in paths}
     block, n_recovery = _blocks([size for size, _ in states.values()], redundancy)
     target = recovery_path(folder)
     with _links(folder, states) as links:
@@ -194,17 +209,31 @@ def make_recovery(folder: Path, redundancy: int, on_wait: OnWait) -> RecoveryDat
             raise TargetError(f"par2 ended with {code}: {said[-1]}", target)
         make_folder(target)
         mode = 0o666
-        for path in archives:
+        for path in paths:
             mode &= private_as(path.stat())
         with atomic_write(target, mode=mode) as file, found[0].open("rb") as volume:
             shutil.copyfileobj(volume, file)
             file.flush()
-            if {path.name: _state(path) for path in archives_in(folder)} != states:
+            if {path.name: _state(path) for path in files_in(folder)} != states:
                 raise SourceError("its archives changed meanwhile; run again", folder)
     data = RecoveryData.read(folder)
     if data is None or data.files != states or not data.fits(folder, redundancy):
         raise TargetError("is not what par2 was told to write; expected par2 0.8 or newer", target)
     return data
+
+
+def _require_whole(folder: Path, paths: list[Path], on_wait: OnWait) -> None:
+    """Refuse damaged files: pictures first, so that they are named, not an archive that has one."""
+    advice = "repair or remove it first"
+    pictures = [path for path in paths if is_shared_picture_name(path.name)]
+    for path in pictures:
+        on_wait()
+        if not holds_its_picture(path):
+            raise DamagedArchiveError(f"{path.name} is damaged: {advice}", folder)
+    for path in paths:
+        if path not in pictures and (damages := verify_structure(path, on_wait)):
+            reason = f"{path.name} is damaged ({damages[0].message}): {advice}"
+            raise DamagedArchiveError(reason, folder)
 
 
 def mend(data: RecoveryData, folder: Path, on_wait: OnWait) -> Iterator[Path]:
@@ -239,14 +268,19 @@ def _why_not(data: RecoveryData, code: int, said: list[str]) -> str:
 
 
 def _put_back(mended: Path, place: Path, like: Path) -> None:
-    """Give ``place`` the content of ``mended``, with its own time and privacy, or those of a new one."""
+    """Give ``place`` the content of ``mended``, with its own time and privacy, or those of a new one.
+
+    A picture that was missing is of now: no time of it is known.
+    """
     try:
         status = place.stat()
         mtime_ns: int | None = status.st_mtime_ns
     except OSError:  # it is missing
         status = like.stat()
-        with ArchiveReader(mended) as reader:
-            mtime_ns = reader.header.source.mtime_ns
+        mtime_ns = None
+        if is_archive_name(mended.name):
+            with ArchiveReader(mended) as reader:
+                mtime_ns = reader.header.source.mtime_ns
     with atomic_write(place, mode=private_as(status)) as file, mended.open("rb") as source:
         shutil.copyfileobj(source, file)
         file.flush()
@@ -254,8 +288,11 @@ def _put_back(mended: Path, place: Path, like: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
+    """Return whether a file is undamaged itself; an archive may lack a picture beside it."""
+    if is_shared_picture_name(path.name):
+        return holds_its_picture(path)
     try:
-        return not verify_structure(path)
+        return not verify_structure(path, with_shared=False)
     except ArchiveError:
         return False
 

@@ -91,6 +91,12 @@ def read_shared(archive: Path, picture: SharedPicture) -> bytes:
     raise MissingPictureError(f"{picture.name} is not beside it")
 
 
+def holds_its_picture(path: Path) -> bool:
+    """Return whether the file of a shared picture has the SHA-256 that it is called by."""
+    image = _content(path, range(_MAX_BYTES + 1))
+    return image is not None and SharedPicture.of(image).name == path.name
+
+
 def is_there(archive: Path, picture: SharedPicture) -> bool:
     """Return whether a picture that ``archive`` shares is where it belongs, as far as its size tells."""
     for path in shared_paths(archive, picture):
@@ -112,14 +118,19 @@ def shared_paths(archive: Path, picture: SharedPicture) -> Iterator[Path]:
 
 def _read(path: Path, picture: SharedPicture) -> bytes | None:
     """Return what ``path`` holds if it is ``picture``, else None."""
+    image = _content(path, range(picture.n_bytes, picture.n_bytes + 1))
+    return image if image is not None and SharedPicture.of(image) == picture else None
+
+
+def _content(path: Path, sizes: range) -> bytes | None:
+    """Return what a regular file of one of these sizes holds, None for anything else."""
     try:
         # NONBLOCK: opening a pipe must not wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:  # noqa: PTH123  # it is open already
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != picture.n_bytes:
+            if not stat.S_ISREG(status.st_mode) or status.st_size not in sizes:
                 return None  # before anything is allocated
-            image = file.read()
+            return file.read()
     except OSError:
         return None
-    return image if hashlib.sha256(image).hexdigest() == picture.sha256 else None

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 
-from earzip.errors import TagError
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.raw import RawBlock
-from earzip.formats.tags.vorbis import comment_key, join_comments, split_comments
+from earzip.formats.tags.vorbis import COMMENT_KINDS, without_comments
 
 _REFERENCE_DB = 5  # by how much ReplayGain is louder
 _UNITS = 256  # of R128 gains, in a dB
@@ -23,7 +22,6 @@ _FIELDS = {
     "replaygain_album_gain": "r128_album_gain",
 }
 _OF_REPLAYGAIN = re.compile(r"replaygain_\w+", re.ASCII)
-_COMMENT_KINDS = ("flac-comment", "ogg-comment")
 
 
 def with_r128_gains(tags: TagSet) -> tuple[TagSet, list[str]]:
@@ -74,18 +72,9 @@ def _changed(tags: TagSet, fields: dict[str, list[str]], gone: set[str]) -> TagS
     raw = []
     for block in tags.raw:
         data = block.join(pictures)
-        if block.kind in _COMMENT_KINDS:
-            data = _without(data, gone)
+        if block.kind in COMMENT_KINDS:
+            data = without_comments(data, gone.__contains__)
         raw.append(RawBlock(block.kind, data))
     return TagSet(
         fields, tags.pictures, tags.chapters, tags.family, raw, tags.raw_only, tags.problems
     )
-
-
-def _without(block: bytes, gone: set[str]) -> bytes:
-    try:
-        vendor, spans = split_comments(block)
-    except TagError:
-        return block  # no block that is malformed is written
-    comments = [block[start:end] for start, end in spans]
-    return join_comments(vendor, [each for each in comments if comment_key(each) not in gone])

@@ -291,6 +291,12 @@ BEXT_TEXTS = (
 AIFF_TEXT_IDS = {"(c) ": "copyright", "ANNO": "comment", "AUTH": "artist", "NAME": "title"}
 
 # Other spellings in Vorbis comments of what ID3 has a frame of its own for.
+USUAL_FIELDS = frozenset({
+    *ID3_TEXT_FRAMES.values(), *(name for pair in ID3_PAIR_FRAMES.values() for name in pair),
+    "comment", "lyrics",
+})  # fmt: skip
+"""Neutral names that most taggers know, whether a library has them or not."""
+
 SYNONYMS = {
     "album artist": "albumartist",
     "totaldiscs": "disctotal",

@@ -87,10 +87,15 @@ def read_provenance(path: Path, error: type[EarzipError] = SourceError) -> bytes
         if not path.is_file():  # opening a pipe would wait for its other end
             return None
         with path.open("rb") as file:
-            read = _reader_for(file.read(12))
-            return read(file) if read else None
+            return provenance_in(file)
     except OSError as cause:
         raise error(f"cannot be read: {cause.strerror or cause}", path) from cause
+
+
+def provenance_in(file: BinaryIO) -> bytes | None:
+    """Return what `read_provenance` does, of an open file. Raises OSError."""
+    read = _reader_for(file.read(12))
+    return read(file) if read else None
 
 
 def _reader_for(form: bytes) -> Callable[[BinaryIO], bytes | None] | None:

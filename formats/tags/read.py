@@ -42,7 +42,7 @@ from earzip.formats.tags.quicktime import parse_mp4_keys, parse_mp4_udta
 from earzip.formats.tags.raw import RawBlock, cut_pictures
 from earzip.formats.tags.riff import find_aiff_tags, find_wav_tags, parse_aiff_text, parse_riff_info
 from earzip.formats.tags.unread import UNREAD_OUTER, note_unread
-from earzip.formats.tags.vorbis import parse_comments, picture_spans
+from earzip.formats.tags.vorbis import COMMENT_KINDS, parse_comments, picture_spans
 
 _MAX_RAW_ONLY = 200  # names kept of fields without a neutral counterpart
 _MAX_PROBLEMS = 20
@@ -50,7 +50,6 @@ _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _CHUNKED = (b"RIFF", b"RF64", b"BW64", b"FORM", b"riff")  # whatever is in them is walked to the end
 _LOOK_BYTES = 1 << 16
 _APE_FIRST = (b"MAC ", b"wvpk", b"MPCK")  # formats whose own tag is APEv2
-_COMMENT_KINDS = ("flac-comment", "ogg-comment")
 
 
 def _parse_flac_picture(block: bytes) -> BlockView:
@@ -188,7 +187,7 @@ def tag_set(found: Found) -> TagSet:
     data = [picture.data for picture in tags.pictures]
     n_cuts = 0
     for kind, block, sound in kept:
-        spans = picture_spans(block) if sound and kind in _COMMENT_KINDS else ()
+        spans = picture_spans(block) if sound and kind in COMMENT_KINDS else ()
         raw = cut_pictures(kind, block, data, spans)
         n_cuts += len(raw.cuts)
         tags.raw.append(raw if n_cuts <= MAX_ALL_CUTS else RawBlock(kind, block))

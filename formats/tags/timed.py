@@ -17,11 +17,10 @@ from earzip.formats.tags.lyrics import cut_lrc
 from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.names import free_name
 from earzip.formats.tags.raw import RawBlock
-from earzip.formats.tags.vorbis import comment_key, join_comments, split_comments
+from earzip.formats.tags.vorbis import COMMENT_KINDS, without_comments
 
 _CUE_SHEET, _LENGTH = "cuesheet", "length"  # the second is in milliseconds, of ID3
 _CHAPTER = re.compile(r"chapter\d{1,3}\w*", re.ASCII)
-_COMMENT_KINDS = ("flac-comment", "ogg-comment")
 _CARRIED = ("CHAP", "CTOC", "TLEN")  # what the neutral view says of them is enough
 # Frames with places in the sound that no view has.
 _TIMED = ("ASPI", "ETCO", "MLLT", "POSS", "SYTC")
@@ -61,8 +60,10 @@ def cut_tags(tags: TagSet, start_ms: int, end_ms: int) -> tuple[TagSet, list[str
                 cut.losses.append("the cue sheet block becomes a comment")
             continue
         joined = block.join([picture.data for picture in tags.pictures])
-        if block.kind in _COMMENT_KINDS:
-            joined = _without_comments(joined, cut.changed)
+        if block.kind in COMMENT_KINDS:
+            joined = without_comments(
+                joined, lambda key: key in cut.changed or _CHAPTER.fullmatch(key) is not None
+            )
         elif block.kind == "id3v2":
             joined = _without_frames(joined, cut)
         raw.append(RawBlock(block.kind, joined))
@@ -105,21 +106,6 @@ def _cut_field(cut: _Cut, name: str) -> None:
     del cut.fields[name]
     if values:
         cut.fields[name] = values
-
-
-def _without_comments(block: bytes, changed: set[str]) -> bytes:
-    """A comment block without chapters and the fields that the part has otherwise."""
-    try:
-        vendor, spans = split_comments(block)
-    except TagError:
-        return block  # no block that is malformed is written
-    comments = [block[start:end] for start, end in spans]
-    kept = []
-    for comment in comments:
-        key = comment_key(comment)
-        if key not in changed and not _CHAPTER.fullmatch(key):
-            kept.append(comment)
-    return block if kept == comments else join_comments(vendor, kept)
 
 
 def _without_frames(block: bytes, cut: _Cut) -> bytes:

@@ -10,7 +10,7 @@ import binascii
 import re
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from earzip.errors import TagError
 from earzip.formats.tag_payload import MAX_CHAPTERS, Chapter
@@ -85,6 +85,21 @@ def join_comments(vendor: bytes, comments: Sequence[bytes]) -> bytes:
     for comment in comments:
         parts += [struct.pack("<I", len(comment)), comment]
     return b"".join(parts)
+
+
+COMMENT_KINDS = ("flac-comment", "ogg-comment")
+"""Kinds of the raw blocks that are such comments."""
+
+
+def without_comments(block: bytes, is_gone: Callable[[str], bool]) -> bytes:
+    """A comment block without comments whose key ``is_gone`` holds for; a malformed one as it is."""
+    try:
+        vendor, spans = split_comments(block)
+    except TagError:
+        return block  # none that is malformed is written
+    comments = [block[start:end] for start, end in spans]
+    kept = [comment for comment in comments if not is_gone(comment_key(comment))]
+    return block if kept == comments else join_comments(vendor, kept)
 
 
 def comment_key(comment: bytes) -> str:

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from benchmarks import batch
 from benchmarks.batch import finished_library, idle_share
 from benchmarks.processes import machine
 from tests.cli.batch_runs import run
@@ -30,6 +31,14 @@ def test_a_finished_library_is_passed_by_and_leaves_nothing(tmp_path):
         assert (ended.summary["up_to_date"], ended.summary["files"]) == (6, 6)
         shutil.rmtree(tmp_path / "logs")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_tags_leave_the_coded_sound_of_every_archive(tmp_path, monkeypatch):
+    for name, value in (("N_RETAGGED", 4), ("N_SOUNDS", 2), ("RETAGGED_S", 1.0)):
+        monkeypatch.setattr(batch, name, value)
+    figures = batch.retagging(tmp_path, 1)
+    assert (figures["same_sound"], figures["n_files"]) == (4, 4)
+    assert 0 < figures["cpu_ms_to_retag"] < figures["cpu_ms_to_encode"]
 
 
 def test_the_machine_is_described():

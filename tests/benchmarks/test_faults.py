@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.fault_bench import Bench, State, faults_of
 from benchmarks.fault_server import Ended, Fault, FaultServer
 from benchmarks.faults import (
     ERRORS,
-    Bench,
-    State,
-    _faults_of,
     case_of_hosts,
     case_of_same_names,
     cases_of_full_disks,
@@ -91,7 +89,7 @@ def test_names_that_a_disk_does_not_tell_apart_are_both_refused(bench, options):
 def _wrong(exit_code: int, stderr: str = "", fault: Fault | None = None, **files: str) -> list[str]:
     left = State({name: (digest, 0, 0) for name, digest in files.items()})
     ended = Ended(exit_code, 1, "", stderr)
-    return list(_faults_of(ended, left, {"a": "1", "b": "2"}, fault or Fault("read", nth=1)))
+    return list(faults_of(ended, left, {"a": "1", "b": "2"}, fault or Fault("read", nth=1)))
 
 
 def test_what_breaks_a_promise_is_seen():

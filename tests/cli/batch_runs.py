@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeVar
 import soundfile
 
 from earzip.formats.archive.verify import verify_structure
+from earzip.results import FileStatus
 from tests.conftest import MODELS, tones
 
 T = TypeVar("T")
@@ -46,6 +47,11 @@ class Ended:
     def summary(self) -> dict[str, Any]:
         """The last line on stdout."""
         return self._lines[-1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many files there are of each status of which there are any."""
+        return {each.value: n for each in FileStatus if (n := self.summary[each.value])}
 
     def names(self, status: str) -> list[str]:
         """Return the names of the sources of this status, in the order of their records."""

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from earzip.cli.main import cli
 from tests.cli.batch_runs import Run
+from tests.cli.s3_server import SETTINGS, Bucket, S3Server, serving, song_bytes
 
 
 @dataclass
@@ -85,3 +86,35 @@ def music(tmp_path: Path) -> Path:
     (root / "album" / "cover.jpg").write_bytes(b"\xff\xd8picture")
     (root / "album" / "text.flac").write_text("no music")
     return root
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server of S3 in this process."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """The bucket ``music`` on a server of S3."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.url)
+    made = Bucket(s3_server)
+    yield made
+    s3_server.fault = lambda _request: None
+    made.remove()
+
+
+@pytest.fixture
+def songs(bucket: Bucket, tiny_model: str) -> list[str]:
+    """The names of three songs below s3://music/in, beside a cover."""
+    names = ["a.flac", "album/b.flac", "album/c d.flac"]
+    for seed, name in enumerate(names):
+        bucket.put(f"in/{name}", song_bytes(seed=seed))
+    bucket.put("in/album/cover.jpg", b"\xff\xd8picture")
+    bucket.server.forget()
+    return names

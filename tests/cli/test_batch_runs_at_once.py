@@ -79,7 +79,10 @@ def test_a_second_run_is_told_who_is_at_work(tmp_path):
     wait_for(lambda: long in first.open_files())
     for options in ((), ("--processes", 2), ("--shard", "1/2")):
         second = run(tmp_path / "logs 2", *_command(music, tmp_path, *options))
-        assert (second.exit_code, second.stdout) == (75, "")
+        assert (second.exit_code, second.names("locked")) == (75, ["out"])
+        assert second.summary["exit_code"] == 75
+        assert second.summary["files"] == second.summary["locked"] == 1
+        assert second.summary["undone"] > 0
         who = f"process {first.process.pid} on {socket.gethostname()} since 2"
         assert "locked by another compress run" in second.stderr
         assert options == ("--shard", "1/2") or who in second.stderr

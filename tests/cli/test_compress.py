@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -25,13 +24,13 @@ def _files_below(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-def _compress(earzip, *arguments: object, **options: bytes):
+def compress_tiny(earzip, *arguments: object, **options: bytes):
     return earzip("compress", "--model", "tiny", *arguments, **options)
 
 
 @pytest.mark.smoke
 def test_a_folder_becomes_a_mirrored_tree_of_archives(earzip, music, tmp_path):
-    outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
+    outcome = compress_tiny(earzip, music, "-o", tmp_path / "out", "--json")
     assert outcome.exit_code == 3
     assert _files_below(tmp_path / "out") == ARCHIVES
     assert outcome.statuses() == {
@@ -56,20 +55,20 @@ def test_a_folder_becomes_a_mirrored_tree_of_archives(earzip, music, tmp_path):
 @pytest.mark.parametrize("options", [(), ("--verify-sources",)])
 def test_what_changed_behind_its_size_and_time_is_seen(earzip, tmp_path, options):
     source = write_sound(tmp_path / "a.wav")
-    assert _compress(earzip, source).exit_code == 0
+    assert compress_tiny(earzip, source).exit_code == 0
     time_ns = source.stat().st_mtime_ns
     source.write_bytes(source.read_bytes()[:-1] + b"\x55")
     os.utime(source, ns=(time_ns, time_ns))
-    outcome = _compress(earzip, source, *options)
+    outcome = compress_tiny(earzip, source, *options)
     assert outcome.exit_code == 3
     assert "made from an earlier version of this source" in outcome.stderr
 
 
 def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):
     (music / "album" / "text.flac").unlink()
-    assert _compress(earzip, music, "-o", tmp_path / "out").exit_code == 0
+    assert compress_tiny(earzip, music, "-o", tmp_path / "out").exit_code == 0
     before = {p: (tmp_path / "out" / p).stat().st_mtime_ns for p in ARCHIVES}
-    outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
+    outcome = compress_tiny(earzip, music, "-o", tmp_path / "out", "--json")
     assert outcome.exit_code == 0
     assert outcome.records[-1]["up_to_date"] == 3
     assert before == {p: (tmp_path / "out" / p).stat().st_mtime_ns for p in ARCHIVES}
@@ -77,38 +76,38 @@ def test_what_is_up_to_date_is_skipped(earzip, music, tmp_path):
 
 def test_another_quality_writes_the_archives_anew(earzip, music, tmp_path):
     song, archive = music / "one.flac", tmp_path / "one.flac.earz"
-    _compress(earzip, song, "-o", tmp_path)
+    compress_tiny(earzip, song, "-o", tmp_path)
     command = (earzip, song, "-o", tmp_path, "--json", "--quality")
-    assert _compress(*command, "high").records[0]["status"] == "written"
+    assert compress_tiny(*command, "high").records[0]["status"] == "written"
     assert read_info(archive).header.quantizer.quality == "high"
-    assert _compress(*command, "low").records[0]["status"] == "failed"
-    assert _compress(*command, "low", "--force").records[0]["status"] == "written"
+    assert compress_tiny(*command, "low").records[0]["status"] == "failed"
+    assert compress_tiny(*command, "low", "--force").records[0]["status"] == "written"
     assert read_info(archive).header.quantizer.quality == "low"
 
 
 def test_a_foreign_file_is_not_replaced_without_force(earzip, music, tmp_path):
     archive = tmp_path / "one.flac.earz"
     archive.write_bytes(b"precious")
-    outcome = _compress(earzip, music / "one.flac", "-o", tmp_path)
+    outcome = compress_tiny(earzip, music / "one.flac", "-o", tmp_path)
     assert (outcome.exit_code, archive.read_bytes()) == (3, b"precious")
-    assert _compress(earzip, music / "one.flac", "-o", tmp_path, "--force").exit_code == 0
+    assert compress_tiny(earzip, music / "one.flac", "-o", tmp_path, "--force").exit_code == 0
     assert read_info(archive).header.n_samples == 22_050
 
 
 def test_one_file_may_name_its_archive(earzip, music, tmp_path):
     target = tmp_path / "new" / "x.earz"
-    assert _compress(earzip, music / "one.flac", "-o", target).exit_code == 0
+    assert compress_tiny(earzip, music / "one.flac", "-o", target).exit_code == 0
     assert read_info(target).header.source.name == "one.flac"
 
 
 def test_sidecars_are_copied_on_request(earzip, music, tmp_path):
-    _compress(earzip, music, "-o", tmp_path / "out", "--copy-other")
+    compress_tiny(earzip, music, "-o", tmp_path / "out", "--copy-other")
     assert (tmp_path / "out" / "album" / "cover.jpg").read_bytes() == b"\xff\xd8picture"
     assert "text.flac" not in _files_below(tmp_path / "out")
 
 
 def test_copies_need_a_folder(earzip, music):
-    outcome = _compress(earzip, music, "--copy-other")
+    outcome = compress_tiny(earzip, music, "--copy-other")
     assert outcome.exit_code == 2
     assert "-o DIR" in outcome.stderr
 
@@ -126,30 +125,30 @@ def test_a_missing_model_is_told_of_in_a_dry_run(earzip, music, tmp_path):
 
 
 def test_a_device_that_is_not_there_is_a_usage_error(earzip, music):
-    outcome = _compress(earzip, music, "--devices", "cuda:99")
+    outcome = compress_tiny(earzip, music, "--devices", "cuda:99")
     assert outcome.exit_code == 2
     assert "device 'cuda:99' cannot be used" in outcome.stderr
 
 
 def test_the_precision_is_recorded_and_does_not_make_archives_anew(earzip, music, tmp_path):
     one, target = music / "one.flac", tmp_path / "one.earz"
-    assert _compress(earzip, one, "-o", target, "--precision", "bfloat16").exit_code == 0
+    assert compress_tiny(earzip, one, "-o", target, "--precision", "bfloat16").exit_code == 0
     assert read_info(target).header.encoder.dtype == "bfloat16"
-    again = _compress(earzip, one, "-o", target, "--json")
+    again = compress_tiny(earzip, one, "-o", target, "--json")
     assert again.statuses() == {"one.flac": "up_to_date"}
     for command in (["restore", "-o", tmp_path / "x.flac"], ["verify", "--decode"]):
         assert earzip(*command, target, "--precision", "bfloat16").exit_code == 0
 
 
 def test_a_precision_that_is_none_is_a_usage_error(earzip, music):
-    outcome = _compress(earzip, music, "--precision", "int8")
+    outcome = compress_tiny(earzip, music, "--precision", "int8")
     assert outcome.exit_code == 2
     assert "'float32', 'bfloat16', 'float16'" in outcome.stderr
 
 
 def test_nothing_to_do_is_no_failure(earzip, tmp_path):
     """But may be a disk that is not mounted."""
-    outcome = _compress(earzip, tmp_path)
+    outcome = compress_tiny(earzip, tmp_path)
     warning = f"earzip: warning: nothing to compress in {tmp_path}\n"
     assert (outcome.exit_code, outcome.stderr) == (0, warning + "nothing to do\n")
 
@@ -157,112 +156,21 @@ def test_nothing_to_do_is_no_failure(earzip, tmp_path):
 def test_the_same_sound_gives_the_same_bytes_on_any_number_of_threads(earzip, tmp_path):
     song = write_sound(tmp_path / "song.flac", 3)
     for threads in (1, 2):
-        _compress(earzip, song, "-o", tmp_path / f"{threads}", "--threads", threads)
+        compress_tiny(earzip, song, "-o", tmp_path / f"{threads}", "--threads", threads)
     one, two = (tmp_path / f"{threads}" / "song.flac.earz" for threads in (1, 2))
     assert one.read_bytes() == two.read_bytes()
 
 
-# ---- pipes
-
-
-def test_standard_input_goes_to_a_named_archive(earzip, music, tmp_path):
-    target = tmp_path / "x.flac.earz"
-    sound = (music / "one.flac").read_bytes()
-    outcome = _compress(earzip, "-", "-o", target, "--json", stdin=sound)
-    assert outcome.exit_code == 0
-    assert (outcome.records[0]["source"], outcome.records[0]["target"]) == ("-", str(target))
-    header = read_info(target).header
-    assert (header.source.name, header.n_samples) == ("x.flac", 22_050)
-
-
-def test_an_archive_goes_to_standard_output_and_the_results_aside(earzip, music, tmp_path):
-    outcome = _compress(earzip, music / "one.flac", "-o", "-")
-    assert outcome.exit_code == 0
-    archive = tmp_path / "piped.earz"
-    archive.write_bytes(outcome.stdout_bytes)
-    assert read_info(archive).header.source.name == "one.flac"
-    assert outcome.stderr.startswith("written     standard output (0:00, ")
-
-
-def test_a_full_disk_behind_standard_output_is_no_archive(music):
-    command = [sys.executable, "-m", "earzip", "compress", "--model", "tiny", "-o", "-"]
-    with Path("/dev/full").open("wb") as full:
-        run = subprocess.run(
-            [*command, music / "one.flac"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert run.returncode == 1
-    assert run.stderr == "earzip: cannot write to standard output: No space left on device\n"
-
-
-def test_a_pipe_that_brings_no_sound_is_a_failed_file(earzip, tmp_path):
-    outcome = _compress(earzip, "-", "-o", "-", stdin=b"text")
-    assert (outcome.exit_code, outcome.stdout_bytes) == (3, b"")
-    assert outcome.stderr.startswith("earzip: failed: -: ")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-"], "standard input needs -o FILE, ending in .earz, or -o -"),
-        (["-", "-o", "folder"], "standard input needs -o FILE, ending in .earz, or -o -"),
-        (["-", "x.flac", "-o", "-"], "- needs exactly one PATH"),
-        ([".", "-o", "-"], "- needs exactly one PATH"),
-        (["-", "-o", "-", "--json"], "--json and the result cannot both go to standard output"),
-        (["-", "-o", "-", "--copy-other"], "--copy-other needs an output directory"),
-    ],
-)
-def test_pipes_that_cannot_be_are_usage_errors(earzip, monkeypatch, arguments, message):
-    monkeypatch.setattr("earzip.cli.piping._spool_stdin", _must_not_read)
-    outcome = _compress(earzip, *arguments)
-    assert outcome.exit_code == 2
-    assert message in outcome.stderr
-
-
-def _must_not_read(path: Path) -> None:
-    raise AssertionError("standard input was read")
-
-
-def test_a_dry_run_reads_no_standard_input(earzip, monkeypatch, tmp_path):
-    monkeypatch.setattr("earzip.cli.piping._spool_stdin", _must_not_read)
-    target = tmp_path / "x.earz"
-    outcome = _compress(earzip, "-", "-o", target, "--dry-run", "--json")
-    assert outcome.exit_code == 0
-    assert outcome.records[0]["status"] == "planned"
-    assert (outcome.records[0]["source"], outcome.records[0]["target"]) == ("-", str(target))
-
-
-@pytest.mark.parametrize("redirect", ["-o q.earz - <&-", "-o - x.flac >&-", "-o - - <&- >&-"])
-def test_a_closed_pipe_is_a_usage_error(music, redirect):
-    command = f"{sys.executable} -m earzip compress --model tiny {redirect}"
-    run = subprocess.run(
-        ["bash", "-c", command], cwd=music, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 2
-    assert re.fullmatch(r"earzip: standard (in|out)put is closed\n", run.stderr)
-
-
-def test_a_file_named_as_a_dash_is_a_file(earzip, music, monkeypatch):
-    monkeypatch.chdir(music)
-    (music / "one.flac").rename(music / "-")
-    outcome = _compress(earzip, "./-", "--json")
-    assert outcome.exit_code == 0
-    assert read_info(music / "-.earz").header.source.name == "-"
-
-
 @pytest.mark.parametrize("name", ["x.mp3", "x.flac"])
 def test_an_output_named_as_another_kind_of_file_is_a_usage_error(earzip, music, tmp_path, name):
-    outcome = _compress(earzip, music / "one.flac", "-o", tmp_path / name)
+    outcome = compress_tiny(earzip, music / "one.flac", "-o", tmp_path / name)
     assert outcome.exit_code == 2
     assert outcome.stderr == (
         f"earzip: {tmp_path / name}: an output file must end in .earz; "
         "there is no directory of this name\n"
     )
     (tmp_path / name).mkdir()
-    assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
+    assert compress_tiny(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
     assert (tmp_path / name / "one.flac.earz").is_file()
 
 
@@ -271,14 +179,14 @@ def test_an_output_named_as_another_kind_of_file_is_a_usage_error(earzip, music,
 def test_no_directory_is_made_of_a_name_that_a_file_has(earzip, music, tmp_path, name, sources):
     target = tmp_path / name
     paths = [music / source for source in sources]
-    outcome = _compress(earzip, *paths, "-o", target)
+    outcome = compress_tiny(earzip, *paths, "-o", target)
     assert (outcome.exit_code, target.exists()) == (2, False)
     assert outcome.stderr == (
         f"earzip: {target}: is named like a file, which holds the result of one source; "
         "there is no directory of this name\n"
     )
     target.mkdir()
-    _compress(earzip, *paths, "-o", target)
+    compress_tiny(earzip, *paths, "-o", target)
     assert (target / "two.wav.earz").is_file()
 
 
@@ -304,7 +212,7 @@ def test_a_path_that_is_not_there_is_fatal_for_every_command(earzip, tmp_path, c
 
 def test_a_dot_in_the_name_of_a_directory_makes_no_file_of_it(earzip, music, tmp_path):
     for name in ("Vol. 2", "St.Anger", "2024.11"):
-        assert _compress(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
+        assert compress_tiny(earzip, music / "one.flac", "-o", tmp_path / name).exit_code == 0
         assert (tmp_path / name / "one.flac.earz").is_file()
 
 
@@ -312,14 +220,14 @@ def test_two_directories_of_one_name_do_not_become_one_in_silence(earzip, tmp_pa
     one, two = tmp_path / "A" / "Music", tmp_path / "B" / "Music"
     write_sound(one / "x" / "a.wav", seconds=0.1)
     write_sound(two / "x" / "b.wav", seconds=0.1)
-    outcome = _compress(earzip, one, two, "-o", tmp_path / "Out")
+    outcome = compress_tiny(earzip, one, two, "-o", tmp_path / "Out")
     assert outcome.exit_code == 0
     assert outcome.stderr.startswith(
         f"earzip: warning: {one} and {two} become one tree, {tmp_path / 'Out'}: "
     )
     assert _files_below(tmp_path / "Out") == ["x/a.wav.earz", "x/b.wav.earz"]
     for paths in ([one, one], [one, one / ".." / "Music"], [one, tmp_path / "B"], [one]):
-        assert "one tree" not in _compress(earzip, *paths, "-o", tmp_path / "Out").stderr
+        assert "one tree" not in compress_tiny(earzip, *paths, "-o", tmp_path / "Out").stderr
 
 
 def test_a_bug_in_one_file_does_not_end_the_run(earzip, music, tmp_path, monkeypatch):
@@ -327,7 +235,7 @@ def test_a_bug_in_one_file_does_not_end_the_run(earzip, music, tmp_path, monkeyp
         raise ValueError(f"\x1b{source.name}")
 
     monkeypatch.setattr("earzip.transcode.compress.compress_file", compress_file)
-    outcome = _compress(earzip, music, "-o", tmp_path / "out", "--json")
+    outcome = compress_tiny(earzip, music, "-o", tmp_path / "out", "--json")
     assert outcome.exit_code == 1
     assert outcome.records[-1]["failed"] == 4
     assert "one.flac: internal error: ValueError: \\x1bone.flac\nTraceback " in outcome.stderr
@@ -360,29 +268,8 @@ def test_an_interrupt_stops_a_run_without_half_files_and_a_second_run_ends_it(ea
     assert -1 < errors.find(stopping) < errors.find(stopped)
     assert _files_below(tmp_path / "out") == ["1.wav.earz"]
     write_sound(long, 0.2)
-    outcome = _compress(earzip, tmp_path / "in", "-o", tmp_path / "out", "--json")
+    outcome = compress_tiny(earzip, tmp_path / "in", "-o", tmp_path / "out", "--json")
     assert outcome.statuses() == {"1.wav": "up_to_date", "2.wav": "written"}
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_ends_a_run_that_waits_for_standard_input(tmp_path, number):
-    command = [sys.executable, "-m", "earzip", "compress", "-", "-o", str(tmp_path / "a.earz")]
-    process = subprocess.Popen(
-        [*command, "--model", "tiny"],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-    )
-    try:
-        while not list(tmp_path.glob("earzip-*/stdin")):
-            time.sleep(0.05)
-        process.send_signal(number)
-        process.wait(timeout=30)
-    finally:
-        process.kill()
-        _, errors = process.communicate()
-    assert (process.returncode, errors.strip()) == (75, b"earzip: stopped")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_run_leaves_nothing_that_a_second_run_does_not_clear(earzip, tmp_path):
@@ -396,7 +283,7 @@ def test_a_killed_run_leaves_nothing_that_a_second_run_does_not_clear(earzip, tm
     process.communicate()
     assert not (tmp_path / "out" / "2.wav.earz").exists()
     write_sound(long, 0.2)
-    assert _compress(earzip, tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
+    assert compress_tiny(earzip, tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
     assert _files_below(tmp_path / "out") == ["1.wav.earz", "2.wav.earz"]
 
 
@@ -415,7 +302,7 @@ def test_a_fifo_does_not_hang_a_run(earzip, tmp_path):
     os.mkfifo(tmp_path / "x.flac")
     timer = threading.Timer(20, os.kill, (os.getpid(), signal.SIGALRM))
     timer.start()
-    outcome = _compress(earzip, tmp_path)
+    outcome = compress_tiny(earzip, tmp_path)
     timer.cancel()
     assert outcome.exit_code == 3
     assert "is not a regular file" in outcome.stderr
@@ -425,6 +312,6 @@ def test_problems_are_repeated_as_far_as_a_screen_holds_them(earzip, tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(30):
         (tmp_path / "in" / f"{i:02}.flac").write_bytes(b"")
-    lines = _compress(earzip, tmp_path / "in", "-o", tmp_path / "out").stderr.splitlines()
+    lines = compress_tiny(earzip, tmp_path / "in", "-o", tmp_path / "out").stderr.splitlines()
     assert sum(line.startswith("earzip: failed: ") for line in lines) == 30 + 20
     assert "earzip: and 10 more, listed above" in lines

@@ -50,6 +50,21 @@ def test_the_name_of_the_output_stands_above_the_file(earzip, song, config, tmp_
     assert again.exit_code == 2
 
 
+def test_status_goes_by_what_compress_does(earzip, song, config, tmp_path, tiny_model):
+    write_sound(song)
+    (tmp_path / "music").mkdir()
+    song.rename(tmp_path / "music" / "song.flac")
+    compress = f'[compress]\noutput = "{tmp_path}/archive"\nmodel = "tiny"\nforce = true\n'
+    config.write_text(f"{compress}bitrate = 5\nthreads = 1\n")
+    command = ("--config", config, "status", tmp_path / "music", "--json")
+    assert earzip("--config", config, "compress", tmp_path / "music").exit_code == 0
+    assert earzip(*command).exit_code == 0
+    assert earzip(*command, "-o", tmp_path / "elsewhere").records[0]["state"] == "new"
+    assert earzip(*command, "--quality", "high").records[0]["state"] == "replaced"
+    config.write_text(f'{compress}bitrate = 5\n[status]\nquality = "high"\n')
+    assert "→ high" in earzip(*command).records[0]["message"]
+
+
 def test_an_option_that_may_be_repeated_takes_one_value(earzip, config, tmp_path, tiny_model):
     config.write_text(f'[models.calibrate]\nmusic = "{tmp_path}/nowhere"\n')
     outcome = earzip("--config", config, "models", "calibrate", tiny_model)

@@ -84,7 +84,7 @@ def _wait(until: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
 
 def _actors_at_work() -> list[Any]:
     names = [(process, process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])]
-    return [process for process, words in names if words and words[0].startswith("ray::_Actor.do")]
+    return [process for process, words in names if words and words[0].startswith("ray::Actor.do")]
 
 
 def test_a_run_waits_for_a_node_and_keeps_others_away(cluster, library, start, tmp_path):
@@ -138,8 +138,9 @@ def test_restore_verify_and_evaluate_run_on_a_cluster_too(cluster, library, tmp_
         (["evaluate", library, restored], "evaluated"),
     ):
         command = [sys.executable, "-m", "earzip", *map(str, words), "--devices", "cpu", "--json"]
-        command += ["--engine", "ray"]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, "--engine", "ray"], capture_output=True, text=True, check=False
+        )
         *records, summary = [json.loads(line) for line in done.stdout.splitlines()]
         assert (done.returncode, summary[status]) == (0, 6), done.stderr
         assert {record["status"] for record in records} == {status}

@@ -8,14 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from earzip.batch.rendezvous import Launch
-from earzip.cli.options import RunOptions
 from earzip.cli.run import _Workers
+from earzip.cli.run_options import RunOptions
 from earzip.runtime import Runtime
 from tests.cli.batch_runs import wait_for, write_music
 from tests.conftest import MODELS
@@ -48,6 +49,44 @@ def test_checks_are_remembered_by_the_process_that_plans(tmp_path):
     assert (first["processes"], first["intact"]) == (2, 4)
     second = earzip("verify", out, "--older-than", "1d", launcher=torchrun)
     assert (second["intact"], second["checked_lately"]) == (0, 4)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for the processes")
+def test_a_list_on_standard_input_is_read_by_one_process(tmp_path):
+    """Processes of a launcher share its standard input: each would read a part of the list."""
+    music = write_music(tmp_path / "music", [0.5] * 4)
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "earzip"]
+    words += ["compress", "--model", "tiny", "--files-from", "-", music, "-o", tmp_path / "out"]
+    log = tmp_path / "log"
+    with log.open("wb") as stdout:
+        launcher = subprocess.Popen(
+            [sys.executable, *map(str, words), "--json"],
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"EARZIP_MODELS": str(MODELS), "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: _has_gone_on(launcher.pid, rank=1))  # though nothing can be read yet
+        listed = "".join(f"{path}\n" for path in sorted(music.rglob("*.flac")))
+        launcher.communicate(listed.encode(), timeout=120)
+    finally:
+        if launcher.poll() is None:
+            os.killpg(launcher.pid, signal.SIGKILL)
+            launcher.wait()
+    summary = json.loads(log.read_text().splitlines()[-1])
+    assert (summary["processes"], summary["written"]) == (2, 4)
+
+
+def _has_gone_on(launcher: int, rank: int) -> bool:
+    """Return whether a process of a launcher has come to load torch, as it does to meet the others."""
+    for pid in _children(launcher):
+        process = Path(f"/proc/{pid}")
+        with suppress(OSError):  # it has ended
+            if f"\0RANK={rank}\0" in process.joinpath("environ").read_text():
+                return "libtorch" in process.joinpath("maps").read_text()
+    return False
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for the processes")

@@ -182,6 +182,8 @@ def test_prune_asks_at_a_terminal(earzip, library, answer, n_left):
     assert "1 archive without a source. Move to the trash?" in done.stderr
     assert str(out / "A/1.flac.earz") in done.stderr
     assert len([name for name in archives(library) if "trash" not in name]) == n_left
+    assert ("info: nothing was moved to the trash\n" in done.stderr) is (answer == "n")
+    assert "--prune moves" not in done.stderr
 
 
 def test_prune_waits_until_nothing_fails(earzip, library):
@@ -331,11 +333,32 @@ def test_status_tells_of_damage_and_of_other_settings(earzip, library):
     outcome = status(earzip, library, "--json")
     assert outcome.exit_code == 4
     assert outcome.records[-1]["damaged"] == 1
+    again = compress(earzip, library, "--dry-run")  # what a run does: it makes the archive anew
+    assert (again.exit_code, again.records[-1]["planned"], again.records[-1]["damaged"]) == (
+        0,
+        1,
+        0,
+    )
     higher = status(earzip, library, "--quality", "high", "--json")
     assert set(states(higher, library).values()) == {"replaced"}
     lower = status(earzip, library, "--quality", "low", "--json")
     assert lower.exit_code == 3
     assert "is of quality medium, low is lower" in lower.stderr
+
+
+def test_a_dry_run_ends_as_the_run_does_over_damage_that_it_cannot_mend(earzip, library):
+    """Neither the archive nor its source is as it was: status calls that damage, a run fails."""
+    compress(earzip, library)
+    archive = library.parent / "Archive/A/1.flac.earz"
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 1
+    archive.write_bytes(data)
+    soundfile.write(library / "A/1.flac", tones(20_000, seed=9).T, 44_100, subtype="PCM_16")
+    assert status(earzip, library).exit_code == 4
+    planned, done = compress(earzip, library, "--dry-run"), compress(earzip, library)
+    assert (planned.exit_code, done.exit_code) == (3, 3)
+    for outcome in (planned, done):
+        assert "is damaged, and made from an earlier version of this source" in outcome.stderr
 
 
 def test_a_dry_run_tells_what_is_done_from_what_is_to_do(earzip, library):

@@ -19,7 +19,7 @@ def test_a_tone_through_a_model_is_a_table_and_a_picture(earzip, tiny_model, tmp
     assert picture.read_bytes().startswith(b"\x89PNG")
     again = earzip("models", "thd", tiny_model, "-o", picture)
     assert again.exit_code == 1
-    assert again.stderr == f"earzip: {picture}: already exists; use --force to replace it\n"
+    assert again.stderr == f"earzip: {picture}: already exists; add --force to replace it\n"
     assert not again.stdout
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.events import Opened
-from earzip.cli.output import Printer, Table, printable, size
+from earzip.cli.output import Printer, Table, printable, size, usual_in
 from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.results import FileRecord, FileStatus, LostProcess, Report
@@ -139,14 +139,24 @@ def test_a_bug_is_printed_with_its_traceback(capsys, as_json):
     assert "traceback" not in printed.out
 
 
-@pytest.mark.parametrize(("n_files", "repeated"), [(20, False), (21, True)])
-def test_a_long_run_names_its_problems_again(capsys, n_files, repeated):
-    report = Report()
-    report.add(_failed("bad"))
-    for i in range(n_files - 1):
-        report.add(_compressed(str(i)))
-    Printer(as_json=False).summary(report)
+@pytest.mark.parametrize(("n_lines", "repeated"), [(20, False), (21, True)])
+def test_problems_are_named_again_where_many_lines_have_followed(capsys, n_lines, repeated):
+    printer, report = Printer(as_json=False), Report()
+    for record in (_failed("bad"), *(_compressed(str(i)) for i in range(n_lines))):
+        printer.record(record)
+        report.add(record)
+    printer.summary(report)
     assert ("1 problem in this run:\nearzip: failed: bad" in capsys.readouterr().err) == repeated
+
+
+def test_problems_are_not_named_again_where_other_files_are_only_counted(capsys):
+    printer, report = Printer(as_json=False, counts_only=usual_in([])), Report()
+    intact = [FileRecord(FileStatus.INTACT, Path(str(i))) for i in range(300)]
+    for record in (*intact[:100], _failed("bad"), *intact[100:]):
+        printer.record(record)
+        report.add(record)
+    printer.summary(report)
+    assert capsys.readouterr().err.count("earzip: failed: bad") == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from earzip import read_info
 from tests.cli.batch_runs import contents, run
-from tests.earzip.transcode.test_pictures import cover, tagged
+from tests.earzip.transcode.covers import cover, tagged
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -101,6 +101,12 @@ def test_processes_that_share_the_work_write_the_same(archives, library, tmp_pat
 def test_dry_run_and_status_tell_what_becomes_of_pictures(earzip, library, archives):
     planned = compress(earzip, library, "--pictures", "drop", "--dry-run")
     assert planned.stdout.count("(pictures: share → drop)") == 6
+    command = ("status", "--model", "tiny", library, "-o", archives)
+    assert earzip(*command, "--pictures", "share").exit_code == 0
+    compared = earzip(*command, "--pictures", "drop")
+    assert (compared.exit_code, compared.stdout.count("(pictures: share → drop)")) == (3, 6)
+    compared = earzip(*command, "--fit-pictures", 50)
+    assert (compared.exit_code, compared.stdout.count("planned")) == (3, 6)
     assert earzip("status", "--model", "tiny", library, "-o", archives).exit_code == 0
     (archives / SHARED[0]).unlink()
     outcome = earzip("status", "--model", "tiny", library, "-o", archives)

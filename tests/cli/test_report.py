@@ -54,9 +54,17 @@ def test_a_page_is_written_of_a_folder_of_archives(earzip, archives, tmp_path):
     outcome = earzip("report", archives, "-o", page)
     assert outcome.exit_code == 0
     assert "2 tracks, 2 with pictures" in outcome.stderr
+    assert outcome.stdout == ""
     assert rows_of(page)["name"] == ["one.flac.earz", "album/two.wav.earz"]
     assert summary_of(page)["totals"]["n_tracks"] == 2
     assert rows_of(page)["mel"] == [None, None]
+
+
+def test_lines_for_archives_are_printed_if_asked_for(earzip, archives, tmp_path):
+    named = earzip("report", archives, "-o", tmp_path / "r.html", "--verbose")
+    assert named.stdout.count(".earz (") == 2
+    quiet = earzip("report", archives, "-o", tmp_path / "r.html", "--quiet")
+    assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
 def test_originals_are_compared_with(earzip, archives, tmp_path):

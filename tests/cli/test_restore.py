@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from mutagen.flac import FLAC, Picture
 
-from earzip.formats.archive.header import ModelRecord
+from earzip.formats.archive.records import ModelRecord
 from earzip.results import RestoreResult
 from tests.cli.conftest import write_sound
 from tests.formats.archive.samples import sample_header, write_sample

@@ -192,7 +192,7 @@ def test_a_pool_that_exists_is_refused_until_force(earzip, library, tmp_path):
     assert earzip(*arguments).exit_code == 0
     refused = earzip(*arguments)
     assert refused.exit_code == 1
-    expected = f"earzip: {tmp_path}/music.s16: already exists; use --force to replace it\n"
+    expected = f"earzip: {tmp_path}/music.s16: already exists; add --force to replace it\n"
     assert (refused.stderr, refused.stdout) == (expected, "")
     assert earzip(*arguments, "--force").exit_code == 0
 

@@ -133,6 +133,15 @@ def test_no_match_is_a_failure(earzip, library):
     assert "failed: A: contains no archive where artist=Nina" in outcome.stderr
 
 
+def test_a_usual_field_that_none_has_is_no_mistake(earzip, library):
+    outcome = earzip("list", "A", "--where", "genre=Jazz")
+    assert outcome.exit_code == 3
+    assert "failed: A: contains no archive where genre=Jazz" in outcome.stderr
+    untagged = earzip("list", "A", "--where", "genre=", "--json")
+    assert untagged.exit_code == 0
+    assert list(untagged.statuses()) == ["1.flac.earz", "2.mp3.earz"]
+
+
 def test_a_field_that_none_has_is_told(earzip, library):
     outcome = earzip("info", "A", "--where", "artists=Nina")
     assert outcome.exit_code == 2

@@ -1,4 +1,4 @@
-"""The examples of the README, the guide and the page on Python do what the pages say.
+"""The examples of the README, the guide, and the pages on Python and latents do what the pages say.
 
 What differs from one music to another is not compared: numbers, units of size, times, and what an
 ellipsis stands for. Lines may come in another order, as several files are in progress at a time.
@@ -76,7 +76,9 @@ def _check_output(said: list[str], printed: list[str]) -> None:
     assert "…" in said or left == [], f"the page leaves out {left}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/python.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/guide.md", "docs/python.md", "docs/latents.md"]
+)
 def test_examples_print_what_the_page_says(page, here):
     marked = examples(ROOT / page)
     assert marked

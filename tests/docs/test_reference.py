@@ -10,8 +10,8 @@ import pytest
 
 import earzip
 from earzip import errors
+from earzip.cli.help import EXIT_CODES
 from earzip.cli.main import cli
-from earzip.cli.options import EXIT_CODES
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"

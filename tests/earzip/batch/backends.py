@@ -74,8 +74,8 @@ class StandInTask:
     ``k`` kills the process, ``t`` asks it to stop, ``x`` kills every process but rank 0, which takes its
     time, ``e`` fails, ``b`` is a bug, ``l`` takes as long as it may, ``p`` tells of a second more a
     thousand times, ``u`` ruins the GPU, all others are written. ``opening`` is what goes wrong with the
-    whole process. ``broken`` are the ranks whose GPU is; they notice it with the first file, or on opening
-    if that is ``gpu``. The plan is a `plan_in_folders`.
+    whole process. ``broken`` are the ranks whose GPU is; they notice it with the first file, or on
+    opening if that is ``gpu``. The plan is a `plan_in_folders`.
     """
 
     opening: str = ""

@@ -56,6 +56,25 @@ def test_restored_files_and_archives_find_the_original_of_their_name(tmp_path, n
     assert _refusals(music, both) == {}
 
 
+@pytest.mark.parametrize("name", ["a.flac", "b.mp3", "D.FLAC", "sub/e.ogg", "f.x.wav"])
+@pytest.mark.parametrize("container", ["opus", "mp3", "aac"])
+def test_lossy_files_find_the_original_whose_extension_they_lack(tmp_path, name, container):
+    restored = str(Path(name).with_name(restored_name(f"{Path(name).name}.earz", container)))
+    music = _tree(tmp_path / "music", name, f"{name}.earz", "a.txt", "b.jpg", "other.flac")
+    found = pair(music, _tree(tmp_path / "restored", restored))
+    assert found.originals == {tmp_path / "restored" / restored: music / name}
+    archives = _tree(tmp_path / "archives", f"{name}.earz")
+    assert _pairs(archives, tmp_path / "restored") == {restored: f"{name}.earz"}
+
+
+def test_a_lossy_file_of_several_originals_is_not_compared_with_any(tmp_path):
+    music = _tree(tmp_path / "music", "a.flac", "a.ogg", "b.opus", "b.flac")
+    restored = _tree(tmp_path / "restored", "a.opus", "b.opus")
+    assert _pairs(music, restored) == {"b.opus": "b.opus"}
+    refused = _refusals(music, restored)["restored/a.opus"]
+    assert refused == f"may be of any of a.flac, a.ogg in {music}; compare two files"
+
+
 def test_an_original_of_the_very_name_stands_before_one_without_its_suffix(tmp_path):
     music = _tree(tmp_path / "music", "a.mp3", "a.mp3.flac")
     assert _pairs(music, _tree(tmp_path / "archive", "a.mp3.flac.earz")) == {

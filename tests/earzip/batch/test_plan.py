@@ -188,9 +188,10 @@ def test_two_sources_with_one_target_are_both_refused(tmp_path):
     free = _touch(tmp_path / "2" / "b.flac")
     plan = plan_batch([tmp_path / "1", tmp_path / "2"], COMPRESS, tmp_path / "out")
     assert [job.source for job in plan.jobs] == [free]
+    both = f"{tmp_path / 'out/a.flac.earz'}; do each alone, with its own -o"
     assert [(r.source, r.message) for r in plan.refused] == [
-        (one, f"has the same target as {two}"),
-        (two, f"has the same target as {one}"),
+        (one, f"has the same target as {two}: {both}"),
+        (two, f"has the same target as {one}: {both}"),
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from earzip.coding.quantizer import quantize
 from earzip.errors import ModelDamagedError, ModelNotFoundError
-from earzip.formats.archive.header import QuantizerRecord
+from earzip.formats.archive.records import QuantizerRecord
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES, MAX_INTEGER_BYTES
 from earzip.models.spec import ModelSpec, Preset
 from earzip.models.store import (

@@ -222,7 +222,7 @@ def test_a_path_that_is_not_there_is_reported_and_one_given_twice_is_taken_once(
 @pytest.mark.parametrize("name", ["stage.s16", "stage.json"])
 def test_a_pool_that_is_there_is_refused_before_any_work(music_folder, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(TargetError, match="already exists; use --force to replace it"):
+    with pytest.raises(TargetError, match="already exists; add --force to replace it"):
         run(music_folder, tmp_path / "stage")
     assert (tmp_path / name).read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["music", name])

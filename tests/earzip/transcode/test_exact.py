@@ -140,7 +140,7 @@ def test_the_source_file_replaces_nothing_without_force(tmp_path: Path) -> None:
     other.parent.mkdir()
     other.write_bytes(b"something else")
     with pytest.raises(
-        Exception, match="already exists and is not the source; use --force to replace it"
+        Exception, match="already exists and is not the source; to replace it, restore"
     ):
         restore_file(archive, other, AS_SOURCE)
     assert other.read_bytes() == b"something else"

@@ -8,7 +8,7 @@ import pytest
 
 import earzip
 from earzip.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
-from earzip.formats.archive.header import QuantizerRecord
+from earzip.formats.archive.records import QuantizerRecord
 from earzip.transcode.inspect import read_info, verify_archive
 from tests.formats.archive.samples import (
     BLOCKS,

@@ -18,20 +18,21 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import ArchiveWriter
 from earzip.options import CompressOptions
+from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.compress import compress_file
 from earzip.transcode.inspect import read_info
 from earzip.transcode.kept_segments import is_same_sound
 from earzip.transcode.restore import restore_file
 from earzip.transcode.segments import SegmentEncoder
 from earzip.transcode.state import standing_of
-from earzip.transcode.up_to_date import ArchiveSettings, compressed_already
+from earzip.transcode.up_to_date import compressed_already
 from tests.earzip.tiny_archives import TINY, damage_segment, exact
 from tests.formats.audio.audio_files import music, write_wav
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
 PICTURE = b"\x89PNG\r\n\x1a\n another"
-REFUSED = "made from an earlier version of this source; use --force"
+REFUSED = "made from an earlier version of this source; to replace it, compress"
 
 
 @pytest.fixture
@@ -301,7 +302,9 @@ def test_a_cover_that_is_gone_or_a_tag_that_is_damaged_needs_force(
     file.clear_pictures()
     file["title"] = "Another"
     file.save()
-    with pytest.raises(TargetError, match="has pictures that its source has lost; use --force"):
+    with pytest.raises(
+        TargetError, match="has pictures that its source has lost; to replace it, compress"
+    ):
         compress_file(song, archive, TINY)
     retag(song, title="A title")
     data = bytearray(song.read_bytes())

@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import subprocess
 import sys
-from io import BytesIO
 from pathlib import Path
 
 import mutagen.flac
 import mutagen.id3
-import numpy as np
 import pytest
 import soundfile
 
 import earzip
-from earzip.errors import UsageError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.tags.read import read_tags
 from earzip.options import CompressOptions, Floor, RestoreOptions
-from earzip.results import CompressResult
+from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.compress import compress_file
 from earzip.transcode.inspect import read_info
 from earzip.transcode.restore import restore_file
 from earzip.transcode.state import standing_of
-from earzip.transcode.up_to_date import ArchiveSettings
 from tests.conftest import tones
+from tests.earzip.transcode.covers import COVER, NAME, compress, cover, pictures, segments, tagged
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
-pytest.importorskip("PIL")
-
-
-def cover(size: int = 400, form: str = "PNG", seed: int = 0) -> bytes:
-    """A picture of some detail, so that it is smaller when it is scaled."""
-    from PIL import Image  # noqa: PLC0415
-
-    small = np.random.default_rng(seed).integers(0, 256, (size // 4, size // 4, 3), np.uint8)
-    file = BytesIO()
-    Image.fromarray(small).resize((size, size)).save(file, form)
-    return file.getvalue()
-
-
-COVER = cover()
-NAME = hashlib.sha256(COVER).hexdigest() + ".earzpic"
-
-
-def tagged(path: Path, *images: bytes, seed: int = 0, title: str = "Song") -> Path:
-    path.parent.mkdir(exist_ok=True)
-    soundfile.write(path, tones(20_000, seed=seed).T, 44_100, subtype="PCM_16")
-    tags = mutagen.flac.FLAC(path)
-    tags["title"] = title
-    for image in images:
-        picture = mutagen.flac.Picture()
-        picture.type, picture.mime, picture.data = 3, "image/png", image
-        tags.add_picture(picture)
-    tags.save()
-    return path
 
 
 @pytest.fixture
@@ -68,20 +36,6 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return tmp_path / "Archive" / "song.flac.earz"
-
-
-def compress(source: Path, archive: Path, **options: object) -> CompressResult:
-    return compress_file(source, archive, CompressOptions("tiny", **options))
-
-
-def segments(archive: Path) -> list[bytes]:
-    with ArchiveReader(archive) as reader:
-        return reader.segment_checksums()
-
-
-def pictures(archive: Path) -> list[bytes]:
-    with earzip.open(archive) as track:
-        return [picture.data for picture in track.pictures()]
 
 
 def state(source: Path, archive: Path, **options: object) -> tuple[str, str | None]:
@@ -214,69 +168,6 @@ def test_dropped_pictures_leave_all_other_tags(source: Path, archive: Path, tmp_
     restore_file(archive, tmp_path / "out.flac")
     assert mutagen.flac.FLAC(tmp_path / "out.flac")["title"] == ["Song"]
     assert mutagen.flac.FLAC(tmp_path / "out.flac").pictures == []
-
-
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
-def test_large_pictures_are_scaled_in_their_own_format(form: str, tmp_path: Path) -> None:
-    from PIL import Image  # noqa: PLC0415
-
-    source = tagged(tmp_path / "Music" / "a.flac", cover(400, form), cover(90, form, seed=1))
-    archive = tmp_path / "a.earz"
-    result = compress(source, archive, fit_pictures=120)
-    assert result.warnings == ()
-    large, small = pictures(archive)
-    assert small == cover(90, form, seed=1)  # to the byte
-    with Image.open(BytesIO(large)) as image:
-        assert (image.size, image.format) == ((120, 120), form)
-    info = read_info(archive)
-    assert info.header.pictures == "fit-120"
-    assert info.tags.payload["pictures"][0].get("width", 120) == 120
-
-
-def test_a_picture_keeps_its_shape_and_its_transparency(tmp_path: Path) -> None:
-    from PIL import Image  # noqa: PLC0415
-
-    file = BytesIO()
-    wide = Image.effect_noise((600, 200), 60).convert("RGBA")
-    wide.putalpha(100)
-    wide.quantize(200).save(file, "PNG")  # a palette with transparency
-    archive = tmp_path / "a.earz"
-    compress(tagged(tmp_path / "Music" / "a.flac", file.getvalue()), archive, fit_pictures=150)
-    with Image.open(BytesIO(pictures(archive)[0])) as image:
-        assert image.size == (150, 50)
-        assert image.convert("RGBA").getpixel((75, 25))[3] == 100
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (b"\x89PNG\r\n\x1a\n no picture", "picture 1 is not scaled: it cannot be read"),
-        (cover(400, "GIF"), "picture 1 is not scaled: it is GIF, which is not scaled"),
-        (cover(400, "JPEG")[:2000], "picture 1 is not scaled: it cannot be read"),
-    ],
-)
-def test_a_picture_that_cannot_be_scaled_stays_as_it_is(
-    image: bytes, message: str, tmp_path: Path
-) -> None:
-    archive = tmp_path / "a.earz"
-    result = compress(tagged(tmp_path / "Music" / "a.flac", image), archive, fit_pictures=100)
-    assert len(result.warnings) == 1
-    assert result.warnings[0].startswith(message)
-    assert pictures(archive) == [image]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"pictures": "hide"},
-        {"fit_pictures": 15},
-        {"fit_pictures": 10_001},
-        {"pictures": "drop", "fit_pictures": 100},
-    ],
-)
-def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(UsageError):
-        CompressOptions(**options)
 
 
 def test_a_missing_picture_is_left_out_of_what_is_restored(

@@ -245,7 +245,7 @@ def test_a_stream_in_a_file_is_earzips_but_never_up_to_date(
     target = tmp_path / f"x.{options.container}"
     sent(archive, target, options)
     assert read_provenance(target) == STREAMED
-    with pytest.raises(TargetError, match="use --force to replace it"):
+    with pytest.raises(TargetError, match="to replace it, restore this archive alone with --force"):
         restore_file(archive, target, options)
     assert restore_file(archive, target, replace(options, force=True)).status == "written"
     sent(archive, target, options)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tiny_model")
 def test_an_existing_target_is_kept(archive: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.flac"
     other.write_bytes(b"mine")
-    with pytest.raises(TargetError, match="use --force to replace it"):
+    with pytest.raises(TargetError, match="to replace it, restore this archive alone with --force"):
         restore_file(archive, other)
     assert other.read_bytes() == b"mine"
 

@@ -15,10 +15,11 @@ from earzip.errors import BelowFloorError, SourceError, TargetError
 from earzip.formats.archive.layout import PREFIX_BYTES
 from earzip.models.store import find_model
 from earzip.options import CompressOptions, Floor
+from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file
 from earzip.transcode.state import standing_of
-from earzip.transcode.up_to_date import ArchiveSettings, _changed_since, compressed_already
+from earzip.transcode.up_to_date import _changed_since, compressed_already
 from tests.conftest import MODELS
 from tests.earzip.tiny_archives import (
     TINY,

@@ -13,14 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earzip.formats.archive.frames import compress_frame, decompress_frame
-from earzip.formats.archive.header import (
-    EncoderRecord,
-    Header,
-    ModelRecord,
-    QuantizerRecord,
-    SourceRecord,
-)
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import ArchiveSizes
+from earzip.formats.archive.records import EncoderRecord, ModelRecord, QuantizerRecord, SourceRecord
 from earzip.formats.archive.writer import PIECE_BYTES, ArchiveWriter
 from earzip.formats.geometry import Geometry
 from earzip.formats.symbols.coding import pack

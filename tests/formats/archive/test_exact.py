@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from earzip.errors import DamagedArchiveError, SourceError, TargetError, UnsupportedArchiveError
-from earzip.formats.archive.header import CheckRecord, Header
+from earzip.formats.archive.header import Header
 from earzip.formats.archive.layout import MAX_EXACT_PART_BYTES
 from earzip.formats.archive.reader import ArchiveReader
+from earzip.formats.archive.records import CheckRecord
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.archive.writer import PIECE_BYTES, ArchiveWriter, ExactPieces
 from tests.formats.archive.samples import (

@@ -7,13 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earzip.errors import ArchiveError, DamagedArchiveError, UnsupportedArchiveError
-from earzip.formats.archive.header import (
-    EXACT_FORMS,
-    MAX_EDGE,
-    MIN_EDGED_SAMPLES,
+from earzip.formats.archive.header import EXACT_FORMS, MAX_EDGE, MIN_EDGED_SAMPLES, Header
+from earzip.formats.archive.records import (
     CheckRecord,
     EncoderRecord,
-    Header,
     ModelRecord,
     QuantizerRecord,
     SourceRecord,

@@ -15,8 +15,9 @@ import zstandard
 from earzip.formats import tag_payload
 from earzip.formats.archive import header, layout
 from earzip.formats.archive.frames import DICTIONARY, MAX_FRAMES
-from earzip.formats.archive.header import EXACT_FORMS, CheckRecord
+from earzip.formats.archive.header import EXACT_FORMS
 from earzip.formats.archive.layout import PartKind
+from earzip.formats.archive.records import CheckRecord
 from earzip.formats.geometry import MAX_CONTEXT_FRAMES, SAMPLE_RATE
 from earzip.formats.symbols import levels, lists, rans, residuals, sparse, work
 from earzip.formats.symbols.layout import CONTEXT, LEVELS, MAX_LEVELS, PACKED, SYMBOL_CODINGS, Told

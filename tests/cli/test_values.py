@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from earzip.cli.options import PATH, Count, parse_time
 from earzip.cli.piping import STDIO
+from earzip.cli.values import PATH, Count, parse_time
 
 _PARAMETER = click.Option(["--start"])
 _CONTEXT = click.Context(click.Command("restore"))
