@@ -7,6 +7,7 @@ unpickled, and memory does not grow with the array.
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -132,6 +133,10 @@ def _is_name_below(name: object) -> TypeGuard[str]:
     """Return whether ``name`` is text that is a path below any folder that it is joined to."""
     if not isinstance(name, str) or not name or "\0" in name:
         return False
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half a character, which JSON may have
+        return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and path.name != ""
 
@@ -188,7 +193,7 @@ def _facts_of(members: Mapping[str, Any], path: Path) -> LatentFacts:
             None if n_samples is None else int(n_samples),
             float(members.get("gain_db", 0.0)),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SourceError(f"n_samples or gain_db is not a number: {error}", path) from error
 
 
@@ -227,7 +232,7 @@ def _checked(
 ) -> tuple[int, int]:
     if not is_float:
         raise SourceError(f"has values of the type {dtype}, expected float32 or float16", path)
-    if len(shape) != 2:
+    if len(shape) != 2 or min(shape) < 0:
         raise SourceError(f"has the shape {tuple(shape)}, expected [latents, frames]", path)
     return shape[0], shape[1]
 

@@ -144,6 +144,7 @@ def test_latents_that_do_not_fit_are_refused(earzip, array, tmp_path, change, me
         ({"model_sha256": 7}, [], "model_sha256 is 7, expected text"),
         ({"n_samples": "many"}, [], "n_samples or gain_db is not a number"),
         ({"gain_db": 1e9}, [], "gain_db is 1000000000.0"),
+        ({"n_samples": float("inf")}, [], "n_samples or gain_db is not a number"),
         ({"n_samples": -1}, [], "-1 samples do not take"),
     ],
 )
@@ -168,6 +169,17 @@ def test_what_holds_no_latents_is_refused(earzip, tiny_model, tmp_path, name, da
     outcome = earzip("decode-latents", tmp_path / name, "--model", tiny_model)
     assert outcome.exit_code == 3
     assert f"{name}: {message}" in outcome.stderr
+
+
+def test_a_shape_below_zero_is_refused(earzip, array):
+    values = np.load(array)
+    head = {"descr": "<f4", "fortran_order": False, "shape": tuple(-n for n in values.shape)}
+    with array.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        file.write(values.tobytes())
+    outcome = earzip("decode-latents", array)
+    assert outcome.exit_code == 3
+    assert "expected [latents, frames]" in outcome.stderr
 
 
 def test_an_array_that_was_cut_short_is_refused(earzip, array):
@@ -199,7 +211,7 @@ def test_a_shard_of_archives_is_for_restore(earzip, library, tmp_path):
     assert "holds no .npy files, but archives" in outcome.stderr
 
 
-@pytest.mark.parametrize("name", ["../../out", "/etc/out", "a/../../out", "", 7])
+@pytest.mark.parametrize("name", ["../../out", "/etc/out", "a/../../out", "", "\ud800", 7])
 def test_no_name_in_a_tar_leads_out_of_the_output(earzip, array, tmp_path, name):
     change_facts(array, name=name)
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
