@@ -20,6 +20,7 @@ from earzip.batch.mirror import (
 )
 from earzip.cli.output import log, printable
 from earzip.cli.piping import PlannedRun
+from earzip.cli.stores import stand_ins
 from earzip.errors import UsageError, count
 from earzip.results import FileRecord, Report
 
@@ -112,10 +113,10 @@ class Mirror:
         if not self.prunes:
             if orphaned and not (self.quiet or self._is_declined):
                 n = count(len(orphaned), "archive")
-                stays = (
-                    "stays; --prune moves it" if len(orphaned) == 1 else "stay; --prune moves them"
-                )
-                log("info", f"{n} without a source {stays} to the trash")
+                stays, them = ("stays", "it") if len(orphaned) == 1 else ("stay", "them")
+                # In a store nothing is pruned.
+                hint = "" if stand_ins() else f"; --prune moves {them} to the trash"
+                log("info", f"{n} without a source {stays}{hint}")
             return
         n_unseen = len(planned.plan.refused) + len(self._orphaned.unseen)
         if n_unseen:

@@ -20,6 +20,8 @@ def fetch(url: Url, folder: Path) -> Path:
     try:
         for stored in store.listed():
             found = True
+            if stored.key.endswith("/"):
+                continue  # what some programs put in place of a directory
             path = place.joinpath(*stored.key[len(store.root) :].split("/"))
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise SourceError("has a name that no file can have", url / path.name)

@@ -35,6 +35,8 @@ from earzip.stores.urls import CLIENTS, Url
 _AT_ONCE = 64
 """Archives whose first bytes are requested side by side."""
 _MAX_NAME_BYTES = 255  # of every common file system
+_BUCKET_PARTS = 2  # of the URL of a bucket
+_A_FOLDER_TOO = "has the name of a directory too"
 
 
 class StandIns:
@@ -95,13 +97,20 @@ class StandIns:
             if self._store_of(url) is None:
                 self._listed[url] = store = self._clients.store(url)
                 with _errors_of(url):
-                    found += [(url, store, stored) for stored in store.listed()]
+                    listed = list(store.listed())
+                folders = _folders_of(stored.key for stored in listed)
+                found += [(url, store, stored, stored.key in folders) for stored in listed]
+                if len(url.parts) == _BUCKET_PARTS:  # a bucket is there, with nothing in it too
+                    self.path_of(url).mkdir(parents=True, exist_ok=True)
         # Archives last: one counts as out of date if its source has changed after it.
-        for url, store, stored in sorted(found, key=lambda each: is_archive_name(each[2].key)):
+        found.sort(key=lambda each: is_archive_name(each[2].key))
+        for url, store, stored, is_folder in found:
             inner = stored.key[len(store.root) :].removeprefix("/")
-            if inner.endswith("/"):
-                continue  # what some programs put in place of a directory
-            if why_not := _why_no_file(inner):
+            if stored.key.endswith("/") or (is_folder and not stored.n_bytes):
+                # What some programs put in place of a directory.
+                if not inner:
+                    self.path_of(url).mkdir(parents=True, exist_ok=True)
+            elif why_not := _A_FOLDER_TOO if is_folder else _why_no_file(inner):
                 self._odd.append((Url(f"{url}/{inner}"), why_not))
             else:
                 self._add(self.path_of(url) / inner, store, stored)
@@ -115,7 +124,7 @@ class StandIns:
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             url = self.url_of(path)
             assert url
-            self._odd.append((url, "has the name of a directory too"))
+            self._odd.append((url, _A_FOLDER_TOO))
             return
         self._objects[path] = store, stored
         if path.name == IGNORE_FILE:
@@ -228,6 +237,17 @@ def _tags_of(path: Path) -> tuple[Path, int, int] | None:
         if span := reader.tags_span:
             return path, *span
     return None
+
+
+def _folders_of(keys: Iterable[str]) -> set[str]:
+    """Return the names that keys have others below."""
+    found = set[str]()
+    for key in keys:
+        folder = key.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _why_no_file(name: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, TypeVar
 
 from earzip.errors import SourceError, UsageError
@@ -296,7 +298,8 @@ def _told(call: Callable[[], T], scheme: str) -> T:
             message = f"access is denied: {_sentence(error)}"
             raise PermissionError(errno.EACCES, message) from error
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise  # of this machine
+            where = f"in {gettempdir()}, the temporary directory (TMPDIR)"
+            raise OSError(errno.ENOSPC, f"there is no room left {where}") from error
         raise StoreError(_sentence(error)) from error
 
 
@@ -320,10 +323,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 _MAX_SENTENCE = 300
+_SECRETS = re.compile(r"(\w://)(?:[^\s/@\"'`]*@)?([^\s?\"'`]*)(?:\?[^\s\"'`]*)?")
 
 
 def _sentence(error: Exception) -> str:
-    """Return the first line of what a client says, or the name of its error if that is nothing."""
+    """Return the first line of what a client says, or the name of its error if that is nothing.
+
+    Of addresses in it, the parts that may be secret are left out: a user's, and the query.
+    """
     text = getattr(error, "strerror", None) or str(error)
     line = next(iter(text.strip().splitlines()), "") or type(error).__name__
+    line = _SECRETS.sub(r"\1\2", line)
     return line if len(line) <= _MAX_SENTENCE else f"{line[:_MAX_SENTENCE]}…"

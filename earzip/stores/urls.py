@@ -52,10 +52,15 @@ def is_url(text: str | os.PathLike[str]) -> bool:
 
 
 def parse_url(text: str) -> Url:
-    """Return the URL that ``text`` spells. Raises UsageError without a bucket, or with a part ``..``."""
+    """Return the URL that ``text`` spells.
+
+    Raises UsageError without a bucket, or with a part that is empty, ``.`` or ``..``.
+    """
     found = _URL.fullmatch(text)
     if not found or not found[2] or found[2].startswith("/"):
         raise UsageError("names no bucket; expected a URL as s3://bucket/music", text)
     if {".", ".."} & set(found[2].split("/")):
         raise UsageError("has a part . or .., which stands for itself in a store", text)
+    if "//" in found[2]:
+        raise UsageError("has an empty part, which stands for itself in a store", text)
     return Url(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import subprocess
@@ -290,6 +291,7 @@ def test_a_client_that_is_not_installed_is_named_by_its_extra(earzip, monkeypatc
         ("restore", "s3://music/out", "-o", "restored", "--split"),
         ("info", "s3://"),
         ("info", "s3://music/../other"),
+        ("info", "s3://music/in//other"),
     ],
 )
 def test_what_needs_files_is_refused(earzip, bucket, arguments):
@@ -308,8 +310,56 @@ def test_objects_that_no_file_can_stand_in_for_are_failures(earzip, bucket, song
     bucket.put("in/marker/", b"")
     outcome = run(earzip, *COMPRESS, "--json")
     failed = [r["source"] for r in outcome.records if r.get("status") == "failed"]
-    assert len(failed) == 3
+    assert sorted(source.removeprefix("s3://music/in/")[:6] for source in failed) == [
+        "a.flac", "empty.", "xxxxxx"
+    ]  # fmt: skip
+    assert outcome.statuses()["below.flac"] == "written"
     assert outcome.exit_code == 3
+
+
+@pytest.mark.parametrize("marker", ["in/", "in/album/", "in/album", "out/", "out/album"])
+def test_an_empty_object_may_stand_for_a_directory(earzip, bucket, songs, marker):
+    bucket.put(marker, b"")
+    assert run(earzip, *COMPRESS).exit_code == 0
+    assert {f"out/{name}.earz" for name in songs} <= set(bucket.keys)
+    assert "3 up to date" in run(earzip, *COMPRESS).stderr
+
+
+def test_empty_buckets_and_directories_are_no_failures(earzip, bucket, tiny_model):
+    bucket.put("in/", b"")
+    for source in ("s3://music/in", "s3://music"):
+        outcome = run(earzip, "compress", source, "-o", "s3://music/out", "--model", "tiny")
+        assert (outcome.exit_code, "nothing to compress" in outcome.stderr) == (0, True)
+        bucket.client.delete_object(Bucket="music", Key="in/")
+
+
+def test_archives_without_a_source_are_told_of_without_a_way_to_prune_them(earzip, bucket, songs):
+    run(earzip, *COMPRESS)
+    bucket.client.delete_object(Bucket="music", Key="in/a.flac")
+    bucket.put("in/new.flac", song_bytes(seed=5))
+    outcome = run(earzip, *COMPRESS)
+    assert "1 archive without a source stays\n" in outcome.stderr
+
+
+def test_secrets_in_the_address_of_a_server_are_not_said(earzip, bucket, songs, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:secret1@127.0.0.1:9/?signature=secret2")
+    outcome = run(earzip, *COMPRESS, "--json")
+    assert outcome.exit_code == 1
+    assert "http://127.0.0.1:9/" in outcome.stderr
+    assert "secret" not in outcome.stdout + outcome.stderr
+
+
+def test_a_full_disk_of_this_machine_is_named(earzip, bucket, songs, monkeypatch, tmp_path):
+    import s3fs  # noqa: PLC0415  # of an extra
+
+    async def get_file(*_args: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_get_file", get_file)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    outcome = run(earzip, *COMPRESS)
+    assert outcome.exit_code == 3
+    assert f"there is no room left in {tmp_path}, the temporary directory" in outcome.stderr
 
 
 def test_shards_share_a_bucket(earzip, bucket, songs):
