@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# earzip in a container, with the model mini built in. In the clone:
+# earzip in a container, with its models mini-2 and mini built in. In the clone:
 #     docker build --target cpu  -t earzip:cpu .
 #     docker build --target cuda -t earzip:cuda .      for NVIDIA GPUs
 #     docker run --rm -v ~/Music:/srv/music:ro -v ~/Archive:/srv/archive --user "$(id -u):$(id -g)" \

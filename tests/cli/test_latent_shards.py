@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import webdataset
 from mutagen.flac import FLAC
 
 import earzip.webdataset
@@ -24,6 +23,8 @@ from earzip import open as open_archive
 from tests.cli.batch_runs import Run, wait_for
 from tests.conftest import tones
 from tests.earzip.tiny_archives import damage_segment
+
+webdataset = pytest.importorskip("webdataset")
 
 NAMES = ("one.flac", "Live. 1999/01. two.flac", "Live. 1999/three.flac")
 TEXT = ("name", "text", "model", "model_sha256", "quality", "archive", "tags", "title", "artist")

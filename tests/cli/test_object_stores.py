@@ -167,7 +167,8 @@ def test_verify_reads_all_of_an_archive(earzip, bucket, archives):
     }  # fmt: skip
 
 
-def test_verify_remembers_archives_by_their_urls(earzip, bucket, archives):
+def test_verify_remembers_archives_by_their_urls(earzip, bucket, archives, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     due = ("verify", "s3://music/out", "--older-than", "1d", "--json")
     assert set(run(earzip, *due).statuses().values()) == {"intact"}
     bucket.server.forget()

@@ -118,7 +118,7 @@ def test_aws_batch_gives_time_to_stop_and_tries_again_what_may_pass(monkeypatch)
 
 
 def test_skypilot_runs_the_job_on_machines_like_those_of_the_pool():
-    """By its documentation: a pool runs nothing, its jobs set nothing up, both ask for such machines."""
+    """By its documentation a pool runs nothing; its jobs set nothing up and ask for such a machine."""
     pool, job = _parsed("skypilot-pool.yaml"), _parsed("skypilot-job.yaml")
     assert set(pool) == {"pool", "resources", "workdir", "file_mounts", "setup"}
     assert set(job) == {"name", "resources", "run"}
