@@ -163,6 +163,15 @@ def test_damaged_pictures_keep_the_recovery_data_as_it_is(earzip, protected):
     assert recovery_path(protected / "A").read_bytes() == before
 
 
+def test_damage_behind_the_first_bytes_is_for_verify_to_find_where_data_is_up_to_date(
+    earzip, protected
+):
+    flip(protected / "A" / NAMES["A"], 30_000)
+    assert "2 up to date" in earzip("protect", protected, "--redundancy", 100).stderr
+    assert earzip("verify", protected).exit_code == 4
+    assert earzip("protect", protected, "--force").exit_code == 4
+
+
 def test_a_picture_beyond_repair_is_named_and_stays(earzip, archives):
     assert earzip("protect", archives, "--redundancy", 10).exit_code == 0
     picture = archives / "A" / NAMES["A"]
