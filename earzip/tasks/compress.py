@@ -61,6 +61,8 @@ def _why_not_compressed(name: str) -> str | None:
     """Return why a file of that name is no source, None if it may be one."""
     if is_archive_name(name):
         return "already an archive"
+    if name.lower().endswith(".cue"):
+        return "a cue sheet, which goes into the tags of its sound if they have none"
     if is_shared_picture_name(name):
         return "a picture that archives share"
     return UNREAD_SOUND if is_unread_sound_name(name) else None
