@@ -300,9 +300,9 @@ def _note(figures: Mapping[str, object]) -> str:
         pictures = figures.get("picture_bytes", 0)
         assert isinstance(pictures, int)
         beside = f" and {size(pictures)} of pictures" if pictures else ""
-        if isinstance(shared := figures.get("shared_pictures"), Mapping) and shared:
-            beside += f" and {size(sum(shared.values()))} of shared pictures"
         notes.append(size(n_bytes - pictures) + beside)
+        if isinstance(shared := figures.get("shared_pictures"), Mapping) and shared:
+            notes.append(f"shares {size(sum(shared.values()))} of pictures")
     if isinstance(kbps := figures.get("kbps"), int | float) and isinstance(seconds, int | float):
         notes += rate(kbps, seconds)
     return f" ({', '.join(notes)})" if notes else ""
@@ -327,7 +327,8 @@ def _summary(report: Report, counted: str, pictures: LostPictures) -> str:
         parts.append(_sizes(totals, report.shared_picture_bytes))
     if totals["to_encode_s"]:
         to_encode = f"about {clock(totals['to_encode_s'])} of audio to encode"
-        into = f", into {size(totals['to_encode_bytes'])}" if totals["to_encode_bytes"] else ""
+        n_bytes = totals["to_encode_bytes"]
+        into = f", into {size(n_bytes)} without pictures" if n_bytes else ""
         parts.append(to_encode + into)
     if report.n_below_floor:
         parts.append(f"{count(report.n_below_floor, 'archive')} below the quality floor")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -72,8 +73,13 @@ def test_lines_and_totals_tell_of_shared_pictures(earzip, library):
     assert "and 3" in embedded.stdout
     assert "of pictures" in embedded.stdout
     shared = compress(earzip, library, "--pictures", "share")
-    assert shared.stdout.count("retagged") == 6
-    assert shared.stdout.count("of shared pictures") == 6
+    assert shared.stdout.count("repictured  ") == 6
+    assert "6 repictured; " in shared.stderr
+    (library.parent / "Archive" / SHARED[0]).unlink()
+    again = compress(earzip, library)
+    assert again.stdout.startswith("repictured  ")
+    assert again.stdout.count("\n") < 6
+    assert len(re.findall(r", shares \d+ kB of pictures\)", shared.stdout)) == 6
     listed = earzip("list", library.parent / "Archive")
     for stderr in (shared.stderr, listed.stderr):
         assert "with pictures" in stderr

@@ -120,6 +120,20 @@ def test_a_picture_that_is_not_whole_comes_back(earzip, protected, spoil):
     assert "6 intact" in earzip("repair", protected).stderr
 
 
+def test_restore_without_a_picture_names_the_command_that_brings_it_back(
+    earzip, protected, tmp_path
+):
+    advice = f"earzip: info: with recovery data: earzip repair {protected}\n"
+    arguments = ("restore", protected, "-o", tmp_path / "restored")
+    assert advice not in earzip(*arguments).stderr
+    for spoil in (lambda picture: flip(picture, 3), Path.unlink):
+        spoil(protected / "A" / NAMES["A"])
+        incomplete = earzip(*arguments, "--force")
+        assert (incomplete.exit_code, incomplete.stderr.endswith(advice)) == (3, True)
+    assert earzip("repair", protected).exit_code == 0
+    assert earzip(*arguments).exit_code == 0
+
+
 def test_a_missing_picture_is_named(earzip, protected):
     (protected / "A" / NAMES["A"]).unlink()
     said = statuses(earzip("repair", protected, "--json"))
