@@ -188,7 +188,7 @@ def compress(
 
     return run_task(
         mirror.watched(planning),
-        CompressTask(options),
+        CompressTask(options, prune),
         run,
         runtime,
         beforehand=beforehand,

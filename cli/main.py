@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -64,6 +65,16 @@ class LazyGroup(click.Group):
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"earzip.cli.{name}"), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called. Raises UsageError, with the name that may be meant."""
+        name = args[0]
+        meant = [] if name in _COMMANDS else get_close_matches(name, _COMMANDS, 1)
+        if meant and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command {name!r}; did you mean {meant[0]}?", ctx)
+        return super().resolve_command(ctx, args)
 
     def main(  # type: ignore[override]  # always ends the process
         self, args: Sequence[str] | None = None, **_extra: Any

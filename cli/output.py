@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import click
 
 from earzip.batch.events import Opened, Waiting
 from earzip.cli.lines import fitted
+from earzip.cli.lost_pictures import LostPictures, is_told_by_its_picture
 from earzip.errors import EarzipError, count
 from earzip.formats.geometry import clock
 from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, LostProcess, Report
@@ -149,20 +151,23 @@ class Printer:
     _n_below_problem: int | None = field(default=None, init=False)
     """Lines since the first problem; None before it."""
     _models: set[str] = field(default_factory=set, init=False)
+    _pictures: LostPictures = field(default_factory=LostPictures, init=False)
 
     def record(self, record: FileRecord) -> None:
         """Print the record of one file."""
+        self._pictures.add(record)
+        has_line = record.exit_code and not is_told_by_its_picture(record)
         with self.aside():
             n_lines = int(self._result(record)) + len(record.warnings)
-            if record.exit_code:
+            if has_line:
                 self._problem(record)
             for line in (record.traceback or "").splitlines():
                 echo(printable(line), err=True)
             for warning in record.warnings:
                 log("warning", warning, self._rank_of(record), record.source)
         if self._n_below_problem is not None:
-            self._n_below_problem += n_lines + bool(record.exit_code)
-        elif record.exit_code:
+            self._n_below_problem += n_lines + bool(has_line)
+        elif has_line:
             self._n_below_problem = 0
 
     def process(self, process: Opened | Waiting | LostProcess) -> None:
@@ -185,16 +190,19 @@ class Printer:
         elif self.table and not self.table.counted and self._n_rows > 1:  # none if quiet
             echo(self.table.row(report.means, self._mean_of_what(report)))
         if not self.quiet and (self._n_below_problem or 0) > _REPEAT_PROBLEMS_AFTER:
-            echo(f"{count(len(report.problems), 'problem')} in this run:", err=True)
-            for record in report.problems[:_REPEATED_PROBLEMS]:
+            problems = [each for each in report.problems if not is_told_by_its_picture(each)]
+            echo(f"{count(len(problems), 'problem')} in this run:", err=True)
+            for record in problems[:_REPEATED_PROBLEMS]:
                 self._problem(record)
-            if (left_out := len(report.problems) - _REPEATED_PROBLEMS) > 0:
+            if (left_out := len(problems) - _REPEATED_PROBLEMS) > 0:
                 _to_stderr(f"and {left_out} more, listed above")
+        for path, what in self._pictures.lines():
+            log(_STATUS_WORDS[FileStatus.DAMAGED], what, path=path)
         unbegun = not report.counts and report.n_undone  # the reason is printed below
         counted = self.table.counted if self.table else ""
         is_told = counted or set(report.counts) != {FileStatus.READ}
         if is_told and not (unbegun or self.quiet):
-            echo(fitted("", _summary(report, counted)), err=True)
+            echo(fitted("", _summary(report, counted, self._pictures)), err=True)
         if not self.quiet and report.n_files > _REPEAT_LOSSES_AFTER:
             for lost in report.lost_processes:
                 log("warning", str(lost), lost.rank)
@@ -292,16 +300,19 @@ def _note(figures: Mapping[str, object]) -> str:
         pictures = figures.get("picture_bytes", 0)
         assert isinstance(pictures, int)
         beside = f" and {size(pictures)} of pictures" if pictures else ""
-        if isinstance(shared := figures.get("shared_pictures"), Mapping) and shared:
-            beside += f" and {size(sum(shared.values()))} of shared pictures"
         notes.append(size(n_bytes - pictures) + beside)
+        if isinstance(shared := figures.get("shared_pictures"), Mapping) and shared:
+            notes.append(f"shares {size(sum(shared.values()))} of pictures")
     if isinstance(kbps := figures.get("kbps"), int | float) and isinstance(seconds, int | float):
         notes += rate(kbps, seconds)
     return f" ({', '.join(notes)})" if notes else ""
 
 
-def _summary(report: Report, counted: str = "") -> str:
-    counts = [f"{report.counts[s]} {_STATUS_WORDS[s]}" for s in FileStatus if report.counts[s]]
+def _summary(report: Report, counted: str, pictures: LostPictures) -> str:
+    left = report.counts - Counter({FileStatus.DAMAGED: pictures.n_archives})
+    counts = [f"{left[s]} {_STATUS_WORDS[s]}" for s in FileStatus if left[s]]
+    if pictures.n_archives:
+        counts.append(pictures.counted())
     if counted and (n_read := report.counts[FileStatus.READ]):
         counts[counts.index(f"{n_read} read")] = count(n_read, counted)
     if report.n_unread_sound:
@@ -316,7 +327,8 @@ def _summary(report: Report, counted: str = "") -> str:
         parts.append(_sizes(totals, report.shared_picture_bytes))
     if totals["to_encode_s"]:
         to_encode = f"about {clock(totals['to_encode_s'])} of audio to encode"
-        into = f", into {size(totals['to_encode_bytes'])}" if totals["to_encode_bytes"] else ""
+        n_bytes = totals["to_encode_bytes"]
+        into = f", into {size(n_bytes)} without pictures" if n_bytes else ""
         parts.append(to_encode + into)
     if report.n_below_floor:
         parts.append(f"{count(report.n_below_floor, 'archive')} below the quality floor")

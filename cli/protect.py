@@ -35,7 +35,8 @@ def protect(*, paths: tuple[Path, ...], redundancy: int, run: RunOptions) -> int
 
     PATH is a directory (searched recursively). The data is .earzip/recovery.par2 in each directory, in
     the format PAR 2.0, and covers pictures that the archives share too. It is made anew when archives
-    were added or changed, if all are intact. Needs the program par2 (par2cmdline).
+    were added or changed, if all are intact (else 4). Where nothing has changed no archive is checked:
+    earzip verify finds damage. Needs the program par2 (par2cmdline).
     """
     for path in paths:
         if path.exists() and not is_folder(path):

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from earzip.batch.plan import Job, is_folder
 from earzip.cli.help import sectioned_command
+from earzip.cli.mending import say_how_to_archive_again
 from earzip.cli.options import paths_argument
 from earzip.cli.piping import NO_ARCHIVES, PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.errors import EarzipError
-from earzip.formats.names import MODEL_FOLDER
+from earzip.formats.names import MODEL_FOLDER, is_shared_picture_name
+from earzip.results import FileRecord, FileStatus
 from earzip.tasks import RepairTask
 
 
@@ -29,24 +31,37 @@ def repair(*, paths: tuple[Path, ...], run: RunOptions) -> int:
     has been verified. What cannot be repaired is named with the reason (4). Needs the program par2
     (par2cmdline).
     """
+    damaged: list[Path] = []
+
+    def note(record: FileRecord) -> None:
+        if record.status is FileStatus.DAMAGED:
+            damaged.append(record.source)
+
     planning = _with_missing(plan_reading(paths))
-    return run_task(planning, RepairTask(), run, one_by_one=True)
+    code = run_task(planning, RepairTask(), run, one_by_one=True, noted=note)
+    if damaged and not run.quiet:
+        say_how_to_archive_again(damaged, paths)
+    return code
 
 
 @contextmanager
 def _with_missing(planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
-    """Give the plan with a job for each archive or picture that is gone and has recovery data."""
+    """Give the plan with a job for each file that is gone, or damaged picture, that has recovery data."""
     with planning as planned:
         plan = planned.plan
         absent = {record.source for record in plan.refused if record.is_absent}
-        found = [path for path in absent if path in _gone(path.parent)]
+        found = {path for path in absent if path in _lost(path.parent)}
         roots = [path for path in planned.paths if is_folder(path)]
         folders = {
             Path(at) for root in roots for at, inner, _ in os.walk(root) if MODEL_FOLDER in inner
         }
-        for folder in sorted(folders):
-            found += _gone(folder)
-        plan.jobs += [Job(path, None, 0) for path in found]
+        for folder in folders:
+            found.update(_lost(folder))
+        # Of a directory of which one archive is named all is put back, so its pictures are told of.
+        for folder in {job.source.parent for job in plan.jobs} - folders:
+            found.update(path for path in _lost(folder) if is_shared_picture_name(path.name))
+        found -= {job.source for job in plan.jobs}
+        plan.jobs += [Job(path, None, 0) for path in sorted(found)]
         plan.refused = [
             record
             for record in plan.refused
@@ -55,11 +70,17 @@ def _with_missing(planning: AbstractContextManager[PlannedRun]) -> Iterator[Plan
         yield planned
 
 
-def _gone(folder: Path) -> list[Path]:
+def _lost(folder: Path) -> list[Path]:
+    """Return what is gone of what recovery data protects, and its pictures that are damaged."""
     from earzip.formats.archive.recovery import RecoveryData  # noqa: PLC0415  # loads numpy
+    from earzip.formats.archive.shared import holds_its_picture  # noqa: PLC0415
 
     try:
         data = RecoveryData.read(folder)
     except EarzipError:  # whoever needs it will say so
         return []
-    return [folder / name for name in data.gone(folder)] if data else []
+    if data is None:
+        return []
+    pictures = (folder / name for name in data.files if is_shared_picture_name(name))
+    damaged = {path for path in pictures if not holds_its_picture(path)}
+    return sorted(damaged | {folder / name for name in data.gone(folder)})

@@ -14,6 +14,7 @@ from earzip.batch.filters import Choice
 from earzip.batch.plan import is_output_file
 from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
+from earzip.cli.mending import say_how_to_repair
 from earzip.cli.options import output_option
 from earzip.cli.piping import NO_ARCHIVES, STDIO, StandardOutput, plan_run
 from earzip.cli.run import run as run_task
@@ -33,7 +34,7 @@ from earzip.options import (
     RestoreOptions,
     as_lossy,
 )
-from earzip.results import FileRecord
+from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
 from earzip.tasks import RestoreTask, archives_to_restore
 
@@ -138,13 +139,25 @@ def restore(
 
     selection = archives_to_restore(chosen, split=split)
     planning = plan_run(paths, output, selection, suffixes, choice, if_empty=NO_ARCHIVES)
-    return run_task(
+    damaged: list[Path] = []
+
+    def note(record: FileRecord) -> None:
+        # Of damage, and of nothing else, the reason says what --keep-going does.
+        failed = record.status is FileStatus.FAILED and "--keep-going" in (record.message or "")
+        if failed or record.status is FileStatus.INCOMPLETE:
+            damaged.append(record.source)
+
+    code = run_task(
         matching(planning, where),
         RestoreTask(options, StandardOutput if output == STDIO else None, split),
         run,
         runtime,
         describe=partial(_describe, kept=bits == "float"),
+        noted=note,
     )
+    if damaged and not run.quiet:
+        say_how_to_repair(damaged, paths)
+    return code
 
 
 def container_of(

@@ -326,6 +326,7 @@ def _run(
 _NO_WORK = {
     FileStatus.UP_TO_DATE,
     FileStatus.RETAGGED,
+    FileStatus.REPICTURED,
     FileStatus.MOVED,
     FileStatus.FAILED,
     FileStatus.LOCKED,

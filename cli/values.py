@@ -12,13 +12,14 @@ import click
 from earzip.cli.piping import STDIO
 from earzip.errors import UsageError
 from earzip.options import QUALITIES, quality_name
-from earzip.stores.urls import is_url, parse_url
+from earzip.stores.urls import SUPPORTED, is_other_url, is_url, parse_url
 
 
 class NamedPath(click.Path):
     """A path that is not empty: a variable that a script has not set is not the working directory.
 
-    A URL of a store is a path only to commands that take one, by `earzip.cli.stores.takes_urls`.
+    A URL of a store is a path only to commands that take one, by `earzip.cli.stores.takes_urls`. Other
+    URLs are none: as a path, ``file:///tmp/x`` would be a directory ``file:`` here.
     """
 
     def convert(
@@ -32,6 +33,8 @@ class NamedPath(click.Path):
             self.fail("the path is empty", param, ctx)
         if is_url(value):
             self.fail(f"{os.fspath(value)} is a URL, expected a path of this machine", param, ctx)
+        if is_other_url(value):
+            self.fail(f"{os.fspath(value)}: earzip takes paths and {SUPPORTED}", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,10 @@ import click
 
 from earzip.batch.checked import CheckedLog, default_checked_path
 from earzip.batch.filters import Choice
-from earzip.batch.plan import is_folder
 from earzip.batch.shard import Subset, only_subset
 from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
+from earzip.cli.mending import say_how_to_archive_again, say_how_to_repair
 from earzip.cli.output import log
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
@@ -26,14 +25,12 @@ from earzip.cli.stores import stand_ins, takes_urls
 from earzip.cli.values import ParsedBy
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import count
-from earzip.formats.names import name_without_archive_suffix
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
 from earzip.tasks import VerifyTask
 
 _AGE = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
-_SHOWN_PATHS = 3
 
 
 class _Age(click.ParamType[float]):
@@ -118,23 +115,9 @@ def verify(
             noted=note,
         )
     if damaged and not run.quiet:
-        _say_what_to_do(damaged, paths)
+        say_how_to_repair(damaged, paths)
+        say_how_to_archive_again(damaged, paths)
     return code
-
-
-def _say_what_to_do(damaged: Sequence[Path], paths: Sequence[Path]) -> None:
-    """Name the commands that may make ``damaged`` archives whole, which were found in ``paths``."""
-    from earzip.formats.archive.recovery import recovery_path  # noqa: PLC0415  # loads numpy
-
-    given = shlex.join(map(str, paths)) if len(paths) <= _SHOWN_PATHS else "ARCHIVES"
-    if not stand_ins() and any(recovery_path(path.parent).exists() for path in damaged):
-        log("info", f"with recovery data: earzip repair {given}")
-    command = "from the sources: earzip compress --verify-sources"
-    if any(path.with_name(name_without_archive_suffix(path.name)).exists() for path in damaged):
-        log("info", f"{command} {given}")
-    else:
-        is_tree = len(paths) == 1 and is_folder(paths[0])
-        log("info", f"{command} SOURCES -o {given if is_tree else 'ARCHIVES'}")
 
 
 @contextmanager

@@ -30,6 +30,8 @@ _ORDERS: dict[str, Callable[[float, float], bool]] = {
 _TERM = re.compile(
     r"""(?:^|\s+)(?P<field>[^\s"!=:<>]+)(?:\s*(?P<operator>!=|<=|>=|==?|<|>)\s*|(?P<part>:)(?=\S))"""
 )
+_BETWEEN = re.compile(r"(?:^|\s)(or|and)$", re.IGNORECASE)
+"""A word that nobody says in a query, at the end of a value."""
 _QUOTED = re.compile(r'"([^"]*)"(?=\s|$)')
 _NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)", re.ASCII)
 _YEAR = re.compile(r"\d{4}", re.ASCII)
@@ -164,6 +166,11 @@ class Query:
                 following = _TERM.search(text, found.end())
                 position = following.start() if following else len(text)
                 value = text[found.end() : position].strip()
+                if following and (word := _BETWEEN.search(value)):
+                    raise UsageError(
+                        f"--where: {word[1]!r} stands between two conditions, where no word does: all of "
+                        "them must be met; a value that ends in it goes into double quotes"
+                    )
             sign = found["part"] or found["operator"].replace("==", "=")
             try:
                 terms.append(Term(found["field"].lower(), sign, value))

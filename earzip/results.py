@@ -38,7 +38,7 @@ _SEVERITY = (
 )  # the most severe first; 130 ends a process without a report
 Progress = Callable[[float], None]
 """Called with the seconds of audio done since the last call."""
-Status = Literal["written", "up_to_date", "retagged", "moved"]
+Status = Literal["written", "up_to_date", "retagged", "repictured", "moved"]
 
 
 def kbps(n_bytes: int, duration_s: float) -> float:
@@ -53,6 +53,8 @@ class FileStatus(StrEnum):
     UP_TO_DATE = "up_to_date"
     RETAGGED = "retagged"
     """An archive has its source's new tags; its sound is as it was."""
+    REPICTURED = "repictured"
+    """Only the pictures of an archive were stored otherwise, or again."""
     MOVED = "moved"
     """An archive was made from that of the same source under another name."""
     PRUNED = "pruned"

@@ -14,6 +14,8 @@ mkdir -p "$LOGS"
 exec 9>"$LOGS/lock"
 flock -n 9 || exit 75 # last night's run is still working; leave its logs alone
 
+# The options that the archives were made with, as --quality or --pictures share, belong here too, or into the
+# user's ~/.config/earzip/config.toml.
 code=0
 "$EARZIP" compress "$MUSIC" -o "$ARCHIVE" --json >"$LOGS/last.jsonl" 2>"$LOGS/last.log" || code=$?
 case $code in

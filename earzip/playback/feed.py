@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -62,7 +63,7 @@ class Tracks:
 
 
 class Feed:
-    """The tracks from one on, to a player that has been started."""
+    """The tracks from one on, to a player, which is started with the first sound."""
 
     def __init__(
         self,
@@ -139,26 +140,31 @@ class Feed:
                 return
 
     def _write(self) -> None:
-        stream: IO[bytes] = self._player.feed
+        blocks = self._due_blocks()
+        first = next(blocks, None)
+        stream = None if first is None else self._player.start()
+        if first is None or stream is None:
+            return
         # A player that has ended, or was ended, takes no more: whoever plays asks it.
         with suppress(BrokenPipeError), stream:
-            head = self._player.head
-            while not self._ended.is_set():
-                try:
-                    block = self._blocks.get(timeout=_LOOK_S)
-                except queue.Empty:
-                    continue
-                if block is None:
-                    _write_all(stream, head)
-                    self.has_all = True
-                    return
-                track, offset_s, samples = block
-                _write_all(stream, head)
-                head = b""
+            _write_all(stream, self._player.head)
+            for track, offset_s, samples in chain([first], blocks):
                 if offset_s >= 0:
                     self.marks.append(Mark(self._n_bytes / BYTES_PER_S, track, offset_s))
                 for start in range(0, len(samples), _PIECE_BYTES):
                     self._n_bytes += _write_all(stream, samples[start : start + _PIECE_BYTES])
+
+    def _due_blocks(self) -> Iterator[tuple[int, float, bytes]]:
+        """Yield the blocks as they come, until this is ended or has all."""
+        while not self._ended.is_set():
+            try:
+                block = self._blocks.get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
+            if block is None:
+                self.has_all = True
+                return
+            yield block
 
 
 def _write_all(stream: IO[bytes], data: bytes) -> int:

@@ -9,9 +9,11 @@ import signal
 import struct
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
 from earzip.errors import PlayerError, UsageError
 from earzip.formats.geometry import SAMPLE_RATE
@@ -78,16 +80,34 @@ def find_player(command: str | None) -> Player:
 
 
 class RunningPlayer:
-    """A player that has been started. Sound is written to `feed`; `end` is called in any case."""
+    """A player that runs from the first sound on. `end` is called in any case."""
 
     def __init__(self, player: Player) -> None:
-        """Start the player. Raises PlayerError if it cannot be."""
+        self._player = player
         self._name = player.name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `end`
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_ended = False
+        self._starting = threading.Lock()
+        self.head = b"" if player.takes_samples else _wav_head()
+        """What goes ahead of the samples."""
+
+    def start(self) -> IO[bytes] | None:
+        """Start the player and return where sound is written to; None once it was ended.
+
+        Raises PlayerError if it cannot be started.
+        """
+        with self._starting:
+            if self._is_ended:
+                return None
+            self._process = self._started()
+            return self._process.stdin
+
+    def _started(self) -> subprocess.Popen[bytes]:
         try:
             # In a session of its own: Ctrl-C and Ctrl-Z are for us, and no key goes to it.
-            self._process = subprocess.Popen(
-                player.command,
+            return subprocess.Popen(
+                self._player.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
@@ -95,20 +115,17 @@ class RunningPlayer:
                 bufsize=0,
             )
         except OSError as error:
-            self._stderr.close()
             message = f"the player {self._name} cannot be started: {error.strerror or error}"
             raise PlayerError(message) from error
-        assert self._process.stdin is not None
-        self.feed = self._process.stdin
-        self.head = b"" if player.takes_samples else _wav_head()
-        """What goes ahead of the samples."""
 
     def has_ended(self, *, has_all: bool) -> bool:
         """Return whether the player has ended; ``has_all``: whether it got all there is to play.
 
-        Raises PlayerError if it failed, or ended before the sound did: without a device some do, and say
-        that all is well.
+        One that is not started has ended where there is nothing to play. Raises PlayerError if it failed,
+        or ended before the sound did: without a device some do, and say that all is well.
         """
+        if self._process is None:
+            return has_all
         code = self._process.poll()
         if code is None:
             return False
@@ -124,14 +141,21 @@ class RunningPlayer:
 
     def end(self) -> None:
         """End the player at once, whatever it still has to play."""
+        with self._starting:
+            self._is_ended = True
+        if self._process is not None:
+            self._stop(self._process)
+        self._stderr.close()
+
+    @staticmethod
+    def _stop(process: subprocess.Popen[bytes]) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 break
             with suppress(OSError):
-                self._process.send_signal(number)
+                process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_S)
-        self._stderr.close()
+                process.wait(_END_S)
 
 
 def _wav_head() -> bytes:

@@ -29,6 +29,9 @@ CLIENTS = {
 """By the scheme of a URL."""
 
 _URL = re.compile(rf"({'|'.join(CLIENTS)})://(.*)", re.DOTALL)
+_OTHER_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # the scheme: RFC 3986, section 3.1
+SUPPORTED = "s3://, gs://, az:// and hf://"
+"""What messages call the schemes of `CLIENTS`; abfs and abfss are others of Azure."""
 
 
 class Url(PosixPath):
@@ -49,6 +52,11 @@ class Url(PosixPath):
 def is_url(text: str | os.PathLike[str]) -> bool:
     """Return whether ``text`` begins as a URL of a store does."""
     return _URL.match(os.fspath(text)) is not None
+
+
+def is_other_url(text: str | os.PathLike[str]) -> bool:
+    """Return whether ``text`` begins as a URL does that is none of a store: ``file://``, ``https://``."""
+    return _OTHER_URL.match(os.fspath(text)) is not None and not is_url(text)
 
 
 def parse_url(text: str) -> Url:

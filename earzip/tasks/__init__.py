@@ -14,9 +14,10 @@ from earzip.tasks.recovery import ProtectTask, RepairTask
 from earzip.tasks.restore import RestoreTask, archives_to_restore
 from earzip.tasks.status import StatusTask
 from earzip.tasks.track import ListTask, Track, read_track
-from earzip.tasks.verify import VerifyTask
+from earzip.tasks.verify import DAMAGED_PICTURES, VerifyTask, lacks_only_pictures
 
 __all__ = [
+    "DAMAGED_PICTURES",
     "CompressTask",
     "DecodeLatentsTask",
     "EvaluateTask",
@@ -31,6 +32,7 @@ __all__ = [
     "Track",
     "VerifyTask",
     "archives_to_restore",
+    "lacks_only_pictures",
     "latents_to_decode",
     "latents_to_extract",
     "plan_shards",

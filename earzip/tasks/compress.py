@@ -61,6 +61,8 @@ def _why_not_compressed(name: str) -> str | None:
     """Return why a file of that name is no source, None if it may be one."""
     if is_archive_name(name):
         return "already an archive"
+    if name.lower().endswith(".cue"):
+        return "a cue sheet, which goes into the tags of its sound if they have none"
     if is_shared_picture_name(name):
         return "a picture that archives share"
     return UNREAD_SOUND if is_unread_sound_name(name) else None
@@ -71,6 +73,8 @@ class CompressTask:
     """Archives the source of a job. Raises as `earzip.transcode.compress.compress_file` does."""
 
     options: CompressOptions
+    prunes: bool = False
+    """Whether the archives of sources that were moved go to the trash after the run."""
     name: ClassVar[str] = "compress"
     reads: ClassVar[Reads] = Reads.ALL
 
@@ -87,7 +91,7 @@ class CompressTask:
         """Return what would be done with a job; None where its source comes through a pipe."""
         if job.target is None or job.source_name is not None:
             return None
-        return planned_record(self.options, self._settings, job, on_progress)
+        return planned_record(self.options, self._settings, job, on_progress, prunes=self.prunes)
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:
@@ -159,10 +163,12 @@ def planned_record(
     on_progress: Progress,
     *,
     names_damage: bool = False,
+    prunes: bool = False,
 ) -> FileRecord:
     """Return the record of what `compress` would do with a job.
 
-    A damaged archive is one that it replaces, or fails over; with ``names_damage`` it is damaged.
+    A damaged archive is one that it replaces, or fails over; with ``names_damage`` it is damaged. With
+    ``prunes`` the archive of a source that was moved goes to the trash.
     """
     from earzip.transcode.state import standing_of  # noqa: PLC0415
     from earzip.transcode.up_to_date import DAMAGED  # noqa: PLC0415
@@ -180,6 +186,8 @@ def planned_record(
         return compress_record(standing.result)
     meaning = _MEANINGS.get(standing.state)
     message = " ".join(filter(None, (meaning, standing.message)))
+    if standing.state == "moved":
+        message += ", which goes to the trash" if prunes else ", which stays until --prune"
     status = FileStatus.PLANNED
     if standing.state in ("changed", "refused", "damaged"):
         status = FileStatus.FAILED

@@ -21,6 +21,7 @@ from earzip.tasks.always import AlwaysToDo
 
 _ARRAYS = (".npy", ".safetensors")
 _TAR = ".tar"
+_FACTS = "has facts of latents, not latents: name the .npy or .safetensors that they are of"
 
 
 def latents_to_decode(container: Lossless) -> Selection:
@@ -28,6 +29,7 @@ def latents_to_decode(container: Lossless) -> Selection:
     return Selection(
         takes=lambda name: PurePath(name).suffix.lower() in (*_ARRAYS, _TAR),
         otherwise="no latents",
+        refuses=lambda name: _FACTS if PurePath(name).suffix.lower() == ".json" else None,
         target_name=lambda path: restored_name(path.stem, container),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
 from earzip.tasks.messages import first_few
-from earzip.tasks.verify import check_structure
+from earzip.tasks.verify import DAMAGED_PICTURES, check_structure, lacks_only_pictures
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def _contents(names: Collection[str]) -> str:
 class RepairTask(AlwaysToDo):
     """Checks an archive, and puts back what is damaged or missing in its folder from recovery data.
 
-    A shared picture that is missing may be a job too.
+    A shared picture that is damaged or missing may be a job too: archives that have it are intact once it
+    is back.
     """
 
     name: ClassVar[str] = "repair"
@@ -143,8 +144,15 @@ def _repair(mender: _Mender, job: Job, on_progress: Progress) -> FileRecord:
     reason = mender.mend(job.source.parent, on_progress)
     now = _checked(job, on_progress)
     if now.status is FileStatus.INTACT:
+        if lacks_only_pictures(found):  # which have jobs of their own
+            return now
         return replace(now, status=FileStatus.REPAIRED, message=found.message)
-    return replace(now, message=f"{now.message}; not repaired: {reason}")
+    why = f"; not repaired: {reason}"
+    pictures = now.figures.get(DAMAGED_PICTURES)
+    figures = dict(now.figures)
+    if isinstance(pictures, Mapping):
+        figures[DAMAGED_PICTURES] = {path: f"{fault}{why}" for path, fault in pictures.items()}
+    return replace(now, message=f"{now.message}{why}", figures=figures)
 
 
 def _checked(job: Job, on_progress: Progress) -> FileRecord:
@@ -162,8 +170,11 @@ def _checked(job: Job, on_progress: Progress) -> FileRecord:
 
 
 def _checked_picture(job: Job) -> FileRecord:
-    from earzip.formats.archive.shared import holds_its_picture  # noqa: PLC0415  # loads numpy
+    from earzip.formats.archive.shared import (  # noqa: PLC0415  # loads numpy
+        fault_of,
+        holds_its_picture,
+    )
 
     if not holds_its_picture(job.source):
-        return FileRecord(FileStatus.DAMAGED, job.source, message="is not what its name says")
+        return FileRecord(FileStatus.DAMAGED, job.source, message=fault_of(job.source))
     return FileRecord(FileStatus.INTACT, job.source)

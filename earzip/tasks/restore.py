@@ -37,7 +37,7 @@ def archives_to_restore(container: Container | None = "flac", *, split: bool = F
     """
 
     def target_name(archive: Path) -> str:
-        if split and _is_split(archive):
+        if split and _n_tracks(archive):
             return name_without_sound_suffix(name_without_archive_suffix(archive.name))
         return _restored_name(archive, container)
 
@@ -49,15 +49,15 @@ def archives_to_restore(container: Container | None = "flac", *, split: bool = F
     )
 
 
-def _is_split(archive: Path) -> bool | None:
-    """Return whether an archive is of several tracks; None if that cannot be told.
+def _n_tracks(archive: Path) -> int | None:
+    """Return how many tracks an archive is to be cut into, 0 for none; None if that cannot be told.
 
     Restoring it says why.
     """
     from earzip.transcode.restore_tracks import find_pieces  # noqa: PLC0415  # loads numpy
 
     try:
-        return bool(find_pieces(archive))
+        return len(find_pieces(archive))
     except ArchiveError:
         return None
 
@@ -100,19 +100,24 @@ class RestoreTask:
 
         if job.target is None:
             return None
-        is_split = _is_split(job.source) if self.split else False
+        n_tracks = _n_tracks(job.source) if self.split else 0
         result = None
-        if is_split:
+        if n_tracks:
             from earzip.transcode.restore_tracks import tracks_already  # noqa: PLC0415
 
             result = tracks_already(job.source, job.target, self.options)
-        elif is_split is not None:
+        elif n_tracks is not None:
             result = restored_already(job.source, job.target, self.options)
         return None if result is None else _restore_record(result)
 
     def planned(self, job: Job, _on_progress: Progress) -> FileRecord | None:
-        """Return the record of a job whose result is there."""
-        return self.up_to_date(job)
+        """Return the record of a job whose result is there, or is to be a directory of tracks."""
+        done = self.up_to_date(job)
+        n_tracks = _n_tracks(job.source) if self.split and done is None else None
+        if not n_tracks:
+            return done
+        message = f"a directory of {count(n_tracks, 'track')}"
+        return FileRecord(FileStatus.PLANNED, job.source, job.target, message)
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:

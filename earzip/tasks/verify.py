@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +15,19 @@ from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
 from earzip.tasks.messages import first_few
+
+DAMAGED_PICTURES = "damaged_pictures"
+"""The figure of a record that has the fault of each shared picture of an archive, by its path."""
+
+
+def lacks_only_pictures(record: FileRecord) -> bool:
+    """Return whether an archive is intact but for shared pictures, each of them a file of its own."""
+    pictures, damages = (record.figures.get(name) for name in (DAMAGED_PICTURES, "damages"))
+    return (
+        isinstance(pictures, Mapping)
+        and isinstance(damages, Sequence)
+        and len(pictures) == len(damages)
+    )
 
 
 @dataclass(frozen=True)
@@ -39,11 +52,17 @@ def check_structure(job: Job, on_progress: Progress) -> tuple[FileRecord, bool]:
 
     Raises ArchiveError.
     """
+    from earzip.formats.archive.shared import fault_of  # noqa: PLC0415  # loads numpy
     from earzip.transcode.inspect import verify_archive  # noqa: PLC0415
 
     result = verify_archive(job.source, on_part=lambda: on_progress(0))
     problems = [f"{damage.part}: {damage.message}" for damage in result.damages]
-    return _verify_record(job, problems, list(result.lost_segments)), result.saves_rest
+    record = _verify_record(job, problems, list(result.lost_segments))
+    pictures = [damage.shared_file for damage in result.damages if damage.shared_file]
+    if pictures:
+        figure = {DAMAGED_PICTURES: {str(path): fault_of(path) for path in pictures}}
+        record = replace(record, figures={**record.figures, **figure})
+    return record, result.saves_rest
 
 
 def _check(job: Job, on_progress: Progress) -> FileRecord:

@@ -171,7 +171,7 @@ def with_other_pictures(
         header, sizes, warnings = _write_rest(writer, old, old.header, source, options, on_progress)
         require_unchanged(source, before)
         writer.commit(old.header.source.mtime_ns)
-    return result_of("retagged", source, target, header, sizes, options, warnings)
+    return result_of("repictured", source, target, header, sizes, options, warnings)
 
 
 def _write_rest(

@@ -81,7 +81,7 @@ def standing_of(
         if moved:
             existing = inspect_target(source, moved, sha256, settings, options, on_progress)
             if existing.result or existing.other_pictures:
-                return Standing("moved", f"from {moved}, which stays until --prune")
+                return Standing("moved", f"from {moved}")
         return Standing("new")
     except EarzipError as error:
         is_damage = isinstance(error.__cause__, DamagedArchiveError)

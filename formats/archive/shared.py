@@ -78,17 +78,21 @@ def read_shared(archive: Path, picture: SharedPicture) -> bytes:
     Raises `DamagedArchiveError` where its file holds another, and `MissingPictureError`, a kind of that,
     where there is no file; both without a path.
     """
-    is_there = False
     for path in shared_paths(archive, picture):
         found = _read(path, picture)
         if found is not None:
             return found
-        is_there = is_there or path.exists()
-    if is_there:
-        is_readable = any(os.access(path, os.R_OK) for path in shared_paths(archive, picture))
-        what = "is damaged" if is_readable else "cannot be read"
-        raise DamagedArchiveError(f"{picture.name} beside it {what}")
+    path = shared_path(archive, picture)
+    if path.exists():
+        raise DamagedArchiveError(f"{picture.name} beside it {fault_of(path)}")
     raise MissingPictureError(f"{picture.name} is not beside it")
+
+
+def fault_of(path: Path) -> str:
+    """Return in words what is wrong with the file of a shared picture, which does not hold it."""
+    if not path.exists():
+        return "is missing"
+    return "is damaged" if os.access(path, os.R_OK) else "cannot be read"
 
 
 def holds_its_picture(path: Path) -> bool:
@@ -106,6 +110,12 @@ def is_there(archive: Path, picture: SharedPicture) -> bool:
             continue
         return stat.S_ISREG(status.st_mode) and status.st_size == picture.n_bytes
     return False
+
+
+def shared_path(archive: Path, picture: SharedPicture) -> Path:
+    """Return where the file of a picture that ``archive`` shares is, or if it is missing, belongs."""
+    paths = list(shared_paths(archive, picture))
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def shared_paths(archive: Path, picture: SharedPicture) -> Iterator[Path]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from earzip.errors import (
     DamagedArchiveError,
@@ -20,7 +21,7 @@ from earzip.formats.archive.layout import (
     PartKind,
 )
 from earzip.formats.archive.reader import ArchiveFile, read_tags, require_parts, require_work
-from earzip.formats.archive.shared import read_shared
+from earzip.formats.archive.shared import read_shared, shared_path
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Damage:
     segment: int | None = None  # the number of the segment that is lost, if it is one
     costs_all: bool = False
     """Whether nothing can be restored, where it is not one segment, picture … that is lost."""
+    shared_file: Path | None = None
+    """The file of a shared picture, if that is what is wrong: it is damaged or missing."""
 
 
 def verify_structure(
@@ -105,8 +108,11 @@ class _Verification:
         shared = self._header.shared if self._header else None
         for number, picture in enumerate(shared or (), n_parts + 1):
             self._on_part()
-            with self._recorded(f"picture {number}"):
+            try:
                 read_shared(self._file.path, picture)
+            except DamagedArchiveError as error:
+                file = shared_path(self._file.path, picture)
+                self._damages.append(Damage(f"picture {number}", error.message, shared_file=file))
 
     def _read_part(self, index: Index, i: int, part: Part) -> None:
         number = i - index.first_of(part.kind)

@@ -170,6 +170,12 @@ def test_what_holds_no_latents_is_refused(earzip, tiny_model, tmp_path, name, da
     assert f"{name}: {message}" in outcome.stderr
 
 
+def test_facts_that_are_named_say_what_to_name(earzip, array):
+    outcome = earzip("decode-latents", array.with_suffix(".json"))
+    assert outcome.exit_code == 3
+    assert "has facts of latents, not latents: name the .npy" in outcome.stderr
+
+
 def test_an_array_that_was_cut_short_is_refused(earzip, array):
     array.write_bytes(array.read_bytes()[:-100])
     outcome = earzip("decode-latents", array)

@@ -230,6 +230,13 @@ def test_the_completion_script_names_the_program(earzip, shell):
     assert "_EARZIP_COMPLETE" in outcome.stdout
 
 
+def test_a_command_that_is_misspelt_is_told_with_the_one_that_may_be_meant(earzip):
+    outcome = earzip("verif", "x.earz")
+    assert outcome.exit_code == 2
+    assert "No such command 'verif'; did you mean verify?" in outcome.stderr
+    assert "did you mean" not in earzip("xyz").stderr
+
+
 def test_bash_completes_commands_and_options():
     program = str(Path(sys.executable).with_name("earzip"))
     script = (

@@ -89,7 +89,15 @@ def test_prune_moves_what_has_no_source_to_the_trash(earzip, library):
     compress(earzip, library)
     (library / "B").rename(library / "C")
     (library / "A/2.flac").unlink()
+    moved = [each["message"] for each in compress(earzip, library, "--dry-run").records[:-1]]
     dry = compress(earzip, library, "--prune", "--dry-run")
+    for messages, fate in (
+        (moved, "stays until --prune"),
+        ([each["message"] for each in dry.records[:-1]], "goes to the trash"),
+    ):
+        told = [text for text in messages if text and text.startswith("moved from ")]
+        assert len(told) == 2
+        assert all(text.endswith(f".earz, which {fate}") for text in told)
     planned = {Path(r["source"]).name for r in dry.records[:-1] if "trash" in (r["target"] or "")}
     assert planned == {"1.flac.earz", "2.flac.earz"}
     assert len(archives(library)) == 4

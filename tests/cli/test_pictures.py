@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -72,8 +73,13 @@ def test_lines_and_totals_tell_of_shared_pictures(earzip, library):
     assert "and 3" in embedded.stdout
     assert "of pictures" in embedded.stdout
     shared = compress(earzip, library, "--pictures", "share")
-    assert shared.stdout.count("retagged") == 6
-    assert shared.stdout.count("of shared pictures") == 6
+    assert shared.stdout.count("repictured  ") == 6
+    assert "6 repictured; " in shared.stderr
+    (library.parent / "Archive" / SHARED[0]).unlink()
+    again = compress(earzip, library)
+    assert again.stdout.startswith("repictured  ")
+    assert again.stdout.count("\n") < 6
+    assert len(re.findall(r", shares \d+ kB of pictures\)", shared.stdout)) == 6
     listed = earzip("list", library.parent / "Archive")
     for stderr in (shared.stderr, listed.stderr):
         assert "with pictures" in stderr
@@ -136,7 +142,10 @@ def test_an_archive_that_lacks_its_picture(earzip, library, archives, tmp_path):
     assert mutagen.flac.FLAC(tmp_path / "lone.flac")["title"] == ["Song"]
     verified = earzip("verify", lone)
     assert verified.exit_code == 4
-    assert f"picture 1: {NAMES['A']} is not beside it" in verified.stderr
+    assert (
+        f"earzip: damaged: {tmp_path / NAMES['A']}: is missing; 1 archive has it\n"
+        in verified.stderr
+    )
     assert f"shared, missing: {NAMES['A']}" in earzip("info", lone).stdout
     assert earzip("list", lone).exit_code == 0
     again = earzip("restore", lone, "-o", tmp_path / "lone.flac", "--json").records
@@ -145,6 +154,37 @@ def test_an_archive_that_lacks_its_picture(earzip, library, archives, tmp_path):
     shutil.copy(archives / SHARED[0], tmp_path)
     assert earzip("restore", lone, "-o", tmp_path / "lone.flac").exit_code == 0
     assert len(mutagen.flac.FLAC(tmp_path / "lone.flac").pictures) == 1
+
+
+def test_verify_names_a_lost_picture_once_and_the_archives_that_have_it_are_counted(
+    earzip, library, archives
+):
+    (archives / SHARED[0]).unlink()
+    (archives / SHARED[1]).write_bytes(COVERS["B"][:-1])
+    own = archives / "B/0.flac.earz"
+    own.write_bytes(own.read_bytes()[:-1] + b"?")
+    outcome = earzip("verify", archives, "--json")
+    assert outcome.exit_code == 4
+    problems = [line for line in outcome.stderr.splitlines() if ": damaged: " in line]
+    assert problems[0].startswith(f"earzip: damaged: {own}: ")
+    assert problems[1:] == [
+        f"earzip: damaged: {archives / SHARED[0]}: is missing; 3 archives have it",
+        f"earzip: damaged: {archives / SHARED[1]}: is damaged; 3 archives have it",
+    ]
+    assert "\n1 damaged, 5 intact but for 2 shared pictures; " in outcome.stderr
+    *records, summary = outcome.records
+    assert summary["damaged"] == len(records) == 6
+    for record in records:
+        path = archives / SHARED["B/" in record["source"]]
+        assert record["damaged_pictures"] == {
+            str(path): "is damaged" if path.exists() else "is missing"
+        }
+        assert f"{path.name} " in record["damages"][-1]
+    assert earzip("verify", archives, "-q").stderr.splitlines() == problems
+    shared_work = earzip("verify", archives, "-q", "--processes", 2)
+    assert shared_work.stderr.splitlines()[1:] == problems[1:]
+    compress(earzip, library, "--verify-sources")
+    assert earzip("verify", archives).exit_code == 0
 
 
 def test_an_archive_from_a_pipe_has_no_pictures_beside_it(earzip, archives, tmp_path):

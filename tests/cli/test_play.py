@@ -135,6 +135,16 @@ def test_what_cannot_be_played_is_named_and_the_others_go_on(earzip, archives, r
     assert earzip("play", archives, "--player", recorder).exit_code == 3
 
 
+def test_no_player_is_started_where_nothing_can_be_played(earzip, tmp_path):
+    """One that gets no sound fails, and its error would hide what is wrong."""
+    (tmp_path / "x.earz").write_text("no archive")
+    outcome = earzip("play", tmp_path / "x.earz", "--player", f"touch '{tmp_path}/started'")
+    assert outcome.exit_code == 3
+    assert outcome.stderr.count("\n") == 1
+    assert "x.earz: is not an earzip archive" in outcome.stderr
+    assert not (tmp_path / "started").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -48,6 +48,22 @@ def test_of_a_file_that_is_named_is_told_what_became_of_it(earzip, archived, mus
     assert both == f"intact      {archive}\n"
 
 
+def test_a_quiet_status_tells_by_its_exit_code_that_archives_are_behind(earzip, archived, music):
+    command = ("status", *archived[1:], "-q")
+    assert earzip(*command).exit_code == 0
+    (music / "one.flac").rename(music / "four.flac")
+    outcome = earzip(*command)
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (3, "", "")
+
+
+def test_verbose_says_that_a_cue_sheet_is_no_file_apart(earzip, archived, music):
+    (music / "one.cue").write_text("")
+    lines = earzip(*archived, "-v").stdout.splitlines()
+    why = "a cue sheet, which goes into the tags of its sound if they have none"
+    assert f"skipped     {music / 'one.cue'} ({why})" in lines
+    assert why in earzip(*archived[:3], music / "one.cue").stderr
+
+
 def test_quiet_prints_problems_only(earzip, archived, music):
     archive = music.parent / "archive" / "one.flac.earz"
     archive.unlink()

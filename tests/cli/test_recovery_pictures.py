@@ -93,9 +93,8 @@ def test_a_damaged_picture_comes_back(earzip, protected):
     outcome = earzip("repair", protected, "--json")
     assert outcome.exit_code == 0, outcome.stderr
     repaired = {name: said for name, said in statuses(outcome).items() if said[0] != "intact"}
-    (name, (status, message)), *others = repaired.items()
-    assert (name[:2], status, others) == ("A/", "repaired", [])
-    assert message == f"picture 1: {NAMES['A']} beside it is damaged"
+    assert list(repaired) == [f"A/{NAMES['A']}"]  # not one of the archives that have it
+    assert repaired[f"A/{NAMES['A']}"][0] == "repaired"
     assert contents(protected) == before
     assert (stat.S_IMODE(picture.stat().st_mode), picture.stat().st_mtime_ns) == (0o640, time_ns)
     assert "6 intact" in earzip("verify", protected).stderr
@@ -121,11 +120,35 @@ def test_a_picture_that_is_not_whole_comes_back(earzip, protected, spoil):
     assert "6 intact" in earzip("repair", protected).stderr
 
 
+def test_restore_without_a_picture_names_the_command_that_brings_it_back(
+    earzip, protected, tmp_path
+):
+    advice = f"earzip: info: with recovery data: earzip repair {protected}\n"
+    arguments = ("restore", protected, "-o", tmp_path / "restored")
+    assert advice not in earzip(*arguments).stderr
+    for spoil in (lambda picture: flip(picture, 3), Path.unlink):
+        spoil(protected / "A" / NAMES["A"])
+        incomplete = earzip(*arguments, "--force")
+        assert (incomplete.exit_code, incomplete.stderr.endswith(advice)) == (3, True)
+    assert earzip("repair", protected).exit_code == 0
+    assert earzip(*arguments).exit_code == 0
+
+
 def test_a_missing_picture_is_named(earzip, protected):
     (protected / "A" / NAMES["A"]).unlink()
     said = statuses(earzip("repair", protected, "--json"))
     assert said[f"A/{NAMES['A']}"] == ("repaired", None)
-    assert sorted(status for status, _ in said.values()) == ["intact"] * 5 + ["repaired"] * 2
+    assert sorted(status for status, _ in said.values()) == ["intact"] * 6 + ["repaired"]
+
+
+def test_a_picture_comes_back_and_is_named_where_one_archive_is_named(earzip, protected):
+    before = contents(protected)
+    flip(protected / "A" / NAMES["A"], 30_000)
+    (protected / "A" / "1.flac.earz").unlink()
+    outcome = earzip("repair", protected / "A" / "0.flac.earz")
+    assert outcome.exit_code == 0
+    assert f"repaired    {protected / 'A' / NAMES['A']}" in outcome.stdout
+    assert contents(protected) == before
 
 
 def test_pictures_and_archives_come_back_together(earzip, protected):
@@ -163,6 +186,15 @@ def test_damaged_pictures_keep_the_recovery_data_as_it_is(earzip, protected):
     assert recovery_path(protected / "A").read_bytes() == before
 
 
+def test_damage_behind_the_first_bytes_is_for_verify_to_find_where_data_is_up_to_date(
+    earzip, protected
+):
+    flip(protected / "A" / NAMES["A"], 30_000)
+    assert "2 up to date" in earzip("protect", protected, "--redundancy", 100).stderr
+    assert earzip("verify", protected).exit_code == 4
+    assert earzip("protect", protected, "--force").exit_code == 4
+
+
 def test_a_picture_beyond_repair_is_named_and_stays(earzip, archives):
     assert earzip("protect", archives, "--redundancy", 10).exit_code == 0
     picture = archives / "A" / NAMES["A"]
@@ -170,9 +202,17 @@ def test_a_picture_beyond_repair_is_named_and_stays(earzip, archives):
     before = contents(archives)
     outcome = earzip("repair", archives)
     assert outcome.exit_code == 4
-    assert f"earzip: damaged: {picture}: is missing; not repaired: " in outcome.stderr
-    assert f"picture 1: {NAMES['A']} is not beside it; not repaired: " in outcome.stderr
+    (line, _summary, advice) = outcome.stderr.splitlines()
+    assert line.startswith(f"earzip: damaged: {picture}: is missing; not repaired: ")
+    assert line.endswith("; 3 archives have it")
+    assert "3 intact, 1 damaged, 3 intact but for 1 shared picture" in outcome.stderr
+    again = "earzip: info: from the sources: earzip compress --verify-sources"
+    assert advice == f"{again} SOURCES -o {archives}"
+    assert again not in earzip("repair", archives, "-q").stderr
     assert contents(archives) == before
+    music = archives.parent / "music"
+    earzip("compress", "--verify-sources", "--model", "tiny", music, "-o", archives)
+    assert earzip("verify", archives).exit_code == 0
 
 
 def test_a_picture_that_came_since_cannot_be_repaired(earzip, protected, tmp_path):
@@ -184,6 +224,6 @@ def test_a_picture_that_came_since_cannot_be_repaired(earzip, protected, tmp_pat
     outcome = earzip("repair", protected)
     assert outcome.exit_code == 4
     assert (
-        f"picture 1: {new} beside it is damaged; not repaired: it was added or changed after"
-        in outcome.stderr
+        f"{new}: is damaged; not repaired: it was added or changed after the recovery data was made; "
+        "1 archive has it\n" in outcome.stderr
     )

@@ -137,6 +137,8 @@ def test_a_sheet_beside_the_archive_is_found_and_another_title_makes_another_fil
 def test_a_rerun_restores_only_what_is_missing(earzip, album, tmp_path):
     album.with_suffix(".cue").write_text(SHEET.format(first="00:00:00"), encoding="utf-8")
     archive = _archived(earzip, album, tmp_path)
+    dry = earzip("restore", tmp_path / "archives", "-o", tmp_path / "out", "--split", "--dry-run")
+    assert f"planned     {tmp_path / 'out/Band/Album'} (a directory of 3 tracks)\n" in dry.stdout
     tracks = _split(earzip, tmp_path)
     tracks[1].unlink()
     times = [track.stat().st_ctime_ns for track in (tracks[0], tracks[2])]

@@ -67,6 +67,29 @@ def test_an_empty_path_is_not_the_working_directory(earzip, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress", "x.wav", "-o", "file:///tmp/x"],
+        ["compress", "https://host/x.wav"],
+        ["verify", "ftp://host/x.earz"],
+        ["evaluate", "S3://bucket/x", "y.wav"],
+        ["models", "export", "mini", "-o", "http://host/x"],
+    ],
+)
+def test_a_url_of_no_store_is_not_a_directory_here(earzip, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    outcome = earzip(*arguments)
+    assert outcome.exit_code == 2
+    url = next(text for text in arguments if "://" in text)
+    assert f"{url}: earzip takes paths and s3://, gs://, az:// and hf://" in outcome.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_called_like_a_scheme_is_named_with_a_dot():
+    assert PATH("./file://x") == Path("file:/x")
+
+
 def test_only_the_dash_itself_is_a_pipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     converted = {text: PATH(text) for text in ("-", "./-", "././-", "a/-", "./a")}

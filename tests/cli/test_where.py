@@ -92,6 +92,8 @@ def test_what_matches(query, matches):
         ("=Nina", "'=Nina' is no condition"),
         ("artist: Nina", "'artist: Nina' is no condition"),
         ('artist="Nina" Simone', "'Simone' is no condition"),
+        ("artist=Nina or artist=Ella", "'or' stands between two conditions, where no word does"),
+        ("artist=Nina AND year>1990", "'AND' stands between two conditions"),
         ("year>=", "year>= has no value"),
         ("year>=abc", "year>=abc: 'abc' is not a number"),
         ("duration<1:75", "duration<1:75: '1:75' is not a number"),

@@ -107,7 +107,7 @@ def test_other_storage_does_not_encode_again(
         after_all = after
     is_same = {"pictures": "embed"} | before == after_all
     result = compress(source, archive, **after)
-    assert result.status == ("up_to_date" if is_same else "retagged")
+    assert result.status == ("up_to_date" if is_same else "repictured")
     assert segments(archive) == sound
     fresh = tmp_path / "Fresh" / archive.name
     compress(source, fresh, **after_all)
@@ -137,7 +137,7 @@ def test_without_options_new_tags_keep_the_storage(source: Path, archive: Path) 
         tags = mutagen.flac.FLAC(source)
         tags["title"] = f"title of {options}"
         tags.save()
-        assert compress(source, archive).status == "retagged"
+        assert compress(source, archive).status == "repictured"
         info = read_info(archive)
         assert info.tags.payload["fields"]["title"] == [f"title of {options}"]
         assert (info.header.pictures, info.header.shared) == (header.pictures, header.shared)
@@ -153,7 +153,7 @@ def test_an_exact_copy_is_kept(source: Path, archive: Path) -> None:
     compress(source, archive, floor=Floor(min_si_sdr_db=200, below="lossless"))
     with ArchiveReader(archive) as reader:
         before = reader.exact_copy().read()
-    assert compress(source, archive, pictures="share").status == "retagged"
+    assert compress(source, archive, pictures="share").status == "repictured"
     with ArchiveReader(archive) as reader:
         assert reader.exact_copy().read() == before
     assert verify_structure(archive) == []
@@ -212,7 +212,7 @@ def test_compress_puts_a_shared_picture_back(damage: str, source: Path, archive:
     options = {"verify_sources": damage == "damaged"}
     why = "damaged" if damage == "damaged" else "missing"
     assert state(source, archive, **options) == ("pictures", f"a shared picture is {why}")
-    assert compress(source, archive, **options).status == "retagged"
+    assert compress(source, archive, **options).status == "repictured"
     assert beside.read_bytes() == COVER
     assert state(source, archive, **options) == ("up_to_date", None)
 
@@ -273,7 +273,7 @@ def test_a_new_cover_leaves_the_old_one_to_the_other_tracks(tmp_path: Path) -> N
     tags.clear_pictures()
     tags.add_picture(picture)
     tags.save()
-    assert compress(sources[0], archives[0]).status == "retagged"
+    assert compress(sources[0], archives[0]).status == "repictured"
     assert pictures(archives[0]) == [cover(seed=9)]
     assert pictures(archives[1]) == [COVER]
 
