@@ -41,6 +41,7 @@ class StandInTask:
     """Takes the place of `earzip.tasks.compress.CompressTask`."""
 
     options: CompressOptions
+    prunes: bool = False
     name: ClassVar[str] = "compress"
 
     def up_to_date(self, _job: Job) -> FileRecord | None:

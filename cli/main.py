@@ -71,7 +71,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is called. Raises UsageError, with the name that may be meant."""
         name = args[0]
-        meant = [] if name in _COMMANDS else get_close_matches(name, _COMMANDS, 1)
+        is_known = self.get_command(ctx, name) is not None
+        meant = [] if is_known else get_close_matches(name, self.list_commands(ctx), 1)
         if meant and not ctx.resilient_parsing:
             raise click.UsageError(f"No such command {name!r}; did you mean {meant[0]}?", ctx)
         return super().resolve_command(ctx, args)
