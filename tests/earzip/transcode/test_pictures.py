@@ -137,7 +137,7 @@ def test_without_options_new_tags_keep_the_storage(source: Path, archive: Path) 
         tags = mutagen.flac.FLAC(source)
         tags["title"] = f"title of {options}"
         tags.save()
-        assert compress(source, archive).status == "repictured"
+        assert compress(source, archive).status == "retagged"
         info = read_info(archive)
         assert info.tags.payload["fields"]["title"] == [f"title of {options}"]
         assert (info.header.pictures, info.header.shared) == (header.pictures, header.shared)
@@ -273,7 +273,7 @@ def test_a_new_cover_leaves_the_old_one_to_the_other_tracks(tmp_path: Path) -> N
     tags.clear_pictures()
     tags.add_picture(picture)
     tags.save()
-    assert compress(sources[0], archives[0]).status == "repictured"
+    assert compress(sources[0], archives[0]).status == "retagged"
     assert pictures(archives[0]) == [cover(seed=9)]
     assert pictures(archives[1]) == [COVER]
 
