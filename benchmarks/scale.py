@@ -8,6 +8,7 @@ stand-ins for the work (`benchmarks.stand_in`). Parts:
     launched    processes under torchrun that answer at once
     ray         actors of a Ray cluster of this machine that answer at once
     shard       the plan of one shard in 64: each lists the whole tree
+    objects     the same of as many objects, which a store that stands in for S3 lists at once
 
 Writes JSON and prints it. Linux only; leaves nothing but the JSON. A million tracks need 9 GB of memory
 and 1.2 million inodes for 64 processes.
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import machine
-from benchmarks.stand_in import FIGURES, SPEED
+from benchmarks.stand_in import FIGURES, OBJECTS, SPEED
 
 Figures = dict[str, Any]
 
@@ -56,7 +57,7 @@ def make_tree(root: Path, n_files: int) -> None:
 
 
 def compress(
-    music: Path,
+    music: Path | str,
     work: Path,
     options: Sequence[str],
     *,
@@ -185,7 +186,14 @@ ray.shutdown()
 
 
 def shard(music: Path, work: Path, _arguments: argparse.Namespace) -> Figures:
-    return compress(music, work, ["--shard", "3/64", "--dry-run"])
+    return compress(music, work, _OF_SHARD)
+
+
+def objects(_music: Path, work: Path, arguments: argparse.Namespace) -> Figures:
+    return compress("s3://music", work, _OF_SHARD, environment={OBJECTS: str(arguments.files)})
+
+
+_OF_SHARD = ["--shard", "3/64", "--dry-run"]
 
 
 _CPU = ["--devices", "cpu", "--threads", "1"]
@@ -211,6 +219,7 @@ PARTS: dict[str, Callable[[Path, Path, argparse.Namespace], Figures]] = {
     "launched": launched,
     "ray": ray,
     "shard": shard,
+    "objects": objects,
 }
 
 

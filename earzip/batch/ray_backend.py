@@ -269,10 +269,9 @@ class _Actors:
             if is_over or time.monotonic() > self._stop_sent_for + ABANDON_S:
                 return  # an actor that hangs ends with this process
             refs = [*at_work, *self._opening]
-            if ray.wait(refs, num_returns=1, timeout=_POLL_S)[0]:
-                # All at once: to ask takes the longer, the more actors there are.
-                for ref in ray.wait(refs, num_returns=len(refs), timeout=0)[0]:
-                    self._take(at_work.get(ref) or self._opening[ref], ref)
+            for ref in ray.wait(refs, num_returns=1, timeout=_POLL_S)[0]:
+                actor = at_work.get(ref) or self._opening[ref]
+                self._take(actor, ref)
 
     def end(self) -> None:
         """End the actors, those too whose GPU was kept from others."""

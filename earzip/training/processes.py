@@ -95,11 +95,16 @@ def _join() -> PartialState:
 
 
 def require_agreement(seen: Mapping[str, Any]) -> None:
-    """Raise UsageError in every process unless all of them see the same: plain data by its name."""
+    """Raise UsageError in every process unless all of them see the same: plain data by its name.
+
+    Communication has then ended.
+    """
     everywhere = gather_object([seen])
     for rank, other in enumerate(everywhere):
         for name, value in everywhere[0].items():
             if other[name] != value:
+                # All end now, and who ends amid communication may be aborted by its threads.
+                leave_processes()
                 raise UsageError(
                     f"process {rank} has {name} other than that of process 0: all take the same "
                     "command, and read one directory of music and one of the run"

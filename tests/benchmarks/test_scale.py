@@ -16,12 +16,23 @@ def test_every_file_goes_through_the_real_run_and_nothing_is_left(tmp_path, monk
     work.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(work))
     command = ["scale", "--files", "100", "--paced-files", "20", "--workers", "2"]
-    command += ["--speed", "100000", "--parts", "local", "paced", "shard", "--out", str(out)]
+    command += [
+        "--speed",
+        "100000",
+        "--parts",
+        "local",
+        "paced",
+        "shard",
+        "objects",
+        "--out",
+        str(out),
+    ]
     monkeypatch.setattr(sys, "argv", command)
     scale.main()
     figures = json.loads(out.read_text())
     assert [figures[part]["n_records"] for part in ("local", "paced")] == [100, 20]
     assert 0 < figures["shard"]["n_records"] < 20
+    assert 0 < figures["objects"]["n_records"] < 20
     assert list(figures["local"]["phases"]) == ["loaded", "planned", "settled", "worked", "ended"]
     assert 0 < figures["paced"]["share_at_work"] <= 1
     assert list(work.iterdir()) == []

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from earzip.cli.main import cli
 from tests.docs.conftest import JOBS
+from tests.docs.test_recipes import TASKS
 
 RECIPES = ["accelerate-two-machines.sh", "earzip-cron.sh", "earzip.sbatch", "earzip.service"]
 
@@ -24,7 +25,9 @@ def test_a_recipe_asks_for_options_that_there_are(recipe):
 
 def test_the_page_names_every_recipe():
     page = (JOBS / "README.md").read_text()
-    recipes = {*RECIPES, "earzip.timer", "object-stores.md", "ray.md"}
+    recipes = {
+        *RECIPES, "earzip.timer", "object-stores.md", "ray.md", "skypilot-pool.yaml", *TASKS,
+    }  # fmt: skip
     for recipe in recipes:
         assert f"({recipe})" in page
     assert {path.name for path in JOBS.iterdir()} == {*recipes, "README.md"}

@@ -152,12 +152,12 @@ def test_processes_that_see_different_runs_are_refused(
     apart = f"sys.argv[sys.argv.index({str(run)!r})] = {str(tmp_path)!r} + f'/{{rank}}'"
     for process in start(arguments(config, music, run), apart):
         _, told = process.communicate(timeout=60)
-        assert process.returncode == 2
+        assert process.returncode == 2, told
         assert "process 1 has a state of the run other than that of process 0" in told
     other = "sys.argv += ['--set', f'seed={rank}']"
     for process in start(arguments(config, music, tmp_path / "new"), other):
         _, told = process.communicate(timeout=60)
-        assert process.returncode == 2
+        assert process.returncode == 2, told
         assert "process 1 has a configuration other than that of process 0" in told
 
 
