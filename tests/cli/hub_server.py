@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
+
+from tests.cli.served import served
 
 _WHEN = "2026-01-02T03:04:05.000Z"
 
@@ -107,16 +108,6 @@ def _json(value: object) -> tuple[str, dict[str, str], bytes]:
 @contextmanager
 def serving() -> Iterator[Hub]:
     """Give a hub that runs until the block ends."""
-    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415  # of the extra dev
-
-    class Quiet(WSGIRequestHandler):
-        def log_request(self, *_: object) -> None: ...
-
     hub = Hub()
-    server = make_server("127.0.0.1", 0, hub, threaded=True, request_handler=Quiet)
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(hub) as hub.url:
         yield hub
-    finally:
-        server.shutdown()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import soundfile
 
+from tests.cli.served import served
 from tests.conftest import tones
 
 SETTINGS = {
@@ -75,10 +75,6 @@ def serving() -> Iterator[S3Server]:
         DomainDispatcherApplication,
         create_backend_app,
     )
-    from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415
-
-    class Quiet(WSGIRequestHandler):
-        def log_request(self, *_: object) -> None: ...
 
     app = DomainDispatcherApplication(create_backend_app)
     found = S3Server("")
@@ -102,13 +98,8 @@ def serving() -> Iterator[S3Server]:
         found.n_received += sum(map(len, answer))
         return answer
 
-    server = make_server("127.0.0.1", 0, counted, threaded=True, request_handler=Quiet)
-    found.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(counted) as found.url:
         yield found
-    finally:
-        server.shutdown()
 
 
 class Bucket:
