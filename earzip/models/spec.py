@@ -105,7 +105,7 @@ class ModelSpec(Checked):
         canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """The kinds of latents, by which their integers are coded."""
         return latent_layout(self.architecture, self.config)

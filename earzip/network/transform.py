@@ -271,4 +271,5 @@ def _fine_frames(x: Tensor, size: int) -> Tensor:
 
 def seen_levels(n: Tensor) -> list[Tensor]:
     """Return normalised coefficients as a network sees them: the loud ones, and all of them."""
-    return [0.5 * n.clamp(-6, 6), n * (n.abs() + 0.03).pow(-0.6)]
+    # Not by pow, which takes three times as long.
+    return [0.5 * n.clamp(-6, 6), n * (-0.6 * (n.abs() + 0.03).log()).exp()]
