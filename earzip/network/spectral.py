@@ -85,7 +85,7 @@ def band_weights(n_bins: int, n_bands: int) -> Tensor:
 
 def mid_side(x: Tensor) -> Tensor:
     """Left/right ``[B, 2, ...]`` to orthonormal mid/side, and back: the map is its own inverse."""
-    return torch.stack([x[:, 0] + x[:, 1], x[:, 0] - x[:, 1]], 1) * math.sqrt(0.5)
+    return torch.stack([x[:, 0] + x[:, 1], x[:, 0] - x[:, 1]], 1).mul_(math.sqrt(0.5))
 
 
 class SpectralVae(nn.Module):
