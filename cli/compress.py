@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from earzip.batch.filters import Choice
-from earzip.batch.plan import is_folder, is_output_file
+from earzip.batch.places import is_folder
+from earzip.batch.plan import is_output_file
 from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
 from earzip.cli.mirror import Mirror

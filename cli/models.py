@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from earzip.batch.plan import is_folder
+from earzip.batch.places import is_folder
 from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import Printer, printable
 from earzip.cli.run_options import RunOptions, run_options

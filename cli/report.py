@@ -16,7 +16,9 @@ import click
 
 from earzip.batch.events import Work
 from earzip.batch.filters import Choice
-from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.places import is_folder
+from earzip.batch.plan import Selection, plan_batch
 from earzip.cli.choice import choice_options
 from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import USUAL, echo, printable, size

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earzip.batch.plan import Job, is_folder
+from earzip.batch.jobs import Job
+from earzip.batch.places import is_folder
 from earzip.batch.signals import StopRequested, StopSignal
 from earzip.cli.help import EXIT_CODES
 from earzip.cli.output import printable

@@ -18,7 +18,9 @@ from functools import cache
 from pathlib import Path
 
 from earzip.batch.filters import ALL, Filters
-from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.places import is_folder
+from earzip.batch.plan import Selection, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,

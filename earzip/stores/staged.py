@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from earzip.batch.events import Reads, Task, Work
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.remote import Remote
 from earzip.errors import ArchiveError, EarzipError, SourceError, TargetError
 from earzip.formats.archive.stand_in import filler_of, standing_in
