@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any, BinaryIO, Literal, TypeGuard
 
 import numpy as np
@@ -146,14 +147,17 @@ def _places(path: Path, _mtime_ns: int) -> Mapping[str, _Place]:
     """Return where each file of a tar file is. Kept, since its samples are read one by one."""
     try:
         with tarfile.open(path, mode="r:") as tar:
-            return {
-                # As a path spells it, since jobs name them by paths.
-                PurePosixPath(info.name.lstrip("/")).as_posix(): _Place(info.offset_data, info.size)
-                for info in tar
-                if info.isreg()
-            }
+            members = [info for info in tar if info.isreg()]
     except tarfile.TarError as error:
         raise SourceError(f"is not a readable tar file: {error}", path) from error
+    for info in members:
+        if info.issparse():  # its bytes are not all there, in one piece
+            raise SourceError(f"has {info.name} without its zeros; pack it without --sparse", path)
+    return {
+        # As a path spells it, since jobs name them by paths.
+        PurePosixPath(info.name.lstrip("/")).as_posix(): _Place(info.offset_data, info.size)
+        for info in members
+    }
 
 
 def _tar_facts(path: Path, places: Mapping[str, _Place], array: str) -> dict[str, Any]:
@@ -225,6 +229,8 @@ def _npy_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.d
         return read[version](file)
     except (ValueError, EOFError) as error:
         raise SourceError(f"is not a .npy file: {error}", path) from error
+    except (SyntaxError, TypeError, TokenError) as error:  # of the Python that a header is
+        raise SourceError("is not a .npy file: its header is damaged", path) from error
 
 
 def _checked(
