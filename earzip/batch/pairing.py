@@ -119,7 +119,7 @@ def _pair_one(
     candidates = [mirrored.with_name(name) for name in [*names, *map(archive_name, names)]]
     found = next((path for path in candidates if _is_other(path, job.source)), None)
     alike: list[Path] = []  # a lossy file lacks the extension of what it is restored from
-    if not (found or in_place) and mirrored.suffix.lower() in LOSSY_SUFFIXES.values():
+    if not found and mirrored.suffix.lower() in LOSSY_SUFFIXES.values():
         alike = by_stem(mirrored.parent).get(mirrored.with_suffix("").name, [])
     if len(alike) == 1:
         found = alike[0]
