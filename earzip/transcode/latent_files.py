@@ -10,7 +10,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -81,24 +81,29 @@ def open_latents(path: Path) -> Iterator[StoredLatents]:
     The facts are those in the ``.json`` beside it, or the metadata of safetensors. Raises SourceError
     for what cannot be read, is no float, or has other than two dimensions.
     """
-    try:
-        if tar := _tar_above(path):
-            places = _places(tar, tar.stat().st_mtime_ns)
-            name = path.relative_to(tar).as_posix()
-            if name not in places:
-                raise SourceError("is not in the tar file", path)
-            facts = _tar_facts(tar, places, name)
-            yield _npy(path, tar, places[name], _facts_of(facts, path))
-        elif path.suffix.lower() == ".npy":
-            beside, place = facts_beside(path), _Place(0, path.stat().st_size)
-            raw = beside.read_bytes() if beside.is_file() else None
-            facts = {} if raw is None else _json_object(raw, beside)
-            yield _npy(path, path, place, _facts_of(facts, beside))
-        else:
-            with _safetensors(path) as stored:
-                yield stored
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}", path) from error
+    with ExitStack() as opened:
+        try:
+            stored = _opened(path, opened)
+        except OSError as error:
+            raise SourceError(f"cannot be read: {error.strerror or error}", path) from error
+        yield stored
+
+
+def _opened(path: Path, opened: ExitStack) -> StoredLatents:
+    """Return the latents in ``path``; ``opened`` gets what must be closed. Raises OSError."""
+    if tar := _tar_above(path):
+        places = _places(tar, tar.stat().st_mtime_ns)
+        name = path.relative_to(tar).as_posix()
+        if name not in places:
+            raise SourceError("is not in the tar file", path)
+        facts = _tar_facts(tar, places, name)
+        return _npy(path, tar, places[name], _facts_of(facts, path))
+    if path.suffix.lower() == ".npy":
+        beside, place = facts_beside(path), _Place(0, path.stat().st_size)
+        raw = beside.read_bytes() if beside.is_file() else None
+        facts = {} if raw is None else _json_object(raw, beside)
+        return _npy(path, path, place, _facts_of(facts, beside))
+    return opened.enter_context(_safetensors(path))
 
 
 def tar_samples(path: Path) -> dict[Path, str]:
