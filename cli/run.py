@@ -20,20 +20,12 @@ from earzip.batch.run import plan_only, run_batch
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
-from earzip.cli.output import (
-    USUAL,
-    Describe,
-    Printer,
-    Table,
-    echo,
-    log,
-    only_results_on_stdout,
-    usual_in,
-)
+from earzip.cli.output import USUAL, Describe, Printer, Table, usual_in
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.cli.run_options import RunOptions
 from earzip.cli.stores import stand_ins
+from earzip.cli.streams import echo, log, only_results_on_stdout
 from earzip.errors import ExitCode, LockedError, UsageError, count
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (
