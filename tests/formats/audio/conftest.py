@@ -13,8 +13,8 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A directory for the whole files that the tests of a module cut."""
-    return tmp_path_factory.mktemp("whole")
+    """A directory for files that the tests of a module share."""
+    return tmp_path_factory.mktemp("shared")
 
 
 @pytest.fixture(scope="module")
