@@ -7,7 +7,6 @@ nothing but the JSON. Begin it on a machine that has nothing else to do.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -20,8 +19,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from benchmarks.parts import Figures, measure_parts, parts_parser
 from benchmarks.processes import Usage, machine, medians, run_earzip
 
 # As in benchmarks.processes nothing heavy is imported here: it would count towards the peaks.
@@ -36,8 +35,6 @@ SAME_S = (50.0,) * 10
 """Lengths of the tracks that one process and two are compared on."""
 UNEVEN_S = (120.0, 45.0, 30.0, 20.0, 20.0, 15.0, 10.0, 10.0, 8.0, 5.0, 5.0, 3.0, 2.0, 1.0)
 """Lengths of the tracks that two processes share."""
-
-Figures = dict[str, Any]
 
 _MAKE_MUSIC = """
 import sys
@@ -288,24 +285,16 @@ PARTS: dict[str, Callable[[Path, int], Figures]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="JSON file, added to if it is there"
-    )
+    parser = parts_parser(__doc__, PARTS)
     parser.add_argument("--runs", type=int, default=5, help="runs of each  [default: 5]")
-    parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="[default: all]"
-    )
     arguments = parser.parse_args()
-    figures = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
-    for part in arguments.parts:
+
+    def measure(part: str) -> Figures:
         about = {"machine": machine(), "n_runs": arguments.runs}
         with tempfile.TemporaryDirectory(prefix="earzip-batch-") as work:
-            figures[part] = {**about, **PARTS[part](Path(work), arguments.runs)}
-        print(json.dumps({part: figures[part]}, indent=1))
-        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+            return {**about, **PARTS[part](Path(work), arguments.runs)}
+
+    measure_parts(arguments.parts, arguments.out, measure)
 
 
 if __name__ == "__main__":

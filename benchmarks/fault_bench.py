@@ -23,7 +23,7 @@ MAY_LEAVE = {"unlink", "stat", "open", "fstat", "flock", "close"}
 
 @dataclass(frozen=True)
 class State:
-    """The files below a folder: SHA-256, size, times and permissions by name."""
+    """The files below a folder: SHA-256, time in nanoseconds and permissions by name."""
 
     files: dict[str, tuple[str, int, int]]
 

@@ -28,12 +28,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from benchmarks.parts import Figures, measure_parts, parts_parser
 from benchmarks.processes import machine
 from benchmarks.stand_in import FIGURES, OBJECTS, SPEED
-
-Figures = dict[str, Any]
 
 _TRACKS_AN_ALBUM, _ALBUMS_AN_ARTIST = 12, 10
 _BYTES_A_SECOND = 110_000  # of FLAC, as the plan reckons
@@ -224,12 +222,7 @@ PARTS: dict[str, Callable[[Path, Path, argparse.Namespace], Figures]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="JSON file, added to if it is there"
-    )
+    parser = parts_parser(__doc__, PARTS)
     parser.add_argument("--files", type=int, default=1_000_000, help="tracks  [default: 1000000]")
     parser.add_argument(
         "--paced-files", type=int, default=20_000, help="of paced  [default: 20000]"
@@ -238,19 +231,16 @@ def main() -> None:
     parser.add_argument(
         "--speed", type=float, default=1000.0, help="× real time a worker of paced  [default: 1000]"
     )
-    parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="[default: all]"
-    )
     arguments = parser.parse_args()
-    figures = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     about = {"machine": machine(), "n_files": arguments.files, "n_workers": arguments.workers}
     with tempfile.TemporaryDirectory(prefix="earzip-scale-") as folder:
         work = Path(folder)
         with tree(work / "music", arguments.files) as music:
-            for part in arguments.parts:
-                figures[part] = {**about, **PARTS[part](music, work, arguments)}
-                print(json.dumps({part: figures[part]}, indent=1))
-                arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+            measure_parts(
+                arguments.parts,
+                arguments.out,
+                lambda part: {**about, **PARTS[part](music, work, arguments)},
+            )
 
 
 if __name__ == "__main__":

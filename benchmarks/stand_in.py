@@ -21,11 +21,12 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 from earzip.batch.events import Backend, Work
-from earzip.batch.plan import Job, estimated_s
+from earzip.batch.jobs import Job, estimated_s
 from earzip.options import CompressOptions
-from earzip.results import CompressResult, FileRecord, Progress
+from earzip.results import FileRecord, Progress
 from earzip.runtime import Placement
 from earzip.tasks.compress import compress_record
+from earzip.transcode.results import CompressResult
 
 FIGURES, SPEED = "EARZIP_STAND_IN_FIGURES", "EARZIP_STAND_IN_SPEED"
 """Environment variables: the JSON file of the figures, and × real time, 0 for no time at all."""

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from earzip.batch.filters import Choice, Filters
-from earzip.batch.plan import is_folder
+from earzip.batch.places import is_folder
 from earzip.batch.rendezvous import Launch
 from earzip.cli.options import Function
 from earzip.cli.piping import STDIO

@@ -9,17 +9,19 @@ from typing import Any
 import click
 
 from earzip.batch.filters import Choice
-from earzip.batch.plan import is_folder, is_output_file
+from earzip.batch.places import is_folder
+from earzip.batch.plan import is_output_file
 from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
 from earzip.cli.mirror import Mirror
 from earzip.cli.options import given_bitrate, output_option, picture_options, quality_options
-from earzip.cli.output import log, measures_text, size
+from earzip.cli.output import measures_text, size
 from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
 from earzip.cli.runtime_options import runtime_options
 from earzip.cli.stores import takes_urls
+from earzip.cli.streams import log
 from earzip.errors import TargetError, UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
 from earzip.metrics import require_eval

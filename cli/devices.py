@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from earzip.cli.output import printable, size
+from earzip.cli.output import size
+from earzip.cli.streams import printable
 from earzip.errors import ExitCode
 from earzip.models.store import list_models
 

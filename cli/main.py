@@ -15,7 +15,7 @@ import click
 
 from earzip.cli.config import apply_config
 from earzip.cli.help import EXIT_CODES
-from earzip.cli.output import complain, echo, open_null, printable
+from earzip.cli.streams import complain, echo, open_null, printable
 from earzip.cli.values import NamedPath
 from earzip.errors import EarzipError, ExitCode
 from earzip.runtime import keep_what_is_loaded, what_is_lacking

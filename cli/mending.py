@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from earzip.batch.plan import is_folder
-from earzip.cli.output import log
+from earzip.batch.places import is_folder
 from earzip.cli.stores import stand_ins
+from earzip.cli.streams import log
 from earzip.formats.names import name_without_archive_suffix
 
 _SHOWN_PATHS = 3

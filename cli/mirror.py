@@ -18,9 +18,9 @@ from earzip.batch.mirror import (
     prune,
     prune_pictures,
 )
-from earzip.cli.output import log, printable
 from earzip.cli.piping import PlannedRun
 from earzip.cli.stores import stand_ins
+from earzip.cli.streams import log, printable
 from earzip.errors import UsageError, count
 from earzip.results import FileRecord, Report
 

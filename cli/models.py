@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from earzip.batch.plan import is_folder
+from earzip.batch.places import is_folder
 from earzip.cli.help import EXIT_CODES
-from earzip.cli.output import Printer, printable
+from earzip.cli.output import Printer
 from earzip.cli.run_options import RunOptions, run_options
 from earzip.cli.runtime_options import one_device_options
 from earzip.cli.stores import fetched, knows_urls, put_by
+from earzip.cli.streams import printable
 from earzip.cli.values import PATH, PLAIN_PATH
 from earzip.errors import (
     EarzipError,

@@ -5,31 +5,25 @@ Results go to stdout; failures, warnings and the summary to stderr, in both form
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
-
-import click
+from typing import Any
 
 from earzip.batch.events import Opened, Waiting
 from earzip.cli.lines import fitted
 from earzip.cli.lost_pictures import LostPictures, is_told_by_its_picture
-from earzip.errors import EarzipError, count
+from earzip.cli.streams import echo, log, printable, tell
+from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, LostProcess, Report
 
 Describe = Callable[[FileRecord], Iterator[str]]
 """Gives the lines that stand indented under a record's own."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TELLING_S = 10  # of audio: with less, loading the network takes longer than the work
 _REPEAT_PROBLEMS_AFTER = 20  # lines below the first: then it has left the screen
 _REPEAT_LOSSES_AFTER = 20  # files
@@ -37,71 +31,6 @@ _REPEATED_PROBLEMS = 20  # and the last lines of a log still have the summary
 _NOTHING_KEPT = "only what is printed is kept: another run begins anew"
 _STATUS_WORDS = {status: status.value.replace("_", " ") for status in FileStatus}
 _ON_STDERR = {FileStatus.FAILED, FileStatus.DAMAGED, FileStatus.LOCKED}  # have their line on stderr
-
-
-_TERMINALS = {number for number in (1, 2) if os.isatty(number)}
-"""Standard output and error, if they were terminals when the process began."""
-
-
-_naming: list[Callable[[str], str]] = []
-"""What gives files other names in what is printed."""
-
-
-@contextmanager
-def naming(named: Callable[[str], str]) -> Iterator[None]:
-    """Print ``named`` of each line: what the user calls the files that it names."""
-    _naming.append(named)
-    try:
-        yield
-    finally:
-        _naming.remove(named)
-
-
-_results: TextIO | None = None
-"""Standard output, while it is kept from others."""
-
-
-@contextmanager
-def only_results_on_stdout() -> Iterator[None]:
-    """Send what libraries print to standard error: standard output has results alone."""
-    global _results  # of the process, as sys.stdout is
-    _results, sys.stdout = sys.stdout, sys.stderr
-    try:
-        yield
-    finally:
-        sys.stdout, _results = _results, None
-
-
-def echo(text: str, *, err: bool = False) -> None:
-    """Print a line on standard output, or with ``err`` on standard error.
-
-    If that is a terminal that has been lost since, or an error stream that cannot be written, it is
-    left out, and so is what follows: the work goes on, and its exit code tells. Raises OSError where
-    results cannot be written.
-    """
-    try:
-        for named in _naming:
-            text = named(text)
-        click.echo(text, None if err else _results, err=err)
-    except OSError as error:
-        number = 2 if err else 1
-        is_lost = error.errno == errno.EIO and number in _TERMINALS
-        if not is_lost and (not err or error.errno == errno.EPIPE):
-            raise
-        os.dup2(open_null(), number)
-
-
-def open_null() -> int:
-    """Return a descriptor that discards what is written to it; where there is no /dev too."""
-    try:
-        return os.open(os.devnull, os.O_RDWR)
-    except OSError:
-        return os.memfd_create("null")
-
-
-def printable(text: str) -> str:
-    """Return ``text`` on one line, safe for a terminal: control characters are spelt out."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def size(n_bytes: float) -> str:
@@ -195,7 +124,7 @@ class Printer:
             for record in problems[:_REPEATED_PROBLEMS]:
                 self._problem(record)
             if (left_out := len(problems) - _REPEATED_PROBLEMS) > 0:
-                _to_stderr(f"and {left_out} more, listed above")
+                tell(f"and {left_out} more, listed above")
         for path, what in self._pictures.lines():
             log(_STATUS_WORDS[FileStatus.DAMAGED], what, path=path)
         unbegun = not report.counts and report.n_undone  # the reason is printed below
@@ -208,11 +137,11 @@ class Printer:
                 log("warning", str(lost), lost.rank)
         if report.stopped:
             kept = "run again to continue" if self.keeps_results else _NOTHING_KEPT
-            _to_stderr(f"stopped with {count(report.n_undone, 'file')} left; {kept}")
+            tell(f"stopped with {count(report.n_undone, 'file')} left; {kept}")
         if report.died:
             log("error", f"no worker process is left; {count(report.n_undone, 'file')} not done")
         if report.gave_up:
-            _to_stderr(f"too many failures: stopped with {count(report.n_undone, 'file')} left")
+            tell(f"too many failures: stopped with {count(report.n_undone, 'file')} left")
 
     def _problem(self, record: FileRecord) -> None:
         word = _STATUS_WORDS[record.status]
@@ -371,19 +300,3 @@ def _sizes(totals: dict[str, float], shared: int) -> str:
         kbps = 8 * (archive - pictures) / duration_s / 1000
         text += "".join(f" ({each})" for each in rate(kbps, duration_s))
     return text
-
-
-def log(level: str, text: str, rank: int | None = None, path: Path | None = None) -> None:
-    """Print on stderr: ``earzip: rank 1: warning: path: …``, without a rank or a path if it is None."""
-    who = "" if rank is None else f"rank {rank}: "
-    what = "" if path is None else f"{path}: "
-    _to_stderr(text, f"{who}{level}: {what}")
-
-
-def complain(error: EarzipError) -> None:
-    """Print an error on stderr: ``earzip: path: …``."""
-    _to_stderr(error.message, "" if error.path is None else f"{error.path}: ")
-
-
-def _to_stderr(text: str, head: str = "") -> None:
-    echo(fitted(f"earzip: {printable(head)}", printable(text)), err=True)

@@ -17,9 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from earzip.batch.filters import ALL, EXCLUDED, NOT_INCLUDED, Choice
-from earzip.batch.plan import Job, Plan, Selection, is_folder, is_output_file, plan_batch
-from earzip.cli.output import log
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.places import is_folder
+from earzip.batch.plan import Selection, is_output_file, plan_batch
 from earzip.cli.stores import stand_ins
+from earzip.cli.streams import log
 from earzip.errors import TargetError, UsageError
 from earzip.formats.names import is_archive_name, is_file_name
 

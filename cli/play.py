@@ -16,9 +16,9 @@ from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
 from earzip.cli.keys import Keys
 from earzip.cli.lines import in_columns, terminal_width
-from earzip.cli.output import echo, log, printable
 from earzip.cli.piping import plan_reading
 from earzip.cli.runtime_options import one_device_options
+from earzip.cli.streams import echo, log, printable
 from earzip.cli.values import parse_time
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import ArchiveError, EarzipError

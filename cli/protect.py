@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from earzip.batch.plan import Job, is_folder
+from earzip.batch.jobs import Job
+from earzip.batch.places import is_folder
 from earzip.cli.help import sectioned_command
 from earzip.cli.options import paths_argument
 from earzip.cli.piping import PlannedRun, plan_reading

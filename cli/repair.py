@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from earzip.batch.plan import Job, is_folder
+from earzip.batch.jobs import Job
+from earzip.batch.places import is_folder
 from earzip.cli.help import sectioned_command
 from earzip.cli.mending import say_how_to_archive_again
 from earzip.cli.options import paths_argument

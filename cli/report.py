@@ -16,14 +16,17 @@ import click
 
 from earzip.batch.events import Work
 from earzip.batch.filters import Choice
-from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.places import is_folder
+from earzip.batch.plan import Selection, plan_batch
 from earzip.cli.choice import choice_options
 from earzip.cli.help import EXIT_CODES
-from earzip.cli.output import USUAL, echo, printable, size
+from earzip.cli.output import USUAL, size
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.cli.runtime_options import one_device_options
+from earzip.cli.streams import echo, printable
 from earzip.cli.values import PLAIN_PATH, NamedPath
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import EarzipError, TargetError, UsageError, count

@@ -10,30 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earzip.batch.events import Backend, Task
+from earzip.batch.jobs import Job, estimated_s
 from earzip.batch.launched import LaunchedBackend, run_worker
 from earzip.batch.locks import RunLock
 from earzip.batch.metrics_file import MetricsWriter
-from earzip.batch.plan import Job, estimated_s
 from earzip.batch.processes import ProcessBackend
 from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.run import plan_only, run_batch
 from earzip.batch.shard import only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
-from earzip.cli.output import (
-    USUAL,
-    Describe,
-    Printer,
-    Table,
-    echo,
-    log,
-    only_results_on_stdout,
-    usual_in,
-)
+from earzip.cli.output import USUAL, Describe, Printer, Table, usual_in
 from earzip.cli.piping import PlannedRun
 from earzip.cli.progress import ProgressBar
 from earzip.cli.run_options import RunOptions
 from earzip.cli.stores import stand_ins
+from earzip.cli.streams import echo, log, only_results_on_stdout
 from earzip.errors import ExitCode, LockedError, UsageError, count
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import (

@@ -14,7 +14,7 @@ import click
 
 from earzip.batch.filters import Choice
 from earzip.batch.rendezvous import Launch
-from earzip.cli.output import naming
+from earzip.cli.streams import naming
 from earzip.errors import EarzipError, UsageError
 from earzip.stores.urls import Url
 

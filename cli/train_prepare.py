@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from earzip.batch.plan import Job, is_folder
+from earzip.batch.jobs import Job
+from earzip.batch.places import is_folder
 from earzip.batch.signals import StopRequested, StopSignal
 from earzip.cli.help import EXIT_CODES
-from earzip.cli.output import printable
 from earzip.cli.progress import ProgressBar
 from earzip.cli.run_options import RunOptions, run_options
+from earzip.cli.streams import printable
 from earzip.cli.values import PLAIN_PATH, Count
 from earzip.errors import ExitCode, SourceError, UsageError, count
 from earzip.formats.geometry import clock

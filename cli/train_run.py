@@ -16,7 +16,7 @@ import click
 from earzip.batch.locks import claim
 from earzip.batch.signals import StopSignal
 from earzip.cli.help import EXIT_CODES
-from earzip.cli.output import printable
+from earzip.cli.streams import printable
 from earzip.cli.values import PLAIN_PATH, Count
 from earzip.errors import ExitCode, UsageError
 from earzip.formats.atomic import make_folder, reap_stale

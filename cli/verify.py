@@ -16,12 +16,12 @@ from earzip.batch.shard import Subset, only_subset
 from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
 from earzip.cli.mending import say_how_to_archive_again, say_how_to_repair
-from earzip.cli.output import log
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
 from earzip.cli.runtime_options import decoding_options
 from earzip.cli.stores import stand_ins, takes_urls
+from earzip.cli.streams import log
 from earzip.cli.values import ParsedBy
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import count

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 import click
 
-from earzip.batch.plan import Plan
+from earzip.batch.jobs import Plan
 from earzip.cli.piping import PlannedRun
 from earzip.cli.values import seconds_from_text
 from earzip.errors import ArchiveError, UsageError

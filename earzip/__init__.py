@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from earzip.formats.tags.model import Picture
     from earzip.models.pool import CodecPool
     from earzip.options import CompressOptions, Floor, RestoreOptions
-    from earzip.results import CompressResult, RestoreResult
     from earzip.runtime import Runtime
     from earzip.transcode.archive import Archive, Segment
     from earzip.transcode.archive import open_archive as open  # noqa: A004
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from earzip.transcode.encoded import Encoded, decode, encode
     from earzip.transcode.inspect import ArchiveInfo, VerifyResult, read_info, verify_archive
     from earzip.transcode.restore import restore_file
+    from earzip.transcode.results import CompressResult, RestoreResult
     from earzip.transcode.sound import Sound, open_sound
 
 __all__ = [
@@ -91,13 +91,13 @@ _HOMES = {
     "earzip.formats.tags.model": ["Picture"],
     "earzip.models.pool": ["CodecPool"],
     "earzip.options": ["CompressOptions", "Floor", "RestoreOptions"],
-    "earzip.results": ["CompressResult", "RestoreResult"],
     "earzip.runtime": ["Runtime"],
     "earzip.transcode.archive": ["Archive", "Segment", "open"],
     "earzip.transcode.compress": ["compress_file"],
     "earzip.transcode.encoded": ["Encoded", "decode", "encode"],
     "earzip.transcode.inspect": ["ArchiveInfo", "VerifyResult", "read_info", "verify_archive"],
     "earzip.transcode.restore": ["restore_file"],
+    "earzip.transcode.results": ["CompressResult", "RestoreResult"],
     "earzip.transcode.sound": ["Sound", "open_sound"],
 }
 

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from earzip.batch.events import Exited, Finished
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.results import FileRecord, FileStatus
 
 Assigned = tuple[int, Job]

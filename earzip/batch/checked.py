@@ -14,8 +14,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from earzip.batch.jobs import Plan
 from earzip.batch.places import Places, status_of
-from earzip.batch.plan import Plan
 from earzip.results import FileRecord, FileStatus
 
 if TYPE_CHECKING:

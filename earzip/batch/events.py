@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.remote import Remote
 from earzip.batch.signals import Stop
 from earzip.errors import EarzipError, ExitCode, RunEndedError

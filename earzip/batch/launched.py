@@ -26,7 +26,7 @@ from earzip.batch.events import (
     Task,
     Work,
 )
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.rendezvous import RENDEZVOUS_TIMEOUT, Rendezvous
 from earzip.batch.signals import Stop, StopRequested
 from earzip.batch.threads import Workers

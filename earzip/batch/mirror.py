@@ -13,8 +13,9 @@ from itertools import chain, count, groupby
 from pathlib import Path
 
 from earzip.batch.filters import Filters, Parts
-from earzip.batch.places import Places
-from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.places import Places, is_folder
+from earzip.batch.plan import Selection, plan_batch
 from earzip.errors import ArchiveError
 from earzip.formats.names import (
     MODEL_FOLDER,

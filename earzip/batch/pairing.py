@@ -18,7 +18,9 @@ from functools import cache
 from pathlib import Path
 
 from earzip.batch.filters import ALL, Filters
-from earzip.batch.plan import Job, Plan, Selection, is_folder, plan_batch
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.places import is_folder
+from earzip.batch.plan import Selection, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
@@ -117,7 +119,7 @@ def _pair_one(
     candidates = [mirrored.with_name(name) for name in [*names, *map(archive_name, names)]]
     found = next((path for path in candidates if _is_other(path, job.source)), None)
     alike: list[Path] = []  # a lossy file lacks the extension of what it is restored from
-    if not (found or in_place) and mirrored.suffix.lower() in LOSSY_SUFFIXES.values():
+    if not found and mirrored.suffix.lower() in LOSSY_SUFFIXES.values():
         alike = by_stem(mirrored.parent).get(mirrored.with_suffix("").name, [])
     if len(alike) == 1:
         found = alike[0]

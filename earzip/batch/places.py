@@ -1,8 +1,9 @@
-"""What tells files and folders apart that have several paths."""
+"""What is at a path; and what tells files and folders apart that have several."""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 FolderId = tuple[int, int]
@@ -21,6 +22,12 @@ def folder_id(folder: Path) -> FolderId | None:
     """Return what tells a folder from others; None if it cannot be found."""
     status = status_of(folder)
     return None if status is None else (status.st_dev, status.st_ino)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether ``path`` is an accessible folder. Raises nothing."""
+    status = status_of(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 class Places:

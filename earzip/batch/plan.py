@@ -14,16 +14,15 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
-from earzip.batch.places import FolderId, Places, folder_id, status_of
-from earzip.batch.remote import Remote
+from earzip.batch.jobs import Job, OtherFile, Plan
+from earzip.batch.places import FolderId, Places, folder_id, is_folder, status_of
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
 from earzip.formats.names import (
-    ARCHIVE_SUFFIX,
     MODEL_FOLDER,
     archive_name,
     is_junk,
@@ -39,30 +38,6 @@ RUN_LOCK_SUFFIX = ".earzip-lock"
 
 _NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _JUNK = "made by a system for itself"
-
-
-@dataclass(frozen=True, slots=True)  # there may be a million
-class Job:
-    """One file to work on. ``target`` is None for commands that write nothing."""
-
-    source: Path
-    target: Path | None
-    n_bytes: int
-    source_name: str | None = None
-    """The source's name if its file has another: standard input is a temporary file."""
-    found: tuple[Path, ...] = ()
-    """Archives elsewhere that may be of this source, if it was moved."""
-    remote: Remote | None = None
-    """What of it is in a store: `source`, `target` and `found` only stand in for that."""
-
-
-@dataclass(frozen=True)
-class OtherFile:
-    """A file that the command skips, and why; ``target``: where a copy would go."""
-
-    source: Path
-    target: Path | None
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -83,21 +58,6 @@ class Selection:
     """Tells of files in folders that are a part of others, and no file of their own, by name."""
     heeds_ignore_files: bool = False
     """Whether it passes over what the `IGNORE_FILE` of a directory names."""
-
-
-@dataclass
-class Plan:
-    """A run: the jobs in order, the other files, and refused files."""
-
-    jobs: list[Job] = field(default_factory=list)
-    other_files: list[OtherFile] = field(default_factory=list)
-    refused: list[FileRecord] = field(default_factory=list)
-    beforehand: list[FileRecord] = field(default_factory=list)
-    """What was done before the jobs begin, or in a dry run would be."""
-
-    def refuse(self, source: Path, message: str, target: Path | None = None) -> None:
-        """Record ``source`` as failed."""
-        self.refused.append(FileRecord(FileStatus.FAILED, source, target, message))
 
 
 def plan_batch(
@@ -127,38 +87,10 @@ def plan_batch(
     return plan
 
 
-def longest_first(jobs: Iterable[Job]) -> list[Job]:
-    """Return ``jobs``, longest first, so that several processes finish at about the same time.
-
-    Durations are estimated from size and kind: opening every file would cost more.
-    """
-    return sorted(jobs, key=estimated_s, reverse=True)
-
-
-def estimated_s(job: Job) -> float:
-    """Return the estimated duration of a file in seconds, from its size and kind."""
-    return job.n_bytes / _BYTES_A_SECOND.get(job.source.suffix.lower(), _LOSSY_BYTES_A_SECOND)
-
-
-_LOSSY_BYTES_A_SECOND = 30_000  # 240 kbit/s, typical of libraries
-_BYTES_A_SECOND = {
-    **dict.fromkeys((".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"), 176_400),
-    **dict.fromkeys((".flac", ".ape", ".wv"), 110_000),
-    **dict.fromkeys((".dsf", ".dff"), 705_600),
-    ARCHIVE_SUFFIX: 1_500,
-}
-
-
 def is_output_file(paths: Sequence[Path], output: Path, suffixes: Iterable[str]) -> bool:
     """Return whether ``output`` names the result of the only file, not a folder for results."""
     only_file = len(paths) == 1 and not is_folder(paths[0])
     return only_file and output.suffix.lower() in suffixes and not is_folder(output)
-
-
-def is_folder(path: Path) -> bool:
-    """Return whether ``path`` is an accessible folder. Raises nothing."""
-    status = status_of(path)
-    return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def _take_listed(

@@ -28,7 +28,7 @@ from queue import SimpleQueue
 from earzip.batch.assignment import Assigned, Assignment
 from earzip.batch.devices import end_by, opened_at, ready
 from earzip.batch.events import Backend, Event, Exited, Finished, Progressed, Task
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.batch.threads import ABANDON_S, Workers, start_thread
 from earzip.errors import EarzipError, ExitCode

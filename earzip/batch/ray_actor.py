@@ -14,7 +14,7 @@ from earzip.batch.events import (
     Work,
     event_to_bytes,
 )
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.signals import Stop
 from earzip.batch.threads import Workers
 from earzip.errors import EarzipError

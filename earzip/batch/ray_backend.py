@@ -31,7 +31,7 @@ from earzip.batch.events import (
     Waiting,
     event_from_bytes,
 )
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.ray_actor import Actor
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.batch.threads import ABANDON_S

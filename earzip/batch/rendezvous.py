@@ -25,7 +25,7 @@ from earzip.batch.events import (
     jobs_from_json,
     jobs_to_json,
 )
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.signals import STOP_SIGNALS, Stop
 from earzip.errors import RunEndedError
 

@@ -23,8 +23,8 @@ from earzip.batch.events import (
     Started,
     Waiting,
 )
+from earzip.batch.jobs import Job, OtherFile, Plan, longest_first
 from earzip.batch.locks import claim, reap_claims
-from earzip.batch.plan import Job, OtherFile, Plan, longest_first
 from earzip.batch.same_names import refuse_same_names
 from earzip.batch.signals import Stop, StopRequested, StopSignal
 from earzip.batch.threads import problem

@@ -8,7 +8,7 @@ import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
-from earzip.batch.plan import Job, OtherFile, Plan
+from earzip.batch.jobs import Job, OtherFile, Plan
 from earzip.errors import EarzipError
 from earzip.formats.atomic import TEMPORARY_SUFFIX, make_folder
 

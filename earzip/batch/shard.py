@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from earzip.batch.plan import Plan, is_folder
+from earzip.batch.jobs import Plan
+from earzip.batch.places import is_folder
 from earzip.batch.schedulers import this_task
 from earzip.errors import UsageError
 

@@ -24,8 +24,8 @@ from earzip.batch.events import (
     Task,
     Work,
 )
+from earzip.batch.jobs import Job
 from earzip.batch.locks import claim
-from earzip.batch.plan import Job
 from earzip.batch.signals import Stop, StopRequested
 from earzip.errors import DeviceError, EarzipError, LockedError
 from earzip.formats.atomic import make_folder

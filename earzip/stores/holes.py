@@ -8,15 +8,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from earzip.stores.store import Store, Stored
+from earzip.stores.store import MOST_AT_ONCE_BYTES, Store, Stored
 
 HEAD_BYTES = 8192
 """What is fetched first: header and index of an archive of some hours."""
 _AHEAD_BYTES = 64 << 10
 """The least that is fetched later: four segments of an archive."""
 _MOST_AHEAD_BYTES = 4 << 20
-_MOST_AT_ONCE_BYTES = 64 << 20
-"""The most that one request asks for, since its answer is held in memory."""
 
 
 class StandIn:
@@ -66,8 +64,8 @@ class StandIn:
                 self._ahead = min(2 * self._ahead, _MOST_AHEAD_BYTES) if goes_on else _AHEAD_BYTES
                 ahead = self._ahead
             stop = min(size, max(stop, start + ahead))
-            for begin in range(start, stop, _MOST_AT_ONCE_BYTES):
-                end = min(stop, begin + _MOST_AT_ONCE_BYTES)
+            for begin in range(start, stop, MOST_AT_ONCE_BYTES):
+                end = min(stop, begin + MOST_AT_ONCE_BYTES)
                 self._write(begin, self._store.read(self._stored.key, begin, end))
 
     def put(self, start: int, data: bytes) -> None:

@@ -5,6 +5,7 @@ The task itself sees files, in any process and on any machine: a job brings its 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from earzip.batch.events import Reads, Task, Work
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.remote import Remote
 from earzip.errors import ArchiveError, EarzipError, SourceError, TargetError
 from earzip.formats.archive.stand_in import filler_of, standing_in
@@ -258,11 +259,11 @@ def _fetch_unchanged(store: Store, stored: Stored, path: Path, on_progress: Prog
         store.get(stored.key, path, lambda: on_progress(0))
         now = store.look_up(stored.key)
         if now is None:
-            raise FileNotFoundError(2, "is not there any more")
+            raise FileNotFoundError(errno.ENOENT, "is not there any more")
         if now.version == stored.version and path.stat().st_size == now.n_bytes:
             return now
         stored = now
-    raise OSError(11, "it changes again and again")
+    raise OSError(errno.EAGAIN, "it changes again and again")
 
 
 def _is_kept(store: Store, path: Path) -> bool:

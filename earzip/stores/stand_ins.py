@@ -20,7 +20,7 @@ from typing import Self
 
 from earzip.batch.events import Task
 from earzip.batch.filters import IGNORE_FILE
-from earzip.batch.plan import Job, Plan
+from earzip.batch.jobs import Job, Plan
 from earzip.batch.remote import Remote
 from earzip.errors import ArchiveError, SourceError
 from earzip.formats.archive.stand_in import standing_in

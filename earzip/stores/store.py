@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 OnBytes = Callable[[], None]
 
+MOST_AT_ONCE_BYTES = 64 << 20
+"""The most that one request asks for, since its answer is held in memory."""
 _WAITS_S = (0.5, 2.0)
 """Between tries of a request. The clients try again too, of what they know to pass."""
 _FOR_GOOD = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
@@ -206,9 +208,15 @@ class Store:
             self._fs.put_file(str(path), key, callback=_callback(on_bytes), mode=mode)
 
     def _holds(self, key: str, path: Path) -> bool:
-        found = self.look_up(key)
-        data = path.read_bytes()
-        return found is not None and found.n_bytes == len(data) and self._fs.cat_file(key) == data
+        found, n_bytes = self.look_up(key), path.stat().st_size
+        if found is None or found.n_bytes != n_bytes:
+            return False
+        with path.open("rb") as file:
+            return all(
+                self.read(key, start, min(n_bytes, start + MOST_AT_ONCE_BYTES))
+                == file.read(MOST_AT_ONCE_BYTES)
+                for start in range(0, n_bytes, MOST_AT_ONCE_BYTES)
+            )
 
     def _again(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns, which is tried again where that may help."""

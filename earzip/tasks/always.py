@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from earzip.batch.events import Reads
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.results import FileRecord, Progress
 
 

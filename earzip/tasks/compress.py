@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Reads, Work
-from earzip.batch.plan import Job, Selection, estimated_s
+from earzip.batch.jobs import Job, estimated_s
+from earzip.batch.plan import Selection
 from earzip.errors import NoSoundError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,
@@ -23,8 +24,9 @@ from earzip.formats.names import (
 from earzip.models.pool import CodecPool
 from earzip.models.store import find_model, verify_model
 from earzip.options import CompressOptions
-from earzip.results import UNREAD_SOUND, CompressResult, FileRecord, FileStatus, Progress
+from earzip.results import UNREAD_SOUND, FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
+from earzip.transcode.results import CompressResult
 
 if TYPE_CHECKING:
     from earzip.transcode.archive_settings import ArchiveSettings

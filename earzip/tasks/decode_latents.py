@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 from typing import ClassVar
 
 from earzip.batch.events import Work
-from earzip.batch.plan import Job, Plan, Selection
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.plan import Selection
 from earzip.errors import SourceError
 from earzip.formats.names import restored_name
 from earzip.models.pool import CodecPool

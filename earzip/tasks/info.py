@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from earzip.batch.events import Reads, Work
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.errors import ModelNotFoundError
 from earzip.models.store import find_model_of_archive
 from earzip.results import FileRecord, FileStatus, Progress

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Reads, Work
-from earzip.batch.plan import Job, OtherFile, Plan, Selection
+from earzip.batch.jobs import Job, OtherFile, Plan
+from earzip.batch.plan import Selection
 from earzip.errors import ArchiveError, TargetError, UsageError, count
 from earzip.formats.names import is_archive_name, name_without_archive_suffix
 from earzip.options import LatentDtype, ShardForm
-from earzip.results import FileRecord, FileStatus, Progress, ShardResult
+from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
+from earzip.transcode.results import ShardResult
 
 if TYPE_CHECKING:
     from earzip.transcode.latent_shards import Member

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from earzip.batch.events import Work
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.errors import (
     ArchiveError,
     DamagedArchiveError,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Reads, Work
-from earzip.batch.plan import Job, Selection
+from earzip.batch.jobs import Job
+from earzip.batch.plan import Selection
 from earzip.errors import ArchiveError, count
 from earzip.formats.names import (
     is_archive_name,
@@ -21,9 +22,10 @@ from earzip.formats.names import (
 )
 from earzip.models.pool import CodecPool
 from earzip.options import Container, RestoreOptions
-from earzip.results import FileRecord, FileStatus, Progress, RestoreResult
+from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement
 from earzip.tasks.messages import first_few
+from earzip.transcode.results import RestoreResult
 
 if TYPE_CHECKING:
     from earzip.formats.audio.flac_stream import Stream

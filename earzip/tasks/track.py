@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from earzip.batch.events import Reads, Work
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.results import FileRecord, FileStatus, Progress, kbps
 from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo

@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar
 
 from earzip.batch.events import Work
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.models.pool import CodecPool
 from earzip.results import FileRecord, FileStatus, Progress
 from earzip.runtime import Placement

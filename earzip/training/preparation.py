@@ -26,8 +26,9 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from earzip.arrays import Audio
+from earzip.batch.jobs import Job, Plan
 from earzip.batch.locks import claim
-from earzip.batch.plan import Job, Plan, Selection, plan_batch
+from earzip.batch.plan import Selection, plan_batch
 from earzip.errors import SourceError, TargetError
 from earzip.formats.atomic import atomic_write, make_folder, reap_stale
 from earzip.formats.audio.reader import SourceReader

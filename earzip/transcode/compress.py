@@ -24,7 +24,7 @@ from earzip.formats.geometry import SAMPLE_RATE
 from earzip.metrics import require_eval
 from earzip.models.pool import CodecPool
 from earzip.options import MAX_QUALITY, CompressOptions, quality_name, quality_number
-from earzip.results import CompressResult, Progress, Status
+from earzip.results import Progress
 from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.arranged_tags import arranged
 from earzip.transcode.kept_segments import (
@@ -37,6 +37,7 @@ from earzip.transcode.kept_segments import (
 from earzip.transcode.kept_sound import KeptSound
 from earzip.transcode.pictures import Storage
 from earzip.transcode.quality import QualityCheck
+from earzip.transcode.results import CompressResult, Status
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.scaled_pictures import require_pillow
 from earzip.transcode.segments import Coded, LatentSpool, SegmentEncoder, header_of, quality_for

@@ -17,9 +17,10 @@ from earzip.models.pool import CodecPool
 from earzip.models.spec import ModelSpec
 from earzip.models.store import find_model, find_model_of_archive
 from earzip.options import DecodeOptions
-from earzip.results import DecodeResult, Progress
+from earzip.results import Progress
 from earzip.transcode.latent_files import StoredLatents, open_latents
 from earzip.transcode.restore import errors_about
+from earzip.transcode.results import DecodeResult
 
 if TYPE_CHECKING:
     from earzip.coding.codec import Codec

@@ -20,9 +20,10 @@ from earzip.formats.audio.source import open_source
 from earzip.formats.names import portable_name
 from earzip.formats.tags.model import TagSet
 from earzip.options import CompressOptions
-from earzip.results import CompressResult, Progress
+from earzip.results import Progress
 from earzip.transcode.arranged_tags import arranged
 from earzip.transcode.pictures import Storage
+from earzip.transcode.results import CompressResult
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.source_state import require_unchanged, source_record, source_warnings
 from earzip.transcode.source_tags import read_source_tags

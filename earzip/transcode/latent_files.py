@@ -10,10 +10,11 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any, BinaryIO, Literal, TypeGuard
 
 import numpy as np
@@ -80,24 +81,29 @@ def open_latents(path: Path) -> Iterator[StoredLatents]:
     The facts are those in the ``.json`` beside it, or the metadata of safetensors. Raises SourceError
     for what cannot be read, is no float, or has other than two dimensions.
     """
-    try:
-        if tar := _tar_above(path):
-            places = _places(tar, tar.stat().st_mtime_ns)
-            name = path.relative_to(tar).as_posix()
-            if name not in places:
-                raise SourceError("is not in the tar file", path)
-            facts = _tar_facts(tar, places, name)
-            yield _npy(path, tar, places[name], _facts_of(facts, path))
-        elif path.suffix.lower() == ".npy":
-            beside, place = facts_beside(path), _Place(0, path.stat().st_size)
-            raw = beside.read_bytes() if beside.is_file() else None
-            facts = {} if raw is None else _json_object(raw, beside)
-            yield _npy(path, path, place, _facts_of(facts, beside))
-        else:
-            with _safetensors(path) as stored:
-                yield stored
-    except OSError as error:
-        raise SourceError(f"cannot be read: {error.strerror or error}", path) from error
+    with ExitStack() as opened:
+        try:
+            stored = _opened(path, opened)
+        except OSError as error:
+            raise SourceError(f"cannot be read: {error.strerror or error}", path) from error
+        yield stored
+
+
+def _opened(path: Path, opened: ExitStack) -> StoredLatents:
+    """Return the latents in ``path``; ``opened`` gets what must be closed. Raises OSError."""
+    if tar := _tar_above(path):
+        places = _places(tar, tar.stat().st_mtime_ns)
+        name = path.relative_to(tar).as_posix()
+        if name not in places:
+            raise SourceError("is not in the tar file", path)
+        facts = _tar_facts(tar, places, name)
+        return _npy(path, tar, places[name], _facts_of(facts, path))
+    if path.suffix.lower() == ".npy":
+        beside, place = facts_beside(path), _Place(0, path.stat().st_size)
+        raw = beside.read_bytes() if beside.is_file() else None
+        facts = {} if raw is None else _json_object(raw, beside)
+        return _npy(path, path, place, _facts_of(facts, beside))
+    return opened.enter_context(_safetensors(path))
 
 
 def tar_samples(path: Path) -> dict[Path, str]:
@@ -146,14 +152,17 @@ def _places(path: Path, _mtime_ns: int) -> Mapping[str, _Place]:
     """Return where each file of a tar file is. Kept, since its samples are read one by one."""
     try:
         with tarfile.open(path, mode="r:") as tar:
-            return {
-                # As a path spells it, since jobs name them by paths.
-                PurePosixPath(info.name.lstrip("/")).as_posix(): _Place(info.offset_data, info.size)
-                for info in tar
-                if info.isreg()
-            }
+            members = [info for info in tar if info.isreg()]
     except tarfile.TarError as error:
         raise SourceError(f"is not a readable tar file: {error}", path) from error
+    for info in members:
+        if info.issparse():  # its bytes are not all there, in one piece
+            raise SourceError(f"has {info.name} without its zeros; pack it without --sparse", path)
+    return {
+        # As a path spells it, since jobs name them by paths.
+        PurePosixPath(info.name.lstrip("/")).as_posix(): _Place(info.offset_data, info.size)
+        for info in members
+    }
 
 
 def _tar_facts(path: Path, places: Mapping[str, _Place], array: str) -> dict[str, Any]:
@@ -225,6 +234,8 @@ def _npy_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.d
         return read[version](file)
     except (ValueError, EOFError) as error:
         raise SourceError(f"is not a .npy file: {error}", path) from error
+    except (SyntaxError, TypeError, TokenError) as error:  # of the Python that a header is
+        raise SourceError("is not a .npy file: its header is damaged", path) from error
 
 
 def _checked(

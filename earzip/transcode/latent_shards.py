@@ -18,8 +18,9 @@ from earzip.errors import ArchiveError, DamagedArchiveError, TargetError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write, is_taken, look_again, make_folder
 from earzip.options import ShardForm
-from earzip.results import Progress, ShardResult, Status
+from earzip.results import Progress
 from earzip.transcode.latents import n_bytes_of, npy_head, write_latents
+from earzip.transcode.results import ShardResult, Status
 from earzip.transcode.training_sample import sample_json, sample_key
 
 _TIME_S = 315_532_800

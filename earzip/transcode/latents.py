@@ -15,7 +15,8 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import atomic_write, look_again, make_folder, private_as
 from earzip.formats.names import name_without_archive_suffix
 from earzip.options import LatentDtype
-from earzip.results import LatentsResult, Progress
+from earzip.results import Progress
+from earzip.transcode.results import LatentsResult
 from earzip.transcode.sound import read_segment
 from earzip.transcode.training_sample import facts_beside, sample_json
 

@@ -22,8 +22,9 @@ from earzip.formats.audio.write import AudioWriter
 from earzip.formats.geometry import n_samples_at
 from earzip.models.pool import CodecPool
 from earzip.options import Lossless, RestoreOptions, as_lossy
-from earzip.results import Progress, RestoreResult
+from earzip.results import Progress
 from earzip.transcode.restore_plan import RestorePlan, plan_restore
+from earzip.transcode.results import RestoreResult
 from earzip.transcode.saved_tags import SavedTags, read_saved_tags
 from earzip.transcode.sound import CodedSound, ExactSound, codec_of
 from earzip.transcode.source_file import require_own_container

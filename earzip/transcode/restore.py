@@ -25,9 +25,10 @@ from earzip.formats.tags.write import write_tags
 from earzip.formats.tags.write_lossy import write_lossy_tags
 from earzip.models.pool import CodecPool
 from earzip.options import RestoreOptions, as_lossy
-from earzip.results import Progress, RestoreResult
+from earzip.results import Progress
 from earzip.transcode.restoration import Restoration, planned, require_length
 from earzip.transcode.restore_plan import RestorePlan
+from earzip.transcode.results import RestoreResult
 from earzip.transcode.saved_tags import SavedTags, chapter_marks, tags_of_range
 from earzip.transcode.source_file import (
     is_source_file_wanted,

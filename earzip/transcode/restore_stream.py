@@ -15,9 +15,10 @@ from earzip.formats.tags.ahead import tags_ahead
 from earzip.formats.tags.model import SoundFacts, TagSet
 from earzip.models.pool import CodecPool
 from earzip.options import Lossless, RestoreOptions, as_lossy
-from earzip.results import Progress, RestoreResult
+from earzip.results import Progress
 from earzip.transcode.restoration import Restoration, planned, require_length
 from earzip.transcode.restore_plan import RestorePlan
+from earzip.transcode.results import RestoreResult
 from earzip.transcode.saved_tags import SavedTags, tags_of_range
 from earzip.transcode.source_file import STREAM, is_source_file_wanted, send_source_file
 

@@ -12,8 +12,9 @@ from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.atomic import reap_stale
 from earzip.models.pool import CodecPool
 from earzip.options import CONTAINER_OF_SUFFIX, Container, RestoreOptions
-from earzip.results import Progress, RestoreResult
+from earzip.results import Progress
 from earzip.transcode.restore import restore_piece, restored_already
+from earzip.transcode.results import RestoreResult
 from earzip.transcode.split import Piece, pieces_of
 
 _SUFFIXES = {container: suffix for suffix, container in CONTAINER_OF_SUFFIX.items()}

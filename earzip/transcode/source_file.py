@@ -30,7 +30,8 @@ from earzip.formats.names import (
 )
 from earzip.formats.tags.provenance import read_provenance
 from earzip.options import CONTAINER_OF_SUFFIX, RestoreOptions
-from earzip.results import Progress, RestoreResult
+from earzip.results import Progress
+from earzip.transcode.results import RestoreResult
 
 STREAM = Path("-")
 """Stands for the target in the results of what was sent as a stream."""

@@ -13,9 +13,10 @@ from earzip.errors import ArchiveError, DamagedArchiveError, EarzipError
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.formats.audio.source import open_source
 from earzip.options import CompressOptions
-from earzip.results import CompressResult, Progress
+from earzip.results import Progress
 from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.kept_segments import archive_of, is_same_sound, require_no_loss
+from earzip.transcode.results import CompressResult
 from earzip.transcode.source_state import hash_source, source_record
 from earzip.transcode.source_tags import read_source_tags
 from earzip.transcode.up_to_date import (

@@ -16,7 +16,7 @@ from earzip.formats.archive.verify import verify_structure
 from earzip.formats.atomic import is_taken
 from earzip.formats.names import portable_name
 from earzip.options import CompressOptions
-from earzip.results import CompressResult, Progress, Status
+from earzip.results import Progress
 from earzip.transcode.archive_settings import ArchiveSettings
 from earzip.transcode.pictures import (
     Storage,
@@ -24,6 +24,7 @@ from earzip.transcode.pictures import (
     shared_pictures_of,
     why_other_pictures,
 )
+from earzip.transcode.results import CompressResult, Status
 
 TO_REPLACE = "to replace it, compress this source alone with --force"
 """Advice for who is refused: with all other sources --force would encode those again too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
 
 import pytest
 
@@ -36,6 +37,23 @@ def test_every_file_goes_through_the_real_run_and_nothing_is_left(tmp_path, monk
     assert list(figures["local"]["phases"]) == ["loaded", "planned", "settled", "worked", "ended"]
     assert 0 < figures["paced"]["share_at_work"] <= 1
     assert list(work.iterdir()) == []
+
+
+def test_shares_are_of_all_workers_and_of_the_time_between_plan_and_end(tmp_path, monkeypatch):
+    phases = {
+        "loaded": {"wall_s": 1.0, "cpu_s": 1.0},
+        "planned": {"wall_s": 2.0, "cpu_s": 1.5},
+        "settled": {"wall_s": 4.0, "cpu_s": 2.0},
+        "worked": {"wall_s": 14.0, "cpu_s": 4.0},
+        "ended": {"wall_s": 20.0, "cpu_s": 9.0},
+    }
+    measured = {"phases": phases, "n_records": 50, "busy_s": 30.0}
+    monkeypatch.setattr(scale, "compress", lambda *_args, **_options: measured)
+    figures = scale.paced(tmp_path, tmp_path, Namespace(paced_files=50, workers=4, speed=10.0))
+    assert figures["share_at_work"] == 0.75  # 30 of 4 times 10 s
+    assert figures["share_of_a_core"] == 0.2
+    assert figures["files_a_second"] == 5
+    assert (figures["plan_us_a_file"], figures["work_us_a_file"]) == (20_000, 40_000)
 
 
 def test_the_tracks_have_the_lengths_of_a_library(tmp_path):

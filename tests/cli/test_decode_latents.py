@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -180,6 +181,31 @@ def test_a_shape_below_zero_is_refused(earzip, array):
     outcome = earzip("decode-latents", array)
     assert outcome.exit_code == 3
     assert "expected [latents, frames]" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"), }", b" , }"), (b"'<f4'", b"'<,4'"), (b"{'descr", b"{3: 1, '")]
+)
+def test_a_damaged_header_is_refused(earzip, array, old, new):
+    data = array.read_bytes()
+    assert data.count(old) == 1
+    array.write_bytes(data.replace(old, new))
+    outcome = earzip("decode-latents", array, "-o", array.with_suffix(".flac"))
+    assert outcome.exit_code == 3
+    assert f"{array}: is not a .npy file: " in outcome.stderr
+
+
+def test_a_tar_that_leaves_out_zeros_is_refused(earzip, array):
+    size = array.stat().st_size
+    with array.open("r+b") as file:  # a hole in place of the values
+        file.truncate(128)
+        file.truncate(size)
+    tar = array.with_suffix(".tar")
+    subprocess.run(["tar", "--sparse", "-cf", tar, "-C", array.parent, array.name], check=True)
+    outcome = earzip("decode-latents", tar, "-o", array.parent / "D")
+    assert outcome.exit_code == 3
+    told = f"{tar}: has song.npy without its zeros; pack it without --sparse"
+    assert told in outcome.stderr
 
 
 def test_facts_that_are_named_say_what_to_name(earzip, array):

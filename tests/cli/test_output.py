@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.events import Opened
-from earzip.cli.output import Printer, Table, printable, size, usual_in
+from earzip.cli.output import Printer, Table, size, usual_in
+from earzip.cli.streams import printable
 from earzip.errors import count
 from earzip.formats.geometry import clock
 from earzip.results import FileRecord, FileStatus, LostProcess, Report

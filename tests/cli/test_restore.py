@@ -12,7 +12,7 @@ import soundfile
 from mutagen.flac import FLAC, Picture
 
 from earzip.formats.archive.records import ModelRecord
-from earzip.results import RestoreResult
+from earzip.transcode.results import RestoreResult
 from tests.cli.conftest import write_sound
 from tests.formats.archive.samples import sample_header, write_sample
 

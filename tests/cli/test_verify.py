@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.batch.signals import StopRequested, StopSignal
 from earzip.cli.info import _form
 from earzip.runtime import Placement, Runtime

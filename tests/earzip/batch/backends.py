@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from earzip.batch.events import Work
+from earzip.batch.jobs import Job, Plan
 from earzip.batch.launched import run_worker
-from earzip.batch.plan import Job, Plan
 from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend

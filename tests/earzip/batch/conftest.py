@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.plan import OtherFile, Plan
+from earzip.batch.jobs import OtherFile, Plan
 from tests.earzip.batch.plan_runs import job_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from earzip.batch.events import Work
-from earzip.batch.plan import Job, Plan
+from earzip.batch.jobs import Job, Plan
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal
 from earzip.formats.atomic import atomic_write

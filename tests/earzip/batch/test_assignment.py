@@ -8,7 +8,7 @@ import pytest
 
 from earzip.batch.assignment import Assignment
 from earzip.batch.events import Exited
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.results import FileStatus
 
 KILLED = "was killed by SIGKILL"

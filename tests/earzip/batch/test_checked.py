@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.checked import CheckedLog, default_checked_path
-from earzip.batch.plan import Job, Plan
+from earzip.batch.jobs import Job, Plan
 from earzip.results import FileRecord, FileStatus
 
 DAY_S = 86_400.0

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from earzip.batch.plan import OtherFile, Plan
+from earzip.batch.jobs import OtherFile, Plan
 from earzip.batch.signals import StopSignal
 from earzip.results import FileStatus
 from tests.earzip.batch.plan_runs import files_below, run_plan

@@ -19,7 +19,7 @@ from earzip.batch.events import (
     jobs_from_json,
     jobs_to_json,
 )
-from earzip.batch.plan import Job
+from earzip.batch.jobs import Job
 from earzip.errors import ModelNotFoundError
 from earzip.results import FileRecord, FileStatus
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.filters import Choice, Filters, Glob
-from earzip.batch.plan import Plan, Selection, plan_batch
+from earzip.batch.jobs import Plan
+from earzip.batch.plan import Selection, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import archive_name
 

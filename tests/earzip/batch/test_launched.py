@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from earzip.batch.jobs import Plan
 from earzip.batch.launched import LaunchedBackend
-from earzip.batch.plan import Plan
 from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal

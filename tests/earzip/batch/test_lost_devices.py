@@ -11,7 +11,7 @@ import pytest
 
 from earzip.batch.devices import opened_at
 from earzip.batch.events import Backend, Event, Opened, Work
-from earzip.batch.plan import Job, Plan
+from earzip.batch.jobs import Job, Plan
 from earzip.batch.processes import ProcessBackend
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal

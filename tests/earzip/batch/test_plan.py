@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.plan import Plan, Selection, is_output_file, plan_batch
+from earzip.batch.jobs import Plan
+from earzip.batch.plan import Selection, is_output_file, plan_batch
 from earzip.errors import UsageError
 from earzip.formats.names import archive_name, name_without_archive_suffix, restored_name
 from earzip.results import FileStatus

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.events import Backend
-from earzip.batch.plan import Job, Plan
+from earzip.batch.jobs import Job, Plan
 from earzip.batch.processes import ProcessBackend
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal

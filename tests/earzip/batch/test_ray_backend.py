@@ -16,7 +16,8 @@ import pytest
 import soundfile
 
 from earzip.batch.events import Task, Work
-from earzip.batch.plan import Job, Plan, plan_batch
+from earzip.batch.jobs import Job, Plan
+from earzip.batch.plan import plan_batch
 from earzip.batch.ray_backend import RayBackend, connected
 from earzip.batch.run import run_batch
 from earzip.batch.signals import StopSignal

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from earzip.batch.events import Event, Exited, Finished, Started, Work
+from earzip.batch.jobs import Job
 from earzip.batch.locks import claim
-from earzip.batch.plan import Job
 from earzip.batch.run import plan_only, run_batch
 from earzip.batch.signals import Stop, StopSignal
 from earzip.errors import DamagedArchiveError, LockedError, SourceError, TargetError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earzip.batch.plan import Job, OtherFile, Plan
+from earzip.batch.jobs import Job, OtherFile, Plan
 from earzip.batch.same_names import refuse_same_names
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from earzip.batch.events import Event, Finished
-from earzip.batch.plan import Job, Plan
+from earzip.batch.jobs import Job, Plan
 from earzip.batch.run import run_batch
 from earzip.batch.signals import Stop, StopSignal
 from earzip.batch.threads import Workers

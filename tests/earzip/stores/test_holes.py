@@ -22,7 +22,7 @@ class OneObject(Store):
 
 
 def test_a_large_object_is_fetched_in_pieces_that_fit_into_memory(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(holes, "_MOST_AT_ONCE_BYTES", 1000)
+    monkeypatch.setattr(holes, "MOST_AT_ONCE_BYTES", 1000)
     store = OneObject(bytes(range(256)) * 10)
     file = StandIn(tmp_path / "x", store, Stored("x", 2560, 10**9, ""))
     file.make()

@@ -15,8 +15,8 @@ import soundfile
 import earzip
 from earzip.formats.archive.reader import ArchiveReader
 from earzip.options import CompressOptions
-from earzip.results import CompressResult
 from earzip.transcode.compress import compress_file
+from earzip.transcode.results import CompressResult
 from tests.conftest import tones
 
 pytest.importorskip("PIL")

@@ -22,10 +22,10 @@ from earzip.formats.tags.model import TagSet
 from earzip.formats.tags.provenance import STREAMED, read_provenance
 from earzip.formats.tags.read import read_tags
 from earzip.options import RestoreOptions
-from earzip.results import RestoreResult
 from earzip.transcode.compress import compress_file
 from earzip.transcode.restore import restore_file
 from earzip.transcode.restore_stream import restore_to_stream
+from earzip.transcode.results import RestoreResult
 from tests.earzip.tiny_archives import AS_SOURCE, TINY, damage_segment, exact, pcm, put_copy, sound
 from tests.formats.audio.audio_files import music, needs_ffmpeg, needs_flac, write_wav
 from tests.formats.tags.tag_files import (

@@ -27,11 +27,6 @@ LONGER = 3 * RATE
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("streams")
-
-
-@pytest.fixture(scope="module")
 def stereo(folder):
     return write_wav(folder / "stereo.wav", music(N_FRAMES))
 

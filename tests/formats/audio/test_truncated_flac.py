@@ -22,29 +22,19 @@ from tests.formats.audio.audio_files import (
 from tests.formats.audio.truncated_files import N_FRAMES, places
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("whole")
-
-
-@pytest.fixture(scope="module")
-def clip(folder):
-    return write_wav(folder / "clip.wav", music(N_FRAMES))
-
-
 @needs_flac
 @pytest.mark.parametrize("options", [[], ["--no-padding", "-0"]])
-def test_a_cut_flac_is_refused(tmp_path, folder, clip, options):
+def test_a_cut_flac_is_refused(tmp_path, folder, long_clip, options):
     whole = folder / "a.flac"
-    subprocess.run(["flac", "--silent", "--force", *options, clip, "-o", whole], check=True)
+    subprocess.run(["flac", "--silent", "--force", *options, long_clip, "-o", whole], check=True)
     for n_bytes in [100, 5_000, *places(whole)]:
         with pytest.raises(SourceError):
             read_source(cut(whole, tmp_path / "cut.flac", n_bytes))
 
 
 @needs_ffmpeg
-def test_a_flac_cut_between_two_frames_is_refused(tmp_path, folder, clip):
-    whole = encode(clip, folder / "frames.flac")
+def test_a_flac_cut_between_two_frames_is_refused(tmp_path, folder, long_clip):
+    whole = encode(long_clip, folder / "frames.flac")
     probe = ["ffprobe", "-v", "error", "-show_entries", "packet=pos", "-of", "csv=p=0"]
     done = subprocess.run([*probe, whole], check=True, capture_output=True, text=True)
     starts = [int(line.strip(",")) for line in done.stdout.split()]

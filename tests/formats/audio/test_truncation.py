@@ -25,17 +25,6 @@ from tests.formats.audio.audio_files import (
 )
 from tests.formats.audio.truncated_files import N_FRAMES, places
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("whole")
-
-
-@pytest.fixture(scope="module")
-def clip(folder):
-    return write_wav(folder / "clip.wav", music(N_FRAMES))
-
-
 MP3 = {
     "constant": ["-b:a", "128k"],
     "variable": ["-q:a", "4"],
@@ -46,8 +35,8 @@ MP3 = {
 
 @needs_ffmpeg
 @pytest.mark.parametrize("kind", MP3)
-def test_a_cut_mp3_with_a_xing_header_is_flagged(tmp_path, folder, clip, kind, capfd):
-    whole = encode(clip, folder / f"{kind}.mp3", *MP3[kind])
+def test_a_cut_mp3_with_a_xing_header_is_flagged(tmp_path, folder, long_clip, kind, capfd):
+    whole = encode(long_clip, folder / f"{kind}.mp3", *MP3[kind])
     reference, source = read_source(whole)
     assert source.truncated is None
     for n_bytes in places(whole):
@@ -68,8 +57,8 @@ def test_a_cut_mp3_with_a_xing_header_is_flagged(tmp_path, folder, clip, kind, c
 
 
 @needs_ffmpeg
-def test_a_cut_mp3_without_a_xing_header_is_flagged(tmp_path, folder, clip):
-    whole = encode(clip, folder / "plain.mp3", "-write_xing", "0", "-id3v2_version", "0")
+def test_a_cut_mp3_without_a_xing_header_is_flagged(tmp_path, folder, long_clip):
+    whole = encode(long_clip, folder / "plain.mp3", "-write_xing", "0", "-id3v2_version", "0")
     reference, source = read_source(whole)
     assert source.truncated is None
     starts = packet_starts(whole)
@@ -82,17 +71,17 @@ def test_a_cut_mp3_without_a_xing_header_is_flagged(tmp_path, folder, clip):
 
 
 @needs_ffmpeg
-def test_a_cut_mp3_is_flagged_with_a_tag_at_its_end_too(tmp_path, folder, clip):
-    whole = encode(clip, folder / "tagged.mp3")
+def test_a_cut_mp3_is_flagged_with_a_tag_at_its_end_too(tmp_path, folder, long_clip):
+    whole = encode(long_clip, folder / "tagged.mp3")
     half = cut(whole, tmp_path / "cut.mp3", whole.stat().st_size // 2)
     mutagen.id3.ID3().save(half, v1=2)
     assert "its Xing header promises" in read_source(half)[1].truncated
 
 
 @needs_ffmpeg
-def test_an_mp3_that_lost_bytes_in_its_middle_is_flagged(tmp_path, folder, clip):
+def test_an_mp3_that_lost_bytes_in_its_middle_is_flagged(tmp_path, folder, long_clip):
     for xing in ("1", "0"):
-        data = encode(clip, folder / f"x{xing}.mp3", "-write_xing", xing).read_bytes()
+        data = encode(long_clip, folder / f"x{xing}.mp3", "-write_xing", xing).read_bytes()
         middle = len(data) // 2
         damaged = tmp_path / "damaged.mp3"
         damaged.write_bytes(data[:middle] + bytes(3_000) + data[middle + 3_000 :])
@@ -102,8 +91,8 @@ def test_an_mp3_that_lost_bytes_in_its_middle_is_flagged(tmp_path, folder, clip)
 
 
 @needs_ffmpeg
-def test_an_mp3_of_a_header_alone_is_refused(tmp_path, folder, clip):
-    data = encode(clip, folder / "head.mp3", "-id3v2_version", "0").read_bytes()
+def test_an_mp3_of_a_header_alone_is_refused(tmp_path, folder, long_clip):
+    data = encode(long_clip, folder / "head.mp3", "-id3v2_version", "0").read_bytes()
     path = tmp_path / "cut.mp3"
     for n_bytes in (417, 600):
         path.write_bytes(data[:n_bytes])
@@ -115,10 +104,10 @@ def test_an_mp3_of_a_header_alone_is_refused(tmp_path, folder, clip):
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.ogg", "libvorbis"), ("a.opus", "libopus"), ("a.oga", "flac")]
 )
-def test_a_cut_ogg_is_flagged(tmp_path, folder, clip, name, codec):
+def test_a_cut_ogg_is_flagged(tmp_path, folder, long_clip, name, codec):
     if codec == "flac":
         pytest.importorskip("av")
-    whole = encode(clip, folder / name, "-c:a", codec, "-page_duration", "200000")
+    whole = encode(long_clip, folder / name, "-c:a", codec, "-page_duration", "200000")
     reference, source = read_source(whole)
     assert source.truncated is None
     data = whole.read_bytes()
@@ -135,9 +124,9 @@ def test_a_cut_ogg_is_flagged(tmp_path, folder, clip, name, codec):
 
 
 @needs_opusenc
-def test_a_cut_opus_from_opusenc_is_flagged(tmp_path, folder, clip):
+def test_a_cut_opus_from_opusenc_is_flagged(tmp_path, folder, long_clip):
     whole = folder / "opusenc.opus"
-    subprocess.run(["opusenc", "--quiet", clip, whole], check=True)
+    subprocess.run(["opusenc", "--quiet", long_clip, whole], check=True)
     assert read_source(whole)[1].truncated is None
     for n_bytes in places(whole, start=0.5, count=4):
         assert read_source(cut(whole, tmp_path / "cut.opus", n_bytes))[1].truncated is not None
@@ -145,8 +134,8 @@ def test_a_cut_opus_from_opusenc_is_flagged(tmp_path, folder, clip):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("codec", ["libvorbis", "libopus"])
-def test_a_damaged_or_lost_ogg_page_is_flagged(tmp_path, folder, clip, codec):
-    whole = encode(clip, folder / f"{codec}.ogg", "-c:a", codec, "-page_duration", "200000")
+def test_a_damaged_or_lost_ogg_page_is_flagged(tmp_path, folder, long_clip, codec):
+    whole = encode(long_clip, folder / f"{codec}.ogg", "-c:a", codec, "-page_duration", "200000")
     data = whole.read_bytes()
     pages = [at for at in range(len(data)) if data.startswith(b"OggS", at)]
     path = tmp_path / "damaged.ogg"
@@ -162,8 +151,8 @@ def test_a_damaged_or_lost_ogg_page_is_flagged(tmp_path, folder, clip, codec):
 
 
 @needs_ffmpeg
-def test_what_follows_a_whole_ogg_stream_is_no_damage(tmp_path, folder, clip):
-    data = encode(clip, folder / "b.ogg", "-c:a", "libvorbis").read_bytes()
+def test_what_follows_a_whole_ogg_stream_is_no_damage(tmp_path, folder, long_clip):
+    data = encode(long_clip, folder / "b.ogg", "-c:a", "libvorbis").read_bytes()
     path = tmp_path / "padded.ogg"
     for padding in (bytes(5_000), b"TAG".ljust(128)):
         path.write_bytes(data + padding)
@@ -172,9 +161,9 @@ def test_what_follows_a_whole_ogg_stream_is_no_damage(tmp_path, folder, clip):
 
 
 @needs_ffmpeg
-def test_a_chain_cut_in_its_second_link_is_flagged(tmp_path, folder, clip):
-    data = encode(clip, folder / "c.ogg", "-c:a", "libvorbis").read_bytes()
-    second = encode(clip, folder / "d.ogg", "-c:a", "libvorbis", "-q:a", "2").read_bytes()
+def test_a_chain_cut_in_its_second_link_is_flagged(tmp_path, folder, long_clip):
+    data = encode(long_clip, folder / "c.ogg", "-c:a", "libvorbis").read_bytes()
+    second = encode(long_clip, folder / "d.ogg", "-c:a", "libvorbis", "-q:a", "2").read_bytes()
     path = tmp_path / "cut.ogg"
     path.write_bytes(data + second[: len(second) * 3 // 4])
     got, source = read_source(path)
@@ -252,9 +241,11 @@ def test_a_recording_whose_header_was_never_finished_is_read_to_its_end(tmp_path
         ("a.caf", ["-c:a", "pcm_s16be"]),  # libsndfile reads it whole and refuses it cut
     ],
 )
-def test_a_cut_file_that_pyav_reads_is_flagged(tmp_path, folder, clip, *, name, options, capfd):
+def test_a_cut_file_that_pyav_reads_is_flagged(
+    tmp_path, folder, long_clip, *, name, options, capfd
+):
     pytest.importorskip("av")
-    whole = encode(clip, folder / f"av-{name}", *options)
+    whole = encode(long_clip, folder / f"av-{name}", *options)
     reference, source = read_source(whole)
     assert source.truncated is None
     for share in (0.5, 0.7, 0.9):
@@ -267,19 +258,19 @@ def test_a_cut_file_that_pyav_reads_is_flagged(tmp_path, folder, clip, *, name, 
 
 
 @needs_ffmpeg
-def test_an_m4a_cut_before_its_index_is_refused(tmp_path, folder, clip):
+def test_an_m4a_cut_before_its_index_is_refused(tmp_path, folder, long_clip):
     pytest.importorskip("av")
-    whole = encode(clip, folder / "index-last.m4a", "-c:a", "aac")
+    whole = encode(long_clip, folder / "index-last.m4a", "-c:a", "aac")
     with pytest.raises(SourceError, match="not sound that"):
         open_source(cut(whole, tmp_path / "cut.m4a", whole.stat().st_size // 2))
 
 
 @needs_ffmpeg
 @pytest.mark.parametrize("codec", ["wavpack", "tta"])
-def test_a_damaged_lossless_file_that_pyav_reads_is_flagged(tmp_path, folder, clip, codec):
+def test_a_damaged_lossless_file_that_pyav_reads_is_flagged(tmp_path, folder, long_clip, codec):
     pytest.importorskip("av")
     name = {"wavpack": "d.wv", "tta": "d.tta"}[codec]
-    data = bytearray(encode(clip, folder / name, "-c:a", codec).read_bytes())
+    data = bytearray(encode(long_clip, folder / name, "-c:a", codec).read_bytes())
     data[len(data) // 2] ^= 1
     path = tmp_path / name
     path.write_bytes(data)
@@ -289,9 +280,9 @@ def test_a_damaged_lossless_file_that_pyav_reads_is_flagged(tmp_path, folder, cl
 
 
 @needs_ffmpeg
-def test_an_unknown_codec_is_refused(tmp_path, folder, clip):
+def test_an_unknown_codec_is_refused(tmp_path, folder, long_clip):
     pytest.importorskip("av")
-    data = encode(clip, folder / "codec.wma", "-c:a", "wmav2").read_bytes()
+    data = encode(long_clip, folder / "codec.wma", "-c:a", "wmav2").read_bytes()
     tag = bytes.fromhex("6101") + (2).to_bytes(2, "little") + RATE.to_bytes(4, "little")
     assert data.count(tag) == 1
     path = tmp_path / "a.wma"
@@ -301,12 +292,12 @@ def test_an_unknown_codec_is_refused(tmp_path, folder, clip):
 
 
 @needs_ffmpeg
-def test_mutated_files_never_crash_or_hang(tmp_path, folder, clip):
+def test_mutated_files_never_crash_or_hang(tmp_path, folder, long_clip):
     """A few of each format here; thousands were run by hand."""
     names = ["m.flac", "m.mp3", "m.ogg", "m.opus", "m.aiff", "m.m4a", "m.wma", "m.wv", "m.caf"]
     rng = random.Random(1)
     for name in names:
-        data = encode(clip, folder / name, "-t", "1").read_bytes()
+        data = encode(long_clip, folder / name, "-t", "1").read_bytes()
         for _ in range(12):
             mutated = bytearray(data)
             reach = rng.choice([64, 1_024, len(data)])

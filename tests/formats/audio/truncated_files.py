@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.formats.audio.audio_files import (
-    RATE,
-)
+from tests.formats.audio.audio_files import RATE
 
 N_FRAMES = 3 * RATE + 17
 
