@@ -12,6 +12,8 @@ import pytest
 import soundfile
 
 from earzip import CompressOptions, compress_file
+from earzip.stores.store import Clients
+from earzip.stores.urls import parse_url
 from tests.cli.conftest import Earzip, write_sound
 from tests.cli.s3_server import Bucket, song_bytes
 from tests.cli.store_runs import COMPRESS, run
@@ -298,6 +300,12 @@ def test_shared_pictures_go_along(earzip, bucket, tiny_model, tmp_path):
     assert outcome.exit_code == 0, outcome.stderr
     assert FLAC(tmp_path / "back" / "1.flac").pictures
     assert "2 up to date" in run(earzip, *COMPRESS, "--pictures", "share").stderr
+
+
+def test_a_listing_does_not_stay_with_the_client(bucket, songs):
+    store = Clients().store(parse_url("s3://music/in"))
+    assert len(list(store.listed())) == len(songs) + 1  # and a picture
+    assert not store._fs.dircache
 
 
 def test_a_model_goes_into_a_store(earzip, bucket, tiny_model):
