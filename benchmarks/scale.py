@@ -8,7 +8,7 @@ stand-ins for the work (`benchmarks.stand_in`). Parts:
     launched    processes under torchrun that answer at once
     ray         actors of a Ray cluster of this machine that answer at once
     shard       the plan of one shard in 64: each lists the whole tree
-    objects     the same of as many objects, which a store that stands in for S3 lists at once
+    objects     the same of as many objects, which a server that stands in for S3 lists
 
 Writes JSON and prints it. Linux only; leaves nothing but the JSON. A million tracks need 9 GB of memory
 and 1.2 million inodes for 64 processes.
@@ -29,9 +29,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.object_server import serving
 from benchmarks.parts import Figures, measure_parts, parts_parser
 from benchmarks.processes import machine
-from benchmarks.stand_in import FIGURES, OBJECTS, SPEED
+from benchmarks.stand_in import FIGURES, SPEED
 
 _TRACKS_AN_ALBUM, _ALBUMS_AN_ARTIST = 12, 10
 _BYTES_A_SECOND = 110_000  # of FLAC, as the plan reckons
@@ -188,7 +189,8 @@ def shard(music: Path, work: Path, _arguments: argparse.Namespace) -> Figures:
 
 
 def objects(_music: Path, work: Path, arguments: argparse.Namespace) -> Figures:
-    return compress("s3://music", work, _OF_SHARD, environment={OBJECTS: str(arguments.files)})
+    with serving(arguments.files) as environment:
+        return compress("s3://music", work, _OF_SHARD, environment=environment)
 
 
 _OF_SHARD = ["--shard", "3/64", "--dry-run"]

@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-from earzip.batch.events import Backend, Work
+from earzip.batch.events import Backend, Reads, Work
 from earzip.batch.jobs import Job, estimated_s
 from earzip.options import CompressOptions
 from earzip.results import FileRecord, Progress
@@ -30,8 +29,6 @@ from earzip.transcode.results import CompressResult
 
 FIGURES, SPEED = "EARZIP_STAND_IN_FIGURES", "EARZIP_STAND_IN_SPEED"
 """Environment variables: the JSON file of the figures, and × real time, 0 for no time at all."""
-OBJECTS = "EARZIP_STAND_IN_OBJECTS"
-"""Environment variable: how many tracks the store that stands in for all object stores has."""
 _REPORT_S = 25.0
 """Sound between two reports of progress: about a window of `mini-2`."""
 _ARCHIVE_BYTES_A_SECOND = 700
@@ -44,6 +41,7 @@ class StandInTask:
     options: CompressOptions
     prunes: bool = False
     name: ClassVar[str] = "compress"
+    reads: ClassVar[Reads] = Reads.ALL
 
     def up_to_date(self, _job: Job) -> FileRecord | None:
         """Return None: nothing is done yet."""
@@ -81,38 +79,6 @@ def stand_in_for(speed: float) -> Work:
     return work
 
 
-class StandInStore:
-    """An object store that lists so many tracks at once, without a network, and holds none of them."""
-
-    def __init__(self, n_tracks: int) -> None:
-        self._n_tracks = n_tracks
-
-    def _strip_protocol(self, url: str) -> str:
-        return url.partition("://")[2]
-
-    def invalidate_cache(self) -> None:
-        """Do nothing: nothing is remembered."""
-
-    def find(self, root: str, **_options: object) -> dict[str, dict[str, Any]]:
-        """Return what s3fs says of the objects below ``root``: 12 tracks an album."""
-        return {
-            (
-                key
-                := f"{root}/artist {i // 120:05}/album {i // 12 % 10}/{i % 12 + 1:02} track.flac"
-            ): {
-                "name": key,
-                "type": "file",
-                "size": 23_760_000 + i,
-                "ETag": f'"{i:032x}"',
-                "LastModified": _LONG_AGO,
-            }
-            for i in range(self._n_tracks)
-        }
-
-
-_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
 class _Phases:
     """What this process has taken by the end of each phase of its run."""
 
@@ -147,9 +113,6 @@ def main() -> None:
     from earzip.cli.main import main as earzip  # noqa: PLC0415
 
     compress.CompressTask = StandInTask  # type: ignore[misc, assignment]
-    if n_objects := os.environ.get(OBJECTS):
-        objects = StandInStore(int(n_objects))
-        patch("earzip.stores.store._file_system", lambda _bucket, _url: objects).start()
     path = os.environ.get(FIGURES)
     if path is None or os.environ.get("RANK", "0") != "0":
         earzip()

@@ -20,7 +20,6 @@ from earzip.batch.filters import ALL, EXCLUDED, NOT_INCLUDED, Choice
 from earzip.batch.jobs import Job, Plan
 from earzip.batch.places import is_folder
 from earzip.batch.plan import Selection, is_output_file, plan_batch
-from earzip.cli.stores import stand_ins
 from earzip.cli.streams import log
 from earzip.errors import TargetError, UsageError
 from earzip.formats.names import is_archive_name, is_file_name
@@ -116,8 +115,6 @@ def plan_reading(paths: Sequence[Path], choice: Choice = ALL) -> Iterator[Planne
     plan = plan_batch(paths, selection, choice=choice)
     _require_some(plan, paths, NO_ARCHIVES)
     plan.other_files.clear()
-    if files := stand_ins():
-        files.with_remotes(plan, with_tags=True)
     yield PlannedRun(plan, paths, choice=choice)
 
 
@@ -153,8 +150,6 @@ def plan_run(
             _require_some(plan, paths, if_empty)
         if not with_others:
             plan.other_files.clear()
-        if files := stand_ins():
-            files.with_remotes(plan)
         yield PlannedRun(plan, paths, output, choice)
         return
     _require_one_of_one(paths, output, output_suffixes)

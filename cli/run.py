@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from earzip.batch.events import Backend, Task
+from earzip.batch.events import Backend, Reads, Task
 from earzip.batch.jobs import Job, estimated_s
 from earzip.batch.launched import LaunchedBackend, run_worker
 from earzip.batch.locks import RunLock
@@ -17,7 +17,7 @@ from earzip.batch.metrics_file import MetricsWriter
 from earzip.batch.processes import ProcessBackend
 from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.run import plan_only, run_batch
-from earzip.batch.shard import only_shard
+from earzip.batch.shard import Shard, only_shard
 from earzip.batch.signals import StopSignal
 from earzip.batch.threads import ThreadBackend
 from earzip.cli.output import USUAL, Describe, Printer, Table, usual_in
@@ -91,14 +91,10 @@ def run(
                 return ExitCode.OK
             if options.processes:
                 log("warning", "--processes is ignored: the launcher sets the number of processes")
-        planned = stack.enter_context(planning)
-        if options.shard:
-            part = only_shard(planned.plan, options.shard, planned.paths)
-            planned = replace(planned, plan=part)
-        elif runtime and not (planned.is_part or planned.plan.jobs or planned.plan.refused):
+        planned = _own_part(stack.enter_context(planning), options.shard, task)
+        is_part = options.shard or planned.is_part
+        if runtime and not (is_part or planned.plan.jobs or planned.plan.refused):
             log("warning", f"nothing to {task.name} in {', '.join(map(str, planned.paths))}")
-        if files:
-            files.with_remotes(planned.plan)
         _require_streams(planned, options)
         path = None if options.dry_run else options.metrics
         output = planned.output and ((files and files.url_of(planned.output)) or planned.output)
@@ -236,6 +232,19 @@ def _how_on_gpu(runtime: Runtime) -> str:
 
 def _device_name(device: str) -> str:
     return "the CPU" if device in ("auto", "cpu") else device
+
+
+def _own_part(planned: PlannedRun, shard: Shard | None, task: Task) -> PlannedRun:
+    """Return what of a plan is this run's to do. Raises SourceError where a store cannot be asked."""
+    files = stand_ins()
+    if files:
+        files.refuse_odd(planned.plan)
+    if shard:
+        planned = replace(planned, plan=only_shard(planned.plan, shard, planned.paths))
+    if files:
+        files.with_remotes(planned.plan)
+        files.expect(planned.plan, with_tags=task.reads is Reads.FACTS)
+    return planned
 
 
 def _run(

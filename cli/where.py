@@ -14,6 +14,7 @@ import click
 
 from earzip.batch.jobs import Plan
 from earzip.cli.piping import PlannedRun
+from earzip.cli.stores import stand_ins
 from earzip.cli.values import seconds_from_text
 from earzip.errors import ArchiveError, UsageError
 from earzip.options import quality_number
@@ -227,6 +228,8 @@ def matching(
         if query and plan.jobs:
             if any(job.source in planned.piped for job in plan.jobs):
                 raise UsageError("--where needs archives in files, not standard input")
+            if files := stand_ins():
+                files.expect(plan, with_tags=True)
             query.keep_matching(plan)
             if not (plan.jobs or plan.refused):
                 for path in planned.paths:

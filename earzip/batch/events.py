@@ -33,7 +33,9 @@ class Reads(Enum):
     PARTS = "parts"
     """The source, an archive, at a few places."""
     FACTS = "facts"
-    """What archives say of themselves, and a source only if it may have changed; nothing is written."""
+    """What archives say of themselves, their tags too; nothing is written."""
+    STATE = "state"
+    """The headers of archives, and a source only if it may have changed; nothing is written."""
 
 
 class Task(Protocol):

@@ -57,6 +57,8 @@ class StagedTask:
 
     def up_to_date(self, job: Job) -> FileRecord | None:
         """Return what the task does, of files that stand in for objects: their beginnings are read."""
+        if self.reads is Reads.FACTS:
+            return self.task.up_to_date(job)  # what --where has read is for the work
         if job.remote and job.remote.is_there and job.target:
             _fill_origin(job.target)
         return self._looked(job, lambda: self.task.up_to_date(job))
@@ -79,7 +81,7 @@ class StagedTask:
             def staged(job: Job, on_progress: Progress) -> FileRecord:
                 if job.remote is None:
                     return work(job, on_progress)
-                if self.reads is Reads.FACTS:
+                if self.reads in (Reads.FACTS, Reads.STATE):
                     record = self._looked(job, lambda: work(job, on_progress))
                     assert record
                     return record

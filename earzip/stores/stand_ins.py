@@ -10,6 +10,7 @@ fetched first: `earzip.formats.archive.stand_in`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -34,9 +35,14 @@ from earzip.stores.urls import CLIENTS, Url
 
 _AT_ONCE = 64
 """Archives whose first bytes are requested side by side."""
+_WHOLE_BYTES = 256 << 10
+"""Archives up to here are fetched whole where their tags are read, which stand behind the sound."""
 _MAX_NAME_BYTES = 255  # of every common file system
 _BUCKET_PARTS = 2  # of the URL of a bucket
 _A_FOLDER_TOO = "has the name of a directory too"
+
+_Span = tuple[Path, int, int]
+"""A file that stands in for an object, and where bytes of it begin and end."""
 
 
 class StandIns:
@@ -46,7 +52,8 @@ class StandIns:
         self._opened = ExitStack()
         self._clients = Clients()
         self._listed: dict[Url, Store] = {}
-        self._objects: dict[Path, tuple[Store, Stored]] = {}
+        self._objects: dict[str, tuple[Store, Stored]] = {}
+        """By the path of the file that stands in: a `Path` takes three times the room."""
         self._files: dict[Path, StandIn] = {}
         """Those of which something was read."""
         self._odd: list[tuple[Url, str]] = []
@@ -126,7 +133,7 @@ class StandIns:
             assert url
             self._odd.append((url, _A_FOLDER_TOO))
             return
-        self._objects[path] = store, stored
+        self._objects[os.fspath(path)] = store, stored
         if path.name == IGNORE_FILE:
             self._fill(path, 0, None)
 
@@ -134,21 +141,30 @@ class StandIns:
         """Return the store in whose listing ``url`` is, if it is in one."""
         return next(filter(None, map(self._listed.get, (url, *url.parents))), None)
 
-    def with_remotes(self, plan: Plan, *, with_tags: bool = False) -> None:
-        """Tell the jobs of ``plan`` of their objects, and refuse the objects that cannot be files.
-
-        ``with_tags``: whether the tags of archives will be read too. Raises SourceError.
-        """
+    def refuse_odd(self, plan: Plan) -> None:
+        """Refuse the objects that cannot be files."""
         for url, why in self._odd:
             plan.refuse(url, why)
         self._odd.clear()
+
+    def with_remotes(self, plan: Plan) -> None:
+        """Tell the jobs of ``plan`` of their objects. Raises SourceError.
+
+        That takes memory: do it for the jobs of a shard, not for all of a bucket.
+        """
         plan.jobs = [replace(job, remote=self._remote(job)) for job in plan.jobs]
+
+    def expect(self, plan: Plan, *, with_tags: bool) -> None:
+        """Have the archives of ``plan`` requested side by side as they are read, in its order.
+
+        ``with_tags``: whether their tags will be read, beside their beginnings.
+        """
         # Of a source that is sound nothing is read here.
         ends = [
             (job.source if is_archive_name(job.source.name) else None, job.target)
             for job in plan.jobs
         ]
-        self._order = [path for pair in ends for path in pair if path in self._objects]
+        self._order = [path for pair in ends for path in pair if path and self._stored(path)]
         self._places = {path: i for i, path in enumerate(self._order)}
         self._with_tags = with_tags
 
@@ -157,7 +173,7 @@ class StandIns:
         target = self.url_of(job.target) if job.target else None
         if not source and not target:
             return None
-        stored = self._objects[job.source][1] if source else None
+        stored = self._stored(job.source) if source else None
         if job.target and target:
             self._look_up(target, job.target)
         found = [url for url in map(self.url_of, job.found) if url]
@@ -166,13 +182,13 @@ class StandIns:
             version=stored.version if stored else "",
             mtime_ns=stored.mtime_ns if stored else 0,
             target=str(target) if target else None,
-            is_there=job.target in self._objects,
+            is_there=job.target is not None and self._stored(job.target) is not None,
             found=tuple(map(str, found)),
         )
 
     def _look_up(self, url: Url, path: Path) -> None:
         """Make what stands in for an object that is beside those listed, if it is there."""
-        if self._store_of(url) or path in self._objects:
+        if self._store_of(url) or self._stored(path):
             return
         with _errors_of(url):
             store = self._clients.store(url)
@@ -189,9 +205,14 @@ class StandIns:
         if path and (file := self._files.pop(path, None)):
             file.make()
 
+    def _stored(self, path: Path) -> Stored | None:
+        """Return the object that a file here stands in for; None for any other path."""
+        found = self._objects.get(os.fspath(path))
+        return found and found[1]
+
     def _file_of(self, path: Path) -> StandIn | None:
-        if path not in self._files and path in self._objects:
-            self._files[path] = StandIn(path, *self._objects[path])
+        if path not in self._files and (found := self._objects.get(os.fspath(path))):
+            self._files[path] = StandIn(path, *found)
         return self._files.get(path)
 
     def _fill(self, path: Path, offset: int, n_bytes: int | None) -> None:
@@ -205,31 +226,54 @@ class StandIns:
     def _fill_heads(self, first: int) -> None:
         """Fetch the beginnings of the next archives together, and their tags if they will be read."""
         paths = self._order[first : first + _AT_ONCE]
-        self._fill_spans([(path, 0, HEAD_BYTES) for path in paths if self._is_empty(path)])
-        if self._with_tags:
-            known = [path for path in paths if not self._is_empty(path)]
-            self._fill_spans([span for path in known if (span := _tags_of(path))])
+        missing = [path for path in paths if self._is_empty(path)]
+        tags: list[_Span] = []
+        for path, _, data in self._fetched([(path, 0, self._n_first(path)) for path in missing]):
+            # The sound that came along is not kept: with --where all archives stay filled.
+            self._put(path, 0, data[:HEAD_BYTES])
+            if self._with_tags and (span := _tags_of(path)):
+                _, start, stop = span
+                if stop <= len(data):
+                    self._put(path, start, data[start:stop])
+                else:
+                    tags.append(span)
+        for path, start, data in self._fetched(tags):
+            self._put(path, start, data)
+
+    def _n_first(self, path: Path) -> int:
+        """Return how many bytes of an archive to request first."""
+        stored = self._stored(path)
+        is_whole = self._with_tags and stored and stored.n_bytes <= _WHOLE_BYTES
+        return _WHOLE_BYTES if is_whole else HEAD_BYTES
 
     def _is_empty(self, path: Path) -> bool:
         file = self._file_of(path)
         return file is not None and file.is_empty
 
-    def _fill_spans(self, wanted: Sequence[tuple[Path, int, int]]) -> None:
-        by_store: dict[Store, list[tuple[Path, int, int]]] = {}
-        for path, start, stop in wanted:
-            store, stored = self._objects[path]
+    def _put(self, path: Path, start: int, data: bytes) -> None:
+        if file := self._file_of(path):
+            file.put(start, data)
+
+    def _fetched(self, spans: Sequence[_Span]) -> Iterator[tuple[Path, int, bytes]]:
+        """Yield the bytes of spans from their starts on, requested side by side.
+
+        What failed is left out: reading requests it again, and then the error is told.
+        """
+        by_store: dict[Store, list[tuple[str, _Span]]] = {}
+        for path, start, stop in spans:
+            store, stored = self._objects[os.fspath(path)]
             if start < min(stop, stored.n_bytes):
-                by_store.setdefault(store, []).append((path, start, min(stop, stored.n_bytes)))
-        for store, spans in by_store.items():
-            keys = [self._objects[path][1].key for path, *_ in spans]
-            found = store.read_many(keys, [(start, stop) for _, start, stop in spans])
-            for (path, start, _), data in zip(spans, found, strict=True):
-                file = self._file_of(path)
-                if data is not None and file:  # else it is requested again, and the error told
-                    file.put(start, data)
+                span = path, start, min(stop, stored.n_bytes)
+                by_store.setdefault(store, []).append((stored.key, span))
+        for store, wanted in by_store.items():
+            keys = [key for key, _ in wanted]
+            found = store.read_many(keys, [(start, stop) for _, (_, start, stop) in wanted])
+            for (_, (path, start, _)), data in zip(wanted, found, strict=True):
+                if data is not None:
+                    yield path, start, data
 
 
-def _tags_of(path: Path) -> tuple[Path, int, int] | None:
+def _tags_of(path: Path) -> _Span | None:
     """Return the span of an archive's tags, of what is known of it; None if that is not known."""
     from earzip.formats.archive.reader import ArchiveReader  # noqa: PLC0415  # loads numpy
 

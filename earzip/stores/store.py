@@ -57,7 +57,7 @@ class StoreError(OSError):
         super().__init__(number, message)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Stored:
     """An object, as a store lists it."""
 
@@ -125,7 +125,9 @@ class Store:
                 return
         if not (found or is_empty_told or self._has_bucket()):
             raise StoreError(NO_BUCKET, errno.ENOENT)
-        for key, info in sorted(found.items()):
+        self._fs.invalidate_cache()  # what a client tells of an object takes a kB
+        for key in sorted(found):
+            info = found.pop(key)
             if info.get("type") != "directory":
                 yield _stored(key, info)
 

@@ -12,6 +12,8 @@ import pytest
 import soundfile
 
 from earzip import CompressOptions, compress_file
+from earzip.stores.store import Clients
+from earzip.stores.urls import parse_url
 from tests.cli.conftest import Earzip, write_sound
 from tests.cli.s3_server import Bucket, song_bytes
 from tests.cli.store_runs import COMPRESS, run
@@ -51,6 +53,16 @@ def test_what_is_up_to_date_costs_a_ranged_request(earzip, bucket, songs):
     assert bucket.server.kinds == {"LIST": 2, "GET": 3}
     assert all(r.span for r in bucket.server.requests if r.method == "GET" and ".earz" in r.path)
     assert bucket.server.n_received < 3 * 8192 + 10_000
+
+
+def test_status_reads_the_beginning_of_an_archive(earzip, bucket, tiny_model):
+    bucket.put("in/a.flac", song_bytes(15))
+    run(earzip, *COMPRESS)
+    bucket.server.forget()
+    outcome = run(earzip, "status", "s3://music/in", "-o", "s3://music/out", "--model", "tiny")
+    assert outcome.exit_code == 0
+    assert bucket.server.kinds == {"LIST": 2, "GET": 1}
+    assert bucket.server.n_received < 8192 + 3000 < len(bucket.get("out/a.flac.earz"))
 
 
 def test_a_changed_source_keeps_its_archive(earzip, bucket, songs):
@@ -127,15 +139,56 @@ def archives(bucket: Bucket, made_archives: Path, tiny_model: str) -> list[str]:
     return [path.name for path in paths]
 
 
-def test_facts_of_archives_cost_two_ranges(earzip, bucket, archives):
-    for command in ("info", "list"):
-        bucket.server.forget()
-        outcome = run(earzip, command, "s3://music/out", "--json")
-        assert outcome.exit_code == 0
-        assert {r["source"] for r in outcome.records if r["type"] == "file"} == {
-            f"s3://music/out/{name}" for name in archives
-        }
-        assert bucket.server.kinds["GET"] <= 6
+@pytest.fixture(scope="module")
+def made_tracks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Archives of some 80 kB with tags, and one of which the cover alone has 300 kB."""
+    from mutagen.flac import FLAC, Picture  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("tracks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARZIP_MODELS", str(MODELS))
+        for seed, name in enumerate(("a", "b", "covered")):
+            source = folder / f"{name}.flac"
+            source.write_bytes(song_bytes(15, seed))
+            file = FLAC(source)
+            file["title"] = f"track {name}"
+            if name == "covered":
+                picture = Picture()
+                picture.data, picture.mime, picture.type = b"\xff\xd8" * 150_000, "image/jpeg", 3
+                file.add_picture(picture)
+            file.save()
+            compress_file(source, folder / "out" / f"{name}.earz", CompressOptions(model="tiny"))
+    return folder / "out"
+
+
+@pytest.fixture
+def tracks(bucket: Bucket, made_tracks: Path, tiny_model: str) -> None:
+    """Two archives below s3://music/out, and one at s3://music/covered.earz."""
+    for name, folder in (("a", "out/"), ("b", "out/"), ("covered", "")):
+        bucket.put(f"{folder}{name}.earz", (made_tracks / f"{name}.earz").read_bytes())
+    bucket.server.forget()
+
+
+@pytest.mark.parametrize("command", ["info", "list"])
+def test_facts_of_an_archive_cost_one_range(earzip, bucket, tracks, command):
+    outcome = run(earzip, command, "s3://music/out", "--json")
+    assert ("track a" in outcome.stdout, "track b" in outcome.stdout) == (True, True)
+    assert bucket.server.kinds == {"LIST": 1, "GET": 2}
+    assert all(r.span for r in bucket.server.requests if r.method == "GET" and ".earz" in r.path)
+
+
+def test_facts_of_a_large_archive_cost_two_small_ranges(earzip, bucket, tracks):
+    outcome = run(earzip, "list", "s3://music/covered.earz")
+    assert "track covered" in outcome.stdout
+    # A listing of what is below it finds nothing, so it is looked for as one object.
+    assert bucket.server.kinds == {"LIST": 1, "HEAD": 1, "GET": 2}
+    assert bucket.server.n_received < 12_000
+
+
+def test_a_query_reads_an_archive_once(earzip, bucket, tracks):
+    outcome = run(earzip, "list", "s3://music/out", "--where", "title=track b", "--json")
+    assert [Path(r["source"]).name for r in outcome.records if r["type"] == "file"] == ["b.earz"]
+    assert bucket.server.kinds == {"LIST": 1, "GET": 2}
 
 
 def test_verify_reads_all_of_an_archive(earzip, bucket, archives):
@@ -247,6 +300,12 @@ def test_shared_pictures_go_along(earzip, bucket, tiny_model, tmp_path):
     assert outcome.exit_code == 0, outcome.stderr
     assert FLAC(tmp_path / "back" / "1.flac").pictures
     assert "2 up to date" in run(earzip, *COMPRESS, "--pictures", "share").stderr
+
+
+def test_a_listing_does_not_stay_with_the_client(bucket, songs):
+    store = Clients().store(parse_url("s3://music/in"))
+    assert len(list(store.listed())) == len(songs) + 1  # and a picture
+    assert not store._fs.dircache
 
 
 def test_a_model_goes_into_a_store(earzip, bucket, tiny_model):
