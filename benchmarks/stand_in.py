@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+from earzip.batch.durations import estimated_s
 from earzip.batch.events import Backend, Work
-from earzip.batch.plan import Job, estimated_s
+from earzip.batch.plan import Job
 from earzip.options import CompressOptions
 from earzip.results import CompressResult, FileRecord, Progress
 from earzip.runtime import Placement

@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from earzip.batch.durations import estimated_s
 from earzip.batch.events import Backend, Task
 from earzip.batch.launched import LaunchedBackend, run_worker
 from earzip.batch.locks import RunLock
 from earzip.batch.metrics_file import MetricsWriter
-from earzip.batch.plan import Job, estimated_s
+from earzip.batch.plan import Job
 from earzip.batch.processes import ProcessBackend
 from earzip.batch.rendezvous import Launch, Rendezvous
 from earzip.batch.run import plan_only, run_batch

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
+from earzip.batch.names_apart import FurtherNames, targets_apart
 from earzip.batch.places import FolderId, Places, folder_id, status_of
 from earzip.batch.remote import Remote
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
 from earzip.formats.names import (
-    ARCHIVE_SUFFIX,
     MODEL_FOLDER,
     archive_name,
     is_junk,
@@ -78,6 +78,8 @@ class Selection:
     """Why other files are skipped, in a few words."""
     target_name: Callable[[Path], str] | None = None
     """Returns the name of a file's result."""
+    further_names: FurtherNames | None = None
+    """Gives other names for results of archives, where several would have one name."""
     refuses: Callable[[str], str | None] = lambda _name: None
     passes_over: Callable[[str], bool] = lambda _name: False
     """Tells of files in folders that are a part of others, and no file of their own, by name."""
@@ -123,30 +125,10 @@ def plan_batch(
             _Walk(selection, output, plan).run(path, filters)
         else:
             _take_named(path, selection, output, plan, filters)
+    if selection.further_names:
+        _name_apart(plan, selection.further_names)
     _refuse_shared_targets(plan)
     return plan
-
-
-def longest_first(jobs: Iterable[Job]) -> list[Job]:
-    """Return ``jobs``, longest first, so that several processes finish at about the same time.
-
-    Durations are estimated from size and kind: opening every file would cost more.
-    """
-    return sorted(jobs, key=estimated_s, reverse=True)
-
-
-def estimated_s(job: Job) -> float:
-    """Return the estimated duration of a file in seconds, from its size and kind."""
-    return job.n_bytes / _BYTES_A_SECOND.get(job.source.suffix.lower(), _LOSSY_BYTES_A_SECOND)
-
-
-_LOSSY_BYTES_A_SECOND = 30_000  # 240 kbit/s, typical of libraries
-_BYTES_A_SECOND = {
-    **dict.fromkeys((".wav", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"), 176_400),
-    **dict.fromkeys((".flac", ".ape", ".wv"), 110_000),
-    **dict.fromkeys((".dsf", ".dff"), 705_600),
-    ARCHIVE_SUFFIX: 1_500,
-}
 
 
 def is_output_file(paths: Sequence[Path], output: Path, suffixes: Iterable[str]) -> bool:
@@ -356,6 +338,18 @@ class _Walk:
         reason = "hidden" if hidden else refused or self._selection.otherwise
         target = folder.target / path.name if copyable and self._output is not None else None
         self._plan.other_files.append(OtherFile(path, target, reason))
+
+
+def _name_apart(plan: Plan, further_names: FurtherNames) -> None:
+    """Give jobs other targets where archives would have one and the same: `targets_apart`."""
+    ends = ((job.source, job.target) for job in plan.jobs if job.target)
+    others = targets_apart(ends, further_names)
+    plan.jobs = [
+        replace(job, target=others[job.source, job.target])
+        if job.target and (job.source, job.target) in others
+        else job
+        for job in plan.jobs
+    ]
 
 
 def _refuse_shared_targets(plan: Plan) -> None:

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from earzip.batch.durations import longest_first
 from earzip.batch.events import (
     Backend,
     Event,
@@ -24,7 +25,7 @@ from earzip.batch.events import (
     Waiting,
 )
 from earzip.batch.locks import claim, reap_claims
-from earzip.batch.plan import Job, OtherFile, Plan, longest_first
+from earzip.batch.plan import Job, OtherFile, Plan
 from earzip.batch.same_names import refuse_same_names
 from earzip.batch.signals import Stop, StopRequested, StopSignal
 from earzip.batch.threads import problem

@@ -9,8 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from earzip.batch.durations import estimated_s
 from earzip.batch.events import Reads, Work
-from earzip.batch.plan import Job, Selection, estimated_s
+from earzip.batch.plan import Job, Selection
 from earzip.errors import NoSoundError
 from earzip.formats.names import (
     AUDIO_EXTENSIONS,

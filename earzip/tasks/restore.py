@@ -13,6 +13,7 @@ from earzip.batch.events import Reads, Work
 from earzip.batch.plan import Job, Selection
 from earzip.errors import ArchiveError, count
 from earzip.formats.names import (
+    further_restored_names,
     is_archive_name,
     is_shared_picture_name,
     name_without_archive_suffix,
@@ -33,7 +34,8 @@ def archives_to_restore(container: Container | None = "flac", *, split: bool = F
     """Return the selection of archives, to be restored.
 
     Without a ``container`` a result has the name of the source file, if that is in the archive;
-    else it is FLAC. ``split``: the result of an archive of several tracks is a directory.
+    else it is FLAC. ``split``: the result of an archive of several tracks is a directory. Where two
+    archives would have one name, one is called after its archive: `further_restored_names`.
     """
 
     def target_name(archive: Path) -> str:
@@ -45,6 +47,7 @@ def archives_to_restore(container: Container | None = "flac", *, split: bool = F
         takes=is_archive_name,
         otherwise="not an archive",
         target_name=target_name,
+        further_names=further_restored_names,
         passes_over=is_shared_picture_name,
     )
 
