@@ -18,7 +18,7 @@ from earzip.cli.options import Function
 from earzip.cli.piping import STDIO
 from earzip.cli.values import PATH
 from earzip.errors import UsageError
-from earzip.stores.urls import Url, is_url, parse_url
+from earzip.stores.urls import SUPPORTED, Url, is_other_url, is_url, parse_url
 
 _EXCLUDE = click.option(
     "--exclude",
@@ -74,10 +74,7 @@ def choice_options(command: Function) -> Function:
         if launch and launch.rank and files_from == STDIO:
             listed: tuple[Path, ...] = ()  # it is read once, by rank 0, which plans for all
         else:
-            listed = _read_list(files_from)
-        takes_urls = getattr(command, "takes_urls", False)
-        if not takes_urls and (urls := [path for path in listed if isinstance(path, Url)]):
-            raise UsageError("is a URL, expected a path of this machine", urls[0])
+            listed = _read_list(files_from, takes_urls=getattr(command, "takes_urls", False))
         choice = Choice(filters, listed if paths else None, is_from_list=True)
         return command(paths=paths or listed, choice=choice, **arguments)
 
@@ -85,12 +82,26 @@ def choice_options(command: Function) -> Function:
     return decorated
 
 
-def _read_list(path: Path) -> tuple[Path, ...]:
-    """Return the paths that a file lists. Raises UsageError."""
+def _read_list(path: Path, *, takes_urls: bool) -> tuple[Path, ...]:
+    """Return the paths that a file lists; URLs only if the command takes them. Raises UsageError."""
     try:
         data = sys.stdin.buffer.read() if path == STDIO else path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror or error}", path) from error
     lines = data.split(b"\0" if b"\0" in data else b"\n")
-    names = [os.fsdecode(line) for line in lines if line.strip()]
-    return tuple(parse_url(name) if is_url(name) else Path(name) for name in names)
+    names = ((i, os.fsdecode(line)) for i, line in enumerate(lines, 1) if line.strip())
+    return tuple(_listed(name, f"line {i} of {path}", takes_urls) for i, name in names)
+
+
+def _listed(name: str, place: str, takes_urls: bool) -> Path:
+    """Return the path or URL of one line of a list, ``place``. Raises UsageError."""
+    if is_other_url(name):
+        raise UsageError(f"{name}: earzip takes paths and {SUPPORTED}", place)
+    if not is_url(name):
+        return Path(name)
+    if not takes_urls:
+        raise UsageError(f"{name} is a URL, expected a path of this machine", place)
+    try:
+        return parse_url(name)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.message}", place) from error

@@ -152,7 +152,11 @@ def restore(
         RestoreTask(options, StandardOutput if output == STDIO else None, split),
         run,
         runtime,
-        describe=partial(_describe, kept=bits == "float"),
+        describe=partial(
+            _describe,
+            kept=bits == "float",
+            is_named=output is not None and is_output_file(paths, output, suffixes),
+        ),
         noted=note,
     )
     if damaged and not run.quiet:
@@ -207,8 +211,13 @@ def _require_encoder(container: Lossy) -> None:
     require_encoder(container)
 
 
-def _describe(record: FileRecord, *, kept: bool) -> Iterator[str]:
-    """Yield what was lost, and whether the sound is exact; ``kept``: float samples exceed full scale."""
+def _describe(record: FileRecord, *, kept: bool, is_named: bool) -> Iterator[str]:
+    """Yield what was lost, whether the sound is exact, and why it is not called as usual.
+
+    ``kept``: float samples exceed full scale; ``is_named``: the user has named the file.
+    """
+    if not is_named and record.target and record.target.name.startswith(f"{record.source.name}."):
+        yield "name: after its archive, since another archive is restored to the usual one"
     if record.figures.get("exact"):
         yield "exact: from the copy of the source in the archive"
     if tracks := record.figures.get("tracks"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from itertools import count
 from pathlib import PurePath
 
 ARCHIVE_SUFFIX = ".earz"
@@ -133,6 +135,18 @@ def restored_name(archive: str, container: str) -> str:
     if container in LOSSY_SUFFIXES:
         return name_without_sound_suffix(name) + LOSSY_SUFFIXES[container]
     return name if name.lower().endswith(f".{container}") else f"{name}.{container}"
+
+
+def further_restored_names(archive: str, restored: str) -> Iterator[str]:
+    """Yield names for what is restored from an archive, where that called ``restored`` is another's.
+
+    They begin with the whole name of the archive: ``a.mp3.earz`` becomes ``a.mp3.earz.flac``, then
+    ``a.mp3.earz.2.flac`` and so on; a directory of tracks ``a.mp3.earz.tracks``.
+    """
+    ending = sound_suffix(restored) or ".tracks"
+    yield archive + ending
+    for i in count(2):
+        yield f"{archive}.{i}{ending}"
 
 
 def name_without_sound_suffix(name: str) -> str:

@@ -1,7 +1,7 @@
 """Pairs of originals and restored files: by the names that compress and restore give.
 
     earzip evaluate Music Restored     Restored/a.flac or Restored/a.flac.wav -> Music/a.flac
-                                       Restored/b.mp3.flac -> Music/b.mp3
+                                       Restored/b.mp3.flac or Restored/b.mp3.earz.flac -> Music/b.mp3
                                        Restored/c.opus -> Music/c.flac, of all that are called c
     earzip evaluate Music Archive      Archive/a.flac.earz -> Music/a.flac
     earzip evaluate Music Music        Music/a.flac.earz -> Music/a.flac
@@ -142,6 +142,8 @@ def _names_of_sound(name: str) -> list[str]:
     """Return the possible names of the original of a restored file or archive of that name."""
     name = name_without_archive_suffix(name)
     inner = Path(name).stem
+    if is_archive_name(inner) and _is_sound(name):  # called after its archive
+        return [name, name_without_archive_suffix(inner)]
     is_restored = Path(name).suffix.lower() in _RESTORED_SUFFIXES and _is_sound(inner)
     return [name, inner] if is_restored else [name]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from earzip.batch.filters import ALL, IGNORE_FILE, Choice, Filters, Parts
 from earzip.batch.jobs import Job, OtherFile, Plan
+from earzip.batch.names_apart import FurtherNames, targets_apart
 from earzip.batch.places import FolderId, Places, folder_id, is_folder, status_of
 from earzip.errors import UsageError
 from earzip.formats.atomic import TEMPORARY_SUFFIX
@@ -53,6 +54,8 @@ class Selection:
     """Why other files are skipped, in a few words."""
     target_name: Callable[[Path], str] | None = None
     """Returns the name of a file's result."""
+    further_names: FurtherNames | None = None
+    """Gives other names for results of archives, where several would have one name."""
     refuses: Callable[[str], str | None] = lambda _name: None
     passes_over: Callable[[str], bool] = lambda _name: False
     """Tells of files in folders that are a part of others, and no file of their own, by name."""
@@ -83,6 +86,8 @@ def plan_batch(
             _Walk(selection, output, plan).run(path, filters)
         else:
             _take_named(path, selection, output, plan, filters)
+    if selection.further_names:
+        _name_apart(plan, selection.further_names)
     _refuse_shared_targets(plan)
     return plan
 
@@ -288,6 +293,18 @@ class _Walk:
         reason = "hidden" if hidden else refused or self._selection.otherwise
         target = folder.target / path.name if copyable and self._output is not None else None
         self._plan.other_files.append(OtherFile(path, target, reason))
+
+
+def _name_apart(plan: Plan, further_names: FurtherNames) -> None:
+    """Give jobs other targets where archives would have one and the same: `targets_apart`."""
+    ends = ((job.source, job.target) for job in plan.jobs if job.target)
+    others = targets_apart(ends, further_names)
+    plan.jobs = [
+        replace(job, target=others[job.source, job.target])
+        if job.target and (job.source, job.target) in others
+        else job
+        for job in plan.jobs
+    ]
 
 
 def _refuse_shared_targets(plan: Plan) -> None:

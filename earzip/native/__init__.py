@@ -54,7 +54,9 @@ class _ArrayOf:
 
     def __init__(self, dtype: DTypeLike) -> None:
         self._dtype = np.dtype(dtype)
-        self._name_in_torch = f"torch.{self._dtype}"  # once: numpy's names take longer than most loops
+        self._name_in_torch = (
+            f"torch.{self._dtype}"  # once: numpy's names take longer than most loops
+        )
 
     def from_param(self, given: NDArray[Any] | Tensor) -> ctypes.c_void_p:
         if isinstance(given, np.ndarray):

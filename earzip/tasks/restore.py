@@ -14,6 +14,7 @@ from earzip.batch.jobs import Job
 from earzip.batch.plan import Selection
 from earzip.errors import ArchiveError, count
 from earzip.formats.names import (
+    further_restored_names,
     is_archive_name,
     is_shared_picture_name,
     name_without_archive_suffix,
@@ -35,7 +36,8 @@ def archives_to_restore(container: Container | None = "flac", *, split: bool = F
     """Return the selection of archives, to be restored.
 
     Without a ``container`` a result has the name of the source file, if that is in the archive;
-    else it is FLAC. ``split``: the result of an archive of several tracks is a directory.
+    else it is FLAC. ``split``: the result of an archive of several tracks is a directory. Where two
+    archives would have one name, one is called after its archive: `further_restored_names`.
     """
 
     def target_name(archive: Path) -> str:
@@ -47,6 +49,7 @@ def archives_to_restore(container: Container | None = "flac", *, split: bool = F
         takes=is_archive_name,
         otherwise="not an archive",
         target_name=target_name,
+        further_names=further_restored_names,
         passes_over=is_shared_picture_name,
     )
 

@@ -7,10 +7,11 @@ unpickled, and memory does not grow with the array.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,7 @@ _TENSOR = "latents"
 _FLOATS = {"F16": "float16", "F32": "float32", "F64": "float64"}
 _MAX_FACTS_BYTES = 64 << 20
 """Of a JSON file: the mask of a day of frames takes 15 MB."""
+_MAX_SHOWN = 40  # characters of a wrong value in a message
 
 
 @dataclass(frozen=True)
@@ -189,21 +191,41 @@ def _json_object(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def _facts_of(members: Mapping[str, Any], path: Path) -> LatentFacts:
-    """Return the facts among ``members``, whose numbers may be text. Raises SourceError."""
+    """Return the facts among the ``members`` of a JSON object. Raises SourceError."""
     model, sha256 = members.get("model"), members.get("model_sha256")
     for name, value in (("model", model), ("model_sha256", sha256)):
         if not isinstance(value, str | None):
             raise SourceError(f"{name} is {value!r}, expected text", path)
+    n_samples, gain_db = members.get("n_samples"), members.get("gain_db", 0.0)
+    # Programs that know one kind of number only write 30000 as 30000.0.
+    if n_samples is not None and not (_is_number(n_samples) and n_samples == int(n_samples)):
+        raise SourceError(f"n_samples is {_shown(n_samples)}, expected a whole number", path)
+    if not _is_number(gain_db):
+        raise SourceError(f"gain_db is {_shown(gain_db)}, expected a number of decibels", path)
+    return LatentFacts(model, sha256, None if n_samples is None else int(n_samples), float(gain_db))
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether ``value`` is a number that float64 holds; true and false are none."""
     try:
-        n_samples = members.get("n_samples")
-        return LatentFacts(
-            model,
-            sha256,
-            None if n_samples is None else int(n_samples),
-            float(members.get("gain_db", 0.0)),
-        )
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SourceError(f"n_samples or gain_db is not a number: {error}", path) from error
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:  # of an int
+        return False
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
+def _metadata_of(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the metadata of safetensors, which are text, with numbers where `_facts_of` expects them."""
+    found: dict[str, Any] = dict(texts)
+    for name in ("n_samples", "gain_db"):
+        if name in texts:
+            with suppress(ValueError):
+                found[name] = (int if texts[name].isdigit() else float)(texts[name])
+    return found
 
 
 def _npy(path: Path, file: Path, place: _Place, facts: LatentFacts) -> StoredLatents:
@@ -262,7 +284,7 @@ def _safetensors(path: Path) -> Iterator[StoredLatents]:
             part = file.get_slice(name)
             dtype = part.get_dtype()
             shape = _checked(part.get_shape(), dtype, dtype in _FLOATS, path)
-            facts = _facts_of(file.metadata() or {}, path)
+            facts = _facts_of(_metadata_of(file.metadata() or {}), path)
             yield StoredLatents(path, facts, shape, lambda start, end: part[:, start:end])
     except SafetensorError as error:
         raise SourceError(f"is not a safetensors file: {error}", path) from error

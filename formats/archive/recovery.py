@@ -252,7 +252,7 @@ def mend(data: RecoveryData, folder: Path, on_wait: OnWait) -> Iterator[Path]:
             if mended.is_file() and not mended.is_symlink() and not _is_whole(place):
                 if not _is_whole(mended):
                     raise DamagedArchiveError(f"gives {name} damaged", data.path)
-                _put_back(mended, Path(os.path.realpath(place)), data.path)
+                _put_back(mended, place, data.path)
                 yield place
 
 
@@ -270,7 +270,8 @@ def _why_not(data: RecoveryData, code: int, said: list[str]) -> str:
 def _put_back(mended: Path, place: Path, like: Path) -> None:
     """Give ``place`` the content of ``mended``, with its own time and privacy, or those of a new one.
 
-    A picture that was missing is of now: no time of it is known.
+    A link there is replaced: what it leads to may be anybody's, and is not written to. A picture that
+    was missing is of now: no time of it is known.
     """
     try:
         status = place.stat()

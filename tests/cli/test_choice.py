@@ -108,6 +108,40 @@ def test_what_does_not_fit(earzip, library, options, message):
     assert message in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("http://host/a.flac", "earzip takes paths and s3://, gs://, az:// and hf://"),
+        ("ftp://host/a.flac", "earzip takes paths and s3://, gs://, az:// and hf://"),
+        ("FILE:///a.flac", "earzip takes paths and s3://, gs://, az:// and hf://"),
+        ("s3:///a.flac", "names no bucket; expected a URL as s3://bucket/music"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_a_line_of_a_list_that_is_no_path_is_named(earzip, library, line, message, end):
+    (library / "list").write_text(f"Music/A/1.flac{end}{end}{line}{end}")
+    command = ("compress", "--model", "tiny", "--files-from", "list", "-o", "Archive")
+    for paths in ((), ("Music",)):
+        outcome = earzip(*command, *paths)
+        assert outcome.exit_code == 2
+        assert f"line 3 of list: {line}: {message}\n" in outcome.stderr
+    assert not (library / "Archive").exists()
+
+
+def test_a_url_of_a_list_is_refused_where_paths_are_meant(earzip, library):
+    outcome = earzip("report", "--files-from", "-", "-o", "x.html", stdin=b"Music\ns3://b/a.earz\n")
+    assert outcome.exit_code == 2
+    message = "line 2 of -: s3://b/a.earz is a URL, expected a path of this machine"
+    assert message in outcome.stderr
+
+
+def test_a_directory_that_is_called_like_a_scheme_is_listed_by_a_dot(earzip, library):
+    write_sound(library / "http:" / "host" / "4.flac", 0.3)
+    command = ("compress", "--model", "tiny", "--files-from", "-", "-o", "Archive")
+    assert earzip(*command, stdin=b"./http://host/4.flac\n").exit_code == 0
+    assert archives(library) == {"4.flac"}
+
+
 def test_evaluate_leaves_out_originals(earzip, library):
     compress(earzip, "--exclude", "Demos")
     assert earzip("evaluate", "Music", "Archive").exit_code == 3

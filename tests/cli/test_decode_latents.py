@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tests.conftest import tones
@@ -143,9 +144,9 @@ def test_latents_that_do_not_fit_are_refused(earzip, array, tmp_path, change, me
         ({"model_sha256": "ab" * 32}, ["--model", "tiny"], "latents of tiny (abababab"),
         ({}, ["--model", "tiny-transform"], "not of tiny-transform"),
         ({"model_sha256": 7}, [], "model_sha256 is 7, expected text"),
-        ({"n_samples": "many"}, [], "n_samples or gain_db is not a number"),
+        ({"n_samples": "many"}, [], 'n_samples is "many", expected a whole number'),
         ({"gain_db": 1e9}, [], "gain_db is 1000000000.0"),
-        ({"n_samples": float("inf")}, [], "n_samples or gain_db is not a number"),
+        ({"n_samples": float("inf")}, [], "n_samples is Infinity, expected a whole number"),
         ({"n_samples": -1}, [], "-1 samples do not take"),
     ],
 )
@@ -155,6 +156,60 @@ def test_facts_that_do_not_fit_are_refused(earzip, array, tmp_path, changes, arg
     assert outcome.exit_code == 3
     assert message in outcome.stderr
     assert not (tmp_path / "x.flac").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1.5,
+        30_000.5,
+        True,
+        False,
+        "30000",
+        float("nan"),
+        -float("inf"),
+        10**400,
+        [30_000],
+        {},
+        "9" * 99,
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("n_samples", "a whole number"), ("gain_db", "a number of decibels")],
+)
+def test_a_fact_that_is_no_such_number_is_refused(earzip, array, tmp_path, name, expected, value):
+    if name == "gain_db" and isinstance(value, float) and value > 0:
+        value = None  # those are gains
+    facts = array.with_suffix(".json")
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {name: value}))
+    outcome = earzip("decode-latents", array, "-o", tmp_path / "x.flac")
+    assert outcome.exit_code == 3
+    text = json.dumps(value)
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    assert f"{facts}: {name} is {shown}, expected {expected}\n" in outcome.stderr
+    assert not (tmp_path / "x.flac").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("n_samples", "1.5"), ("n_samples", "x"), ("gain_db", "nan")]
+)
+def test_metadata_that_are_no_such_numbers_are_refused(earzip, library, tmp_path, name, text):
+    path = tmp_path / "x.safetensors"
+    earzip("latents", library / "one.flac.earz", "-o", path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file(load_file(path), path, metadata | {name: text})
+    outcome = earzip("decode-latents", path, "-o", tmp_path / "x.flac")
+    assert outcome.exit_code == 3
+    assert f"{path}: {name} is " in outcome.stderr
+    assert ", expected a " in outcome.stderr
+
+
+def test_a_whole_number_may_be_written_as_a_float(earzip, array, tmp_path):
+    change_facts(array, n_samples=30_000.0, gain_db=0)
+    assert earzip("decode-latents", array, "-o", tmp_path / "x.flac").exit_code == 0
+    assert soundfile.info(tmp_path / "x.flac").frames == 30_000
 
 
 @pytest.mark.parametrize(

@@ -227,3 +227,26 @@ def test_a_picture_that_came_since_cannot_be_repaired(earzip, protected, tmp_pat
         f"{new}: is damaged; not repaired: it was added or changed after the recovery data was made; "
         "1 archive has it\n" in outcome.stderr
     )
+
+
+@pytest.mark.parametrize("name", ["0.flac.earz", NAMES["A"]], ids=["archive", "picture"])
+@pytest.mark.parametrize("content", [b"somebody's letter", None], ids=["letter", "damaged"])
+def test_a_link_out_of_the_tree_is_replaced_and_not_written_through(
+    earzip, protected, tmp_path, name, content
+):
+    before = contents(protected)
+    place, elsewhere = protected / "A" / name, tmp_path / "elsewhere" / name
+    elsewhere.parent.mkdir()
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    if content is None:
+        flip(elsewhere, -20)
+    else:
+        elsewhere.write_bytes(content)
+    kept = elsewhere.read_bytes()
+    outcome = earzip("repair", protected, "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert statuses(outcome)[f"A/{name}"][0] == "repaired"
+    assert elsewhere.read_bytes() == kept
+    assert not place.is_symlink()
+    assert contents(protected) == before

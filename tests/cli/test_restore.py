@@ -230,3 +230,52 @@ def test_sources_beside_their_archives_are_no_failures(earzip, tiny_model, tmp_p
     again = earzip("compress", folder, "-o", tmp_path / "arc", "--model", tiny_model, "--json")
     assert again.exit_code == 0
     assert again.statuses() == {"a.flac": "written", "a.flac.earz": "skipped"}
+
+
+@pytest.fixture
+def rivals(earzip, tmp_path: Path) -> Path:
+    """Return a folder of archives of `song.mp3` and of another song, `song.mp3.flac`."""
+    write_sound(tmp_path / "songs" / "song.mp3", 0.5)
+    write_sound(tmp_path / "songs" / "song.mp3.flac", 0.25)
+    earzip("compress", "--model", "tiny", tmp_path / "songs", "-o", tmp_path / "rivals")
+    return tmp_path / "rivals"
+
+
+def test_an_archive_whose_name_another_one_keeps_is_restored_after_its_own(
+    earzip, rivals, tmp_path
+):
+    command = ("restore", rivals, "-o", tmp_path / "out")
+    planned = earzip(*command, "--dry-run")
+    why = "name: after its archive, since another archive is restored to the usual one"
+    assert f"planned     {tmp_path}/out/song.mp3.earz.flac\n            {why}\n" in planned.stdout
+    done = earzip(*command, "--processes", "2")
+    assert done.exit_code == 0
+    assert done.stdout.count(why) == 1
+    n_frames = {path.name: soundfile.info(path).frames for path in (tmp_path / "out").iterdir()}
+    assert n_frames == {"song.mp3.earz.flac": 22_050, "song.mp3.flac": 11_025}
+    assert "2 up to date" in earzip(*command).stderr
+    alone = earzip("restore", rivals / "song.mp3.earz", "-o", tmp_path / "out")
+    assert alone.stdout.startswith(f"up to date  {tmp_path}/out/song.mp3.earz.flac")
+
+
+def test_shards_find_the_same_names(earzip, rivals, tmp_path):
+    for part in ("1/2", "2/2"):
+        assert earzip("restore", rivals, "-o", tmp_path / "out", "--shard", part).exit_code == 0
+    assert _files_below(tmp_path / "out") == ["song.mp3.earz.flac", "song.mp3.flac"]
+
+
+def test_what_is_called_after_its_archive_is_evaluated_with_its_source(earzip, rivals, tmp_path):
+    earzip("restore", rivals, "-o", tmp_path / "out")
+    outcome = earzip("evaluate", tmp_path / "songs", tmp_path / "out", "--json")
+    assert outcome.exit_code == 0
+    assert outcome.statuses() == {"song.mp3.earz.flac": "evaluated", "song.mp3.flac": "evaluated"}
+
+
+def test_a_file_that_is_in_the_way_of_a_name_stays(earzip, rivals, tmp_path):
+    taken = tmp_path / "out" / "song.mp3.earz.flac"
+    taken.parent.mkdir()
+    taken.write_bytes(b"mine")
+    outcome = earzip("restore", rivals, "-o", tmp_path / "out")
+    assert (outcome.exit_code, taken.read_bytes()) == (3, b"mine")
+    assert f"{taken}" in outcome.stderr
+    assert (tmp_path / "out" / "song.mp3.flac").exists()

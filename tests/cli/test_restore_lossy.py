@@ -148,12 +148,13 @@ def test_the_name_of_the_output_chooses_the_format(earzip, archive, tmp_path, na
     assert 10 * np.log10((part[:, inner] ** 2).sum() / (error**2).sum()) > 15
 
 
-def test_archives_that_would_share_a_name_are_refused(earzip, archive, tmp_path):
+def test_archives_that_would_share_a_name_are_called_after_themselves(earzip, archive, tmp_path):
     shutil.copy(archive, archive.with_name("Ein Lied.mp3.earz"))
-    outcome = earzip("restore", archive.parents[1], "-o", tmp_path / "out", "--format", "opus")
-    assert outcome.exit_code == 3
-    assert outcome.stderr.count("has the same target as") == 2
-    assert not list((tmp_path / "out").rglob("*.opus"))
+    command = ("restore", archive.parents[1], "-o", tmp_path / "out", "--format", "opus")
+    assert earzip(*command).exit_code == 0
+    names = {path.name for path in (tmp_path / "out").rglob("*.opus")}
+    assert names == {f"{archive.name}.opus", "Ein Lied.mp3.earz.opus"}
+    assert "2 up to date" in earzip(*command).stderr
 
 
 def test_a_source_beside_its_archive_is_not_replaced(earzip, tmp_path):

@@ -341,3 +341,13 @@ def test_titles_cannot_lead_out_of_the_directory(earzip, album, tmp_path):
     first, second = _split(earzip, tmp_path)
     assert first == tmp_path / "out" / "Band" / "Album" / "01 .._.._x.flac"
     assert second.name == f"02 {'ä' * 90}.flac"
+
+
+def test_albums_of_one_name_become_directories_called_after_their_archives(earzip, album, tmp_path):
+    album.with_suffix(".cue").write_text(SHEET.format(first="00:02:50"))
+    archive = _archived(earzip, album, tmp_path)
+    shutil.copy(archive, archive.with_name("Album.wav.earz"))
+    folders = {path.parent.name for path in _split(earzip, tmp_path)}
+    assert folders == {"Album.flac.earz.tracks", "Album.wav.earz.tracks"}
+    again = earzip("restore", tmp_path / "archives", "-o", tmp_path / "out", "--split")
+    assert "2 up to date" in again.stderr
