@@ -50,10 +50,11 @@ def write_shard(
 ) -> ShardResult:
     """Write the archives of ``members`` to the tar file ``target``, which appears whole or not at all.
 
-    A target that holds exactly them is left as it is. An archive that is damaged is left out, and the
-    result says so. ``on_progress`` is called with 0 as the work goes on, and may raise to end it. Raises
-    TargetError where another file is in the way (without ``force``), the target cannot be written, or
-    no archive is left. Memory does not grow with the tracks.
+    A target that holds exactly them is left as it is, and one that holds some of them alone is replaced.
+    An archive that is damaged is left out, and the result says so. ``on_progress`` is called with 0 as
+    the work goes on, and may raise to end it. Without ``force`` raises TargetError where another file, or
+    the sample of an archive that is damaged now, is in the way; with it too where the target cannot be
+    written, or no archive is left. Memory does not grow with the tracks.
     """
     return look_again(lambda: _write(members, target, form, on_progress, force=force))
 
@@ -63,19 +64,33 @@ def shard_already(members: Sequence[Member], target: Path, form: ShardForm) -> S
 
     Arrays are known by their archives' checksums and their sizes. Raises nothing.
     """
+    held = _held_in(target, members, form)
+    if held is None or held.n_tracks != len(members):
+        return None
+    return held.result("up_to_date", target, file_bytes=target.stat().st_size)
+
+
+def _held_in(target: Path, members: Sequence[Member], form: ShardForm) -> _Held | None:
+    """Return what the tar file ``target`` holds, if that is samples of ``members`` alone; else None."""
     held = _Held()
     try:
         with target.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            info = tar.next()
             for member in members:
                 with ArchiveReader(member.path) as reader:
-                    if not all(_is_next(tar, part) for part in _parts(reader, member, form)):
-                        return None
+                    parts = _parts(reader, member, form)
+                    if info is None or info.name != parts[0].name:
+                        continue
+                    for part in parts:
+                        if not _is_member(tar, info, part):
+                            return None
+                        info = tar.next()
                     held.add(reader)
-            if tar.next() is not None or file.seek(0, 2) != _whole(tar.offset):
+            if info is not None or file.seek(0, 2) != _whole(tar.offset):
                 return None
     except (OSError, tarfile.TarError, ArchiveError):
         return None
-    return held.result("up_to_date", target, file_bytes=_whole(tar.offset))
+    return held
 
 
 def _write(
@@ -86,17 +101,21 @@ def _write(
     *,
     force: bool,
 ) -> ShardResult:
+    before = None
     if is_taken(target) and not force:
         if found := shard_already(members, target, form):
             return found
-        raise TargetError(
-            "already exists with other samples; use --force to replace it, or another directory",
-            target,
-        )
+        before = _held_in(target, members, form)
+        if before is None or not before.n_tracks:
+            raise TargetError(
+                "already exists with other samples; use --force to replace it, or another directory",
+                target,
+            )
     make_folder(target)
     held, left_out = _Held(), list[str]()
     mode = reduce(and_, (member.mode for member in members))
-    with atomic_write(target, replace=force, mode=mode) as file:
+    # One that lacks some of its samples, of archives that were damaged, is made whole.
+    with atomic_write(target, replace=force or before is not None, mode=mode) as file:
         for member in members:
             begin = file.tell()
             try:
@@ -105,6 +124,11 @@ def _write(
                     _write_sample(file, reader, member, form, on_progress)
                     held.add(reader)
             except ArchiveError as error:
+                if before and member.path in before.paths:
+                    raise TargetError(
+                        f"already exists, with the sample of an archive that is damaged now: {error}",
+                        target,
+                    ) from error
                 left_out.append(str(error))
                 file.seek(begin)
                 file.truncate()
@@ -184,9 +208,8 @@ def _copy_archive(file: BinaryIO, reader: ArchiveReader, on_progress: Progress) 
         raise DamagedArchiveError("was cut short while it was copied", reader.path)
 
 
-def _is_next(tar: tarfile.TarFile, part: _Part) -> bool:
-    """Return whether the next member of ``tar`` is ``part``, as far as its beginning tells."""
-    info = tar.next()
+def _is_member(tar: tarfile.TarFile, info: tarfile.TarInfo | None, part: _Part) -> bool:
+    """Return whether ``info`` of ``tar`` is ``part``, as far as its beginning tells."""
     if info is None or (info.name, info.size) != (part.name, part.n_bytes):
         return False
     data = tar.extractfile(info)
@@ -198,11 +221,14 @@ class _Held:
     """What the samples of a shard come to."""
 
     n_tracks: int = field(default=0, init=False)
+    paths: set[Path] = field(default_factory=set, init=False)
+    """The archives that they are of."""
     n_frames: int = field(default=0, init=False)
     duration_s: float = field(default=0.0, init=False)
 
     def add(self, reader: ArchiveReader) -> None:
         self.n_tracks += 1
+        self.paths.add(reader.path)
         self.n_frames += reader.header.n_frames
         self.duration_s += reader.header.duration_s
 

@@ -248,6 +248,39 @@ def test_a_damaged_archive_is_left_out_and_named(form, damaged, archives, earzip
     assert set(samples_of([Path(shard["target"])])) == set(NAMES) - {damaged}
 
 
+@pytest.mark.parametrize("form", ["webdataset", "webdataset-earz"])
+@pytest.mark.parametrize("damaged", NAMES)
+def test_a_shard_is_made_whole_once_its_archives_are(form, damaged, archives, earzip, tmp_path):
+    archive = archives / f"{damaged}.earz"
+    whole = archive.read_bytes()
+    arguments = ("latents", archives, "-o", tmp_path / "out", "--format", form)
+    damage_segment(archive, 0)
+    for _ in range(2):  # as long as it is damaged, a run says so
+        outcome = earzip(*arguments)
+        assert outcome.exit_code == 3
+        assert "1 of 3 archives left out" in outcome.stderr
+    archive.write_bytes(whole)
+    assert earzip(*arguments).exit_code == 0
+    assert set(samples_of(list((tmp_path / "out").iterdir()))) == set(NAMES)
+    assert "1 up to date" in earzip(*arguments).stderr
+
+
+def test_a_sample_of_an_archive_that_is_damaged_now_is_not_lost(archives, earzip, tmp_path):
+    one, two, _ = (archives / f"{name}.earz" for name in NAMES)
+    whole = one.read_bytes()
+    arguments = ("latents", archives, "-o", tmp_path / "out", "--format", "webdataset")
+    damage_segment(one, 0)
+    assert earzip(*arguments).exit_code == 3
+    (shard,) = (tmp_path / "out").iterdir()
+    before = shard.read_bytes()
+    one.write_bytes(whole)
+    damage_segment(two, 0)
+    outcome = earzip(*arguments)
+    assert outcome.exit_code == 3
+    assert "already exists, with the sample of an archive that is damaged now" in outcome.stderr
+    assert shard.read_bytes() == before
+
+
 def test_a_shard_of_nothing_is_not_written(archives, earzip, tmp_path):
     damage_segment(archives / "one.flac.earz", 0)
     arguments = (archives / "one.flac.earz", "-o", tmp_path / "out", "--format", "webdataset")

@@ -39,6 +39,36 @@ def test_a_put_that_fails_twice_is_made_again(earzip, bucket, songs):
     assert outcome.statuses()["a.flac"] == "written"
 
 
+@pytest.mark.parametrize("n_failing", [2, 3])
+def test_earzip_makes_a_put_again_which_its_client_has_given_up(
+    earzip, bucket, songs, monkeypatch, n_failing
+):
+    s3fs = pytest.importorskip("s3fs")
+    put_file, keys = s3fs.S3FileSystem.put_file, list[str]()
+
+    def put(self, path, key, **options):
+        keys.append(key)
+        if key.endswith("/a.flac.earz") and keys.count(key) <= n_failing:
+            raise OSError(errno.ECONNRESET, "the line is down")
+        return put_file(self, path, key, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "put_file", put)
+    monkeypatch.setattr("earzip.stores.store._WAITS_S", (0.0, 0.0))
+    outcome = run(earzip, *COMPRESS, "--json")
+    assert keys.count("music/out/a.flac.earz") == 3
+    is_put = n_failing < 3
+    assert outcome.exit_code == (0 if is_put else 3)
+    assert outcome.statuses()["a.flac"] == ("written" if is_put else "failed")
+    assert ("out/a.flac.earz" in bucket.keys) == is_put
+    others = {key for key in bucket.keys if key.startswith("out/")} - {"out/a.flac.earz"}
+    assert others == {"out/album/b.flac.earz", "out/album/c d.flac.earz"}
+    assert not bucket.client.list_multipart_uploads(Bucket="music").get("Uploads")
+    if not is_put:
+        message = "s3://music/out/a.flac.earz: cannot be written: the line is down"
+        failed = next(r for r in outcome.records if r.get("status") == "failed")
+        assert failed["message"] == message
+
+
 def test_a_put_that_is_refused_fails_its_file_alone(earzip, bucket, songs):
     bucket.server.fault = lambda request: (
         (403, "AccessDenied")
