@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def _asked_for() -> list[Requirement]:
     """Return what pyproject.toml asks for, for the extras of the image."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    texts = [*project["dependencies"], *extras["av"], *extras["pictures"]]
+    of_extras = (extras[name] for name in ("av", "pictures", "s3", "gcs", "azure"))
+    texts = [*project["dependencies"], *chain.from_iterable(of_extras)]
     return [Requirement(text) for text in texts]
 
 
