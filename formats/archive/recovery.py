@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -24,7 +24,12 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 from earzip.errors import ArchiveError, DamagedArchiveError, SourceError, TargetError, UsageError
 from earzip.formats.archive.reader import ArchiveReader
-from earzip.formats.archive.shared import holds_its_picture
+from earzip.formats.archive.shared import (
+    holds_its_picture,
+    keep_shared,
+    read_shared,
+    shared_path,
+)
 from earzip.formats.archive.verify import verify_structure
 from earzip.formats.atomic import atomic_write, make_folder, private_as, set_mtime
 from earzip.formats.names import (
@@ -252,6 +257,8 @@ def mend(data: RecoveryData, folder: Path, on_wait: OnWait) -> Iterator[Path]:
             if mended.is_file() and not mended.is_symlink() and not _is_whole(place):
                 if not _is_whole(mended):
                     raise DamagedArchiveError(f"gives {name} damaged", data.path)
+                if place.is_symlink() and is_archive_name(name):
+                    _keep_pictures(mended, place)
                 _put_back(mended, place, data.path)
                 yield place
 
@@ -265,6 +272,17 @@ def _why_not(data: RecoveryData, code: int, said: list[str]) -> str:
     if code == _TOO_LITTLE_KNOWN:
         return "is damaged itself"
     return f"is of no use: par2 ended with {code}: {said[-1]}"
+
+
+def _keep_pictures(mended: Path, link: Path) -> None:
+    """Put the pictures that ``mended`` shares beside ``link``: it will lead to where they are no more."""
+    with ArchiveReader(mended) as reader:
+        shared = reader.header.shared or ()
+    for picture in shared:
+        with suppress(DamagedArchiveError):  # it is lost there too
+            image = read_shared(link, picture)
+            mode = private_as(shared_path(link, picture).stat())
+            keep_shared(link.parent, image, mode)
 
 
 def _put_back(mended: Path, place: Path, like: Path) -> None:

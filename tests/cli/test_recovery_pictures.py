@@ -250,3 +250,18 @@ def test_a_link_out_of_the_tree_is_replaced_and_not_written_through(
     assert elsewhere.read_bytes() == kept
     assert not place.is_symlink()
     assert contents(protected) == before
+
+
+def test_an_archive_in_place_of_a_link_keeps_the_picture_beside_what_it_led_to(
+    earzip, archives, tmp_path
+):
+    links = tmp_path / "links"
+    links.mkdir()
+    place, elsewhere = links / "0.flac.earz", archives / "A" / "0.flac.earz"
+    place.symlink_to(elsewhere)
+    assert earzip("protect", links, "--redundancy", 100).exit_code == 0
+    flip(elsewhere, -20)
+    assert earzip("repair", links).exit_code == 0
+    assert not place.is_symlink()
+    assert earzip("verify", links).exit_code == 0
+    assert (links / NAMES["A"]).read_bytes() == PICTURES["A"]
