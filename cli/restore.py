@@ -24,7 +24,7 @@ from earzip.cli.stores import takes_urls
 from earzip.cli.values import parse_time
 from earzip.cli.where import Query, matching, where_option
 from earzip.errors import UsageError, count
-from earzip.formats.names import AUDIO_EXTENSIONS
+from earzip.formats.names import AUDIO_EXTENSIONS, is_archive_name
 from earzip.options import (
     CONTAINER_OF_SUFFIX,
     CONTAINERS,
@@ -216,7 +216,9 @@ def _describe(record: FileRecord, *, kept: bool, is_named: bool) -> Iterator[str
 
     ``kept``: float samples exceed full scale; ``is_named``: the user has named the file.
     """
-    if not is_named and record.target and record.target.name.startswith(f"{record.source.name}."):
+    archive, target = record.source.name, record.target
+    may_differ = is_archive_name(archive) and not is_named
+    if may_differ and target and target.name.startswith(f"{archive}."):
         yield "name: after its archive, since another archive is restored to the usual one"
     if record.figures.get("exact"):
         yield "exact: from the copy of the source in the archive"

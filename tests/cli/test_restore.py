@@ -258,6 +258,12 @@ def test_an_archive_whose_name_another_one_keeps_is_restored_after_its_own(
     assert alone.stdout.startswith(f"up to date  {tmp_path}/out/song.mp3.earz.flac")
 
 
+def test_an_archive_without_the_suffix_is_called_as_usual(earzip, rivals, tmp_path):
+    archive = (rivals / "song.mp3.earz").rename(tmp_path / "song")
+    outcome = earzip("restore", archive, "-o", tmp_path / "out")
+    assert outcome.stdout == f"written     {tmp_path}/out/song.flac (0:00)\n"
+
+
 def test_shards_find_the_same_names(earzip, rivals, tmp_path):
     for part in ("1/2", "2/2"):
         assert earzip("restore", rivals, "-o", tmp_path / "out", "--shard", part).exit_code == 0
