@@ -256,7 +256,8 @@ def _npy_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.d
         return read[version](file)
     except (ValueError, EOFError) as error:
         raise SourceError(f"is not a .npy file: {error}", path) from error
-    except (SyntaxError, TypeError, TokenError) as error:  # of the Python that a header is
+    # Of the Python that a header is; the last two if it is nested too deep.
+    except (SyntaxError, TypeError, TokenError, RecursionError, MemoryError) as error:
         raise SourceError("is not a .npy file: its header is damaged", path) from error
 
 

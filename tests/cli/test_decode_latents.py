@@ -250,6 +250,14 @@ def test_a_damaged_header_is_refused(earzip, array, old, new):
     assert f"{array}: is not a .npy file: " in outcome.stderr
 
 
+def test_a_header_of_too_many_layers_is_refused(earzip, array):
+    header = b"-" * 9000 + b"1"
+    array.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header)
+    outcome = earzip("decode-latents", array, "-o", array.with_suffix(".flac"))
+    assert outcome.exit_code == 3
+    assert f"{array}: is not a .npy file: its header is damaged\n" in outcome.stderr
+
+
 def test_a_tar_that_leaves_out_zeros_is_refused(earzip, array):
     size = array.stat().st_size
     with array.open("r+b") as file:  # a hole in place of the values
