@@ -29,14 +29,16 @@ def targets_apart(
     """
     places = Places()
     ends = list(ends)
-    wanting: dict[str, set[str]] = {}
+    wanting: dict[str, str] = {}  # there may be a million
+    contested: set[str] = set()
     for source, target in ends:
-        wanting.setdefault(places.of(target), set()).add(source.name)
+        if wanting.setdefault(place := places.of(target), source.name) != source.name:
+            contested.add(place)
     found = {}
     for source, target in ends:
         if name_without_archive_suffix(source.name) == target.name:
             continue
-        if len(wanting[places.of(target)]) > 1 or _is_kept_beside(source, target.name):
+        if places.of(target) in contested or _is_kept_beside(source, target.name):
             names = further_names(source.name, target.name)
             found[source, target] = next(
                 path
