@@ -254,6 +254,8 @@ def mend(data: RecoveryData, folder: Path, on_wait: OnWait) -> Iterator[Path]:
             raise DamagedArchiveError(_why_not(data, code, said), data.path)
         for name in data.files:
             mended, place = links / _escaped(name), folder / name
+            if is_archive_name(name) and place.is_symlink() and not place.exists():
+                continue  # perhaps its disk is not mounted; the run says that it is not there
             if mended.is_file() and not mended.is_symlink() and not _is_whole(place):
                 if not _is_whole(mended):
                     raise DamagedArchiveError(f"gives {name} damaged", data.path)

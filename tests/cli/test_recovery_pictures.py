@@ -265,3 +265,22 @@ def test_an_archive_in_place_of_a_link_keeps_the_picture_beside_what_it_led_to(
     assert not place.is_symlink()
     assert earzip("verify", links).exit_code == 0
     assert (links / NAMES["A"]).read_bytes() == PICTURES["A"]
+
+
+def test_a_link_that_leads_nowhere_fails_and_stays_whatever_else_is_repaired(
+    earzip, archives, tmp_path
+):
+    links = tmp_path / "links"
+    links.mkdir()
+    away, damaged = (archives / "A" / f"{i}.flac.earz" for i in range(2))
+    for archive in (away, damaged):
+        (links / archive.name).symlink_to(archive)
+    assert earzip("protect", links, "--redundancy", 100).exit_code == 0
+    away.rename(tmp_path / "away")  # as on a disk that is not mounted
+    flip(damaged, -20)
+    outcome = earzip("repair", links, "--json")
+    assert {name: status for name, (status, _) in statuses(outcome).items()} == {
+        "links/0.flac.earz": "failed",
+        "links/1.flac.earz": "repaired",
+    }
+    assert [(links / archive.name).is_symlink() for archive in (away, damaged)] == [True, False]
