@@ -21,7 +21,7 @@ class StatusTask(AlwaysToDo):
 
     options: CompressOptions
     name: ClassVar[str] = "compare"
-    reads: ClassVar[Reads] = Reads.FACTS
+    reads: ClassVar[Reads] = Reads.STATE
 
     @contextmanager
     def opened(self, placement: Placement) -> Iterator[Work]:  # noqa: ARG002
