@@ -230,6 +230,15 @@ def _unnamed_pictures(folders: Sequence[Path], pruned: Collection[Path]) -> Iter
             yield from (path for path in paths if path.name not in named)
 
 
+def shares_pictures(folder: Path) -> bool:
+    """Return whether archives in ``folder`` share pictures that are there, as far as they can be read."""
+    try:
+        names = {path.name for path in folder.iterdir() if is_shared_picture_name(path.name)}
+        return bool(names) and bool(names & _names_in(folder))
+    except (ArchiveError, OSError):
+        return False
+
+
 def _is_named(picture: Path) -> bool:
     """Return whether an archive in the folder of ``picture`` may share it."""
     try:
