@@ -20,7 +20,7 @@ def folders_with_data(paths: Iterable[Path]) -> list[Path]:
         for at, inner, _ in os.walk(root):
             if MODEL_FOLDER in inner:
                 found.add(Path(at))
-                inner.remove(MODEL_FOLDER)
+            inner[:] = [name for name in inner if name[0] != "."]  # as no run looks into those
     return sorted(found)
 
 

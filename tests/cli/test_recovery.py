@@ -428,6 +428,12 @@ def test_a_part_of_a_directory_tells_of_no_loss_outside_it(earzip, protected):
     assert earzip("verify", protected / "A" / "1.flac.earz").exit_code == 0
 
 
+def test_a_hidden_directory_is_not_looked_into(earzip, protected):
+    (protected / "A").rename(protected / ".Trash")
+    (protected / ".Trash" / "0.flac.earz").unlink()
+    assert earzip("verify", protected).exit_code == 0
+
+
 def test_all_archives_of_a_directory_gone_are_told(earzip, protected):
     for archive in (protected / "A").glob("*.earz"):
         archive.unlink()
