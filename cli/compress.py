@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from earzip.batch.filters import Choice
+from earzip.batch.mirror import shares_pictures
 from earzip.batch.places import is_folder
 from earzip.batch.plan import is_output_file
 from earzip.cli.choice import choice_options
@@ -20,7 +21,7 @@ from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, SCHEDULING, RunOptions, run_options
 from earzip.cli.runtime_options import runtime_options
-from earzip.cli.stores import takes_urls
+from earzip.cli.stores import stand_ins, takes_urls
 from earzip.cli.streams import log
 from earzip.errors import TargetError, UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX, name_without_archive_suffix
@@ -89,7 +90,8 @@ from earzip.tasks import CompressTask, require_scaling, sources_to_compress
 )
 @picture_options(
     pictures="Where pictures go: embed them in each archive, share each as one file beside the archives "
-    "of a directory, or drop them.  [default: as an archive that is there has them, else embed]",
+    "of a directory, or drop them.  [default: an archive that is there keeps its way; a new one embeds, "
+    "also where others of its directory share]",
     fit="Scale larger pictures down, so that they fit a square of so many pixels. Needs the extra "
     "pictures: pip install '.[pictures]' in the clone of earzip.",
 )
@@ -179,10 +181,18 @@ def compress(
     mirror = Mirror(prune, not yes, run.dry_run, run.quiet)
     planning = plan_run(paths, output, selection, {ARCHIVE_SUFFIX}, choice, stdin_name=name)
 
+    embedding: set[Path] = set()
+    """Directories in which an archive with its own pictures is new."""
+
+    def note(record: FileRecord) -> None:
+        is_new = record.status is FileStatus.WRITTEN and not stand_ins()
+        if is_new and record.target and record.figures.get("picture_bytes"):
+            embedding.add(record.target.parent)
+
     def afterwards(planned: PlannedRun, report: Report) -> Iterator[FileRecord]:
         yield from mirror.pruned(planned, report)
         if pictures is None and not run.quiet:
-            _advise_sharing(report)
+            _advise_sharing(report, embedding)
 
     def beforehand(planned: PlannedRun, dry_run: bool) -> list[FileRecord]:
         mirror.ask()
@@ -196,11 +206,22 @@ def compress(
         beforehand=beforehand,
         afterwards=afterwards,
         describe=_describe,
+        noted=note,
     )
 
 
-def _advise_sharing(report: Report) -> None:
-    """Tell of --pictures where archives that were written are mostly pictures."""
+def _advise_sharing(report: Report, embedding: Collection[Path]) -> None:
+    """Tell of --pictures share where archives have it, or those that were written are mostly pictures.
+
+    ``embedding``: directories in which an archive with its own pictures is new.
+    """
+    sharing = next((folder for folder in sorted(embedding) if shares_pictures(folder)), None)
+    if sharing:
+        message = (
+            "its archives share their pictures, and a new one embeds them; add --pictures share"
+        )
+        log("info", message, path=sharing)
+        return
     pictures, total = (report.totals[name] for name in ("picture_bytes", "archive_bytes"))
     if report.counts[FileStatus.WRITTEN] > 1 and pictures > total / 2:
         percent = round(100 * pictures / total)

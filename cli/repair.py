@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from earzip.batch.jobs import Job
-from earzip.batch.places import is_folder
 from earzip.cli.help import sectioned_command
+from earzip.cli.lost import folders_with_data
 from earzip.cli.mending import say_how_to_archive_again
 from earzip.cli.options import paths_argument
 from earzip.cli.piping import NO_ARCHIVES, PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.errors import EarzipError
-from earzip.formats.names import MODEL_FOLDER, is_shared_picture_name
+from earzip.formats.names import is_shared_picture_name
 from earzip.results import FileRecord, FileStatus
 from earzip.tasks import RepairTask
 
@@ -52,10 +51,7 @@ def _with_missing(planning: AbstractContextManager[PlannedRun]) -> Iterator[Plan
         plan = planned.plan
         absent = {record.source for record in plan.refused if record.is_absent}
         found = {path for path in absent if path in _lost(path.parent)}
-        roots = [path for path in planned.paths if is_folder(path)]
-        folders = {
-            Path(at) for root in roots for at, inner, _ in os.walk(root) if MODEL_FOLDER in inner
-        }
+        folders = set(folders_with_data(planned.paths))
         for folder in folders:
             found.update(_lost(folder))
         # Of a directory of which one archive is named all is put back, so its pictures are told of.

@@ -11,10 +11,11 @@ from pathlib import Path
 import click
 
 from earzip.batch.checked import CheckedLog, default_checked_path
-from earzip.batch.filters import Choice
+from earzip.batch.filters import ALL, Choice
 from earzip.batch.shard import Subset, only_subset
 from earzip.cli.choice import choice_options
 from earzip.cli.help import sectioned_command
+from earzip.cli.lost import lost_archives
 from earzip.cli.mending import say_how_to_archive_again, say_how_to_repair
 from earzip.cli.piping import PlannedRun, plan_reading
 from earzip.cli.run import run as run_task
@@ -28,6 +29,7 @@ from earzip.errors import count
 from earzip.results import FileRecord, FileStatus
 from earzip.runtime import Runtime
 from earzip.tasks import VerifyTask
+from earzip.tasks.recovery import BEYOND_REPAIR
 
 _AGE = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
@@ -86,7 +88,8 @@ def verify(
 
     PATH is an archive or a directory (searched recursively). Only --decode needs the model, and runs on
     every GPU. A file that is not an archive fails (3); a file named .earz that is empty or starts with
-    zeros, as after a crash, is damaged (4).
+    zeros, as after a crash, is damaged (4). So counts an archive of a directory that earzip protect has
+    seen there, and that is gone.
     """
     if not decode:  # without a look at the GPUs, which would load torch
         runtime = replace(runtime, device="cpu")
@@ -97,13 +100,19 @@ def verify(
         decoded=decode,
         named=files.named if files else str,
     ) as checked:
-        planning = _due(plan_reading(paths, choice), checked, subset, older_than_s, quiet=run.quiet)
+        planning = plan_reading(paths, choice)
+        if choice == ALL and not where and not files:
+            planning = _with_lost(planning)
+        planning = _due(planning, checked, subset, older_than_s, quiet=run.quiet)
         damaged: list[Path] = []
+        mendable: list[Path] = []
 
         def note(record: FileRecord) -> None:
             checked.note(record)
             if record.status is FileStatus.DAMAGED:
                 damaged.append(record.source)
+                if record.message != BEYOND_REPAIR:
+                    mendable.append(record.source)
 
         code = run_task(
             matching(planning, where),
@@ -115,9 +124,17 @@ def verify(
             noted=note,
         )
     if damaged and not run.quiet:
-        say_how_to_repair(damaged, paths)
+        say_how_to_repair(mendable, paths)
         say_how_to_archive_again(damaged, paths)
     return code
+
+
+@contextmanager
+def _with_lost(planning: AbstractContextManager[PlannedRun]) -> Iterator[PlannedRun]:
+    """Give the plan with a record of each archive that is gone from directories with recovery data."""
+    with planning as planned:
+        planned.plan.beforehand += lost_archives(planned.paths)
+        yield planned
 
 
 @contextmanager

@@ -16,6 +16,8 @@ MODEL_FOLDER = ".earzip"
 for sound there."""
 RECOVERY_NAME = "recovery.par2"
 """What the recovery data of a folder is called, in its `MODEL_FOLDER`."""
+TRASH = "trash"
+"""Where archives without a source go, in the `MODEL_FOLDER` of a run's directory of archives."""
 
 # Those that only PyAV reads too, also without it: such files are reported, not skipped.
 # fmt: off

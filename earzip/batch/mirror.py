@@ -20,15 +20,13 @@ from earzip.errors import ArchiveError
 from earzip.formats.names import (
     MODEL_FOLDER,
     RECOVERY_NAME,
+    TRASH,
     archive_name,
     is_archive_name,
     is_shared_picture_name,
     name_without_archive_suffix,
 )
 from earzip.results import FileRecord, FileStatus
-
-TRASH = "trash"
-"""Where archives without a source go, in `MODEL_FOLDER` of the directory that they are in."""
 
 _ARCHIVES = Selection(takes=is_archive_name, otherwise="not an archive")
 _PICTURES = Selection(takes=is_shared_picture_name, otherwise="no picture that archives share")
@@ -232,6 +230,15 @@ def _unnamed_pictures(folders: Sequence[Path], pruned: Collection[Path]) -> Iter
             yield from (path for path in paths if path.name not in named)
 
 
+def shares_pictures(folder: Path) -> bool:
+    """Return whether archives in ``folder`` share pictures that are there, as far as they can be read."""
+    try:
+        names = {path.name for path in folder.iterdir() if is_shared_picture_name(path.name)}
+        return bool(names) and bool(names & _names_in(folder))
+    except (ArchiveError, OSError):
+        return False
+
+
 def _is_named(picture: Path) -> bool:
     """Return whether an archive in the folder of ``picture`` may share it."""
     try:
@@ -280,16 +287,18 @@ def _unused_trash(folder: Path) -> Path:
 
 
 def _remove_if_empty(folder: Path, top: Path) -> None:
+    _remove_unused_recovery(folder)
     with suppress(OSError):  # it is not
         while folder != top:
-            _remove_lone_recovery(folder)
             folder.rmdir()
             folder = folder.parent
 
 
-def _remove_lone_recovery(folder: Path) -> None:
-    """Remove the recovery data of archives that are all gone, if nothing else is in ``folder``."""
+def _remove_unused_recovery(folder: Path) -> None:
+    """Remove the recovery data of archives and pictures that are all gone: it would count as a loss."""
     inner = folder / MODEL_FOLDER
-    if [*folder.iterdir()] == [inner] and [*inner.iterdir()] == [inner / RECOVERY_NAME]:
-        (inner / RECOVERY_NAME).unlink()
-        inner.rmdir()
+    with suppress(OSError):
+        names = [path.name for path in folder.iterdir()]
+        if not any(is_archive_name(name) or is_shared_picture_name(name) for name in names):
+            (inner / RECOVERY_NAME).unlink(missing_ok=True)
+            inner.rmdir()

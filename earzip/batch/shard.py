@@ -93,9 +93,12 @@ class Subset(_Part):
 
 
 def only_subset(plan: Plan, subset: Subset, paths: Iterable[Path]) -> None:
-    """Leave the jobs of ``plan``, made of ``paths``, that are in ``subset``, and what else there is."""
+    """Leave the jobs of ``plan``, made of ``paths``, and records of before, that are in ``subset``."""
     roots = [path for path in paths if is_folder(path)]
     plan.jobs = [job for job in plan.jobs if subset.has(_relative(job.source, roots))]
+    plan.beforehand = [
+        record for record in plan.beforehand if subset.has(_relative(record.source, roots))
+    ]
 
 
 def only_shard(plan: Plan, shard: Shard, paths: Iterable[Path]) -> Plan:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from earzip.batch.events import Work
 from earzip.batch.jobs import Job
@@ -24,6 +24,15 @@ from earzip.runtime import Placement
 from earzip.tasks.always import AlwaysToDo
 from earzip.tasks.messages import first_few
 from earzip.tasks.verify import DAMAGED_PICTURES, check_structure, lacks_only_pictures
+
+if TYPE_CHECKING:
+    from earzip.formats.archive.recovery import RecoveryData
+
+_REPLACEABLE = "is gone: earzip repair brings it back, earzip protect --force forgets it"
+BEYOND_REPAIR = (
+    "is gone, with too little recovery data to bring it back; earzip protect --force forgets it"
+)
+"""Of a file that is gone, if `earzip repair` cannot bring back all that is gone from its folder."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,10 @@ class ProtectTask(AlwaysToDo):
         except EarzipError:  # the work will meet it again
             return None
         figures = {"recovery_bytes": data.path.stat().st_size}
-        hint = "earzip repair brings it back, protect --force forgets it"
-        gone = [f"{name} is gone: {hint}" for name in first_few(data.gone(job.source))]
+        gone = data.gone(job.source)
+        told = tuple(f"{name} {told_of_gone(data, gone)}" for name in first_few(gone))
         return FileRecord(
-            FileStatus.UP_TO_DATE, job.source, data.path, warnings=tuple(gone), figures=figures
+            FileStatus.UP_TO_DATE, job.source, data.path, warnings=told, figures=figures
         )
 
     @contextmanager
@@ -81,6 +90,11 @@ class ProtectTask(AlwaysToDo):
                 "checked_bytes": sum(size for size, _ in data.files.values()),
             },
         )
+
+
+def told_of_gone(data: RecoveryData, gone: Collection[str]) -> str:
+    """Return what is told of each of the files that are ``gone`` from a folder, and what to do."""
+    return _REPLACEABLE if data.can_replace(gone) else BEYOND_REPAIR
 
 
 def _contents(names: Collection[str]) -> str:

@@ -35,6 +35,7 @@ from earzip.formats.atomic import atomic_write, make_folder, private_as, set_mti
 from earzip.formats.names import (
     MODEL_FOLDER,
     RECOVERY_NAME,
+    TRASH,
     is_archive_name,
     is_junk,
     is_shared_picture_name,
@@ -122,18 +123,51 @@ class RecoveryData:
     def fits(self, folder: Path, redundancy: int) -> bool:
         """Return whether it is whole, of this redundancy, and protects all files as they are.
 
-        Others that it protects may be gone. Raises SourceError where a file cannot be read.
+        Others that it protects may be gone, but not pruned. Raises SourceError where a file cannot be
+        read.
         """
         wanted = _blocks([size for size, _ in self.files.values()], redundancy)
         return (
             self.is_whole
             and wanted == (self.block_bytes, self.n_recovery)
             and all(self.files.get(path.name) == _state(path) for path in files_in(folder))
+            and not self.pruned(folder)
         )
 
     def gone(self, folder: Path) -> list[str]:
-        """Return what it protects that is not there, by name."""
+        """Return what it protects that is neither there nor in the trash, by name."""
+        pruned = self.pruned(folder)
+        return [name for name in self._absent(folder) if name not in pruned]
+
+    def pruned(self, folder: Path) -> dict[str, Path]:
+        """Return where in the trash what it protects is, by name: nobody has lost that."""
+        absent = self._absent(folder)
+        places = [run / name for run in _trash_of(folder) for name in absent] if absent else []
+        found = {}
+        for place in places:
+            with suppress(SourceError):  # it is not there
+                if _state(place) == self.files[place.name]:
+                    found[place.name] = place
+        return found
+
+    def can_replace(self, names: Iterable[str]) -> bool:
+        """Return whether it brings back these files, if nothing else is damaged."""
+        n_needed = sum(ceil(self.files[name][0] / self.block_bytes) for name in names)
+        return n_needed <= self.n_recovery
+
+    def _absent(self, folder: Path) -> list[str]:
         return [name for name in sorted(self.files) if not os.path.lexists(folder / name)]
+
+
+def _trash_of(folder: Path) -> list[Path]:
+    """Return where runs over ``folder``, or one that it is in, have put what they pruned of it."""
+    here = folder.absolute()
+    found = []
+    for top in (here, *here.parents):
+        with suppress(OSError):  # it has no trash
+            runs = sorted((top / MODEL_FOLDER / TRASH).iterdir())
+            found += [run / here.relative_to(top) for run in runs]
+    return found
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -245,14 +279,18 @@ def mend(data: RecoveryData, folder: Path, on_wait: OnWait) -> Iterator[Path]:
     """Put back what is damaged or missing in ``folder``, as its recovery data gives it; yield each.
 
     What is whole stays as it is, also if it has changed since. A damaged file stays until what replaces
-    it has been verified. Raises DamagedArchiveError where that is not possible, TargetError, UsageError.
+    it has been verified. What was pruned stays in the trash, and helps from there. Raises
+    DamagedArchiveError where that is not possible, TargetError, UsageError.
     """
+    pruned = data.pruned(folder)
     with _links(folder, data.files) as links:
+        for name, place in pruned.items():
+            (links / _escaped(name)).symlink_to(place)
         (links.parent / "set.par2").symlink_to(data.path.absolute())
         code, said = _par2(["repair", "-q", f"-B{links}", f"{links.parent}/set.par2"], on_wait)
         if code:
             raise DamagedArchiveError(_why_not(data, code, said), data.path)
-        for name in data.files:
+        for name in data.files.keys() - pruned.keys():
             mended, place = links / _escaped(name), folder / name
             if is_archive_name(name) and place.is_symlink() and not place.exists():
                 continue  # perhaps its disk is not mounted; the run says that it is not there

@@ -231,6 +231,38 @@ def undecoded_page(path: Path, n: int, problems=(), **changes) -> Path:
     return path
 
 
+def page_of_versions(path: Path, versions: list[dict[str, str]]) -> Path:
+    """Write a page of one song in these versions, and of two songs of other titles."""
+    same = facts(0).tags
+    tracks = [facts(i, tags=same, **version) for i, version in enumerate(versions)]
+    tracks += [facts(100, quality="low"), facts(101)]
+    entries = [TrackEntry(f"{i}.earz", track) for i, track in enumerate(tracks)]
+    with path.open("wb") as file:
+        PageBuilder(entries, None).write(file, "today")
+    return path
+
+
+@pytest.mark.parametrize("width", [360, 1200, 1280, 1920])
+def test_rows_of_one_title_show_what_tells_them_apart(browser, tmp_path, width):
+    versions = [{"quality": quality} for quality in ("high", "low", "medium")]
+    browser.open(page_of_versions(tmp_path / "r.html", versions), width=width)
+    shown = browser.driver.find_elements("css selector", "tr.line td.title .version")
+    assert [each.text for each in shown if each.is_displayed()] == ["high", "low", "medium"]
+    headings = browser.find(".totals").text
+    assert "mini low, mini medium, mini high" in headings
+    assert "tracks: 2, 2, 1" in headings
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_versions_of_two_models_name_the_model_too_and_copies_nothing(browser, tmp_path):
+    versions = [{"model": "mini"}, {"model": "mini-2"}]
+    browser.open(page_of_versions(tmp_path / "r.html", versions))
+    shown = browser.driver.find_elements("css selector", ".version")
+    assert [each.text for each in shown] == ["mini medium", "mini-2 medium"]
+    browser.open(page_of_versions(tmp_path / "r.html", [{}, {}]))
+    assert browser.driver.find_elements("css selector", ".version") == []
+
+
 def test_of_many_problems_100_are_listed_and_the_others_counted(browser, tmp_path):
     problems = [{"path": f"{i}.earz", "message": "is damaged"} for i in range(150)]
     browser.open(undecoded_page(tmp_path / "r.html", 1, problems))

@@ -96,6 +96,20 @@ def test_who_pays_for_many_pictures_is_told_how_to_share_them(earzip, library):
     assert advice not in compress(earzip, library, "--pictures", "embed").stderr
 
 
+def test_a_new_archive_that_embeds_where_others_share_is_told_of_once(earzip, library, archives):
+    hint = "its archives share their pictures, and a new one embeds them; add --pictures share"
+    for album in "AB":
+        tagged(library / album / "3.flac", COVERS[album], seed=9)
+    assert f"earzip: info: {archives / 'A'}: {hint}\n" in (out := compress(earzip, library)).stderr
+    assert out.stderr.count(hint) == 1
+    assert hint not in compress(earzip, library).stderr  # nothing is new
+    tagged(library / "A" / "4.flac", COVERS["A"], seed=10)
+    assert "share" not in compress(earzip, library, "--pictures", "share").stderr
+    compress(earzip, library, "--pictures", "embed")  # the files of before stay
+    tagged(library / "A" / "5.flac", COVERS["A"], seed=11)
+    assert hint not in compress(earzip, library).stderr
+
+
 def test_processes_that_share_the_work_write_the_same(archives, library, tmp_path):
     options = ("--pictures", "share", "--processes", 3, "--devices", "cpu")
     ended = run(tmp_path, "compress", "--model", "tiny", library, "-o", tmp_path / "P", *options)

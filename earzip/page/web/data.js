@@ -8,7 +8,25 @@ async function readRows() {
   const text = packed.stream().pipeThrough(new DecompressionStream("deflate"));
   const columns = await new Response(text).json();
   const names = Object.keys(columns);
-  return columns.name.map((_, i) => rowOf(columns, names, i));
+  const rows = columns.name.map((_, i) => rowOf(columns, names, i));
+  nameVersions(rows);
+  return rows;
+}
+
+// Gives rows of one title, artist and album the model and quality that tell them apart, as `version`.
+function nameVersions(rows) {
+  const alike = new Map();
+  for (const row of rows) {
+    const key = JSON.stringify([row.label, row.artist, row.album]);
+    if (!alike.has(key)) alike.set(key, []);
+    alike.get(key).push(row);
+  }
+  for (const group of alike.values()) {
+    const differ = (name) => group.some((row) => row[name] !== group[0][name]);
+    const telling = [...(differ("model") ? ["model"] : []), "quality"];
+    if (!telling.some(differ)) continue;
+    for (const row of group) row.version = telling.map((name) => row[name]).join(" ");
+  }
 }
 
 function rowOf(columns, names, i) {
@@ -16,6 +34,7 @@ function rowOf(columns, names, i) {
   for (const name of names) row[name] = columns[name][i];
   row.ratio = row.bytes ? row.source_bytes / row.bytes : null;
   row.label = row.title || row.name.replace(/\.earz$/i, "");
+  row.version = "";
   if (row.duration < 1) row.kbps = null; // mostly overhead
   return row;
 }

@@ -1,5 +1,7 @@
 // The head of the page: totals, how rates are spread, and what could not be read.
 
+const MOST_NAMED = 4;
+
 function showOverview() {
   const totals = summary.totals;
   byId("made").textContent = summary.made;
@@ -38,16 +40,28 @@ function figureList(totals) {
     ["Mean rate", totals.kbps === null ? NONE : `${totals.kbps.toFixed(1)} kbps`, "without pictures"],
     ["Median track", clock(totals.median_s), `${clock(totals.shortest_s)} to ${clock(totals.longest_s)}`],
     ["Playing time", playingTime(totals.duration_s), counted(totals.n_tracks, "track")],
-    ["Model and quality", totals.qualities[0][0], totals.qualities.length === 1 ? "all tracks" : inWords(totals.qualities)],
+    ["Model and quality", ...modelsAndQualities(totals.qualities)],
   ];
   return element("dl", { class: "totals" }, ...figures.map(([term, value, remark]) =>
     element("div", {}, element("dt", {}, term), element("dd", {}, value, element("span", { class: "remark" }, remark)))));
 }
 
+function modelsAndQualities(counts) {
+  if (counts.length === 1) return [counts[0][0], "all tracks"];
+  const numbers = counts.slice(0, MOST_NAMED).map(([, n]) => grouped(n));
+  const others = counts.slice(MOST_NAMED).reduce((sum, [, n]) => sum + n, 0);
+  if (others) numbers.push(grouped(others));
+  return [firstOf(counts.map(([name]) => name)), `tracks: ${numbers.join(", ")}`];
+}
+
 function inWords(counts) {
   if (counts.length === 1) return counts[0][0];
-  const shown = counts.slice(0, 4).map(([name, n]) => `${name} ${grouped(n)}`);
-  if (counts.length > 4) shown.push(`${counts.length - 4} more`);
+  return firstOf(counts.map(([name, n]) => `${name} ${grouped(n)}`));
+}
+
+function firstOf(texts) {
+  const shown = texts.slice(0, MOST_NAMED);
+  if (texts.length > MOST_NAMED) shown.push(`${texts.length - MOST_NAMED} more`);
   return shown.join(", ");
 }
 

@@ -142,6 +142,7 @@ class Table {
     const under = [row.artist, row.album].filter(Boolean).join(" · ");
     return [
       toggle,
+      row.version ? element("span", { class: "version" }, row.version) : null,
       row.view !== null && this.someLackPictures ? element("span", { class: "has-pictures", title: "with pictures" }) : null,
       under ? element("span", { class: "under" }, under) : null,
     ];
