@@ -11,7 +11,7 @@ from earzip.transcode.inspect import read_info
 from tests.cli.conftest import write_sound
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
-NAME = "It's a \"song\".wav"
+NAME = 'It\'s a "song".wav'
 
 
 def advised(stderr: str) -> list[str]:

@@ -303,7 +303,8 @@ def test_a_cover_that_is_gone_or_a_tag_that_is_damaged_needs_force(
     file["title"] = "Another"
     file.save()
     with pytest.raises(
-        TargetError, match="has pictures that its source has lost; to replace it: earzip compress --force"
+        TargetError,
+        match="has pictures that its source has lost; to replace it: earzip compress --force",
     ):
         compress_file(song, archive, TINY)
     retag(song, title="A title")
