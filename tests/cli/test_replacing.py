@@ -62,6 +62,19 @@ def test_an_archive_in_a_directory_of_its_own(earzip, library, change, command, 
     assert earzip("status", *tree, "--include", NAME, *options).exit_code == 0
 
 
+def test_many_of_a_higher_quality_are_told_once(earzip, library):
+    command = ("compress", "--model", "tiny", library)
+    earzip(*command, "--quality", "high")
+    for options in ((), ("--dry-run",)):
+        refused = earzip(*command, *options)
+        assert refused.exit_code == 3
+        advice = "earzip: info: 2 archives stay of quality high: run with --quality high\n"
+        assert refused.stderr.count(advice) == 1
+    assert "--quality high\n" not in earzip(*command, "--quiet").stderr
+    one = earzip(*command, "--include", NAME)
+    assert (one.exit_code, "archives stay of" in one.stderr) == (3, False)
+
+
 def test_an_archive_of_standard_input(earzip, library, tmp_path):
     song = library / "An Album" / NAME
     command = ("compress", "--model", "tiny", "-", "-o", tmp_path / "x.earz")
