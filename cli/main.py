@@ -94,8 +94,8 @@ class LazyGroup(click.Group):
             return code or ExitCode.OK
         except click.ClickException as error:
             if isinstance(error, click.NoSuchOption) and error.option_name == "--config":
-                error.message = "--config stands before the command: earzip --config FILE COMMAND"
-                error.possibilities = None
+                place = "--config stands before the command: earzip --config FILE COMMAND"
+                error = click.UsageError(place, error.ctx)
             error.show()
             return error.exit_code
         except click.Abort:  # Ctrl-C outside a run over files

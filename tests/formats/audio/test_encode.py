@@ -113,5 +113,8 @@ def test_without_pyav_the_extra_is_named(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without_av)
-    with pytest.raises(UsageError, match=r"--format opus needs PyAV: install the extra av"):
+    with pytest.raises(
+        UsageError,
+        match=r"--format opus needs PyAV, .* in the clone of earzip: pip install '.\[av\]'",
+    ):
         require_encoder("opus")
