@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,9 @@ from earzip.options import (
 from earzip.results import FileRecord, FileStatus, Report
 from earzip.runtime import Runtime
 from earzip.tasks import CompressTask, require_scaling, sources_to_compress
+
+_KEPT_QUALITY = re.compile(r"is of quality (\S+), \S+ is lower; ")
+"""In the message of a refusal, which is all that comes back from the process that refused."""
 
 
 @sectioned_command("Compress audio files.")
@@ -193,6 +198,8 @@ def compress(
         yield from mirror.pruned(planned, report)
         if pictures is None and not run.quiet:
             _advise_sharing(report, embedding)
+        if not run.quiet:
+            _advise_quality(report)
 
     def beforehand(planned: PlannedRun, dry_run: bool) -> list[FileRecord]:
         mirror.ask()
@@ -230,6 +237,15 @@ def _advise_sharing(report: Report, embedding: Collection[Path]) -> None:
             f"{percent} % of the archives are pictures; --pictures share keeps one that tracks of a "
             "directory have in common only once",
         )
+
+
+def _advise_quality(report: Report) -> None:
+    """Name the quality of the archives that a run over many was refused to lower."""
+    found = (_KEPT_QUALITY.search(record.message or "") for record in report.problems)
+    kept = Counter(match[1] for match in found if match)
+    for quality, n in kept.items():
+        if n > 1:
+            log("info", f"{n} archives stay of quality {quality}: run with --quality {quality}")
 
 
 def _floor(min_si_sdr_db: float | None, max_mel: float | None, below: BelowFloor) -> Floor | None:

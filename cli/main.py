@@ -93,6 +93,9 @@ class LazyGroup(click.Group):
             code: int | None = super().main(args, prog_name=PROGRAM, standalone_mode=False)
             return code or ExitCode.OK
         except click.ClickException as error:
+            if isinstance(error, click.NoSuchOption) and error.option_name == "--config":
+                place = "--config stands before the command: earzip --config FILE COMMAND"
+                error = click.UsageError(place, error.ctx)
             error.show()
             return error.exit_code
         except click.Abort:  # Ctrl-C outside a run over files

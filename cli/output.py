@@ -251,7 +251,9 @@ def _summary(report: Report, counted: str, pictures: LostPictures) -> str:
     parts = [", ".join(counts) or "nothing to do"]
     totals = report.totals
     if totals["duration_s"]:
-        parts.append(f"{clock(totals['duration_s'])} of audio")
+        # What is planned has figures of its own, below.
+        whose = " up to date" if report.counts[FileStatus.PLANNED] else ""
+        parts.append(f"{clock(totals['duration_s'])} of audio{whose}")
     if totals["archive_bytes"]:
         parts.append(_sizes(totals, report.shared_picture_bytes))
     if totals["to_encode_s"]:

@@ -271,7 +271,8 @@ def _run(
             if piped:
                 source = piped.get(record.source, record.source)
                 target = record.target and piped.get(record.target, record.target)
-                record = replace(record, source=source, target=target)
+                message = record.message and record.message.replace(str(record.source), str(source))
+                record = replace(record, source=source, target=target, message=message)
             files = stand_ins()
             printer.record(files.renamed(record) if files else record)
             if job is not None:

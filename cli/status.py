@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from earzip.batch.filters import Choice
@@ -14,6 +14,7 @@ from earzip.cli.piping import STDIO, PlannedRun, plan_run
 from earzip.cli.run import run as run_task
 from earzip.cli.run_options import AMOUNT, RunOptions, run_options
 from earzip.cli.stores import takes_urls
+from earzip.cli.streams import log
 from earzip.errors import UsageError
 from earzip.formats.names import ARCHIVE_SUFFIX
 from earzip.options import CompressOptions, Pictures
@@ -68,15 +69,25 @@ def status(
     planning = mirror.watched(
         plan_run(paths, output, sources_to_compress(), {ARCHIVE_SUFFIX}, choice)
     )
-    return run_task(
+    n_up_to_date = 0
+
+    def afterwards(planned: PlannedRun, report: Report) -> Iterator[FileRecord]:
+        nonlocal n_up_to_date
+        n_up_to_date = report.counts[FileStatus.UP_TO_DATE]
+        yield from _orphaned(planned, report)
+
+    code = run_task(
         planning,
         StatusTask(options),
         run,
         one_by_one=True,
         keeps_results=False,
-        afterwards=_orphaned,
+        afterwards=afterwards,
         failing=frozenset({FileStatus.PLANNED, FileStatus.ORPHANED}),
     )
+    if n_up_to_date and not (run.quiet or run.as_json):
+        log("info", "sound was not checked; earzip verify does")
+    return code
 
 
 def _orphaned(planned: PlannedRun, report: Report) -> Iterable[FileRecord]:

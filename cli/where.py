@@ -168,9 +168,10 @@ class Query:
                 position = following.start() if following else len(text)
                 value = text[found.end() : position].strip()
                 if following and (word := _BETWEEN.search(value)):
+                    either = "; for either run once for each" if word[1].lower() == "or" else ""
                     raise UsageError(
                         f"--where: {word[1]!r} stands between two conditions, where no word does: all of "
-                        "them must be met; a value that ends in it goes into double quotes"
+                        f"them must be met{either}; a value that ends in it goes into double quotes"
                     )
             sign = found["part"] or found["operator"].replace("==", "=")
             try:
@@ -233,7 +234,7 @@ def matching(
             query.keep_matching(plan)
             if not (plan.jobs or plan.refused):
                 for path in planned.paths:
-                    plan.refuse(path, f"contains no archive where {query.text}")
+                    plan.refuse(path, f"nothing found: no archive there matches {query.text}")
         yield planned
 
 
@@ -248,7 +249,8 @@ where_option = click.option(
     metavar="QUERY",
     multiple=True,
     callback=_parse,
-    help="Take only archives whose tags match: 'albumartist=Nina Simone title:blues year>=1990'. Fields "
-    "are tags as info names them, and year, quality, model, duration, kbps, format. May be repeated.",
+    help="Take only archives that meet all conditions: 'albumartist=Nina Simone title:blues year>=1990'. "
+    "Fields are tags as info names them, and year, quality, model, duration, kbps, format. May be "
+    "repeated.",
 )
 """Adds --where, which a command gets as ``where``, a `Query` or None."""

@@ -238,7 +238,8 @@ def _file_system(bucket: str, url: Url) -> Any:
         importlib.import_module(client.module)
     except ImportError as error:
         what = (
-            f"{url.scheme}:// needs the extra {client.extra}: pip install 'earzip[{client.extra}]'"
+            f"{url.scheme}:// needs the extra {client.extra}; "
+            f"in the clone of earzip: pip install '.[{client.extra}]'"
         )
         raise UsageError(what, url) from error
     import fsspec  # noqa: PLC0415  # only for URLs

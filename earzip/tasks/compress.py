@@ -36,7 +36,7 @@ _MEANINGS = {
     "new": "new",
     "moved": "moved",
     "retagged": "tags have changed",
-    "changed": "the sound has changed; to replace the archive, compress this source alone with --force",
+    "changed": "the sound has changed",
     "replaced": "replaces",
 }
 
@@ -172,6 +172,7 @@ def planned_record(
     A damaged archive is one that it replaces, or fails over; with ``names_damage`` it is damaged. With
     ``prunes`` the archive of a source that was moved goes to the trash.
     """
+    from earzip.transcode.replacing import to_replace_archive  # noqa: PLC0415
     from earzip.transcode.state import standing_of  # noqa: PLC0415
     from earzip.transcode.up_to_date import DAMAGED  # noqa: PLC0415
 
@@ -188,6 +189,8 @@ def planned_record(
         return compress_record(standing.result)
     meaning = _MEANINGS.get(standing.state)
     message = " ".join(filter(None, (meaning, standing.message)))
+    if standing.state == "changed":
+        message += f"; {to_replace_archive(job.source, job.target, options)}"
     if standing.state == "moved":
         message += ", which goes to the trash" if prunes else ", which stays until --prune"
     status = FileStatus.PLANNED

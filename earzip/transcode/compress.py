@@ -277,7 +277,9 @@ class _Encoding:
             warnings += source_warnings(self.source, reader, before, is_piped=is_piped)
             require_unchanged(self.source, before)  # after the last byte of it was read
             if self.keeps_sound:
-                require_other_tags_alone(writer.temporary, self.target, tags)
+                require_other_tags_alone(
+                    writer.temporary, self.target, tags, self.source, self.options
+                )
             writer.commit(header.source.mtime_ns)
         status: Status = "retagged" if self.keeps_sound else "written"
         result = result_of(

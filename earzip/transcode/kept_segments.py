@@ -23,11 +23,12 @@ from earzip.options import CompressOptions
 from earzip.results import Progress
 from earzip.transcode.arranged_tags import arranged
 from earzip.transcode.pictures import Storage
+from earzip.transcode.replacing import to_replace_archive
 from earzip.transcode.results import CompressResult
 from earzip.transcode.saved_tags import write_with_tags
 from earzip.transcode.source_state import require_unchanged, source_record, source_warnings
 from earzip.transcode.source_tags import read_source_tags
-from earzip.transcode.up_to_date import TO_REPLACE, made_from_an_earlier_version, result_of
+from earzip.transcode.up_to_date import made_from_an_earlier_version, result_of
 
 
 def with_new_tags(
@@ -50,9 +51,9 @@ def with_new_tags(
                 on_progress(0)
         record = source_record(source, sound, sha256, before)
         if not is_same_sound(record, old.header.source):
-            raise made_from_an_earlier_version(target)
+            raise made_from_an_earlier_version(source, target, options)
         tags = read_source_tags(source)
-        require_no_loss(old, tags)
+        require_no_loss(old, tags, source, options)
         arrangement = arranged(tags, Storage.wanted(options, old.header))
         header = arrangement.header(replace(old.header, source=record))
         if options.floor and header.check:
@@ -80,8 +81,11 @@ def is_same_sound(record: SourceRecord, other: SourceRecord) -> bool:
     return record.sound is not None and sound_of(record) == sound_of(other)
 
 
-def require_no_loss(old: ArchiveReader, tags: TagSet) -> None:
+def require_no_loss(
+    old: ArchiveReader, tags: TagSet, source: Path, options: CompressOptions
+) -> None:
     """Raise TargetError for ``tags`` that are damaged, or lack all that an archive has of a kind."""
+    remedy = to_replace_archive(source, old.path, options)
     before = old.tags.payload if old.tags else {}
     kinds: Any = before.get("raw", [])
     had_id3v2 = any(block["kind"] == "id3v2" for block in kinds)
@@ -95,23 +99,25 @@ def require_no_loss(old: ArchiveReader, tags: TagSet) -> None:
         if is_lost
     ]
     if lost:
-        message = f"has {' and '.join(lost)} that its source has lost; {TO_REPLACE}"
+        message = f"has {' and '.join(lost)} that its source has lost; {remedy}"
         raise TargetError(message, old.path)
     if tags.is_damaged:
         problems = "; ".join(tags.problems)
-        message = f"stays, because the tags of its source are damaged ({problems}); {TO_REPLACE}"
+        message = f"stays, because the tags of its source are damaged ({problems}); {remedy}"
         raise TargetError(message, old.path)
 
 
-def require_other_tags_alone(new: Path, target: Path, tags: TagSet) -> None:
+def require_other_tags_alone(
+    new: Path, target: Path, tags: TagSet, source: Path, options: CompressOptions
+) -> None:
     """Refuse to replace ``target`` by ``new`` if that has other sound, or ``tags`` are less than its own.
 
-    Raises TargetError.
+    Both are of ``source``. Raises TargetError.
     """
     with ArchiveReader(new) as archive, ArchiveReader(target) as old:
         if _sound_of(archive) != _sound_of(old):
-            raise made_from_an_earlier_version(target)
-        require_no_loss(old, tags)
+            raise made_from_an_earlier_version(source, target, options)
+        require_no_loss(old, tags, source, options)
 
 
 def _sound_of(reader: ArchiveReader) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from earzip.formats.atomic import atomic_write, look_again, make_folder, private
 from earzip.formats.names import name_without_archive_suffix
 from earzip.options import LatentDtype
 from earzip.results import Progress
+from earzip.transcode.replacing import to_replace_latents
 from earzip.transcode.results import LatentsResult
 from earzip.transcode.sound import read_segment
 from earzip.transcode.training_sample import facts_beside, sample_json
@@ -50,8 +51,9 @@ def _extract(archive: Path, target: Path, dtype: LatentDtype, *, force: bool) ->
             beside = facts_beside(target), facts
         else:
             head = _safetensors_head(shape, dtype, _metadata(reader))
-        is_done = _is_there(target, head, len(head) + n_bytes_of(reader, dtype), force=force)
-        if beside and not _is_there(*beside, len(beside[1]), force=force):
+        remedy = None if force else to_replace_latents(archive, target, dtype)
+        is_done = _is_there(target, head, len(head) + n_bytes_of(reader, dtype), remedy)
+        if beside and not _is_there(*beside, len(beside[1]), remedy):
             is_done = False
             _write_beside(*beside, reader, force=force)
         if is_done:
@@ -142,12 +144,12 @@ def _safetensors_head(
     return len(text).to_bytes(8, "little") + text
 
 
-def _is_there(path: Path, begin: bytes, n_bytes: int, *, force: bool) -> bool:
-    """Return whether ``path`` begins so and is so long; TargetError for another file, unless forced.
+def _is_there(path: Path, begin: bytes, n_bytes: int, remedy: str | None) -> bool:
+    """Return whether ``path`` begins so and is so long; TargetError with ``remedy`` for another file.
 
-    With ``force`` nothing is there: it is written again.
+    Without a remedy nothing is there: it is written again.
     """
-    if force or not os.path.lexists(path):
+    if remedy is None or not os.path.lexists(path):
         return False
     try:
         with path.open("rb") as file:
@@ -155,9 +157,5 @@ def _is_there(path: Path, begin: bytes, n_bytes: int, *, force: bool) -> bool:
     except OSError as error:
         raise TargetError(f"cannot be read: {error.strerror or error}", path) from error
     if not same:
-        raise TargetError(
-            "already exists with other content; to replace it, run latents on this archive "
-            "alone with --force",
-            path,
-        )
+        raise TargetError(f"already exists with other content; {remedy}", path)
     return True

@@ -117,7 +117,7 @@ def _of_archive(
     if not is_same_sound(record, existing.earlier):
         return Standing("changed")
     with ArchiveReader(target) as old:
-        require_no_loss(old, read_source_tags(source))
+        require_no_loss(old, read_source_tags(source), source, options)
     return Standing("retagged")
 
 

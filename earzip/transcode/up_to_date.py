@@ -24,10 +24,8 @@ from earzip.transcode.pictures import (
     shared_pictures_of,
     why_other_pictures,
 )
+from earzip.transcode.replacing import to_replace_archive
 from earzip.transcode.results import CompressResult, Status
-
-TO_REPLACE = "to replace it, compress this source alone with --force"
-"""Advice for who is refused: with all other sources --force would encode those again too."""
 
 DAMAGED = "a damaged archive"
 """What `TargetState.replaces` says of one that was made with the same settings."""
@@ -129,11 +127,12 @@ def plain_reason_to_replace(
         return None
     if not _is_of(header.source, source, status) or _changed_since(status, archive_status):
         return None
-    _require_no_lower(target, header, sizes, options, settings)
+    _require_no_lower(source, target, header, sizes, options, settings)
     return why_replace(header, settings, options)
 
 
 def _require_no_lower(
+    source: Path,
     target: Path,
     header: Header,
     sizes: ArchiveSizes,
@@ -141,7 +140,7 @@ def _require_no_lower(
     settings: ArchiveSettings,
 ) -> None:
     if not options.force and (lower := settings.lower_than(header, sizes)):
-        raise TargetError(f"is of {lower}; {TO_REPLACE}", target)
+        raise TargetError(f"is of {lower}; {to_replace_archive(source, target, options)}", target)
 
 
 def _is_of(record: SourceRecord, source: Path, status: os.stat_result) -> bool:
@@ -192,7 +191,7 @@ def inspect_target(
     if not is_taken(target):
         return TargetState()
     try:
-        header, sizes = _read_archive_of(source, target, sha256)
+        header, sizes = _read_archive_of(source, target, sha256, options)
     except TargetError:
         if options.force:
             return _replaced_by_force(source, target)
@@ -205,9 +204,9 @@ def inspect_target(
     if header.source.sha256 != sha256:
         if options.force:
             return _replaced_by_force(source, target)
-        _require_kept_sound(source, target, header, reason)
+        _require_kept_sound(source, target, header, reason, options)
         return TargetState(earlier=header.source)
-    _require_no_lower(target, header, sizes, options, settings)
+    _require_no_lower(source, target, header, sizes, options, settings)
     if reason is not None or options.force:
         return TargetState(None, reason, header.exact is not None)
     result = result_of("up_to_date", source, target, header, sizes, options)
@@ -219,28 +218,28 @@ def inspect_target(
     return TargetState(None if why else result, other_pictures=why)
 
 
-def _require_kept_sound(source: Path, target: Path, header: Header, reason: str | None) -> None:
+def _require_kept_sound(
+    source: Path, target: Path, header: Header, reason: str | None, options: CompressOptions
+) -> None:
     """Raise TargetError for an archive of an earlier version that only ``options.force`` replaces.
 
     ``reason``: which archive it is, if it does not do.
     """
+    remedy = to_replace_archive(source, target, options)
     if reason == DAMAGED:
-        message = f"is damaged, and made from an earlier version of this source; {TO_REPLACE}"
+        message = f"is damaged, and made from an earlier version of this source; {remedy}"
         raise TargetError(message, target) from DamagedArchiveError(message)
     if reason is not None:
-        raise made_from_an_earlier_version(target)
+        raise made_from_an_earlier_version(source, target, options)
     if header.exact:
-        message = (
-            "has the exact copy of an earlier version of this source; to replace both, compress this "
-            "source alone with --force"
-        )
+        message = f"has the exact copy of an earlier version of this source; {remedy}"
         raise TargetError(message, target)
     with suppress(OSError):
         status = source.stat()
         if _is_of(header.source, source, status) and not _changed_since(status, target.stat()):
             raise TargetError(
                 "was made from other bytes than its source has, which nobody has written to since: "
-                f"the source may be damaged; {TO_REPLACE}",
+                f"the source may be damaged; {remedy}",
                 target,
             )
 
@@ -262,33 +261,38 @@ def _replaced_by_force(source: Path, target: Path) -> TargetState:
     return TargetState(None, what, header.exact is not None)
 
 
-def _read_archive_of(source: Path, target: Path, sha256: str) -> tuple[Header, ArchiveSizes]:
+def _read_archive_of(
+    source: Path, target: Path, sha256: str, options: CompressOptions
+) -> tuple[Header, ArchiveSizes]:
     """Return what the archive at ``target`` says of itself.
 
     TargetError if it is not of ``source`` as it is or was.
     """
+    remedy = to_replace_archive(source, target, options)
     try:
         with ArchiveReader(target) as reader:
             header, sizes = reader.header, reader.sizes
     except ArchiveError as error:
-        what = f"is not an archive of this source; {TO_REPLACE}"
+        what = "is not an archive of this source"
         if isinstance(error, DamagedArchiveError):
-            what = f"is too damaged ({error.message}) to tell its source; {TO_REPLACE}"
-        raise TargetError(f"already exists and {what}", target) from error
+            what = f"is too damaged ({error.message}) to tell its source"
+        raise TargetError(f"already exists and {what}; {remedy}", target) from error
     if header.source.sha256 == sha256 or header.source.name == portable_name(source):
         return header, sizes
     raise TargetError(
         f"already exists and is the archive of another file, {header.source.name!r} with SHA-256 "
-        f"{header.source.sha256[:16]}…; {TO_REPLACE}",
+        f"{header.source.sha256[:16]}…; {remedy}",
         target,
     )
 
 
-def made_from_an_earlier_version(target: Path) -> TargetError:
+def made_from_an_earlier_version(
+    source: Path, target: Path, options: CompressOptions
+) -> TargetError:
     """Return the error of an archive of a source that sounds otherwise now."""
+    remedy = to_replace_archive(source, target, options)
     return TargetError(
-        f"already exists, made from an earlier version of this source; {TO_REPLACE}",
-        target,
+        f"already exists, made from an earlier version of this source; {remedy}", target
     )
 
 

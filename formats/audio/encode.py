@@ -66,7 +66,8 @@ def require_encoder(name: LossyFormat) -> None:
         import av  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise UsageError(
-            f"--format {name} needs PyAV: install the extra av, as in pip install '.[av]'"
+            f"--format {name} needs PyAV, which is not installed; "
+            "in the clone of earzip: pip install '.[av]'"
         ) from error
     if encoder not in av.codecs_available:
         raise UsageError(f"--format {name} needs FFmpeg with {encoder}, which this PyAV lacks")

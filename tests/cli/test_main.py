@@ -237,6 +237,14 @@ def test_a_command_that_is_misspelt_is_told_with_the_one_that_may_be_meant(earzi
     assert "did you mean" not in earzip("xyz").stderr
 
 
+def test_the_place_of_the_configuration_is_told(earzip, tmp_path):
+    outcome = earzip("compress", "--config", tmp_path / "config.toml", tmp_path)
+    assert outcome.exit_code == 2
+    place = "Error: --config stands before the command: earzip --config FILE COMMAND\n"
+    assert place in outcome.stderr
+    assert place not in earzip("compress", "--configs", tmp_path).stderr
+
+
 def test_bash_completes_commands_and_options():
     program = str(Path(sys.executable).with_name("earzip"))
     script = (

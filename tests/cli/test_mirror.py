@@ -299,6 +299,9 @@ def test_status_of_a_library_before_and_after(earzip, library):
     assert done.exit_code == 0
     assert done.stdout == ""
     assert done.stderr.startswith("4 up to date; ")
+    assert done.stderr.endswith("\nearzip: info: sound was not checked; earzip verify does\n")
+    for option in ("--quiet", "--json"):
+        assert "sound was not checked" not in status(earzip, library, option).stderr
 
 
 def test_status_tells_what_has_become_of_each(earzip, library):
@@ -378,6 +381,7 @@ def test_a_dry_run_tells_what_is_done_from_what_is_to_do(earzip, library):
     assert outcome.exit_code == 0
     assert outcome.stdout.count("up to date") == 4
     assert outcome.stdout.count("planned") == 1
+    assert "4 up to date, 1 planned; 0:02 of audio up to date; " in outcome.stderr
     assert "of audio to encode" in outcome.stderr
     assert not (library.parent / "Archive/A/3.flac.earz").exists()
 

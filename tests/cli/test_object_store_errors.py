@@ -115,7 +115,7 @@ def test_a_client_that_is_not_installed_is_named_by_its_extra(earzip, monkeypatc
     monkeypatch.setitem(sys.modules, "s3fs", None)
     outcome = run(earzip, "info", "s3://music/in")
     assert outcome.exit_code == 2
-    assert "pip install 'earzip[s3]'" in outcome.stderr
+    assert "in the clone of earzip: pip install '.[s3]'" in outcome.stderr
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def test_what_matches(query, matches):
         ("artist: Nina", "'artist: Nina' is no condition"),
         ('artist="Nina" Simone', "'Simone' is no condition"),
         ("artist=Nina or artist=Ella", "'or' stands between two conditions, where no word does"),
+        ("artist=Nina or artist=Ella", "must be met; for either run once for each; a value"),
         ("artist=Nina AND year>1990", "'AND' stands between two conditions"),
         ("year>=", "year>= has no value"),
         ("year>=abc", "year>=abc: 'abc' is not a number"),
@@ -132,13 +133,13 @@ def test_commands_take_what_matches(earzip, library):
 def test_no_match_is_a_failure(earzip, library):
     outcome = earzip("verify", "A", "--where", "artist=Nina")
     assert outcome.exit_code == 3
-    assert "failed: A: contains no archive where artist=Nina" in outcome.stderr
+    assert "failed: A: nothing found: no archive there matches artist=Nina" in outcome.stderr
 
 
 def test_a_usual_field_that_none_has_is_no_mistake(earzip, library):
     outcome = earzip("list", "A", "--where", "genre=Jazz")
     assert outcome.exit_code == 3
-    assert "failed: A: contains no archive where genre=Jazz" in outcome.stderr
+    assert "failed: A: nothing found: no archive there matches genre=Jazz" in outcome.stderr
     untagged = earzip("list", "A", "--where", "genre=", "--json")
     assert untagged.exit_code == 0
     assert list(untagged.statuses()) == ["1.flac.earz", "2.mp3.earz"]

@@ -32,7 +32,7 @@ from tests.formats.audio.audio_files import music, write_wav
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
 PICTURE = b"\x89PNG\r\n\x1a\n another"
-REFUSED = "made from an earlier version of this source; to replace it, compress"
+REFUSED = "made from an earlier version of this source; to replace it: earzip compress --force"
 
 
 @pytest.fixture
@@ -303,7 +303,8 @@ def test_a_cover_that_is_gone_or_a_tag_that_is_damaged_needs_force(
     file["title"] = "Another"
     file.save()
     with pytest.raises(
-        TargetError, match="has pictures that its source has lost; to replace it, compress"
+        TargetError,
+        match="has pictures that its source has lost; to replace it: earzip compress --force",
     ):
         compress_file(song, archive, TINY)
     retag(song, title="A title")

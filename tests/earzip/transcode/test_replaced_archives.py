@@ -24,6 +24,7 @@ from tests.earzip.tiny_archives import TINY, exact, with_floor
 from tests.formats.audio.audio_files import music, write_wav
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
+TO_REPLACE = "to replace it: earzip compress --force --model tiny"
 
 
 def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_path: Path) -> None:
@@ -42,15 +43,15 @@ def test_other_settings_replace_the_archive_of_the_same_source(song: Path, tmp_p
     [
         (
             CompressOptions("tiny", "low"),
-            "is of quality medium, low is lower; to replace it, compress",
+            f"is of quality medium, low is lower; {TO_REPLACE} --quality low",
         ),
         (
             CompressOptions("tiny", "4.9"),
-            "is of quality medium, 4.9 is lower; to replace it, compress",
+            f"is of quality medium, 4.9 is lower; {TO_REPLACE} --quality 4.9",
         ),
         (
             CompressOptions("tiny", bitrate_kbps=2),
-            r"is of [\d.]+ kbps, 2 is lower; to replace it, compress",
+            rf"is of [\d.]+ kbps, 2 is lower; {TO_REPLACE} --bitrate 2",
         ),
     ],
 )
@@ -140,7 +141,8 @@ def test_an_archive_that_cannot_say_of_what_it_is_is_made_anew_by_force(
     archive = compress_file(song, tmp_path / "song.earz", TINY).target
     archive.write_bytes(archive.read_bytes()[:100])
     with pytest.raises(
-        TargetError, match=r"already exists and is too damaged .* to replace it, compress"
+        TargetError,
+        match=r"already exists and is too damaged .* to replace it: earzip compress --force",
     ):
         compress_file(song, archive, TINY)
     assert archive.stat().st_size == 100
@@ -170,7 +172,7 @@ def test_what_is_not_ours_is_never_replaced(
         content = target.read_bytes()
     else:
         target.write_bytes(content)
-    with pytest.raises(TargetError, match="compress this source alone with --force"):
+    with pytest.raises(TargetError, match="to replace it: earzip compress --force"):
         compress_file(song, target, TINY)
     assert target.read_bytes() == content
     forced = CompressOptions(model="tiny", force=True)

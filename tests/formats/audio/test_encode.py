@@ -113,5 +113,6 @@ def test_without_pyav_the_extra_is_named(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without_av)
-    with pytest.raises(UsageError, match=r"--format opus needs PyAV: install the extra av"):
+    advice = r"--format opus needs PyAV, .* in the clone of earzip: pip install '.\[av\]'"
+    with pytest.raises(UsageError, match=advice):
         require_encoder("opus")
