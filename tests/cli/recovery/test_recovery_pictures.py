@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from earzip.formats.archive.recovery import RecoveryData, recovery_path
-from tests.cli.test_recovery import flip, write_song
+from tests.cli.recovery.conftest import flip, write_song
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("par2") is None, reason="par2 is not installed"),
